@@ -1,0 +1,101 @@
+"""The Typer app: it names the commands and turns exceptions into one sentence and an exit status.
+
+Nothing heavy is imported here: each command imports what it needs when it runs, so that help and completion are quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from citris_cli import __version__
+from citris_cli.commands.encode import encode
+from citris_cli.commands.info import info
+from citris_cli.commands.simulate import simulate_app
+from citris_cli.commands.train_ae import train_ae
+from citris_cli.commands.train_nf import train_nf
+from citris_cli.errors import CitrisError
+
+# Typer's usage errors, wherever this version of it keeps them.
+UsageFailure: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
+
+app = typer.Typer(
+    name="citris",
+    help="Find the causal variables in frames of a system from which interventions were made at each step.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"citris {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="On an error, print the traceback too.")] = False,
+) -> None:
+    """Options of all commands; --debug is read by main(), which has to know it before anything can fail."""
+
+
+app.command("train-ae")(train_ae)
+app.command("train-nf")(train_nf)
+app.command("encode")(encode)
+app.command("info")(info)
+app.add_typer(simulate_app, name="simulate")
+
+
+def main() -> None:
+    """Run the command line; never shows a traceback unless ``--debug`` is among the arguments."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    if debug:  # it may stand anywhere, as a user adds it at the end of the line that failed
+        arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        status = app(arguments, prog_name="citris", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(status if isinstance(status, int) else 0)
+    except UsageFailure as error:
+        if debug:
+            raise
+        _fail(_usage_sentence(error), getattr(error, "exit_code", 2))
+    except CitrisError as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_status)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        # The reader of the pipe went away (``citris … | head``): quiet, with the status the shell gives SIGPIPE.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except MemoryError:
+        _fail("out of memory; try a smaller --batch-size or fewer frames", 1)
+    except Exception as error:
+        if debug:
+            raise
+        _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug and report what it prints", 1)
+
+
+def _usage_sentence(error: Exception) -> str:
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "citris"
+    return f"{message.rstrip('.')} (see '{where} --help')"
+
+
+def _fail(sentence: str, status: int) -> None:
+    one_line = " ".join(sentence.split())
+    with contextlib.suppress(BrokenPipeError):
+        print(f"citris: {one_line}", file=sys.stderr)
+    sys.exit(status)

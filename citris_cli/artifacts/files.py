@@ -1,0 +1,111 @@
+"""Files that are whole or absent: written beside the target, flushed to disk, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from citris_cli.errors import CitrisError, InputError
+
+#: Errors that say the disk, not the path, is at fault.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _as_sentence(path: Path, error: OSError) -> CitrisError:
+    if error.errno in _FULL:
+        return CitrisError(f"{path}: the disk is full; free some space and run again")
+    reason = (error.strerror or str(error)).lower()
+    return InputError(f"{path}: cannot be written ({reason}); choose another place with -o")
+
+
+def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that its path holds either the old content or all of the new one, even after a power cut.
+
+    Args:
+        path: target; missing parent directories are made; a link is followed, so that its target is replaced.
+        write: writes the content to the binary file that it is given.
+
+    Raises:
+        InputError: the path cannot be written.
+        CitrisError: the disk is full.
+    """
+    target = Path(os.path.realpath(path))
+    temporary: str | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a directory")
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        os.replace(temporary, target)
+        temporary = None
+        _sync_directory(target.parent)
+    except OSError as error:
+        raise _as_sentence(path, error) from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_directory(folder: Path) -> None:
+    # Not every file system lets a directory be opened; the file itself is on disk already.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def check_writable(path: Path) -> None:
+    """Find out before hours of work whether a file could be written; leaves nothing behind.
+
+    Raises:
+        InputError: it could not.
+    """
+    target = Path(os.path.realpath(path))
+    folder = target.parent
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a directory")
+        while not folder.exists():
+            folder = folder.parent
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _as_sentence(path, error) from error
+
+
+def write_stdout(content: bytes) -> None:
+    """Write an artifact to standard output.
+
+    Raises:
+        InputError: standard output is a terminal, which binary data would only garble.
+        BrokenPipeError: the reader went away.
+    """
+    if sys.stdout.isatty():
+        raise InputError("-o - writes binary data, and standard output is a terminal; pipe it or give -o a file")
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _as_sentence(Path("standard output"), error) from error

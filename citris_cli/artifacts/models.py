@@ -1,0 +1,230 @@
+"""Model files: ``.safetensors`` with our metadata, checked before anything in them is believed.
+
+The file's metadata holds ``format``, ``format_version``, ``kind``, ``config``, ``variables`` and ``provenance``, each a
+JSON string. No pickle is ever read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from citris_cli import __version__
+from citris_cli.artifacts.files import atomic_write, write_stdout
+from citris_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = "citris"
+FORMAT_VERSION = 1
+#: Longest header that safetensors itself accepts.
+_MAX_HEADER = 100_000_000
+_ITEM_SIZES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4, "U32": 4, "F32": 4,
+    "I64": 8, "U64": 8, "F64": 8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """Contents of a model file.
+
+    Attributes:
+        kind: ``autoencoder``, ``citris_nf``, ``encodings`` or ``training_state``.
+        config: what is needed to build the model again.
+        variables: the K intervened variables as JSON objects, or None.
+        provenance: command, seed, versions, SHA-256 of the data, measures.
+        tensors: weights by name, on the CPU.
+    """
+
+    kind: str
+    config: dict[str, Any]
+    variables: list[dict[str, Any]] | None
+    provenance: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """A model file without its weights.
+
+    Attributes:
+        kind, config, variables, provenance: as in :class:`ModelFile`.
+        tensors: dtype (as safetensors spells it) and shape of every weight.
+    """
+
+    kind: str
+    config: dict[str, Any]
+    variables: list[dict[str, Any]] | None
+    provenance: dict[str, Any]
+    tensors: dict[str, tuple[str, tuple[int, ...]]]
+
+
+def provenance(command: Sequence[str], seed: int, data_sha256: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a model comes from; nothing of the machine but versions.
+
+    Args:
+        command: the command line.
+        seed: its seed.
+        data_sha256: hash of the training data, hex.
+        metrics: measures at the end of the training.
+    """
+    import numpy
+    import torch
+
+    versions = {
+        "citris": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+    }
+    return {
+        "command": list(command),
+        "seed": seed,
+        "data_sha256": data_sha256,
+        "versions": versions,
+        "metrics": dict(metrics),
+    }
+
+
+def _finite(value: Any) -> Any:
+    """The value with NaN and infinities, which JSON does not have, as None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return value
+
+
+def model_bytes(file: ModelFile) -> bytes:
+    """The bytes of a model file; the same for the same contents."""
+    from safetensors.torch import save
+
+    fields: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "kind": file.kind,
+        "config": file.config,
+        "variables": file.variables,
+        "provenance": file.provenance,
+    }
+    metadata = {name: json.dumps(_finite(value), allow_nan=False) for name, value in fields.items()}
+    content = save(file.tensors, metadata)
+    # safetensors writes the metadata in the order of a hash table, which differs from run to run.
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    ordered = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
+
+
+def write_model(path: Path | None, file: ModelFile) -> None:
+    """Write a model file atomically, or to standard output if the path is None.
+
+    Raises:
+        InputError, CitrisError: see :func:`citris_cli.artifacts.files.atomic_write`.
+    """
+    content = model_bytes(file)
+    if path is None:
+        write_stdout(content)
+    else:
+        atomic_write(path, lambda stream: stream.write(content))
+
+
+def read_model_header(path: Path) -> ModelHeader:
+    """Read and check all of a model file but its weights, without torch.
+
+    Raises:
+        InputError: no such file, not a safetensors file, truncated, not ours, or of a newer version.
+    """
+    header = _checked_header(path)
+    metadata = header.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or "format" not in metadata or "kind" not in metadata:
+        raise InputError(f"{path}: a safetensors file, but not one of citris; give a file that a citris command wrote")
+    try:
+        fields = {name: json.loads(value) for name, value in metadata.items()}
+        if fields["format"] != FORMAT:
+            raise InputError(f"{path}: a safetensors file of {fields['format']}, not of citris; give one of citris")
+        if int(fields["format_version"]) > FORMAT_VERSION:
+            raise InputError(f"{path}: written by a newer citris (format {fields['format_version']}); upgrade citris")
+        kind, config, variables = fields["kind"], fields["config"], fields["variables"]
+        if not isinstance(kind, str) or not isinstance(config, dict) or not isinstance(variables, (list, type(None))):
+            raise TypeError("wrong kinds of entries")
+        tensors = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
+        return ModelHeader(kind, config, variables, dict(fields["provenance"]), tensors)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(f"{path}: its metadata is damaged ({error}); get the file again or train anew") from error
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read a model file with its weights.
+
+    Raises:
+        InputError: see :func:`read_model_header`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    header = read_model_header(path)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"{path}: its weights cannot be read ({error}); get the file again or train anew") from error
+    return ModelFile(header.kind, header.config, header.variables, header.provenance, tensors)
+
+
+def _checked_header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file whose offsets are consistent with its size."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if len(start) < 8 or length > min(_MAX_HEADER, size - 8):
+                raise InputError(_not_safetensors(path, start))
+            text = file.read(length)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the spelling") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from error
+    try:
+        header = json.loads(text)
+        spans = sorted(_span(entry) for name, entry in header.items() if name != "__metadata__")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(_not_safetensors(path, start)) from error
+    end = 0
+    for first, last in spans:
+        if first != end:
+            raise InputError(f"{path}: damaged (its weights overlap or have gaps); get the file again or train anew")
+        end = last
+    if 8 + length + end != size:
+        raise InputError(
+            f"{path}: truncated or damaged ({size:,} bytes, its header tells of {8 + length + end:,}); "
+            "get the file again or train anew"
+        )
+    return header
+
+
+def _span(entry: Mapping[str, Any]) -> tuple[int, int]:
+    first, last = entry["data_offsets"]
+    shape = entry["shape"]
+    if any(not isinstance(side, int) or side < 0 for side in (*shape, first, last)):
+        raise ValueError("negative or fractional sizes")
+    if last - first != math.prod(shape) * _ITEM_SIZES[entry["dtype"]]:
+        raise ValueError("sizes do not fit the shape")
+    return first, last
+
+
+def _not_safetensors(path: Path, start: bytes) -> str:
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        return f"{path}: a pickle checkpoint or archive, and citris reads models from .safetensors files only"
+    return f"{path}: not a safetensors file, or a truncated one; give a model that a citris command wrote"

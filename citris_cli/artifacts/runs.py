@@ -1,0 +1,79 @@
+"""Where artifacts lie when nobody says where: ``runs/<dataset>/<kind>.safetensors`` under the current folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from citris_cli.artifacts.models import ModelHeader, read_model_header
+from citris_cli.errors import CitrisError, InputError
+
+RUNS = Path("runs")
+MODEL_VARIABLE = "CITRIS_MODEL"
+
+#: File names of the kinds of model.
+FILE_NAMES = {"autoencoder": "ae.safetensors", "citris_nf": "nf.safetensors"}
+#: Kinds that have causal latents.
+CAUSAL_KINDS = ("citris_nf",)
+
+
+def header_or_none(path: Path) -> ModelHeader | None:
+    """Header of a model file of ours, or None if the path holds none."""
+    try:
+        return read_model_header(path)
+    except CitrisError:
+        return None
+
+
+def run_folder(name: str, data_sha256: str) -> Path:
+    """Folder for the artifacts of a dataset: ``runs/<name>``, or ``runs/<name>-<hash>`` if another dataset has that name.
+
+    Args:
+        name: the dataset's name.
+        data_sha256: its SHA-256, hex.
+    """
+    folder = RUNS / name
+    theirs = set()
+    for file_name in FILE_NAMES.values():
+        stem = file_name.removesuffix(".safetensors")
+        for path in (folder / file_name, folder / f"{stem}.state.safetensors"):
+            header = header_or_none(path)
+            if header is not None:
+                settings = header.config.get("settings", header.provenance)
+                theirs.add(settings.get("data_sha256"))
+    if theirs - {None, data_sha256} and data_sha256 not in theirs:
+        return RUNS / f"{name}-{data_sha256[:8]}"
+    return folder
+
+
+def newest_model(kinds: tuple[str, ...]) -> Path | None:
+    """The model under ``runs/`` that was written last, among these kinds."""
+    names = {FILE_NAMES[kind] for kind in kinds}
+    found = [path for path in RUNS.glob("*/*.safetensors") if path.name in names]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+        header = header_or_none(path)
+        if header is not None and header.kind in kinds:
+            return path
+    return None
+
+
+def find_causal_model(given: Path | None) -> tuple[Path, str]:
+    """The model that a command uses: the one given, else ``$CITRIS_MODEL``, else the newest under ``runs/``.
+
+    Returns:
+        Its path, and how it was found, for a note ("" if it was given).
+
+    Raises:
+        InputError: there is none.
+    """
+    if given is not None:
+        return given, ""
+    if os.environ.get(MODEL_VARIABLE):
+        return Path(os.environ[MODEL_VARIABLE]), f"from ${MODEL_VARIABLE}"
+    newest = newest_model(CAUSAL_KINDS)
+    if newest is None:
+        raise InputError(
+            f"no model given with --model, none in ${MODEL_VARIABLE} and none under {RUNS}/: "
+            "train one with 'citris train-nf DATA'"
+        )
+    return newest, f"the newest under {RUNS}/"

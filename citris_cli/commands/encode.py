@@ -1,0 +1,32 @@
+"""``citris encode``: causal latents of images and datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from citris_cli.commands import options
+
+
+def encode(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT…",
+            help="Pictures, folders of pictures, datasets (.npz or directory); - reads one from standard input.",
+            show_default=False,
+        ),
+    ],
+    model: options.Model = None,
+    output: options.Output = None,
+    batch_size: Annotated[int, typer.Option(help="Frames at a time.", min=1)] = 256,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write the causal latents of every frame, and which variable each latent belongs to, as an .npz."""
+    from citris_cli.commands import encoding
+
+    encoding.run(inputs, model, output, batch_size, device, precision, as_json)

@@ -1,0 +1,292 @@
+"""What the training commands share: from options to a finished model file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from citris_cli.artifacts.files import atomic_write, check_writable
+from citris_cli.artifacts.models import ModelFile, provenance, write_model
+from citris_cli.artifacts.runs import FILE_NAMES, header_or_none, run_folder
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.data.datasets import SequenceData, find_split, load_independent, load_sequences
+from citris_cli.data.variables import parse_vars
+from citris_cli.errors import InputError
+from citris_cli.evaluation.correlation import correlation
+from citris_cli.loading import load_model, model_config
+from citris_cli.show.console import Console, Progress
+from citris_cli.show.grids import png_bytes, reconstruction_grid
+from citris_cli.training.autoencoder import AutoencoderTask
+from citris_cli.training.citris_nf import CitrisNFTask
+from citris_cli.training.devices import resolve_precision, select_device
+from citris_cli.training.encodings import cached_encodings, encode_frames
+from citris_cli.training.files import RunFiles
+from citris_cli.training.loop import Task, TrainingConfig, train
+from citris_cli.training.presets import AUTOENCODER, CITRIS_NF
+
+ConfigT = TypeVar("ConfigT")
+STDOUT = Path("-")
+
+
+@dataclass(frozen=True)
+class Session:
+    """One training command: its data, where it computes and where it writes."""
+
+    data: SequenceData
+    held_out: Path | None
+    device: torch.device
+    console: Console
+    output: Path | None
+    resume: bool
+    save_every: float
+    as_json: bool
+
+    @classmethod
+    def start(cls, given: Mapping[str, Any]) -> Session:
+        """Check everything that can be wrong before time is spent; load the data.
+
+        Args:
+            given: the command's options by name.
+        """
+        console = Console()
+        device = select_device(given["device"])
+        resolve_precision(given["precision"] or "auto", device)
+        if given["output"] not in (None, STDOUT):
+            check_writable(given["output"])
+        names = parse_vars(given["variables"]) if given["variables"] else None
+        data = load_sequences(given["data"], names)
+        for note in data.notes:
+            console.note(note)
+        paths = given["data"]
+        held_out = find_split(paths[0], "val_indep") if len(paths) == 1 and paths[0].is_dir() else None
+        return cls(
+            data, held_out, device, console, given["output"], given["resume"], given["save_every"], given["as_json"]
+        )
+
+    def files(self, kind: str, settings: Mapping[str, Any], output: Path | None) -> RunFiles:
+        """Where a training of this kind keeps its files; checked to be writable."""
+        default = run_folder(self.data.name, self.data.sha256) / FILE_NAMES[kind]
+        path = default if output in (None, STDOUT) else output
+        check_writable(path)
+        stem = path.with_name(path.name.removesuffix(".safetensors"))
+        return RunFiles(None if output == STDOUT else path, stem, settings)
+
+    def report(self, files: RunFiles) -> None:
+        """The command's result on standard output: the model's path, or one JSON document."""
+        if files.model is None:
+            return  # the model itself went there
+        header = header_or_none(files.model)
+        measures = header.provenance.get("metrics", {}) if header is not None else {}
+        if self.as_json:
+            self.console.result(
+                json.dumps({"model": str(files.model), "metrics_log": str(files.metrics), "metrics": measures})
+            )
+        else:
+            self.console.result(str(files.model))
+
+
+def autoencoder(session: Session, given: Mapping[str, Any], output: Path | None = None) -> RunFiles:
+    """Train an autoencoder on a session's frames.
+
+    Args:
+        session: data and device.
+        given: options by name; those that are None come from the preset.
+        output: where the model goes; the session's output if None.
+    """
+    data = session.data
+    preset, training_preset = AUTOENCODER[given["preset"].value]
+    preset = dataclasses.replace(preset, width=data.frames.width)
+    plan = Plan.make(session, "autoencoder", preset, training_preset, given, output or session.output)
+    if plan.finished(session):
+        return plan.files
+    config, training = plan.model, plan.training
+    try:
+        model = Autoencoder(config, torch.Generator().manual_seed(training.seed))
+    except ValueError as error:
+        raise InputError(f"these sizes make no autoencoder ({error}); choose another --patch") from error
+    model = model.to(session.device, memory_format=torch.channels_last)
+    held_out = load_independent(session.held_out).frames.to(session.device) if session.held_out else None
+    pictures = partial(_write_reconstructions, plan.files.pictures)
+    task = AutoencoderTask(model, data.frames.to(session.device), held_out, training, pictures)
+    measures = _train(session, task, plan, f"autoencoder on {data.name}")
+    _write(session, plan, model, measures)
+    session.console.note(f"reconstructions beside originals: {plan.files.pictures}")
+    return plan.files
+
+
+def citris_nf(session: Session, given: Mapping[str, Any]) -> RunFiles:
+    """Train CITRIS-NF on a session's frames, after the autoencoder if there is none yet.
+
+    Args:
+        session: data and device.
+        given: options by name; those that are None come from the preset.
+    """
+    data = session.data
+    ae_path = _autoencoder_path(session, given)
+    loaded = load_model(ae_path, session.device)
+    if loaded.kind != "autoencoder":
+        raise InputError(f"{ae_path}: holds a {loaded.kind}, not an autoencoder; train one with 'citris train-ae'")
+    network = loaded.network
+    assert isinstance(network, Autoencoder)
+    if loaded.width != data.frames.width:
+        raise InputError(
+            f"{ae_path}: this autoencoder was trained for {loaded.width}×{loaded.width} frames and {data.name} has "
+            f"{data.frames.width}×{data.frames.width}; train one for it with 'citris train-ae'"
+        )
+    latents = network.config.latents
+    if given["latents"] not in (None, latents):
+        raise InputError(f"--latents {given['latents']}: the autoencoder {ae_path} has {latents}; leave the option out")
+    preset, training_preset = CITRIS_NF[given["preset"].value]
+    preset = dataclasses.replace(preset, latents=latents, variables=len(data.variables), noise=network.config.noise)
+    plan = Plan.make(session, "citris_nf", preset, training_preset, given, session.output)
+    if plan.finished(session):
+        return plan.files
+    model = CitrisNF(plan.model, network, torch.Generator().manual_seed(plan.training.seed)).to(session.device)
+    encodings, cache, cached = cached_encodings(network, data.frames, data.sha256, ae_path.parent, session.device)
+    session.console.note(
+        f"encodings of {len(encodings):,} frames {'read from' if cached else 'computed'}"
+        + (f" {cache}" if cached else f" and kept in {cache}" if cache else "")
+    )
+    targets = torch.from_numpy(data.targets)
+    task = CitrisNFTask(model, encodings, torch.from_numpy(data.starts), targets, plan.training)
+    measures = _train(session, task, plan, f"CITRIS-NF on {data.name}")
+    measures |= _identification(session, model)
+    _write(session, plan, model, measures)
+    return plan.files
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training, settled: what model, how trained, where written."""
+
+    kind: str
+    model: Any
+    training: Any
+    files: RunFiles
+
+    @classmethod
+    def make(
+        cls,
+        session: Session,
+        kind: str,
+        preset: Any,
+        training_preset: TrainingConfig,
+        given: Mapping[str, Any],
+        output: Path | None,
+    ) -> Plan:
+        """The preset, or the unfinished run's settings when resuming, with the options that were given."""
+        files = session.files(kind, {}, output)
+        saved = files.saved_settings() if session.resume else None
+        if saved is not None:
+            if saved["kind"] != kind or saved["data_sha256"] != session.data.sha256:
+                raise InputError(f"{files.state}: belongs to other data; resume with the data it was started with")
+            preset = dataclasses.replace(preset, **saved["model"])
+            training_preset = dataclasses.replace(training_preset, **saved["training"])
+        elif files.state.exists() and not session.resume:
+            session.console.note(
+                f"{files.state} holds an unfinished training; starting anew (--resume goes on with it)"
+            )
+        model = _settle(preset, given)
+        if saved is not None and dataclasses.asdict(model) != saved["model"]:
+            field = next(name for name, value in saved["model"].items() if getattr(model, name) != value)
+            raise InputError(
+                f"--{field.replace('_', '-')}: the unfinished training in {files.state} has {saved['model'][field]}; "
+                "leave the option out or run without --resume"
+            )
+        training = _settle(training_preset, given)
+        training = dataclasses.replace(training, precision=resolve_precision(training.precision, session.device))
+        settings = {
+            "kind": kind,
+            "model": dataclasses.asdict(model),
+            "training": dataclasses.asdict(training),
+            "data_sha256": session.data.sha256,
+        }
+        return cls(kind, model, training, dataclasses.replace(files, settings=settings))
+
+    def finished(self, session: Session) -> bool:
+        """Whether ``--resume`` meets a run of these very settings that had come to its end."""
+        files = self.files
+        if not session.resume or files.state.exists() or files.model is None:
+            return False
+        header = header_or_none(files.model)
+        done = header is not None and header.provenance.get("settings") == dict(files.settings)
+        if done:
+            session.console.note(f"{files.model} is finished already")
+        return done
+
+
+def _settle(config: ConfigT, given: Mapping[str, Any]) -> ConfigT:
+    """A configuration with the options that were given in place of its own values."""
+    names = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    return dataclasses.replace(config, **{n: v for n, v in given.items() if n in names and v is not None})  # type: ignore[type-var]
+
+
+def _autoencoder_path(session: Session, given: Mapping[str, Any]) -> Path:
+    """The autoencoder given, else this dataset's under runs/, else one trained now."""
+    if given["ae"] is not None:
+        return given["ae"]
+    folder = run_folder(session.data.name, session.data.sha256)
+    path = folder / FILE_NAMES["autoencoder"]
+    header = header_or_none(path)
+    if header is not None and header.provenance.get("data_sha256") == session.data.sha256:
+        session.console.note(f"autoencoder: {path} (this dataset's)")
+        return path
+    session.console.note(f"no autoencoder for {session.data.name} yet: training one first, into {path}")
+    # Sizes, rates and steps that were given are the flow's; the autoencoder takes its preset's.
+    options = {name: given[name] for name in ("preset", "latents", "seed")}
+    autoencoder(session, options, output=path)
+    return path
+
+
+def _train(session: Session, task: Task, plan: Plan, title: str) -> dict[str, float]:
+    training = plan.training
+    with Progress(training.steps, title, unit=task.unit) as display:
+        return train(task, training, plan.files, display, resume=session.resume, save_every=session.save_every)
+
+
+def _write(session: Session, plan: Plan, model: torch.nn.Module, measures: dict[str, Any]) -> None:
+    origin = provenance(["citris", *sys.argv[1:]], plan.training.seed, session.data.sha256, measures)
+    origin["settings"] = dict(plan.files.settings)
+    origin["dataset"] = session.data.name
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    variables = session.data.variables.to_json() if isinstance(model, CitrisNF) else None
+    write_model(plan.files.model, ModelFile(plan.kind, model_config(model), variables, origin, tensors))
+    plan.files.finish()
+
+
+def _write_reconstructions(path: Path, originals: np.ndarray, reconstructions: np.ndarray) -> None:
+    picture = png_bytes(reconstruction_grid(originals, reconstructions))
+    atomic_write(path, lambda file: file.write(picture))
+
+
+def _identification(session: Session, model: CitrisNF) -> dict[str, Any]:
+    """R² of each variable's latents against ground truth, where the dataset has independent frames with it."""
+    if session.held_out is None:
+        return {}
+    truth = load_independent(session.held_out)
+    if truth.truth is None or truth.factors is None:
+        return {}
+    model.eval()
+    with torch.no_grad():
+        z = encode_frames(model.encode, truth.frames.to(session.device), session.device)
+    report = correlation(
+        z,
+        model.assignment.hard(),
+        truth.truth,
+        truth.factors,
+        session.data.variables.names,
+        torch.Generator().manual_seed(0),
+    )
+    rows = [[name, *(f"{value:.3f}" for value in row)] for name, row in zip(report.rows, report.r2, strict=True)]
+    session.console.table("R² of true factors from each variable's latents", ["latents of", *report.factors], rows)
+    return {"identification": report.to_json()}

@@ -1,0 +1,56 @@
+"""Causal assignment psi: which causal variable each latent dimension belongs to (Lippe et al., 2022, section 4.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def gumbel_softmax_sample(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+    """Straight-through Gumbel-softmax sample (Jang et al., 2017): one-hot forward, soft backward.
+
+    Args:
+        logits: unnormalised log-probabilities [..., C].
+        temperature: softmax temperature, > 0.
+        generator: source of the Gumbel noise; the default generator if None.
+
+    Returns:
+        One-hot float tensor [..., C] that carries the soft sample's gradient.
+    """
+    uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=torch.float32)
+    # Kept off 0 and 1, where the double logarithm is infinite.
+    gumbel = -(-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
+    soft = ((logits + gumbel) / temperature).softmax(-1)
+    hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
+    return hard + soft - soft.detach()
+
+
+class CausalAssignment(nn.Module):
+    """psi as logits [M, K+1]; the last column is psi(0), "belongs to no intervened variable".
+
+    Args:
+        latents: number of latents M.
+        variables: number of intervened causal variables K.
+        temperature: temperature of the Gumbel-softmax samples.
+    """
+
+    def __init__(self, latents: int, variables: int, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(latents, variables + 1))
+        self.temperature = temperature
+
+    def probabilities(self) -> Tensor:
+        """Soft assignment p [M, K+1]; rows sum to 1."""
+        return self.logits.softmax(-1)
+
+    def hard(self) -> Tensor:
+        """Most likely variable of every latent, int64 [M]; K stands for psi(0)."""
+        return self.logits.argmax(-1)
+
+    def one_hot(self) -> Tensor:
+        """Hard assignment as one-hot float [M, K+1]."""
+        return nn.functional.one_hot(self.hard(), self.logits.shape[1]).to(self.logits.dtype)
+
+    def sample(self, batch: int, generator: torch.Generator | None) -> Tensor:
+        """Straight-through samples [batch, M, K+1] of the assignment."""
+        return gumbel_softmax_sample(self.logits.expand(batch, -1, -1), self.temperature, generator)

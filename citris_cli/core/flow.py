@@ -1,0 +1,268 @@
+"""Normalizing flow between the autoencoder's latents x and the causal latents z.
+
+Every transform has ``forward(x) -> (z, ldj)`` and ``inverse(z) -> x``, where ``ldj = -log|det dz/dx|`` [B]: the sign
+with which it is added to a negative log-likelihood. Four layers of ActNorm, invertible linear map (from the second
+layer on) and autoregressive affine map, after Kingma & Dhariwal, "Glow", 2018, and Papamakarios et al., "Masked
+autoregressive flow", 2017, as CITRIS-NF puts them together (Lippe et al., 2022, appendix C).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+#: Bound on the log-scales of ActNorm and of the affine maps.
+MAX_LOG_SCALE = 3.0
+
+
+def clamp_straight_through(x: Tensor, bound: float) -> Tensor:
+    """``x`` clamped to [-bound, bound], with the gradient of the identity: a value outside can come back."""
+    return x + (x.clamp(-bound, bound) - x).detach()
+
+
+class ActNorm(nn.Module):
+    """``z = (x + b) * exp(s)``, one b and s a latent, ``|s| <= 3``.
+
+    The first training batch sets b and s so that its z have zero mean and unit variance.
+
+    Args:
+        latents: number of latents M.
+    """
+
+    initialised: Tensor
+
+    def __init__(self, latents: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(latents))
+        self.log_scale = nn.Parameter(torch.zeros(latents))
+        self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> None:
+        """Set b and s from a batch [B, M] to which this layer is then applied."""
+        self.bias.copy_(-x.mean(0))
+        self.log_scale.copy_(-x.std(0, unbiased=False).clamp_min(1e-6).log())
+        self.initialised.fill_(True)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B, M] -> z [B, M], ldj [B]."""
+        log_scale = clamp_straight_through(self.log_scale, MAX_LOG_SCALE)
+        return (x + self.bias) * log_scale.exp(), -log_scale.sum().expand(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """z [B, M] -> x [B, M]."""
+        return z * (-self.log_scale.clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE)).exp() - self.bias
+
+
+class InvertibleLinear(nn.Module):
+    """``z = x W`` with ``W = P L (U + diag(sign * exp(log_s)))``, so ``log|det W| = sum log_s`` costs nothing.
+
+    P is a fixed permutation, L unit lower triangular, U strictly upper triangular; the start is a random orthogonal
+    matrix (Glow, section 3.2).
+
+    Args:
+        latents: number of latents M.
+        generator: source of the random start.
+    """
+
+    permutation: Tensor
+    sign: Tensor
+
+    def __init__(self, latents: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        # The sign correction makes QR's factor uniform over the orthogonal group (Mezzadri, 2007).
+        q, r = torch.linalg.qr(torch.randn(latents, latents, generator=generator))
+        permutation, lower, upper = torch.linalg.lu(q * r.diagonal().sign())
+        diagonal = upper.diagonal()
+        self.lower = nn.Parameter(lower.tril(-1))
+        self.upper = nn.Parameter(upper.triu(1))
+        self.log_diagonal = nn.Parameter(diagonal.abs().log())
+        self.register_buffer("permutation", permutation)
+        self.register_buffer("sign", diagonal.sign())
+
+    def _triangles(self) -> tuple[Tensor, Tensor]:
+        unit = torch.eye(len(self.sign), device=self.sign.device, dtype=self.lower.dtype)
+        return self.lower.tril(-1) + unit, self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
+
+    def weight(self) -> Tensor:
+        """W [M, M]."""
+        lower, upper = self._triangles()
+        return self.permutation @ lower @ upper
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B, M] -> z [B, M], ldj [B]."""
+        return x @ self.weight(), -self.log_diagonal.sum().expand(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """z [B, M] -> x [B, M], by two triangular solves rather than a matrix inverse, which would lose digits."""
+        lower, upper = self._triangles()
+        y = torch.linalg.solve_triangular(upper, z, upper=True, left=False)
+        y = torch.linalg.solve_triangular(lower, y, upper=False, left=False, unitriangular=True)
+        return y @ self.permutation.T
+
+
+def autoregressive_mask(outputs: int, inputs: int, variables: int, strict: bool) -> Tensor:
+    """Mask [variables * outputs, variables * inputs] of a linear map between per-variable blocks.
+
+    Entry 1 where the output block's variable i may see the input block's variable j: j < i if ``strict``, else j <= i.
+    """
+    order = torch.ones(variables, variables).tril(-1 if strict else 0)
+    return order.repeat_interleave(outputs, 0).repeat_interleave(inputs, 1)
+
+
+class MaskedLinear(nn.Module):
+    """``y = x (W * mask)^T + b``: a linear map between per-variable blocks that keeps the autoregressive order.
+
+    Args:
+        inputs: features a variable in the input.
+        outputs: features a variable in the output.
+        variables: number of variables M.
+        strict: whether a variable must not see itself (the first layer of an autoregressive network).
+        generator: source of the random start (uniform, Kaiming's bound for the full fan-in, as nn.Linear).
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self, inputs: int, outputs: int, variables: int, strict: bool, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        fan_in = inputs * variables
+        bound = 1 / math.sqrt(fan_in)
+        self.weight = nn.Parameter(
+            torch.empty(outputs * variables, fan_in).uniform_(-bound, bound, generator=generator)
+        )
+        self.bias = nn.Parameter(torch.empty(outputs * variables).uniform_(-bound, bound, generator=generator))
+        self.register_buffer("mask", autoregressive_mask(outputs, inputs, variables, strict), persistent=False)
+
+    def masked_weight(self) -> Tensor:
+        """W * mask [variables * outputs, variables * inputs]."""
+        return self.weight * self.mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., variables * inputs] -> [..., variables * outputs]."""
+        return functional.linear(x, self.masked_weight(), self.bias)
+
+
+class AutoregressiveAffine(nn.Module):
+    """``z_i = (x_i + t_i) * exp(s_i)`` with (t_i, s_i) from a masked MLP of x_1 … x_{i-1}.
+
+    The MLP is M -> M h -> M h -> 2M with SiLU; its outputs are interleaved ``[t_0, s_0, t_1, s_1, …]`` and bounded by
+    ``s <- tanh(s / max(c, 1)) c``, ``c = 3 tanh(exp(scaling) / 3)``, one learned scaling a latent.
+
+    Args:
+        latents: number of latents M.
+        hidden: hidden units h a latent.
+        generator: source of the random start.
+    """
+
+    def __init__(self, latents: int, hidden: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.first = MaskedLinear(1, hidden, latents, strict=True, generator=generator)
+        self.middle = MaskedLinear(hidden, hidden, latents, strict=False, generator=generator)
+        self.last = MaskedLinear(hidden, 2, latents, strict=False, generator=generator)
+        self.scaling = nn.Parameter(torch.zeros(latents))
+
+    def _bound(self) -> Tensor:
+        return MAX_LOG_SCALE * torch.tanh(self.scaling.exp() / MAX_LOG_SCALE)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B, M] -> z [B, M], ldj [B]."""
+        hidden = functional.silu(self.first(x))
+        hidden = functional.silu(self.middle(hidden))
+        shift, log_scale = self.last(hidden).unflatten(-1, (-1, 2)).unbind(-1)
+        bound = self._bound()
+        log_scale = torch.tanh(log_scale / bound.clamp_min(1.0)) * bound
+        return (x + shift) * log_scale.exp(), -log_scale.sum(-1)
+
+    @torch.no_grad()
+    def inverse(self, z: Tensor) -> Tensor:
+        """z [B, M] -> x [B, M]; sequential in the variables, but for about the cost of one masked forward pass.
+
+        Variable i needs only the hidden units of variables <= i, and these never change again once x_1 … x_{i-1}
+        are known: each step computes one new block of h units in each layer from the blocks that are there already.
+        Everything is held transposed, [units, B], so that a block is a contiguous slice of rows.
+        """
+        batch, latents = z.shape
+        width = self.hidden
+        bound = self._bound()
+        # The division inside the tanh is folded into the rows of the last layer that make the log-scales.
+        last_weight, last_bias = self.last.masked_weight(), self.last.bias.clone()
+        last_weight[1::2] /= bound.clamp_min(1.0)[:, None]
+        last_bias[1::2] /= bound.clamp_min(1.0)
+        steps = zip(
+            self.first.masked_weight().split(width),
+            self.first.bias[:, None].split(width),
+            self.middle.masked_weight().split(width),
+            self.middle.bias[:, None].split(width),
+            last_weight.split(2),
+            last_bias[:, None].split(2),
+            bound.tolist(),
+            z.T.contiguous().unbind(0),
+            strict=True,
+        )
+        x = z.new_empty(latents, batch)
+        first = z.new_empty(latents * width, batch)
+        middle = z.new_empty(latents * width, batch)
+        for i, (w1, b1, w2, b2, w3, b3, bound_i, z_i) in enumerate(steps):
+            seen = (i + 1) * width
+            block = slice(i * width, seen)
+            first[block] = functional.silu(torch.addmm(b1, w1[:, :i], x[:i]))
+            middle[block] = functional.silu(torch.addmm(b2, w2[:, :seen], first[:seen]))
+            shift, log_scale = torch.addmm(b3, w3[:, :seen], middle[:seen]).unbind(0)
+            x[i] = torch.addcmul(-shift, z_i, (torch.tanh(log_scale) * -bound_i).exp())
+        return x.T.contiguous()
+
+
+class NormalizingFlow(nn.Module):
+    """F layers of ActNorm -> invertible linear (from the second layer on) -> autoregressive affine.
+
+    Example:
+        >>> flow = NormalizingFlow(latents=4, layers=2, hidden=8)
+        >>> z, ldj = flow(torch.randn(16, 4))
+        >>> z.shape, ldj.shape
+        (torch.Size([16, 4]), torch.Size([16]))
+
+    Args:
+        latents: number of latents M.
+        layers: number of layers F.
+        hidden: hidden units h a latent in the autoregressive networks.
+        generator: source of the random start.
+    """
+
+    def __init__(self, latents: int, layers: int, hidden: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        transforms: list[nn.Module] = []
+        for layer in range(layers):
+            transforms.append(ActNorm(latents))
+            if layer > 0:
+                transforms.append(InvertibleLinear(latents, generator))
+            transforms.append(AutoregressiveAffine(latents, hidden, generator))
+        self.transforms = nn.ModuleList(transforms)
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> None:
+        """Set every ActNorm from the first training batch x [B, M] as it arrives at that layer."""
+        for transform in self.transforms:
+            if isinstance(transform, ActNorm):
+                transform.initialise(x)
+            x, _ = transform(x)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodings x [B, M] -> causal latents z [B, M] and ldj = -log|det dz/dx| [B]."""
+        total = x.new_zeros(len(x))
+        for transform in self.transforms:
+            x, ldj = transform(x)
+            total = total + ldj
+        return x, total
+
+    @torch.no_grad()
+    def inverse(self, z: Tensor) -> Tensor:
+        """Causal latents z [B, M] -> encodings x [B, M]; no gradient."""
+        for transform in reversed(self.transforms):
+            z = transform.inverse(z)  # type: ignore[operator]
+        return z

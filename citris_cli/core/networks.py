@@ -1,0 +1,202 @@
+"""Convolutional encoder and decoder of the image models.
+
+One architecture serves every frame size: a pyramid of stages between the image grid and a 4x4 grid, and a small
+fully-connected head between that grid and the latents. Lippe et al., "CITRIS: Causal Identifiability from
+Temporal Intervened Sequences", ICML 2022, appendix C.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+#: Side of the grid at which every pyramid ends.
+GRID = 4
+
+
+def pyramid_stages(width: int, patch: int) -> int:
+    """Number of stages that halve (or double) the grid between an image and the 4x4 grid.
+
+    Args:
+        width: image width and height in pixels, a power of two.
+        patch: side of the pixel blocks that are folded into channels first, 1 or 2.
+
+    Returns:
+        ``log2(width / patch) - 2``, at least 1.
+
+    Raises:
+        ValueError: the width is no power of two or too small for one stage.
+    """
+    stages = int(math.log2(width)) - int(math.log2(patch)) - int(math.log2(GRID))
+    if width != patch * GRID * 2**stages or stages < 1:
+        raise ValueError(f"width {width} with patch {patch} does not reduce to a {GRID}x{GRID} grid")
+    return stages
+
+
+def initialise(module: ModuleT, generator: torch.Generator | None) -> ModuleT:
+    """Draw the weights of every linear map and convolution in ``module`` from ``generator``; returns the module.
+
+    Uniform within ``1 / sqrt(fan_in)``, PyTorch's own start, but from a generator that was passed in.
+    """
+    for layer in module.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d)):
+            bound = layer.weight[0].numel() ** -0.5
+            with torch.no_grad():
+                layer.weight.uniform_(-bound, bound, generator=generator)
+                if layer.bias is not None:
+                    layer.bias.uniform_(-bound, bound, generator=generator)
+    return module
+
+
+class PositionLayer(nn.Module):
+    """Adds a learned linear map of the (row, column) position, both in [-1, 1]: a convolution cannot tell where it is.
+
+    Args:
+        channels: channels C of the feature map.
+        width: side W of the (square) feature map.
+    """
+
+    grid: Tensor
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.map = nn.Linear(2, channels)
+        axis = torch.linspace(-1.0, 1.0, width)
+        self.register_buffer("grid", torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Feature map [B, C, W, W] -> [B, C, W, W]."""
+        return x + self.map(self.grid).permute(2, 0, 1)
+
+
+class ConvEncoder(nn.Module):
+    """Image [B, 3, W, W] in [-1, 1] -> features [B, outputs].
+
+    Each of the ``log2(W / patch) - 2`` stages is conv3x3 stride 2 (first stage: + position) -> BatchNorm -> SiLU ->
+    conv3x3 -> BatchNorm -> SiLU; then Linear 16c -> 4c -> LayerNorm -> SiLU -> Linear 4c -> outputs.
+
+    Args:
+        width: image width and height W in pixels.
+        channels: channels c of every stage.
+        outputs: number of output features.
+        patch: side of the pixel blocks folded into channels before the first stage; 1 is the published network,
+            2 makes a network with a quarter of the work in its most expensive stage.
+    """
+
+    def __init__(self, width: int, channels: int, outputs: int, patch: int = 1) -> None:
+        super().__init__()
+        self.patch = patch
+        grid = width // patch
+        stages = []
+        for stage in range(pyramid_stages(width, patch)):
+            grid //= 2
+            stages.append(
+                nn.Sequential(
+                    nn.Conv2d(3 * patch**2 if stage == 0 else channels, channels, 3, stride=2, padding=1, bias=False),
+                    PositionLayer(channels, grid) if stage == 0 else nn.Identity(),
+                    nn.BatchNorm2d(channels),
+                    nn.SiLU(),
+                    nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(channels),
+                    nn.SiLU(),
+                )
+            )
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Sequential(
+            nn.Linear(GRID * GRID * channels, 4 * channels),
+            nn.LayerNorm(4 * channels),
+            nn.SiLU(),
+            nn.Linear(4 * channels, outputs),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, W, W] in [-1, 1] -> [B, outputs]."""
+        if self.patch > 1:
+            images = functional.pixel_unshuffle(images, self.patch)
+        return self.head(self.stages(images).flatten(1))
+
+
+class ResidualBlock(nn.Module):
+    """x + [BatchNorm, SiLU, conv3x3, position, BatchNorm, SiLU, conv3x3](x), pre-activated.
+
+    Args:
+        channels: channels C of the feature map.
+        width: side W of the feature map.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.BatchNorm2d(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            PositionLayer(channels, width),
+            nn.BatchNorm2d(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, W, W] -> [B, C, W, W]."""
+        return x + self.net(x)
+
+
+class ConvDecoder(nn.Module):
+    """Latents [B, M] -> image [B, 3, W, W] in [-1, 1].
+
+    Linear M -> 4c -> LayerNorm -> SiLU -> Linear 4c -> 16c, reshaped to [c, 4, 4]; each stage is bilinear x2
+    upsampling (corners aligned) and ``blocks`` residual blocks; then BatchNorm -> SiLU -> conv1x1 -> position ->
+    BatchNorm -> SiLU -> conv1x1 -> tanh.
+
+    Args:
+        width: image width and height W in pixels.
+        channels: channels c of every stage.
+        latents: number of latents M.
+        blocks: residual blocks a stage: 2 in the published autoencoder, 1 in the published VAE.
+        patch: side of the pixel blocks that the last convolution writes at once (sub-pixel convolution); 1 is the
+            published network.
+    """
+
+    def __init__(self, width: int, channels: int, latents: int, blocks: int, patch: int = 1) -> None:
+        super().__init__()
+        self.patch = patch
+        self.head = nn.Sequential(
+            nn.Linear(latents, 4 * channels),
+            nn.LayerNorm(4 * channels),
+            nn.SiLU(),
+            nn.Linear(4 * channels, GRID * GRID * channels),
+        )
+        grid = GRID
+        stages = []
+        for _ in range(pyramid_stages(width, patch)):
+            grid *= 2
+            stages.append(
+                nn.Sequential(
+                    nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+                    *[ResidualBlock(channels, grid) for _ in range(blocks)],
+                )
+            )
+        self.stages = nn.Sequential(*stages)
+        self.tail = nn.Sequential(
+            nn.BatchNorm2d(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 1),
+            PositionLayer(channels, grid),
+            nn.BatchNorm2d(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, 3 * patch**2, 1),
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Latents [B, M] -> images [B, 3, W, W] in [-1, 1]."""
+        x = self.head(latents).unflatten(1, (-1, GRID, GRID)).contiguous(memory_format=torch.channels_last)
+        x = self.tail(self.stages(x))
+        if self.patch > 1:
+            x = functional.pixel_shuffle(x, self.patch)
+        return torch.tanh(x)

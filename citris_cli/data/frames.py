@@ -1,0 +1,249 @@
+"""Frames as one tensor of bytes: gathered by index, released from memory when mapped, converted on the device."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from citris_cli.data.npz import NpzFile, release_pages
+from citris_cli.errors import InputError
+
+SIZES = (32, 64, 128)
+
+# Mapped pages are given back after so many bytes of them were touched.
+_RELEASE_EVERY = 128 << 20
+# Touching one byte of a mapping brings in up to this many around it (Linux's fault-around).
+_FAULT_AROUND = 64 << 10
+_CHUNK = 32 << 20
+
+
+class Frames:
+    """Frames uint8 [N, H, W, 3] in one or several parts (shards), in memory or mapped from files.
+
+    Parts keep their alpha channel where they lie; it is cut off after a gather, so that mapped files stay mapped.
+
+    Args:
+        parts: uint8 arrays [n, H, W, 3 or 4], all of one height and width, at least one; their sum is N.
+
+    Raises:
+        ValueError: no parts, or parts that are not uint8 or differ in size.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray[Any, Any]]) -> None:
+        if not parts or len({part.shape[1:3] for part in parts}) != 1 or any(part.dtype != np.uint8 for part in parts):
+            raise ValueError("frames need parts of uint8 that agree in height and width")
+        self._arrays = list(parts)
+        self._parts = [_as_tensor(part) for part in parts]
+        self._mapped = [release_pages(part) for part in parts]
+        self._ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+        self._touched = 0
+        self._target = torch.device("cpu")
+        self.height, self.width = int(parts[0].shape[1]), int(parts[0].shape[2])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where `gather` puts its batches."""
+        return self._target
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether the frames themselves, not just the batches, lie on `device`."""
+        return self._parts[0].device.type == self._target.type
+
+    def gather(self, index: torch.Tensor) -> torch.Tensor:
+        """The frames at `index` (LongTensor [B], any device): uint8 [B, H, W, 3] on `device`.
+
+        A view without the alpha channel where there is one, so perhaps not contiguous.
+
+        Raises:
+            IndexError: an index outside 0…N−1 (on an accelerator: that device's own error).
+        """
+        storage = self._parts[0].device
+        index = index.to(storage)
+        if len(self._parts) == 1:
+            batch = self._parts[0].index_select(0, index)
+        else:
+            batch = self._gather_parts(index)
+        self._touch(len(index))
+        if storage != self._target:
+            if self._target.type == "cuda":
+                batch = batch.pin_memory()
+            batch = batch.to(self._target, non_blocking=self._target.type == "cuda")
+        return batch[..., :3]
+
+    def slice(self, start: int, stop: int) -> torch.Tensor:
+        """Frames `start` to `stop` (exclusive, cut at N): uint8 [stop−start, H, W, 3] on `device`."""
+        return self.gather(torch.arange(start, min(stop, len(self)), device=self._parts[0].device))
+
+    def chunks(self, size: int) -> Iterator[torch.Tensor]:
+        """All frames in order: uint8 [up to `size`, H, W, 3] at a time, on `device`."""
+        for start in range(0, len(self), size):
+            yield self.slice(start, start + size)
+
+    def to(self, device: torch.device | str) -> Frames:
+        """The same frames with batches on `device`.
+
+        They move there for good if they fit in half of its free memory; else they stay on the host and every batch
+        moves by itself.
+        """
+        target = torch.device(device)
+        if target.type == "cuda" and target.index is None:
+            target = torch.device("cuda", torch.cuda.current_device())
+        moved = object.__new__(Frames)
+        moved.__dict__.update(self.__dict__)
+        moved._target = target
+        if self._parts[0].device == target:
+            return moved
+        size = len(self) * self.height * self.width * 3
+        if target.type == "cpu" or size <= _free_memory(target) // 2:
+            moved._parts = [self._moved(target, size // len(self))]
+            moved._arrays, moved._mapped = [], []
+            moved._ends = torch.tensor([len(self)], device=target)
+        return moved
+
+    def _moved(self, target: torch.device, frame_bytes: int) -> torch.Tensor:
+        """All frames in one tensor on `target`, without alpha, taken over piece by piece."""
+        whole = torch.empty((len(self), self.height, self.width, 3), dtype=torch.uint8, device=target)
+        rows, at = max(1, _CHUNK // frame_bytes), 0
+        for part in self._parts:
+            for start in range(0, len(part), rows):
+                piece = part[start : start + rows]
+                whole[at : at + len(piece)] = piece.to(target)[..., :3]
+                at += len(piece)
+                self._touch(len(piece))
+        return whole
+
+    def _gather_parts(self, index: torch.Tensor) -> torch.Tensor:
+        if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(self)):
+            raise IndexError(f"index out of range for {len(self)} frames")
+        batch = torch.empty((len(index), self.height, self.width, 3), dtype=torch.uint8, device=index.device)
+        owner = torch.bucketize(index, self._ends, right=True)
+        for number in owner.unique().tolist():
+            rows = (owner == number).nonzero().squeeze(1)
+            part = self._parts[number]
+            local = index[rows] - (self._ends[number] - len(part))
+            batch.index_copy_(0, rows, part.index_select(0, local)[..., :3])
+        return batch
+
+    def _touch(self, count: int) -> None:
+        """Count what was touched of mapped parts, and now and then give their pages back."""
+        if not any(self._mapped):
+            return
+        self._touched += count * (self.height * self.width * 4 + _FAULT_AROUND)
+        if self._touched >= _RELEASE_EVERY:
+            self._touched = 0
+            for array in self._arrays:
+                release_pages(array)
+
+
+def as_model_input(frames: torch.Tensor) -> torch.Tensor:
+    """What the networks take: uint8 [B, H, W, 3] to float32 [B, 3, H, W] in [−1, 1], x/255·2−1, channels last."""
+    planes = frames.permute(0, 3, 1, 2)
+    scaled = planes.to(dtype=torch.float32, memory_format=torch.channels_last)
+    return scaled.div_(255.0).mul_(2.0).sub_(1.0)
+
+
+def load_frames(file: NpzFile, key: str) -> np.ndarray[Any, Any]:
+    """Frames of a file, checked: uint8 [N, H, W, 3 or 4], or [N, 3, H, W, 3 or 4] for triplets; mapped if they can be.
+
+    Raises:
+        InputError: the shape is judged before the data is read, then the values; or as `NpzFile.array`.
+    """
+    where = f"{file.path}: key {key!r}"
+    check_frames_shape(file.shape(key), where)
+    return to_uint8_frames(file.array(key), where)
+
+
+def check_frames_shape(shape: tuple[int, ...], where: str) -> None:
+    """Refuse what is no stack of square frames [N, H, W, 3 or 4] or triplets [N, 3, H, W, 3 or 4] of 32, 64 or 128.
+
+    Raises:
+        InputError: another rank, size or number of channels, or no frames at all.
+    """
+    if len(shape) not in (4, 5):
+        raise InputError(f"{where} has shape {list(shape)}; frames need [frames, height, width, 3 or 4 channels]")
+    if len(shape) == 5 and shape[1] != 3:
+        raise InputError(f"{where} has shape {list(shape)}; triplets need 3 images each, [triplets, 3, H, W, channels]")
+    height, width, channels = shape[-3:]
+    if channels not in (3, 4):
+        if height in (3, 4):
+            raise InputError(
+                f"{where} has shape {list(shape)}, channels first; put them last with np.moveaxis(frames, -3, -1)"
+            )
+        hint = "repeat the grey channel with np.repeat(frames, 3, -1)" if channels == 1 else "save RGB frames"
+        raise InputError(f"{where} has {channels} channels a frame; citris needs 3 or 4, {hint}")
+    if height != width or height not in SIZES:
+        raise InputError(
+            f"{where} has frames of {height}×{width}; citris needs square frames of 32, 64 or 128 pixels, "
+            "resize them first"
+        )
+    if shape[0] == 0:
+        raise InputError(f"{where} holds no frames; record some first")
+
+
+def to_uint8_frames(array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, Any]:
+    """Frames as bytes: uint8 as it is, integers 0…255 as bytes, floats 0…1 times 255 rounded, booleans 0 and 255.
+
+    Args:
+        array: frames [N, …], of any number type.
+        where: file and key, for messages.
+
+    Returns:
+        uint8 of the same shape; `array` itself if it was uint8.
+
+    Raises:
+        InputError: a value outside its range, NaN or infinite, naming the first frame that has one; or no numbers.
+    """
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "buif":
+        raise InputError(f"{where} holds {array.dtype}, which are no pixels; save uint8 0…255 or floats 0…1")
+    frames = np.empty(array.shape, dtype=np.uint8)
+    rows = max(1, _CHUNK // max(1, array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        frames[start : start + rows] = _chunk_to_uint8(array[start : start + rows], start, where)
+        release_pages(array)
+    return frames
+
+
+def _chunk_to_uint8(chunk: np.ndarray[Any, Any], start: int, where: str) -> np.ndarray[Any, Any]:
+    if chunk.dtype.kind == "b":
+        return chunk.astype(np.uint8) * np.uint8(255)
+    top = 1 if chunk.dtype.kind == "f" else 255
+    # Written so that NaN, which compares false, is outside too.
+    inside = (chunk >= 0) & (chunk <= top)
+    if not inside.all():
+        bad = int(np.argmin(inside.reshape(len(chunk), -1).all(axis=1)))
+        value = chunk[bad][~inside[bad]].flat[0]
+        if top == 255:
+            allowed = "integers need 0…255"
+        elif 1 < value <= 255:
+            allowed = "floats need 0…1, so divide by 255 if the values are 0…255"
+        else:
+            allowed = "floats need 0…1 and must be finite"
+        raise InputError(f"{where}, frame {start + bad} holds the value {value:g}; {allowed}")
+    if top == 255:
+        return chunk.astype(np.uint8)
+    return np.rint(chunk.astype(np.float32) * np.float32(255)).astype(np.uint8)
+
+
+def _as_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    with warnings.catch_warnings():
+        # A mapped file is read-only, and nothing here writes to frames.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def _free_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return 0

@@ -1,0 +1,324 @@
+"""Safe reading of `.npz` files: nothing is unpickled, and no memory is taken on a header's word alone.
+
+Uncompressed members are memory-mapped where they lie in the file; compressed ones are decompressed piece by piece
+into the one array that is returned.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import mmap
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from citris_cli.errors import InputError
+
+_CHUNK = 1 << 20
+# Pages of a mapping are given back after this many bytes of a sequential pass.
+_RELEASE_EVERY = 64 << 20
+# numpy itself refuses longer headers; ours is checked before the header is read.
+_MAX_HEADER = 10_000
+_ENCRYPTED = 0x1
+_LOCAL_HEADER = 30
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One array of the file as its headers describe it; `data_at` counts from the start of the member's contents."""
+
+    info: zipfile.ZipInfo
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+    data_at: int
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class NpzFile:
+    """An open `.npz`: headers are read when asked for, data only by `array`.
+
+    Use as a context manager, or call `close`; arrays already given out stay valid.
+
+    Attributes:
+        path: the file's path, or the label of the bytes it was opened from; for messages.
+        names: the arrays' names, in the file's order.
+    """
+
+    def __init__(self, stream: IO[bytes], path: str, *, mappable: bool) -> None:
+        self.path = path
+        self._stream = stream
+        self._mappable = mappable
+        self._members: dict[str, _Member] = {}
+        with _malformed(path, "the file"):
+            self._zip = zipfile.ZipFile(stream)
+        self._infos: dict[str, zipfile.ZipInfo] = {}
+        for info in self._zip.infolist():
+            if info.is_dir():
+                continue
+            name = info.filename.removesuffix(".npy")
+            if name in self._infos:
+                raise InputError(f"{path}: the array {name!r} is in the file twice; save it again with np.savez")
+            self._infos[name] = info
+        if not self._infos:
+            raise InputError(f"{path}: the file holds no arrays; save frames and interventions with np.savez")
+        self.names: tuple[str, ...] = tuple(self._infos)
+
+    def __enter__(self) -> NpzFile:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._infos
+
+    def close(self) -> None:
+        """Close the file; mapped arrays that were given out keep their mapping."""
+        self._zip.close()
+        self._stream.close()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The array's shape, from its header; InputError if the member is missing or malformed."""
+        return self._member(name).shape
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """The array's type as stored (perhaps big-endian); InputError if the member is missing or malformed."""
+        return self._member(name).dtype
+
+    def is_mapped(self, name: str) -> bool:
+        """Whether `array` maps this member in place: stored uncompressed in a file, C order, native byte order."""
+        member = self._member(name)
+        stored = member.info.compress_type == zipfile.ZIP_STORED
+        return self._mappable and stored and not member.fortran and member.dtype.isnative and member.size > 0
+
+    def array(self, name: str) -> np.ndarray[Any, Any]:
+        """The array, in C order and native byte order; read-only where it is mapped (and then perhaps unaligned).
+
+        Raises:
+            InputError: the member is missing, malformed, damaged (its checksum differs), not plain numbers or text,
+                or larger than the memory that is available.
+        """
+        member = self._member(name)
+        with _malformed(self.path, f"key {name!r}"):
+            if self.is_mapped(name):
+                return self._map(name, member)
+            return self._read(name, member)
+
+    def _member(self, name: str) -> _Member:
+        if name not in self._infos:
+            raise InputError(f"{self.path}: there is no key {name!r}; the file has {', '.join(self.names)}")
+        if name not in self._members:
+            with _malformed(self.path, f"key {name!r}"):
+                self._members[name] = self._parse(name, self._infos[name])
+        return self._members[name]
+
+    def _parse(self, name: str, info: zipfile.ZipInfo) -> _Member:
+        where = f"{self.path}: key {name!r}"
+        if info.flag_bits & _ENCRYPTED:
+            raise InputError(f"{where} is encrypted; save the file again without a password")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(f"{where} is compressed in a way np.savez never uses; save the file again with np.savez")
+        with self._zip.open(info) as stream:
+            shape, fortran, dtype = _read_header(stream, where)
+            data_at = stream.tell()
+        if dtype.kind not in "biufUS":
+            kind = "pickled Python objects" if dtype.hasobject else f"values of type {dtype}"
+            raise InputError(f"{where} holds {kind}, which are never read; save plain numbers or text arrays instead")
+        member = _Member(info, shape, fortran, dtype, data_at)
+        if any(length < 0 for length in shape) or member.size != info.file_size - data_at:
+            raise InputError(
+                f"{where} claims shape {list(shape)} of {dtype} but holds {max(info.file_size - data_at, 0)} bytes; "
+                "the file is damaged, save it again"
+            )
+        return member
+
+    def _read(self, name: str, member: _Member) -> np.ndarray[Any, Any]:
+        available = available_memory()
+        if member.size > available:
+            raise InputError(
+                f"{self.path}: key {name!r} needs {_gib(member.size)} of memory and {_gib(available)} is available; "
+                "save it uncompressed with np.savez (then it is read in place), or in smaller shards"
+            )
+        # Zeros come from the system page by page as they are touched: no second pass over the memory.
+        flat = np.zeros(math.prod(member.shape), dtype=member.dtype)
+        target = flat.view(np.uint8)
+        with self._zip.open(member.info) as stream:
+            stream.read(member.data_at)
+            done = 0
+            while done < member.size:
+                block = stream.read(min(_CHUNK, member.size - done))
+                if not block:
+                    raise EOFError("the data ends early")
+                target[done : done + len(block)] = np.frombuffer(block, np.uint8)
+                done += len(block)
+            # zipfile compares the checksum when it meets the end of the data.
+            stream.read(1)
+        array = flat.reshape(member.shape)
+        if member.fortran:
+            array = np.ascontiguousarray(flat.reshape(member.shape, order="F")).reshape(member.shape)
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+    def _map(self, name: str, member: _Member) -> np.ndarray[Any, Any]:
+        info = member.info
+        file_number = self._stream.fileno()
+        self._stream.seek(info.header_offset)
+        local = self._stream.read(_LOCAL_HEADER)
+        name_length, extra_length = int.from_bytes(local[26:28], "little"), int.from_bytes(local[28:30], "little")
+        contents_at = info.header_offset + _LOCAL_HEADER + name_length + extra_length
+        end = contents_at + info.file_size
+        if info.compress_size != info.file_size or end > os.fstat(file_number).st_size:
+            raise EOFError("the data ends early")
+        # A mapping starts on a page; what lies before the contents in that page is skipped.
+        base = contents_at - contents_at % mmap.ALLOCATIONGRANULARITY
+        mapping = mmap.mmap(file_number, end - base, access=mmap.ACCESS_READ, offset=base)
+        _check_sum(mapping, contents_at - base, info)
+        flat = np.frombuffer(
+            mapping,
+            dtype=member.dtype,
+            count=math.prod(member.shape),
+            offset=contents_at - base + member.data_at,
+        )
+        return flat.reshape(member.shape)
+
+
+def open_npz(path: Path) -> NpzFile:
+    """Open an `.npz` file without reading its data.
+
+    Raises:
+        InputError: missing, unreadable, a directory, empty, a single `.npy`, not a zip archive, truncated.
+    """
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: this is a directory where an .npz file was expected; name a file in it")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: this is no regular file; save the arrays as an .npz file and name that")
+        stream = path.open("rb")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file; check the path") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"{path}: the file cannot be read ({reason}); check the path and its permissions") from None
+    return _open(stream, str(path), mappable=True)
+
+
+def open_npz_bytes(data: bytes, label: str) -> NpzFile:
+    """Open the bytes of an `.npz`, such as what came on standard input; `label` stands for the path in messages.
+
+    Raises:
+        InputError: as `open_npz`.
+    """
+    return _open(io.BytesIO(data), label, mappable=False)
+
+
+def release_pages(array: np.ndarray[Any, Any]) -> bool:
+    """Give the resident pages of a mapped array back to the system; they are read again when next touched.
+
+    Returns:
+        Whether `array` (or what it is a view of) is a mapping of ours.
+    """
+    base: Any = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
+    if base is None:
+        return False
+    _release(base)
+    return True
+
+
+def available_memory() -> int:
+    """Bytes of memory that can be taken without pushing anything else out."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    # No /proc (macOS): all of the machine's memory is the best bound there is.
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _open(stream: IO[bytes], path: str, *, mappable: bool) -> NpzFile:
+    try:
+        start = stream.read(6)
+        if not start:
+            raise InputError(f"{path}: the file is empty; save frames and interventions with np.savez")
+        if start == b"\x93NUMPY":
+            raise InputError(
+                f"{path}: this is a single .npy array; save frames and interventions together as .npz with np.savez"
+            )
+        stream.seek(0)
+        return NpzFile(stream, path, mappable=mappable)
+    except OSError as error:
+        stream.close()
+        raise InputError(f"{path}: the file cannot be read ({error.strerror or error}); check the disk") from None
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _read_header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, Fortran order and type of the `.npy` that `stream` is at; the length is checked before it is read."""
+    magic = stream.read(8)
+    if magic[:6] != b"\x93NUMPY" or len(magic) < 8:
+        raise InputError(f"{where} is no numpy array; save the file again with np.savez")
+    width = 2 if magic[6] == 1 else 4
+    prefix = stream.read(width)
+    length = int.from_bytes(prefix, "little")
+    if magic[6] not in (1, 2) or length > _MAX_HEADER:
+        raise InputError(f"{where} has a header of {length} bytes that np.savez would not write; save the file again")
+    header = io.BytesIO(prefix + stream.read(length))
+    read = np.lib.format.read_array_header_1_0 if magic[6] == 1 else np.lib.format.read_array_header_2_0
+    return read(header)
+
+
+def _check_sum(mapping: mmap.mmap, start: int, info: zipfile.ZipInfo) -> None:
+    """Compare the mapped contents with the archive's checksum, keeping few pages resident."""
+    view = memoryview(mapping)
+    total = 0
+    for at in range(start, start + info.file_size, _CHUNK):
+        total = zlib.crc32(view[at : min(at + _CHUNK, start + info.file_size)], total)
+        if (at - start) % _RELEASE_EVERY == 0:
+            _release(mapping)
+    _release(mapping)
+    if total != info.CRC:
+        raise zipfile.BadZipFile("the checksum differs")
+
+
+def _release(mapping: mmap.mmap) -> None:
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+@contextmanager
+def _malformed(path: str, what: str) -> Iterator[None]:
+    """Turn whatever zipfile, zlib and numpy raise on malformed input into one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{path}: {what} is too large for this machine's memory; save smaller shards") from None
+    except Exception as error:
+        # A hostile archive can make these parsers raise nearly anything; none of it is our own fault.
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(
+            f"{path}: {what} cannot be read as .npz data, it is damaged, truncated or something else ({reason}); "
+            "copy or save it again"
+        ) from None
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

@@ -1,0 +1,37 @@
+"""The exceptions that the command layer turns into one sentence and an exit status.
+
+A message says what is wrong, where (file, key, shape) and what to do, in one line without a final newline.
+"""
+
+
+class CitrisError(Exception):
+    """Something that the user should read as one sentence.
+
+    Attributes:
+        exit_status: the process's exit status: 1, the work failed.
+    """
+
+    exit_status: int = 1
+
+
+class InputError(CitrisError):
+    """Bad usage or bad input: exit status 2, nothing was written."""
+
+    exit_status = 2
+
+
+class TrainingDivergedError(CitrisError):
+    """The loss or the weights are no longer finite, or have grown beyond any use."""
+
+
+class InterruptedRunError(CitrisError):
+    """A signal ended a training run after its state was saved.
+
+    Args:
+        message: the sentence for the user, with the command that resumes.
+        signal_number: SIGINT (2) or SIGTERM (15); the exit status is 128 + that number.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + signal_number

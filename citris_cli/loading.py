@@ -1,0 +1,107 @@
+"""From a model file to a ready model, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from citris_cli.artifacts.models import ModelFile, read_model
+from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.data.variables import Variables
+from citris_cli.errors import InputError
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained model, in evaluation mode on its device.
+
+    Attributes:
+        kind: ``autoencoder`` or ``citris_nf``.
+        network: the torch module.
+        variables: the K intervened variables, or None for an autoencoder.
+        width: frame width and height in pixels.
+        path: the file it came from.
+        provenance: command, seed, versions, data hash, measures.
+    """
+
+    kind: str
+    network: nn.Module
+    variables: Variables | None
+    width: int
+    path: Path
+    provenance: dict[str, Any]
+
+
+def model_config(model: nn.Module) -> dict[str, Any]:
+    """Configuration as stored in a model file: one entry a part, all that is needed to build it again."""
+    if isinstance(model, CitrisNF):
+        return {"citris_nf": dataclasses.asdict(model.config), **model_config(model.autoencoder)}
+    if isinstance(model, Autoencoder):
+        return {"autoencoder": dataclasses.asdict(model.config)}
+    raise TypeError(f"no model of ours: {type(model).__name__}")
+
+
+def build_model(kind: str, config: dict[str, Any]) -> nn.Module:
+    """Untrained model of a kind from :func:`model_config`'s result.
+
+    Raises:
+        KeyError, TypeError, ValueError: the configuration is not one of ours.
+    """
+    autoencoder = Autoencoder(AutoencoderConfig(**config["autoencoder"]))
+    if kind == "autoencoder":
+        return autoencoder
+    if kind == "citris_nf":
+        return CitrisNF(CitrisNFConfig(**config["citris_nf"]), autoencoder)
+    raise ValueError(f"unknown kind {kind}")
+
+
+def model_from_file(file: ModelFile, path: Path, device: torch.device) -> LoadedModel:
+    """Build the model that a file describes and give it the file's weights.
+
+    Args:
+        file: contents, see :func:`citris_cli.artifacts.models.read_model`.
+        path: where they came from, for messages.
+        device: where the model should be.
+
+    Raises:
+        InputError: the file's kind, configuration or weights do not fit together.
+    """
+    try:
+        # Built without memory: sizes in the file are believed only once its own weights have those shapes.
+        with torch.device("meta"):
+            model = build_model(file.kind, file.config)
+        expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        found = {name: tuple(value.shape) for name, value in file.tensors.items()}
+        if expected != found:
+            wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+            raise ValueError(
+                f"weight {wrong[0]} is {found.get(wrong[0], 'missing')}, not {expected.get(wrong[0], 'known')}"
+            )
+        model = build_model(file.kind, file.config)
+        model.load_state_dict(file.tensors)
+        variables = None if file.variables is None else Variables.from_json(file.variables)
+    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise InputError(
+            f"{path}: not a model that this version of citris can read ({error}); train it again"
+        ) from error
+    width = file.config["autoencoder"]["width"]
+    return LoadedModel(file.kind, model.to(device).eval(), variables, width, path, file.provenance)
+
+
+def load_model(path: Path, device: torch.device | None = None) -> LoadedModel:
+    """Read a model file and build its model.
+
+    Args:
+        path: a ``.safetensors`` of ours.
+        device: where the model should be; the CPU if None.
+
+    Raises:
+        InputError: no such file, not a model of ours, or a damaged one.
+    """
+    return model_from_file(read_model(path), path, device or torch.device("cpu"))

@@ -1,0 +1,1 @@
+"""What people look at: the console, image grids, animations."""

@@ -1,0 +1,151 @@
+"""Notes, tables and progress on standard error; results on standard output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+#: Seconds between the plain lines of a progress that no terminal shows: the first soon, then now and then.
+FIRST_LINE, LATER_LINES = 5.0, 30.0
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # closed or replaced
+        return False
+
+
+def _line(text: str) -> None:
+    # A reader of standard error that went away must not end hours of training.
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+class Console:
+    """Where a command speaks: :meth:`result` on standard output, all else on standard error."""
+
+    def note(self, text: str) -> None:
+        """One line that the user may want to know."""
+        _line(text)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table of strings: drawn on a terminal, aligned plain text elsewhere."""
+        if _is_terminal():
+            from rich.console import Console as RichConsole
+            from rich.table import Table
+
+            table = Table(title=title, title_justify="left")
+            for index, column in enumerate(columns):
+                table.add_column(column, justify="left" if index == 0 else "right")
+            for row in rows:
+                table.add_row(*row)
+            RichConsole(stderr=True).print(table)
+            return
+        widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
+        _line(title)
+        for row in (columns, *rows):
+            cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
+            _line("  " + "  ".join(cells))
+
+    def result(self, text: str) -> None:
+        """One line of the command's result.
+
+        Raises:
+            BrokenPipeError: the reader went away.
+        """
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+class Progress:
+    """Progress of a long work: a live display on a terminal, a plain line now and then elsewhere.
+
+    Args:
+        total: number of steps.
+        title: what is being done.
+        unit: what a step handles, for the rate ("frames", "pairs").
+    """
+
+    def __init__(self, total: int, title: str, unit: str) -> None:
+        self._total = total
+        self._title = title
+        self._unit = unit
+        self._rich: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._first_step: int | None = None
+
+    def __enter__(self) -> Progress:
+        self._started = time.monotonic()
+        self._next_line = self._started + FIRST_LINE
+        if not _is_terminal():
+            _line(f"{self._title}: {self._total:,} steps")
+            return self
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._rich = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[losses]}"),
+            TimeRemainingColumn(),
+            console=RichConsole(stderr=True),
+        )
+        self._rich.start()
+        self._task = self._rich.add_task(self._title, total=self._total, rate="", losses="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+
+    def update(self, step: int, rate_per_second: float, losses: Mapping[str, float]) -> None:
+        """Show the state of the work.
+
+        Args:
+            step: steps done.
+            rate_per_second: units a second.
+            losses: current losses by name.
+        """
+        rate = f"{rate_per_second:,.0f} {self._unit}/s"
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in losses.items() if name != "gradient_norm")
+        if self._rich is not None and self._task is not None:
+            if self._first_step is None and step > 1:
+                self._rich.reset(self._task, completed=step)  # a resumed run: its rate starts here
+            self._first_step = step
+            with suppress(OSError, ValueError):
+                self._rich.update(self._task, completed=step, rate=rate, losses=shown)
+            return
+        now = time.monotonic()
+        if now < self._next_line and step < self._total:
+            return
+        self._next_line = now + LATER_LINES
+        if self._first_step is None:
+            self._first_step, self._first_time = step, now
+        done = step - self._first_step
+        left = f"  {_duration((now - self._first_time) / done * (self._total - step))} left" if done else ""
+        _line(f"{self._title}: step {step:,}/{self._total:,}  {rate}  {shown}{left if step < self._total else ''}")
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def as_cells(values: Sequence[Any]) -> list[str]:
+    """Numbers of a table with three digits; NaN as a dash."""
+    return ["–" if value != value else f"{value:.3f}" for value in values]

@@ -1,0 +1,91 @@
+"""Training of the image autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.data.batches import ShuffledBatches
+from citris_cli.data.frames import Frames, as_model_input
+from citris_cli.training.loop import TrainingConfig
+
+#: Frames that a validation looks at.
+VALIDATION_FRAMES = 512
+#: Frames whose reconstructions are shown at a validation.
+SHOWN_FRAMES = 8
+
+Pictures = Callable[[np.ndarray, np.ndarray], None]
+
+
+class AutoencoderTask:
+    """Frames in shuffled batches, AdamW on all weights, reconstruction error on held-out frames.
+
+    Args:
+        model: the autoencoder, on its device.
+        frames: training frames.
+        held_out: frames for validation, or None: then the first training frames are measured, under another name.
+        config: how to train.
+        pictures: called at every validation with originals and reconstructions, uint8 [n, H, W, 3] each.
+    """
+
+    unit = "frames"
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        frames: Frames,
+        held_out: Frames | None,
+        config: TrainingConfig,
+        pictures: Pictures | None = None,
+    ) -> None:
+        self.model = model
+        self._config = config
+        self._frames = frames
+        self._measured = held_out if held_out is not None else frames
+        self._measure = "val_mse" if held_out is not None else "train_mse"
+        self._pictures = pictures
+        self._batches = ShuffledBatches(len(frames), config.batch_size, config.seed)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All weights at one rate."""
+        return [{"params": list(self.model.parameters()), "lr": self._config.lr}]
+
+    def begin(self, generator: torch.Generator) -> None:
+        """Nothing depends on the first batch."""
+
+    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of the step's batch; see :meth:`Autoencoder.loss`."""
+        batch = self._frames.gather(self._batches.at(step))
+        return self.model.loss(as_model_input(batch), generator)
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean squared error per pixel and channel, images in [-1, 1], in evaluation mode without noise."""
+        training = self.model.training
+        self.model.eval()
+        total, shown = 0.0, None
+        count = min(VALIDATION_FRAMES, len(self._measured))
+        # Spread over the whole set: the first frames of a sequence look alike.
+        index = torch.linspace(0, len(self._measured) - 1, count).round().long()
+        for chunk in index.split(64):
+            batch = self._measured.gather(chunk)
+            images = as_model_input(batch)
+            reconstruction = self.model.decode(self.model.encode(images))
+            total += float((reconstruction - images).square().mean()) * len(chunk)
+            if shown is None:
+                pick = torch.linspace(0, len(chunk) - 1, min(SHOWN_FRAMES, len(chunk))).round().long()
+                shown = batch[pick].cpu().numpy(), to_uint8(reconstruction[pick]).cpu().numpy()
+        self.model.train(training)
+        if self._pictures is not None and shown is not None:
+            self._pictures(*shown)
+        return {self._measure: total / count}
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Images [B, 3, H, W] in [-1, 1] -> uint8 [B, H, W, 3], rounded."""
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -1,0 +1,94 @@
+"""Training of CITRIS-NF on the encodings of a frozen autoencoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.data.batches import ShuffledBatches
+from citris_cli.training.loop import TrainingConfig
+
+#: Weight decay of the target classifier's own optimiser group.
+CLASSIFIER_WEIGHT_DECAY = 1e-4
+#: Pairs that a validation looks at.
+VALIDATION_PAIRS = 1024
+
+
+@dataclass(frozen=True)
+class FlowTrainingConfig(TrainingConfig):
+    """How CITRIS-NF is trained.
+
+    Attributes:
+        classifier_lr: learning rate of the target classifier at the top of the schedule.
+    """
+
+    classifier_lr: float = 4e-3
+
+
+class CitrisNFTask:
+    """Pairs of consecutive encodings in shuffled batches; AdamW with a rate of its own for the target classifier.
+
+    Args:
+        model: CITRIS-NF, on its device.
+        encodings: encodings of all frames [N, M] on the same device.
+        starts: index i of every pair (i, i+1) of consecutive frames, int64 [P].
+        targets: uint8 [N, K], row i the targets of the step from frame i to i+1.
+        config: how to train.
+    """
+
+    unit = "pairs"
+
+    def __init__(
+        self, model: CitrisNF, encodings: Tensor, starts: Tensor, targets: Tensor, config: FlowTrainingConfig
+    ) -> None:
+        self.model = model
+        self._config = config
+        self._encodings = encodings
+        self._starts = starts.to(encodings.device)
+        self._targets = targets.to(encodings.device)
+        self._batches = ShuffledBatches(len(starts), config.batch_size, config.seed)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Flow, assignment and prior at the main rate; the classifier at its own, with weight decay."""
+        classifier = list(self.model.classifier.network.parameters())
+        theirs = {id(parameter) for parameter in classifier}
+        main = [p for p in self.model.parameters() if p.requires_grad and id(p) not in theirs]
+        return [
+            {"params": main, "lr": self._config.lr},
+            {"params": classifier, "lr": self._config.classifier_lr, "weight_decay": CLASSIFIER_WEIGHT_DECAY},
+        ]
+
+    def begin(self, generator: torch.Generator) -> None:
+        """The first batch sets the flow's ActNorms."""
+        encodings, _ = self._pairs(self._batches.at(0))
+        self.model.initialise_flow(encodings.flatten(0, 1), generator)
+
+    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of the step's batch; see :meth:`CitrisNF.loss`."""
+        encodings, targets = self._pairs(self._batches.at(step))
+        return self.model.loss(encodings, targets, generator)
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """NLL (nats) of pairs spread over the sequence, in evaluation mode."""
+        training = self.model.training
+        self.model.eval()
+        generator = torch.Generator(device=self._encodings.device).manual_seed(0)
+        count = min(VALIDATION_PAIRS, len(self._starts))
+        index = torch.linspace(0, len(self._starts) - 1, count).round().long()
+        total = 0.0
+        for chunk in index.split(256):
+            _, parts = self.model.loss(*self._pairs(chunk), generator)
+            total += float(parts["nll"]) * len(chunk)
+        self.model.train(training)
+        return {"train_nll": total / count}
+
+    def _pairs(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodings [B, 2, M] and targets [B, K] of the pairs at an index [B]."""
+        first = self._starts[index.to(self._starts.device)]
+        pairs = torch.stack([self._encodings[first], self._encodings[first + 1]], dim=1)
+        return pairs, self._targets[first]

@@ -1,0 +1,57 @@
+"""Which device computes, in which precision."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+
+import torch
+
+from citris_cli.errors import InputError
+
+PRECISIONS = ("auto", "float32", "tf32", "bf16")
+
+
+def select_device(name: str) -> torch.device:
+    """The device for ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``; auto takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        InputError: the name is unknown, or this machine has no such device.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
+        raise InputError(f"--device {name} is unknown; use auto, cpu, cuda, cuda:0 or mps")
+    if (kind == "cuda" and not cuda) or (kind == "mps" and not mps):
+        raise InputError(f"--device {name}: PyTorch finds no such device on this machine; use --device cpu or auto")
+    if index and int(index) >= torch.cuda.device_count():
+        raise InputError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices, counted from 0")
+    return torch.device(name)
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """``auto`` becomes tf32 on CUDA and float32 elsewhere; tf32 is what it says only on CUDA.
+
+    Raises:
+        InputError: the precision is unknown, or the device does not have it.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision {precision} is unknown; use {', '.join(PRECISIONS)}")
+    if precision == "auto":
+        return "tf32" if device.type == "cuda" else "float32"
+    if precision == "tf32" and device.type != "cuda":
+        raise InputError(f"--precision tf32 needs a CUDA device, and this runs on {device.type}; use float32 or bf16")
+    return precision
+
+
+def compute_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Context in which a forward pass runs at a precision of :func:`resolve_precision`; weights stay float32."""
+    if device.type == "cuda":
+        allow = precision in ("tf32", "bf16")
+        torch.backends.cuda.matmul.allow_tf32 = allow
+        torch.backends.cudnn.allow_tf32 = allow
+    if precision == "bf16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return contextlib.nullcontext()

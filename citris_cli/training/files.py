@@ -1,0 +1,136 @@
+"""The files of a training run: its resumable state, its metrics and, at the end, its model."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from citris_cli.artifacts.files import atomic_write
+from citris_cli.artifacts.models import ModelFile, read_model, read_model_header, write_model
+from citris_cli.errors import InputError
+
+STATE_KIND = "training_state"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where one training keeps what it writes.
+
+    Attributes:
+        model: the finished model, or None for standard output.
+        stem: path without suffix, beside which ``.state.safetensors`` and ``.metrics.jsonl`` lie.
+        settings: what the run is (model, training, data), stored in the state and compared when resuming.
+    """
+
+    model: Path | None
+    stem: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> Path:
+        """Resumable state of an unfinished training."""
+        return self.stem.with_name(self.stem.name + ".state.safetensors")
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line: step, losses, rate, learning rate, measures."""
+        return self.stem.with_name(self.stem.name + ".metrics.jsonl")
+
+    @property
+    def pictures(self) -> Path:
+        """Reconstructions beside originals, as of the last validation."""
+        return self.stem.with_name(self.stem.name + ".reconstructions.png")
+
+    def saved_settings(self) -> dict[str, Any] | None:
+        """Settings of the unfinished training whose state lies here, or None.
+
+        Raises:
+            InputError: the file is there but is not a training state.
+        """
+        if not self.state.exists():
+            return None
+        header = read_model_header(self.state)
+        if header.kind != STATE_KIND:
+            raise InputError(f"{self.state}: holds a {header.kind}, not a training's state; move it away and run again")
+        return header.config["settings"]
+
+    def save_state(
+        self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
+    ) -> None:
+        """Write everything that the next step depends on, atomically."""
+        tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+        for index, values in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+        tensors["generator"] = generator.get_state()
+        write_model(
+            self.state,
+            ModelFile(STATE_KIND, {"step": step, "settings": dict(self.settings)}, None, {}, _detached(tensors)),
+        )
+
+    def load_state(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> int:
+        """Restore a saved state in place.
+
+        Returns:
+            Steps taken before it was saved; 0 if there is no state (nothing is changed then).
+
+        Raises:
+            InputError: the state does not fit the model.
+        """
+        if not self.state.exists():
+            return 0
+        state = read_model(self.state)
+        weights = {name[len("model.") :]: value for name, value in state.tensors.items() if name.startswith("model.")}
+        per_parameter: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.tensors.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".")
+                per_parameter.setdefault(int(index), {})[key] = value
+        try:
+            model.load_state_dict(weights)
+            optimizer.load_state_dict({"state": per_parameter, "param_groups": optimizer.state_dict()["param_groups"]})
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{self.state}: does not fit this model; remove it, or resume with the options it was started with"
+            ) from error
+        generator.set_state(state.tensors["generator"])
+        return int(state.config["step"])
+
+    def start_metrics(self, step: int) -> None:
+        """Keep the metrics of steps up to ``step`` (a resumed run) and drop those of steps that will be taken again."""
+        kept = []
+        if step > 0 and self.metrics.exists():
+            for line in self.metrics.read_text(errors="replace").splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+                except (ValueError, KeyError, TypeError):
+                    continue  # the line at which the run was killed
+        atomic_write(self.metrics, lambda file: file.write("".join(kept).encode()))
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one line of metrics; values that are not finite become null."""
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        with self.metrics.open("a") as file:
+            file.write(json.dumps({"step": step, **finite}) + "\n")
+
+    def finish(self) -> None:
+        """Remove the state: the model is written and says everything."""
+        self.state.unlink(missing_ok=True)
+
+
+def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # A copy: safetensors refuses tensors that share memory, as tied or expanded ones do.
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}

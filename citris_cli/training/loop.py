@@ -1,0 +1,218 @@
+"""The training loop of every model: batch, loss, backward, clip, step; measure, save, stop.
+
+It can be killed at any moment: the state on disk is whole or absent, and a resumed run takes the very steps that an
+uninterrupted one takes, because batches depend on the step alone and the noise generator's state is saved.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from citris_cli.errors import InterruptedRunError, TrainingDivergedError
+from citris_cli.training.devices import compute_in
+from citris_cli.training.files import RunFiles
+from citris_cli.training.schedule import warmup_cosine
+
+#: A loss this many times larger than at the start of the training will not come back.
+DIVERGED = 1e3
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: frames (autoencoder) or pairs of frames (CITRIS-NF) a step.
+        lr: learning rate at the top of the schedule.
+        warmup: steps of linear warm-up.
+        clip: bound on the norm of the gradient.
+        seed: of weights, batches and noise.
+        precision: float32, tf32 or bf16.
+    """
+
+    steps: int
+    batch_size: int
+    lr: float
+    clip: float
+    warmup: int = 100
+    seed: int = 0
+    precision: str = "float32"
+
+
+class Task(Protocol):
+    """What the loop needs to know of a training: the model, its optimiser groups, its loss and its measures."""
+
+    model: nn.Module
+    unit: str
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Optimiser groups, each with ``params`` and ``lr`` (the top of its schedule)."""
+
+    def begin(self, generator: torch.Generator) -> None:
+        """Whatever the first batch sets, before step 0 of a training that is not resumed."""
+
+    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Scalar loss of the step's batch and its named parts, detached scalars."""
+
+    def validate(self) -> dict[str, float]:
+        """Measures of the model as it is; changes neither its mode nor any random state."""
+
+
+class ProgressDisplay(Protocol):
+    """Where the loop reports to; see :class:`citris_cli.show.console.Progress`."""
+
+    def update(self, step: int, rate_per_second: float, losses: dict[str, float]) -> None:
+        """Steps done, frames or pairs a second, current losses."""
+
+
+class StopRequest:
+    """Remembers SIGINT and SIGTERM so that the loop can save before it ends; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[StopRequest]:
+        """Handle both signals inside the ``with`` block; earlier handlers come back after it."""
+        earlier = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.signal_number is not None:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.signal_number = number
+
+
+def train(
+    task: Task,
+    config: TrainingConfig,
+    files: RunFiles,
+    display: ProgressDisplay,
+    *,
+    resume: bool = False,
+    save_every: float = 30.0,
+) -> dict[str, float]:
+    """Train ``task.model`` for ``config.steps`` steps.
+
+    Args:
+        task: the model with its batches.
+        config: how to train.
+        files: where state and metrics go.
+        display: shows progress.
+        resume: continue from the state in ``files`` if there is one.
+        save_every: seconds between saved states.
+
+    Returns:
+        The last validation's measures.
+
+    Raises:
+        InterruptedRunError: SIGINT or SIGTERM came; the state is saved.
+        TrainingDivergedError: the loss is not finite or exploded; the last good state is kept.
+    """
+    device = next(task.model.parameters()).device
+    optimizer = torch.optim.AdamW(task.parameter_groups(), weight_decay=0.0, fused=device.type != "mps")
+    rates = [group["lr"] for group in optimizer.param_groups]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    generator = torch.Generator(device=device).manual_seed(config.seed)
+    step = files.load_state(task.model, optimizer, generator, device) if resume else 0
+    files.start_metrics(step)
+    if step == 0:
+        task.begin(generator)
+    task.model.train()
+
+    log_every = max(1, min(50, config.steps // 100))
+    validate_every = max(log_every, math.ceil(config.steps / 10))
+    window = LossWindow(device)
+    scale: float | None = None
+    measures: dict[str, float] = {}
+    saved_at = time.monotonic()
+    with StopRequest().listening() as stop:
+        while step < config.steps:
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * warmup_cosine(step, config.warmup, config.steps)
+            with compute_in(config.precision, device):
+                loss, parts = task.loss(step, generator)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+            optimizer.step()
+            window.add({"loss": loss.detach(), **parts, "gradient_norm": norm})
+            step += 1
+
+            stopping = stop.signal_number is not None
+            saving = stopping or time.monotonic() - saved_at > save_every
+            if step % log_every == 0 or step == config.steps or saving:
+                losses, rate = window.read(config.batch_size)
+                scale = scale or abs(losses["loss"]) + 1
+                if not all(map(math.isfinite, losses.values())) or losses["loss"] > DIVERGED * scale:
+                    raise TrainingDivergedError(_diverged_sentence(step, losses["loss"], files, config))
+                files.log(step, {**losses, "lr": optimizer.param_groups[0]["lr"], "per_second": rate})
+                display.update(step, rate, losses)
+            if step % validate_every == 0 or step == config.steps:
+                measures = task.validate()
+                files.log(step, measures)
+                window.restart_clock()
+            if saving:
+                files.save_state(step, task.model, optimizer, generator)
+                saved_at = time.monotonic()
+            if stopping and step < config.steps:
+                raise InterruptedRunError(
+                    f"stopped at step {step} of {config.steps}; the state is saved in {files.state}: "
+                    "run the same command with --resume to go on",
+                    stop.signal_number or signal.SIGINT,
+                )
+    return measures or task.validate()
+
+
+class LossWindow:
+    """Sums of named losses on the device since they were last read, so that a step does not wait for the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Leave the time until now (a validation) out of the next rate."""
+        self._since = time.monotonic()
+        self._timed = 0
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Add one step's scalar losses."""
+        for name, value in losses.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+        self._steps += 1
+        self._timed += 1
+
+    def read(self, batch_size: int) -> tuple[dict[str, float], float]:
+        """Mean of every loss since the last reading, and items a second; then starts anew."""
+        names = list(self._sums)
+        means = (torch.stack([self._sums[name].float() for name in names]) / self._steps).tolist()
+        rate = self._timed * batch_size / max(1e-9, time.monotonic() - self._since)
+        self._sums.clear()
+        self._steps = 0
+        self.restart_clock()
+        return dict(zip(names, means, strict=True)), rate
+
+
+def _diverged_sentence(step: int, loss: float, files: RunFiles, config: TrainingConfig) -> str:
+    kept = f"the last good state is kept in {files.state}" if files.state.exists() else "no state had been saved yet"
+    return (
+        f"training diverged at step {step} (loss {loss:.3g}); {kept}: try a learning rate below {config.lr:g} with --lr"
+    )

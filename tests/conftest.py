@@ -1,0 +1,26 @@
+"""What all tests share: the folder of real data and published numbers, if it is there, and one thread for small work."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _folder(name: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"needs the folder shared/{name} beside the checkout, which is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parity() -> Path:
+    """Folder of numbers from the published implementation; the test is skipped where it is not there."""
+    return _folder("parity")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real Temporal Causal3DIdent frames; the test is skipped where it is not there."""
+    return _folder("data")

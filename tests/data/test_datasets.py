@@ -1,0 +1,306 @@
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from citris_cli.data.datasets import load_independent, load_sequences, load_triplets
+from citris_cli.data.layout import dataset_name, find_split
+from citris_cli.data.variables import parse_vars
+from citris_cli.errors import InputError
+from tests.data.conftest import save, sequence, triplets
+
+
+def refused(paths: list[Path], given: Any = None) -> str:
+    with pytest.raises(InputError) as caught:
+        load_sequences(paths, given)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_sequence(tmp_path: Path, compressed: bool, channels: int) -> None:
+    arrays = sequence(channels=channels)
+    data = load_sequences([save(tmp_path / "pong.npz", compressed, **arrays)])
+    assert data.name == "pong"
+    assert data.starts.tolist() == [0, 1, 2, 3, 4]
+    assert data.starts.dtype == torch.int64
+    assert data.targets.dtype == torch.uint8
+    np.testing.assert_array_equal(data.targets[:-1], arrays["interventions"])
+    assert data.targets[-1].tolist() == [0, 0]
+    assert data.variables.names == ("var_0", "var_1")
+    assert data.truth is not None
+    assert data.factors == data.variables
+    np.testing.assert_array_equal(data.truth, arrays["latents"])
+    np.testing.assert_array_equal(data.frames.gather(torch.tensor([3])), arrays["images"][3:4, ..., :3])
+    assert data.notes == ()
+    assert data.sha256 == hashlib.sha256((tmp_path / "pong.npz").read_bytes()).hexdigest()
+
+
+def test_aliases_of_keys_and_names_from_the_file(tmp_path: Path) -> None:
+    arrays = sequence(columns=3)
+    arrays["interventions"][0, 2] = 1
+    for keys in (np.array(["ball_x", "ball_y", "ball_b"]), np.array([b"ball_x", b"ball_y", b"ball_b"])):
+        path = save(
+            tmp_path / "b.npz",
+            imgs=arrays["images"],
+            targets=arrays["interventions"].astype(bool),
+            latents=arrays["latents"] * 0,
+            raw_latents=arrays["latents"],
+            keys=keys,
+        )
+        data = load_sequences([path])
+        assert data.variables.names == ("ball_x", "ball_y", "box")
+        np.testing.assert_array_equal(data.truth, arrays["latents"])
+        assert load_sequences([path], parse_vars("a,b,c")).variables.names == ("a", "b", "c")
+
+
+def test_a_last_row_for_the_last_frame_is_no_step(tmp_path: Path) -> None:
+    arrays = sequence()
+    arrays["interventions"] = np.vstack([arrays["interventions"], [[1, 1]]]).astype(np.float64)
+    data = load_sequences([save(tmp_path / "a.npz", **arrays)])
+    assert data.targets[-1].tolist() == [0, 0]
+    arrays["interventions"][:-1] = 0
+    assert "no variable is ever intervened on" in refused([save(tmp_path / "b.npz", **arrays)])
+
+
+def test_columns_never_intervened_on_are_dropped_with_a_note(tmp_path: Path) -> None:
+    arrays = sequence(columns=12, size=64)
+    arrays["raw_latents"], arrays["shape_latents"] = arrays["latents"][:, :10], np.full((6, 2), 3, np.uint8)
+    data = load_sequences([save(tmp_path / "a.npz", **arrays)])
+    assert data.variables.names == ("pos_x", "pos_y")
+    assert len(data.dropped) == 10
+    assert data.notes[0].endswith("hue_b, obj_s, obj_m are never intervened on: dropped")
+    assert data.targets.shape == (6, 2)
+    assert data.factors is not None
+    assert data.factors.names[10:] == ("obj_s", "obj_m")
+    assert data.truth is not None
+    assert data.truth[0, 10:].tolist() == [3, 3]
+    del arrays["shape_latents"]
+    data = load_sequences([save(tmp_path / "b.npz", **arrays)])
+    assert data.factors is not None
+    assert data.factors.names[-1] == "hue_b"
+
+
+def test_no_pair_crosses_shards(tmp_path: Path) -> None:
+    for number, frames in ((10, 4), (2, 3), (1, 5)):
+        save(tmp_path / "world" / f"train-{number}.npz", **sequence(frames, seed=number))
+    save(tmp_path / "world" / "train_triplets.npz", **triplets())
+    folder = tmp_path / "world"
+    shards = [folder / f"train-{n}.npz" for n in (1, 2, 10)]
+    for paths in ([folder], shards, [folder / "train-*.npz"]):
+        data = load_sequences(paths)
+        assert data.paths == tuple(shards)
+        assert data.name == "world"
+        assert data.starts.tolist() == [0, 1, 2, 3, 5, 6, 8, 9, 10]
+        assert data.targets[[4, 7, 11]].sum() == 0
+        assert len(data.frames) == 12
+        expected = np.concatenate([np.load(p)["images"] for p in shards])
+        np.testing.assert_array_equal(data.frames.slice(0, 12), expected)
+        assert data.truth is not None
+        assert data.truth.shape == (12, 2)
+    assert data.sha256 == hashlib.sha256(b"".join(p.read_bytes() for p in shards)).hexdigest()
+
+
+def test_shards_that_disagree_name_both(tmp_path: Path) -> None:
+    a = save(tmp_path / "a.npz", **sequence())
+    b = save(tmp_path / "b.npz", **sequence(columns=3))
+    c = save(tmp_path / "c.npz", **sequence(size=64))
+    for other, what in ((b, "same columns"), (c, "one size")):
+        message = refused([a, other])
+        assert str(a) in message
+        assert str(other) in message
+        assert what in message
+    assert "named twice" in refused([a, a])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"interventions": np.ones((3, 2))},
+            "key 'interventions' has 3 rows for 6 frames; it needs 5 (one a step) or 6",
+        ),
+        ({"interventions": np.ones(5)}, "key 'interventions' has shape [5]; it needs [steps, variables]"),
+        ({"interventions": np.ones((5, 0))}, "at least one variable"),
+        ({"interventions": np.full((5, 2), 2)}, "holds 2 in row 0, column 0; targets are 0 or 1"),
+        ({"interventions": np.full((5, 2), 0.5)}, "holds 0.5"),
+        ({"interventions": np.full((5, 2), np.nan)}, "holds nan"),
+        ({"interventions": np.full((5, 2), -1)}, "holds -1"),
+        ({"interventions": np.full((5, 2), "1")}, "0 or 1"),
+        ({"interventions": np.zeros((5, 2))}, "no variable is ever intervened on; training needs"),
+        ({"interventions": None}, "looked for the keys interventions or targets and found images, latents"),
+        ({"images": None}, "looked for the keys images or imgs and found interventions, latents"),
+        ({"images": np.zeros((6, 48, 40, 3), np.uint8)}, "48×40"),
+        (
+            {"images": np.zeros((6, 3, 32, 32, 3), np.uint8)},
+            "these are triplets and no sequence; `citris eval-triplets`",
+        ),
+        ({"images": np.zeros((1, 32, 32, 3), np.uint8)}, "holds 1 frame; a sequence needs at least 2"),
+        ({"images": np.zeros((0, 32, 32, 3), np.uint8)}, "key 'i"),
+        ({"images": np.array(3)}, "key 'images'"),
+        ({"images": np.full((6, 32, 32, 3), np.nan)}, "frame 0 holds the value nan"),
+        ({"latents": np.zeros((4, 2))}, "key 'latents' has shape [4, 2]; it needs [6] rows"),
+        ({"latents": np.full((6, 2), np.inf)}, "NaN or infinite"),
+        ({"keys": np.array(["x"])}, "'keys' names 1 variables for 2 columns"),
+        ({"keys": np.array(["x", "a,b"])}, "in 'keys' the variable name 'a,b'"),
+        ({"keys": np.array(["x", "y"], dtype=object)}, "pickled Python objects"),
+        ({"keys": np.array([1, 2])}, "needs a list of names"),
+        ({"keys": np.array([b"x", b"\xff"])}, "no text"),
+    ],
+)
+def test_bad_files_are_refused_in_one_sentence(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    arrays = {key: value for key, value in (sequence() | change).items() if value is not None}
+    path = save(tmp_path / "x.npz", **arrays)
+    found = refused([path])
+    assert message in found
+    assert str(path) in found
+
+
+def test_unmatched_truth_is_left_out_with_a_note(tmp_path: Path) -> None:
+    arrays = sequence() | {"latents": np.zeros((6, 5))}
+    data = load_sequences([save(tmp_path / "x.npz", **arrays)])
+    assert data.truth is None
+    assert data.factors is None
+    assert "5 columns of true values for 2 variables" in data.notes[0]
+
+
+def test_vars_of_the_wrong_count(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.npz", **sequence())
+    assert "--vars names 3 variables for 2 columns" in refused([path], parse_vars("a,b,c"))
+
+
+def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
+    assert "no such file" in refused([tmp_path / "none.npz"])
+    assert "matches this pattern" in refused([tmp_path / "train-*.npz"])
+    assert "no data was named" in refused([])
+    assert "it has no .npz file" in refused([tmp_path])
+    save(tmp_path / "a.npz", **sequence())
+    assert load_sequences([tmp_path]).paths == (tmp_path / "a.npz",)
+    save(tmp_path / "b.npz", **sequence())
+    assert "has no train.npz, it has a.npz, b.npz" in refused([tmp_path])
+
+
+def test_find_split(tmp_path: Path) -> None:
+    for stem in ("train_1", "train_0", "val", "val_indep", "val_triplets", "test_indep"):
+        save(tmp_path / f"{stem}.npz", **sequence())
+
+    def names(split: str) -> list[str]:
+        return [p.stem for p in find_split(tmp_path, split)]
+
+    assert names("train") == ["train_0", "train_1"]
+    assert names("val") == ["val"]
+    assert names("val_indep") == ["val_indep"]
+    assert names("test") == []
+    assert names("test_triplets") == []
+    assert find_split(tmp_path / "val.npz", "train") == (tmp_path / "val.npz",)
+    with pytest.raises(ValueError, match="no such split"):
+        find_split(tmp_path, "dev")
+
+
+def test_dataset_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = tmp_path / "my world"
+    world.mkdir()
+    for stem, name in [
+        ("causal3d", "causal3d"),
+        ("train", "my_world"),
+        ("train-0003", "my_world"),
+        ("val_triplets", "my_world"),
+        ("training", "training"),
+        ("a b:c", "a_b_c"),
+        ("...", "data"),
+    ]:
+        assert dataset_name([world / f"{stem}.npz"]) == name
+    assert dataset_name([world / "s-01.npz", world / "s-02.npz"]) == "s"
+    assert dataset_name([world / "s-*.npz"]) == "s"
+    assert dataset_name([world]) == "my_world"
+    monkeypatch.chdir(world)
+    assert dataset_name([Path(".")]) == "my_world"
+    assert dataset_name([Path("..")]) == dataset_name([tmp_path])
+    assert dataset_name([Path("train.npz")]) == "my_world"
+    assert dataset_name([Path(os.sep)]) == "data"
+    assert len(dataset_name([Path("x" * 200 + ".npz")])) == 64
+
+
+def test_independent_frames(tmp_path: Path) -> None:
+    arrays = sequence()
+    save(tmp_path / "test_indep.npz", **arrays)
+    data = load_independent(tmp_path)
+    assert data.factors is not None
+    assert data.factors.names == ("var_0", "var_1")
+    np.testing.assert_array_equal(data.truth, arrays["latents"])
+    save(tmp_path / "val_indep.npz", images=arrays["images"][:3])
+    data = load_independent(tmp_path)
+    assert len(data.frames) == 3
+    assert data.truth is None
+    assert len(load_independent(tmp_path, "test_indep").frames) == 6
+    # Targets are ignored, whatever they hold.
+    arrays["interventions"] = np.full((2, 2), 7)
+    assert len(load_independent(save(tmp_path / "x.npz", **arrays)).frames) == 6
+    del arrays["interventions"]
+    assert load_independent(save(tmp_path / "y.npz", **arrays)).truth is not None
+    save(tmp_path / "t.npz", **triplets())
+    with pytest.raises(InputError, match="these are triplets"):
+        load_independent(tmp_path / "t.npz")
+
+
+def test_triplets(tmp_path: Path) -> None:
+    arrays = triplets()
+    data = load_triplets(save(tmp_path / "val_triplets.npz", **arrays))
+    assert len(data.frames) == 12
+    np.testing.assert_array_equal(data.frames.gather(torch.tensor([3 * 2 + 1]))[0], arrays["images"][2, 1])
+    np.testing.assert_array_equal(data.mask, arrays["mask"])
+    assert data.mask.dtype == torch.int8
+    assert data.variables.names == ("var_0", "var_1")
+    np.testing.assert_array_equal(data.truth, arrays["latents"])
+    assert load_triplets(tmp_path).paths == data.paths
+    published = {"imgs": arrays["images"], "interventions": arrays["mask"]}
+    assert torch.equal(load_triplets(save(tmp_path / "p.npz", **published)).mask, data.mask)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask": None}, "no mask of the triplets, looked for the keys mask or interventions or targets"),
+        ({"mask": np.zeros((3, 2))}, "key 'mask' has 3 rows for 4 triplets; it needs 4"),
+        ({"mask": np.full((4, 2), 2)}, "0 or 1"),
+        ({"images": np.zeros((4, 32, 32, 3), np.uint8)}, "single frames and no triplets"),
+        ({"images": np.zeros((4, 2, 32, 32, 3), np.uint8), "latents": None}, "3 images each"),
+        ({"latents": np.zeros((4, 2))}, "needs [4, 3] rows"),
+    ],
+)
+def test_bad_triplets(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    arrays = {key: value for key, value in (triplets() | change).items() if value is not None}
+    with pytest.raises(InputError) as caught:
+        load_triplets(save(tmp_path / "x.npz", **arrays))
+    assert message in str(caught.value)
+
+
+def test_the_tutorials_files(shared: Path) -> None:
+    data = load_sequences([shared / "tutorial" / "causal3d.npz"])
+    assert (data.name, len(data.frames), len(data.starts), len(data.variables)) == ("causal3d", 100, 99, 9)
+    assert data.notes == ("rot_gamma, obj_s, obj_m are never intervened on: dropped",)
+    assert data.truth is None
+    slider = load_sequences([shared / "tutorial" / "data_slider.npz"])
+    assert slider.variables.names == ("pos_x", "pos_y", "pos_z", "rot_s", "hue_b")
+    assert len(slider.starts) == 29
+    assert slider.truth is not None
+    assert slider.truth.shape == (30, 12)
+    three = load_triplets(shared / "tutorial" / "causal3d_triplets.npz")
+    assert (len(three.frames), three.mask.shape) == (300, (100, 12))
+
+
+def test_the_project_dataset(shared: Path) -> None:
+    frames = load_independent(shared / "causal3d", "test_indep")
+    assert frames.truth is not None
+    assert frames.truth.shape == (500, 12)
+    three = load_triplets(shared / "causal3d")
+    assert three.truth is not None
+    assert three.truth.shape == (250, 3, 12)
+    # The third image has what the mask says, column by column, for everything that varies.
+    third = torch.where(three.mask.bool(), three.truth[:, 1], three.truth[:, 0])
+    torch.testing.assert_close(three.truth[:, 2, :10], third[:, :10])

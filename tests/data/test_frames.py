@@ -1,0 +1,205 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from citris_cli.data.frames import Frames, as_model_input, check_frames_shape, load_frames, to_uint8_frames
+from citris_cli.data.npz import open_npz
+from citris_cli.errors import InputError
+
+
+def pixels(n: int, channels: int = 3, seed: int = 0) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).integers(0, 256, (n, 32, 32, channels), dtype=np.uint8)
+
+
+def test_gather_from_one_and_from_several_parts() -> None:
+    whole = pixels(20)
+    index = torch.tensor([19, 0, 7, 7, 8, 3])
+    expected = torch.from_numpy(whole)[index]
+    for cuts in ([], [7], [1, 8, 19]):
+        frames = Frames(np.split(whole, cuts))
+        assert len(frames) == 20
+        assert (frames.height, frames.width) == (32, 32)
+        assert torch.equal(frames.gather(index), expected)
+        assert torch.equal(torch.cat(list(frames.chunks(6))), torch.from_numpy(whole))
+        assert len(frames.slice(18, 25)) == 2
+        with pytest.raises(IndexError):
+            frames.gather(torch.tensor([20]))
+        with pytest.raises(IndexError):
+            frames.gather(torch.tensor([-1]))
+
+
+def test_alpha_is_cut_off_after_the_gather() -> None:
+    rgba, rgb = pixels(5, 4), pixels(5, 3, seed=1)
+    index = torch.tensor([4, 9, 0])
+    alone = Frames([rgba]).gather(torch.tensor([4, 0]))
+    assert torch.equal(alone, torch.from_numpy(rgba[[4, 0], ..., :3]))
+    mixed = Frames([rgba, rgb]).gather(index)
+    assert torch.equal(mixed, torch.from_numpy(np.stack([rgba[4, ..., :3], rgb[4], rgba[0, ..., :3]])))
+
+
+def test_frames_of_different_sizes_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="agree"):
+        Frames([pixels(2), np.zeros((2, 64, 64, 3), np.uint8)])
+    with pytest.raises(ValueError, match="parts"):
+        Frames([])
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_model_input_range_and_memory_format(channels: int) -> None:
+    frames = pixels(4, channels)
+    frames[0, 0, 0, :3], frames[0, 0, 1, :3] = 0, 255
+    x = as_model_input(Frames([frames]).gather(torch.arange(4)))
+    assert x.shape == (4, 3, 32, 32)
+    assert x.dtype == torch.float32
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert x[0, :, 0, 0].tolist() == [-1, -1, -1]
+    assert x[0, :, 0, 1].tolist() == [1, 1, 1]
+    expected = frames[..., :3].transpose(0, 3, 1, 2).astype(np.float64) / 255 * 2 - 1
+    np.testing.assert_allclose(x.numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4", np.int64, np.uint16, np.int8, bool])
+def test_conversion_of_number_types(dtype: Any) -> None:
+    source = np.array([0, 0.2, 0.5, 1]) if np.dtype(dtype).kind == "f" else np.array([0, 1, 100, 127])
+    array = np.resize(source, (3, 32, 32, 3)).astype(dtype)
+    frames = to_uint8_frames(array, "x")
+    assert frames.dtype == np.uint8
+    expected = {"f": [0, 51, 128, 255], "b": [0, 255, 255, 255]}.get(np.dtype(dtype).kind, [0, 1, 100, 127])
+    np.testing.assert_array_equal(frames.flat[:4], expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "message"),
+    [
+        (np.float32, 200.0, "frame 5 holds the value 200; floats need 0…1, so divide by 255"),
+        (np.float32, -0.1, "frame 5 holds the value -0.1; floats need 0…1 and must be finite"),
+        (np.float64, np.nan, "frame 5 holds the value nan"),
+        (np.float16, np.inf, "frame 5 holds the value inf"),
+        (np.int64, 256, "frame 5 holds the value 256; integers need 0…255"),
+        (np.int8, -1, "frame 5 holds the value -1"),
+    ],
+)
+def test_values_out_of_range_name_the_first_bad_frame(
+    dtype: Any, value: float, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Small pieces, so that the bad frame is not in the first of them.
+    monkeypatch.setattr("citris_cli.data.frames._CHUNK", 40_000)
+    array = np.zeros((9, 32, 32, 3), dtype=dtype)
+    array[5, 3, 3, 1] = array[7, 0, 0, 0] = value
+    with pytest.raises(InputError) as caught:
+        to_uint8_frames(array, "d.npz: key 'imgs'")
+    assert f"d.npz: key 'imgs', {message}" in str(caught.value)
+
+
+def test_values_that_are_no_numbers() -> None:
+    with pytest.raises(InputError, match="no pixels"):
+        to_uint8_frames(np.full((2, 32, 32, 3), "a"), "x")
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((5, 48, 40, 3), "48×40; citris needs square frames of 32, 64 or 128 pixels, resize them first"),
+        ((5, 48, 48, 3), "48×48"),
+        ((5, 16, 16, 3), "16×16"),
+        ((5, 256, 256, 3), "256×256"),
+        ((5, 3, 64, 64), "channels first"),
+        ((5, 3, 3, 64, 64), "channels first"),
+        ((5, 64, 64, 1), "np.repeat"),
+        ((5, 64, 64, 7), "7 channels"),
+        ((5, 64, 64), "shape [5, 64, 64]"),
+        ((64,), "shape [64]"),
+        ((5, 2, 64, 64, 3), "3 images each"),
+        ((0, 64, 64, 3), "no frames"),
+    ],
+)
+def test_shapes_refused(shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_frames_shape(shape, "d.npz: key 'imgs'")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("d.npz: key 'imgs'")
+
+
+@pytest.mark.parametrize("size", [32, 64, 128])
+def test_shapes_accepted(size: int) -> None:
+    check_frames_shape((1, size, size, 3), "x")
+    check_frames_shape((1, 3, size, size, 4), "x")
+
+
+def test_mapped_frames_equal_compressed_ones(tmp_path: Path) -> None:
+    frames = pixels(30, 4)
+    np.savez(tmp_path / "a.npz", imgs=frames)
+    np.savez_compressed(tmp_path / "b.npz", imgs=frames)
+    index = torch.randperm(30)
+    with open_npz(tmp_path / "a.npz") as a, open_npz(tmp_path / "b.npz") as b:
+        mapped, packed = Frames([load_frames(a, "imgs")]), Frames([load_frames(b, "imgs")])
+    assert torch.equal(mapped.gather(index), packed.gather(index))
+    assert torch.equal(mapped.gather(index), torch.from_numpy(frames[..., :3])[index])
+
+
+def test_moving_to_the_cpu_changes_nothing() -> None:
+    frames = Frames([pixels(4)])
+    moved = frames.to("cpu")
+    assert moved.is_resident
+    assert moved.device == torch.device("cpu")
+    assert torch.equal(moved.gather(torch.arange(4)), frames.gather(torch.arange(4)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("fits", [True, False])
+def test_frames_on_an_accelerator(fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not fits:
+        monkeypatch.setattr("citris_cli.data.frames._free_memory", lambda device: 1000)
+    frames = Frames([pixels(40, 4), pixels(30, 3, seed=1)])
+    moved = frames.to("cuda")
+    assert moved.is_resident == fits
+    index = torch.randperm(70)
+    for at in (index, index.cuda()):
+        batch = moved.gather(at)
+        assert batch.device.type == "cuda"
+        assert torch.equal(batch.cpu(), frames.gather(index))
+    assert torch.equal(torch.cat(list(moved.chunks(9))).cpu(), frames.slice(0, 70))
+    assert as_model_input(moved.gather(index)).is_contiguous(memory_format=torch.channels_last)
+    assert moved.to("cpu").gather(index).device.type == "cpu"
+
+
+MEMORY_PROBE = """
+import sys, torch
+from pathlib import Path
+from citris_cli.data import frames as module
+from citris_cli.data.npz import open_npz
+
+def resident():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) * 1024
+
+before = resident()
+module._RELEASE_EVERY = int(sys.argv[2])
+with open_npz(Path(sys.argv[1])) as file:
+    frames = module.Frames([module.load_frames(file, "imgs")])
+peak = resident() - before
+generator = torch.Generator().manual_seed(0)
+for _ in range(60):
+    frames.gather(torch.randint(len(frames), (256,), generator=generator))
+    peak = max(peak, resident() - before)
+for batch in frames.chunks(256):
+    peak = max(peak, resident() - before)
+print(peak)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the resident size from /proc")
+@pytest.mark.parametrize(("release_every", "bounded"), [(32 << 20, True), (1 << 40, False)])
+def test_resident_memory_stays_bounded(tmp_path: Path, release_every: int, bounded: bool) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, imgs=np.ones((16_000, 64, 64, 3), dtype=np.uint8))
+    size = path.stat().st_size
+    command = [sys.executable, "-c", MEMORY_PROBE, str(path), str(release_every)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    # Without the releases the same walk holds nearly the whole file: the test can fail.
+    assert (int(done.stdout) < 0.6 * size) == bounded

@@ -1,0 +1,246 @@
+import io
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from citris_cli.data import npz
+from citris_cli.data.npz import open_npz, open_npz_bytes, release_pages
+from citris_cli.errors import InputError
+
+ARRAYS = {
+    "bytes": np.arange(30, dtype=np.uint8).reshape(5, 2, 3),
+    "floats": np.linspace(0, 1, 7, dtype=np.float32),
+    "big_endian": np.arange(6, dtype=">i4").reshape(2, 3),
+    "fortran": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+    "scalar": np.array(3),
+    "none": np.zeros((0, 4), dtype=np.int16),
+    "text": np.array(["a", "bcd"]),
+    "raw": np.array([b"a", b"bcd"]),
+}
+
+
+def npy(header: bytes, data: bytes, version: int = 1) -> bytes:
+    length = struct.pack("<H" if version == 1 else "<I", len(header))
+    return b"\x93NUMPY" + bytes([version, 0]) + length + header + data
+
+
+def header(shape: str, descr: str = "'|u1'") -> bytes:
+    return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+
+
+def archive(path: Path, compression: int = zipfile.ZIP_STORED, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, data in members.items():
+            file.writestr(f"{name}.npy", data)
+    return path
+
+
+def refused(path: Path, name: str | None = None) -> str:
+    with pytest.raises(InputError) as caught, open_npz(path) as file:
+        file.array(name or file.names[0])
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(str(path))
+    return message
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("name", list(ARRAYS))
+def test_arrays_come_back_equal_and_native(tmp_path: Path, compressed: bool, name: str) -> None:
+    path = tmp_path / "a.npz"
+    (np.savez_compressed if compressed else np.savez)(path, **ARRAYS)
+    with open_npz(path) as file:
+        assert file.names == tuple(ARRAYS)
+        assert file.shape(name) == ARRAYS[name].shape
+        assert file.dtype(name) == ARRAYS[name].dtype
+        array = file.array(name)
+    np.testing.assert_array_equal(array, ARRAYS[name])
+    assert array.dtype.isnative
+    assert array.flags.c_contiguous
+    data = open_npz_bytes(path.read_bytes(), "standard input")
+    np.testing.assert_array_equal(data.array(name), ARRAYS[name])
+
+
+def test_only_uncompressed_members_of_files_are_mapped(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **ARRAYS)
+    np.savez_compressed(tmp_path / "b.npz", **ARRAYS)
+    with open_npz(tmp_path / "a.npz") as stored, open_npz(tmp_path / "b.npz") as packed:
+        assert stored.is_mapped("bytes")
+        assert not packed.is_mapped("bytes")
+        assert not stored.is_mapped("fortran")
+        mapped = stored.array("bytes")
+        assert release_pages(mapped)
+        assert not release_pages(packed.array("bytes"))
+        assert not mapped.flags.writeable
+    # Overwriting the file in place shows through a mapping and never through a copy.
+    contents = (tmp_path / "a.npz").read_bytes()
+    at = contents.index(ARRAYS["bytes"].tobytes())
+    with (tmp_path / "a.npz").open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xff")
+    assert mapped[0, 0, 0] == 255
+    assert not open_npz_bytes(contents, "x").is_mapped("bytes")
+
+
+def test_what_is_no_npz_is_refused(tmp_path: Path) -> None:
+    assert "no such file" in refused(tmp_path / "missing.npz")
+    assert "directory" in refused(tmp_path)
+    (tmp_path / "empty.npz").touch()
+    assert "empty" in refused(tmp_path / "empty.npz")
+    (tmp_path / "text.npz").write_text("hello " * 100)
+    assert "damaged, truncated or something else" in refused(tmp_path / "text.npz")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    assert ".npy" in refused(tmp_path / "one.npy")
+    assert "np.savez" in refused(tmp_path / "one.npy")
+    assert "no arrays" in refused(archive(tmp_path / "none.npz"))
+    assert "no numpy array" in refused(archive(tmp_path / "other.npz", a=b"plain text, no array"))
+    os.mkfifo(tmp_path / "pipe.npz")
+    assert "no regular file" in refused(tmp_path / "pipe.npz")
+    with pytest.raises(InputError, match="no key 'z'; the file has a"):
+        open_npz_bytes(_saved(a=np.zeros(2)), "x").array("z")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_unreadable_file_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", a=np.zeros(3))
+    (tmp_path / "a.npz").chmod(0)
+    assert "permissions" in refused(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_truncated_anywhere_is_refused(tmp_path: Path, compressed: bool) -> None:
+    whole = _saved(compressed, frames=np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8))
+    for length in (1, 3, 30, 100, 200, 2000, len(whole) - 30, len(whole) - 1):
+        (tmp_path / "cut.npz").write_bytes(whole[:length])
+        refused(tmp_path / "cut.npz")
+    # The middle missing, with the directory of the archive in place.
+    (tmp_path / "cut.npz").write_bytes(whole[:300] + whole[1300:])
+    refused(tmp_path / "cut.npz")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_flipped_bit_is_noticed(tmp_path: Path, compressed: bool) -> None:
+    whole = bytearray(_saved(compressed, frames=np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8)))
+    whole[2500] ^= 1
+    (tmp_path / "a.npz").write_bytes(whole)
+    assert "damaged" in refused(tmp_path / "a.npz")
+
+
+class _Payload:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.target,)
+
+
+def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    np.savez(tmp_path / "a.npz", keys=np.array([_Payload(proof)], dtype=object), ok=np.zeros(2))
+    assert "pickled Python objects" in refused(tmp_path / "a.npz", "keys")
+    archive(tmp_path / "b.npz", a=pickle.dumps(_Payload(proof)))
+    refused(tmp_path / "b.npz")
+    assert not proof.exists()
+    # The other arrays of such a file are still of use.
+    with open_npz(tmp_path / "a.npz") as file:
+        assert file.array("ok").shape == (2,)
+    np.load(tmp_path / "a.npz", allow_pickle=True)["keys"]
+    assert proof.exists(), "the payload must be able to work, or this test proves nothing"
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize(
+    "text",
+    [
+        header("(1000000, 1000000)"),
+        header("(3,)"),
+        header("(-4, -1)"),
+        header("(4.0,)"),
+        header(f"({2**62}, 4, 0)"),
+        header(f"({2**64 + 4},)"),
+        header("(4,)", "[('a', 'u1')]"),
+        header("(4,)", "'|O'"),
+        header("(4,)", "'nonsense'"),
+        header("__import__('os')"),
+        b"{" * 5000,
+        b"\xff\xfe",
+        b"",
+    ],
+    ids=range(13),
+)
+def test_lying_headers_are_refused(tmp_path: Path, compression: int, text: bytes) -> None:
+    refused(archive(tmp_path / "a.npz", compression, a=npy(text, b"abcd")))
+
+
+def test_a_header_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
+    long = b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1) + b"abcd"
+    assert "header of 4294967295 bytes" in refused(archive(tmp_path / "a.npz", a=long))
+
+
+def test_doubled_names_and_strange_compression_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file, pytest.warns(UserWarning, match="Duplicate"):
+        file.writestr("a.npy", npy(header("(1,)"), b"a"))
+        file.writestr("a.npy", npy(header("(1,)"), b"b"))
+    assert "twice" in refused(tmp_path / "a.npz")
+    archive(tmp_path / "b.npz", zipfile.ZIP_BZIP2, a=npy(header("(4,)"), b"abcd"))
+    assert "compressed" in refused(tmp_path / "b.npz")
+
+
+def test_more_than_the_memory_is_refused_before_it_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(tmp_path / "a.npz", a=np.zeros(10_000, dtype=np.uint8))
+    np.savez(tmp_path / "b.npz", a=np.zeros(10_000, dtype=np.uint8))
+    monkeypatch.setattr(npz, "available_memory", lambda: 9_999)
+    assert "memory" in refused(tmp_path / "a.npz")
+    with open_npz(tmp_path / "b.npz") as file:
+        assert file.array("a").shape == (10_000,)
+
+
+def test_available_memory_is_plausible() -> None:
+    assert 2**20 < npz.available_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_compressed_reading_takes_one_copy_of_memory(tmp_path: Path) -> None:
+    size = 200 << 20
+    np.savez_compressed(tmp_path / "a.npz", a=np.zeros(size, dtype=np.uint8))
+    code = (
+        "import resource, sys; from pathlib import Path; from citris_cli.data.npz import open_npz\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "open_npz(Path(sys.argv[1])).array('a')\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert int(done.stdout) * unit < 1.2 * size
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_reading_takes_at_most_twice_numpys_time(tmp_path: Path, compressed: bool) -> None:
+    rng = np.random.default_rng(0)
+    frames = np.repeat(rng.integers(0, 256, 4 << 20, dtype=np.uint8), 8)
+    path = tmp_path / "a.npz"
+    (np.savez_compressed if compressed else np.savez)(path, a=frames)
+    ours, theirs = [], []
+    for _ in range(3):
+        start = time.perf_counter()
+        int(open_npz(path).array("a")[::4096].sum())
+        ours.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        int(np.load(path)["a"][::4096].sum())
+        theirs.append(time.perf_counter() - start)
+    assert min(ours) < 2 * min(theirs)
+
+
+def _saved(compressed: bool = False, **arrays: Any) -> bytes:
+    stream = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(stream, **arrays)
+    return stream.getvalue()
