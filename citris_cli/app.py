@@ -21,7 +21,7 @@ from citris_cli.commands.train_nf import train_nf
 from citris_cli.errors import CitrisError
 
 # Typer's usage errors, wherever this version of it keeps them.
-UsageFailure: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
+UsageFailure: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="citris",

@@ -92,9 +92,8 @@ def flow_weights(published: Mapping[str, Tensor]) -> StateDict:
 
 
 def prior_weights(published: Mapping[str, Tensor]) -> StateDict:
-    """Weights of an :class:`~citris_cli.core.transition_prior.MLPTransitionPrior`, its assignment among them."""
+    """Weights of an :class:`~citris_cli.core.transition_prior.MLPTransitionPrior`, without the assignment (``target_params``)."""
     rules = [
-        (r"^target_params$", "assignment.logits"),
         (r"^intv_prior$", "intervened"),
         (r"^context_layer\.", "context_"),
         (r"^inp_layer\.", "own."),
@@ -108,17 +107,11 @@ def prior_weights(published: Mapping[str, Tensor]) -> StateDict:
     return renamed
 
 
-def classifier_weights(published: Mapping[str, Tensor], assignment: Tensor) -> StateDict:
-    """Weights of a :class:`~citris_cli.core.target_classifier.TargetClassifier`.
-
-    Args:
-        published: its entries.
-        assignment: logits of psi [M, K+1], which the published classifier reads from the prior.
-    """
+def classifier_weights(published: Mapping[str, Tensor]) -> StateDict:
+    """Weights of a :class:`~citris_cli.core.target_classifier.TargetClassifier`."""
     rules = [(r"^classifiers\.", "network."), (r"^exp_classifiers\.", "frozen.")]
     renamed = _rename(published, rules)
-    variables = assignment.shape[1] - 1
-    renamed["assignment.logits"] = assignment
+    variables = len(published["avg_dist"])
     renamed["mean"] = published["avg_dist"][:, 1]
     renamed["count"] = torch.ones(())
     # Published as [i, j, value of I_j, value of I_i], of which the last entry is p(I_i = 1 | I_j); ours is [j, value, i].

@@ -14,7 +14,7 @@ from citris_cli.artifacts.arrays import npz_bytes, write_npz
 from citris_cli.artifacts.files import check_writable, write_stdout
 from citris_cli.artifacts.runs import CAUSAL_KINDS, RUNS, find_causal_model
 from citris_cli.core.citris_nf import CitrisNF
-from citris_cli.data.datasets import load_frames
+from citris_cli.data.datasets import read_frames
 from citris_cli.data.frames import Frames
 from citris_cli.data.images import list_images, read_image
 from citris_cli.errors import InputError
@@ -102,7 +102,7 @@ def _frames(inputs: list[Path], width: int, console: Console) -> list[tuple[str,
     gathered = []
     for path in inputs:
         if path != STDIN and (path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npz")))):
-            frames = load_frames(path)
+            frames = read_frames(path)
             if frames.width != width:
                 raise InputError(
                     f"{path}: frames are {frames.height}×{frames.width} and the model was trained for {width}×{width}; "
@@ -121,5 +121,5 @@ def _frames(inputs: list[Path], width: int, console: Console) -> list[tuple[str,
             image, note = read_image(content, "standard input" if picture == STDIN else str(picture), width)
             if note:
                 console.note(note)
-            gathered.append((str(picture), Frames.from_array(image[None])))
+            gathered.append((str(picture), Frames([image[None]])))
     return gathered

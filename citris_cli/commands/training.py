@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,13 @@ from citris_cli.artifacts.models import ModelFile, provenance, write_model
 from citris_cli.artifacts.runs import FILE_NAMES, header_or_none, run_folder
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.citris_nf import CitrisNF
-from citris_cli.data.datasets import SequenceData, find_split, load_independent, load_sequences
+from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_sequences
+from citris_cli.data.layout import find_split
 from citris_cli.data.variables import parse_vars
 from citris_cli.errors import InputError
 from citris_cli.evaluation.correlation import correlation
 from citris_cli.loading import load_model, model_config
-from citris_cli.show.console import Console, Progress
+from citris_cli.show.console import Console, Progress, as_cells
 from citris_cli.show.grids import png_bytes, reconstruction_grid
 from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.citris_nf import CitrisNFTask
@@ -43,7 +44,7 @@ class Session:
     """One training command: its data, where it computes and where it writes."""
 
     data: SequenceData
-    held_out: Path | None
+    held_out: IndependentData | None
     device: torch.device
     console: Console
     output: Path | None
@@ -67,10 +68,15 @@ class Session:
         data = load_sequences(given["data"], names)
         for note in data.notes:
             console.note(note)
-        paths = given["data"]
-        held_out = find_split(paths[0], "val_indep") if len(paths) == 1 and paths[0].is_dir() else None
         return cls(
-            data, held_out, device, console, given["output"], given["resume"], given["save_every"], given["as_json"]
+            data,
+            _held_out(given["data"], data),
+            device,
+            console,
+            given["output"],
+            given["resume"],
+            given["save_every"],
+            given["as_json"],
         )
 
     def files(self, kind: str, settings: Mapping[str, Any], output: Path | None) -> RunFiles:
@@ -114,8 +120,8 @@ def autoencoder(session: Session, given: Mapping[str, Any], output: Path | None 
         model = Autoencoder(config, torch.Generator().manual_seed(training.seed))
     except ValueError as error:
         raise InputError(f"these sizes make no autoencoder ({error}); choose another --patch") from error
-    model = model.to(session.device, memory_format=torch.channels_last)
-    held_out = load_independent(session.held_out).frames.to(session.device) if session.held_out else None
+    model = model.to(session.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    held_out = session.held_out.frames.to(session.device) if session.held_out else None
     pictures = partial(_write_reconstructions, plan.files.pictures)
     task = AutoencoderTask(model, data.frames.to(session.device), held_out, training, pictures)
     measures = _train(session, task, plan, f"autoencoder on {data.name}")
@@ -157,8 +163,7 @@ def citris_nf(session: Session, given: Mapping[str, Any]) -> RunFiles:
         f"encodings of {len(encodings):,} frames {'read from' if cached else 'computed'}"
         + (f" {cache}" if cached else f" and kept in {cache}" if cache else "")
     )
-    targets = torch.from_numpy(data.targets)
-    task = CitrisNFTask(model, encodings, torch.from_numpy(data.starts), targets, plan.training)
+    task = CitrisNFTask(model, encodings, data.starts, data.targets, plan.training)
     measures = _train(session, task, plan, f"CITRIS-NF on {data.name}")
     measures |= _identification(session, model)
     _write(session, plan, model, measures)
@@ -225,6 +230,17 @@ class Plan:
         return done
 
 
+def _held_out(paths: Sequence[Path], data: SequenceData) -> IndependentData | None:
+    """The independent frames that a dataset in the published layout brings for validation."""
+    if len(paths) != 1 or not paths[0].is_dir():
+        return None
+    files = find_split(paths[0], "val_indep")
+    # A directory with a single file offers it for every split; frames trained on are not held out.
+    if not files or set(files) & set(data.paths):
+        return None
+    return load_independent(paths[0], "val_indep")
+
+
 def _settle(config: ConfigT, given: Mapping[str, Any]) -> ConfigT:
     """A configuration with the options that were given in place of its own values."""
     names = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
@@ -271,10 +287,8 @@ def _write_reconstructions(path: Path, originals: np.ndarray, reconstructions: n
 
 def _identification(session: Session, model: CitrisNF) -> dict[str, Any]:
     """R² of each variable's latents against ground truth, where the dataset has independent frames with it."""
-    if session.held_out is None:
-        return {}
-    truth = load_independent(session.held_out)
-    if truth.truth is None or truth.factors is None:
+    truth = session.held_out
+    if truth is None or truth.truth is None or truth.factors is None:
         return {}
     model.eval()
     with torch.no_grad():
@@ -282,11 +296,11 @@ def _identification(session: Session, model: CitrisNF) -> dict[str, Any]:
     report = correlation(
         z,
         model.assignment.hard(),
-        truth.truth,
+        truth.truth.numpy(),
         truth.factors,
         session.data.variables.names,
         torch.Generator().manual_seed(0),
     )
-    rows = [[name, *(f"{value:.3f}" for value in row)] for name, row in zip(report.rows, report.r2, strict=True)]
+    rows = [[name, *as_cells(row)] for name, row in zip(report.rows, report.r2, strict=True)]
     session.console.table("R² of true factors from each variable's latents", ["latents of", *report.factors], rows)
     return {"identification": report.to_json()}

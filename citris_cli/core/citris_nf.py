@@ -69,14 +69,11 @@ class CitrisNF(nn.Module):
         self.autoencoder = autoencoder.requires_grad_(False).eval()
         self.flow = NormalizingFlow(config.latents, config.flow_layers, config.flow_hidden, generator)
         self.assignment = CausalAssignment(config.latents, config.variables, config.temperature)
-        self.prior = MLPTransitionPrior(
-            config.latents, config.variables, config.hidden, self.assignment, config.regulariser, generator
-        )
+        self.prior = MLPTransitionPrior(config.latents, config.variables, config.hidden, config.regulariser, generator)
         self.classifier = TargetClassifier(
             config.latents,
             config.variables,
             config.hidden,
-            self.assignment,
             config.classifier_layers,
             config.classifier_momentum,
             config.conditional_targets,
@@ -139,8 +136,9 @@ class CitrisNF(nn.Module):
         z, ldj = self.flow(noisy.reshape(-1, latents))
         z = z.view(shape)
         ldj = ldj.view(batch, frames, samples)[:, 1].mean(-1)
-        nll = (self.prior.nll(z[:, 0], z[:, 1], targets) + ldj).mean()
+        nll = (self.prior.nll(z[:, 0], z[:, 1], targets, self.assignment.probabilities()) + ldj).mean()
         # One of the S samples is an unbiased sight of the latents, and the classifier sees K + 2 masks of it.
-        loss_model, loss_z = self.classifier(z[:, :, 0], targets.unsqueeze(1), generator)
+        psi = self.assignment.sample(batch, generator)
+        loss_model, loss_z = self.classifier(z[:, :, 0], targets.unsqueeze(1), psi)
         parts = {"nll": nll.detach(), "classifier": loss_model.detach(), "latents": loss_z.detach()}
         return nll + loss_model + self.config.classifier_weight * loss_z, parts

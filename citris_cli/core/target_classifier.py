@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core.assignment import CausalAssignment
 from citris_cli.core.networks import initialise
 
 
@@ -24,7 +23,6 @@ class TargetClassifier(nn.Module):
         latents: number of latents M.
         variables: number of intervened causal variables K.
         hidden: width c; the first hidden layer has 2c units, every further one c.
-        assignment: psi, shared with the rest of the model.
         layers: number of hidden layers, at least 1.
         momentum: of the frozen copy that L_z reads, in [0, 1); 0 reads the classifier as it is.
         conditional: whether a variable's latents may carry p(I_i | I_k) (targets that depend on each other) instead
@@ -42,14 +40,12 @@ class TargetClassifier(nn.Module):
         latents: int,
         variables: int,
         hidden: int,
-        assignment: CausalAssignment,
         layers: int = 1,
         momentum: float = 0.0,
         conditional: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.assignment = assignment
         self.momentum = momentum
         self.conditional = conditional
         widths = [3 * latents, 2 * hidden, *[hidden] * (layers - 1)]
@@ -67,13 +63,13 @@ class TargetClassifier(nn.Module):
         self.register_buffer("count", torch.zeros(()))
         self.register_buffer("conditional_count", torch.zeros(variables, 2))
 
-    def forward(self, z: Tensor, targets: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, z: Tensor, targets: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
         """The two losses of a batch of windows; in training mode the running means and the frozen copy move first.
 
         Args:
             z: causal latents [B, T, M].
             targets: intervention targets of each step, 0 or 1, [B, T-1, K].
-            generator: source of the assignment samples.
+            sample: straight-through samples of the assignment, one-hot [B, M, K+1].
 
         Returns:
             ``L_model`` (gradient to the classifier alone) and ``L_z`` (gradient to z and psi alone), scalars.
@@ -82,7 +78,6 @@ class TargetClassifier(nn.Module):
         targets = targets.to(z.dtype)
         if self.training:
             self._update(targets)
-        sample = self.assignment.sample(len(z), generator)  # [B, M, K+1]
         masks = torch.cat([sample.transpose(1, 2), torch.ones_like(sample[:, None, :, 0])], dim=1)  # [B, K+2, M]
         masks = masks.unsqueeze(1).expand(-1, steps, -1, -1)
         before = z[:, :-1].unsqueeze(2).expand_as(masks)

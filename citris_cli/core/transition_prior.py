@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core.assignment import CausalAssignment
-
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -68,7 +66,6 @@ class MLPTransitionPrior(nn.Module):
         latents: number of latents M.
         variables: number of intervened causal variables K.
         hidden: hidden width c of every latent's network.
-        assignment: psi, shared with the rest of the model.
         regulariser: lambda >= 0, the pull of latents that carry no information into psi(0).
         generator: source of the random start.
     """
@@ -78,12 +75,10 @@ class MLPTransitionPrior(nn.Module):
         latents: int,
         variables: int,
         hidden: int,
-        assignment: CausalAssignment,
         regulariser: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.assignment = assignment
         self.regulariser = regulariser
         bound = 1 / math.sqrt(latents)
         self.context_weight = nn.Parameter(
@@ -115,7 +110,7 @@ class MLPTransitionPrior(nn.Module):
         mean, log_std = self.out(hidden).transpose(0, 1).unbind(-1)
         return mean.reshape(z_t.shape), log_std.reshape(z_t.shape)
 
-    def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor) -> Tensor:
+    def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor) -> Tensor:
         """-log p(z^{t+1} | z^t, I^{t+1}), marginalised over the soft assignment and averaged over sample pairs.
 
         ``sum_m sum_k p[m,k] I_k NLL_intv[m,k] + NLL_obs[m] (1 - sum_k p[m,k] I_k - lambda p[m,0])``. The
@@ -126,11 +121,11 @@ class MLPTransitionPrior(nn.Module):
             z_t: samples of the earlier frame [B, S, M].
             z_t1: samples of the later frame [B, S, M].
             targets: intervention targets I^{t+1}, 0 or 1, [B, K].
+            probabilities: soft assignment p [M, K+1]; the last column is psi(0).
 
         Returns:
             Negative log-likelihood [B].
         """
-        probabilities = self.assignment.probabilities()
         observational = gaussian_nll_over_sample_pairs(*self.observational(z_t), z_t1)  # [B, M]
         targets = targets.to(z_t.dtype)
         intervened = self._intervened_nll(z_t1, self.intervened.detach())  # [B, M, K]

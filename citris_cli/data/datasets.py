@@ -215,6 +215,26 @@ def load_triplets(path: Path, which: str | None = None, given: Variables | None 
     )
 
 
+def read_frames(path: Path) -> Frames:
+    """Frames alone, whatever else the file holds: those of a sequence, independent ones, or all three of each triplet.
+
+    Args:
+        path: a file, a pattern, or a directory (its `train` split).
+
+    Raises:
+        InputError: anything that the files do wrong with their frames.
+    """
+    parts = []
+    for file_path in _all_files([path], ("train",)):
+        with open_npz(file_path) as file:
+            images = load_frames(file, first_key(file, FRAME_KEYS, "frames"))
+        parts.append(images.reshape(-1, *images.shape[-3:]))
+    sizes = {part.shape[1:3] for part in parts}
+    if len(sizes) > 1:
+        raise InputError(f"{path}: its files hold frames of different sizes; give them one by one")
+    return Frames(parts)
+
+
 def _all_files(paths: Sequence[Path], splits: Sequence[str]) -> tuple[Path, ...]:
     if not paths:
         raise InputError("no data was named; give an .npz file or a directory")

@@ -62,7 +62,7 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray) -> I
     """
     difference = np.abs(originals.astype(np.int16) - reconstructions) * DIFFERENCE_GAIN
     rows = [list(originals), list(reconstructions), list(difference.clip(0, 255).astype(np.uint8))]
-    return image_grid(rows, ["original", "reconstruction", f"difference ×{DIFFERENCE_GAIN}"])
+    return image_grid(rows, ["original", "reconstruction", f"difference x{DIFFERENCE_GAIN}"])
 
 
 def png_bytes(picture: Image.Image) -> bytes:

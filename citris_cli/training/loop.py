@@ -52,8 +52,11 @@ class TrainingConfig:
 class Task(Protocol):
     """What the loop needs to know of a training: the model, its optimiser groups, its loss and its measures."""
 
-    model: nn.Module
     unit: str
+
+    @property
+    def model(self) -> nn.Module:
+        """The model in training, on its device."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Optimiser groups, each with ``params`` and ``lr`` (the top of its schedule)."""

@@ -121,9 +121,7 @@ class BallInBoxes:
         offsets = np.arange(-reach, reach + 1)
         columns = np.floor(x).astype(int)[:, None] + offsets
         rows = np.floor(flat[:, 1]).astype(int)[:, None] + offsets
-        distance = np.hypot(
-            (columns + 0.5 - x[:, None])[:, None, :], (rows + 0.5 - flat[:, 1, None])[:, :, None]
-        )
+        distance = np.hypot((columns + 0.5 - x[:, None])[:, None, :], (rows + 0.5 - flat[:, 1, None])[:, :, None])
         cover = np.clip(self.radius + 0.5 - distance, 0, 1)[..., None]
         index = np.arange(len(flat))[:, None, None]
         at = index, rows.clip(0, self.size - 1)[:, :, None], columns.clip(0, self.size - 1)[:, None, :]
