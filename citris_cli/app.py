@@ -14,6 +14,7 @@ import typer
 
 from citris_cli import __version__
 from citris_cli.commands.encode import encode
+from citris_cli.commands.eval_correlation import eval_correlation
 from citris_cli.commands.info import info
 from citris_cli.commands.simulate import simulate_app
 from citris_cli.commands.train_ae import train_ae
@@ -51,6 +52,7 @@ def _options(
 app.command("train-ae")(train_ae)
 app.command("train-nf")(train_nf)
 app.command("encode")(encode)
+app.command("eval-correlation")(eval_correlation)
 app.command("info")(info)
 app.add_typer(simulate_app, name="simulate")
 

@@ -1,0 +1,86 @@
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from citris_cli.artifacts.files import atomic_write, check_writable
+from citris_cli.errors import CitrisError, InputError
+
+
+def test_writes_and_replaces(tmp_path: Path):
+    path = tmp_path / "new" / "folder" / "x.bin"
+    atomic_write(path, lambda file: file.write(b"one"))
+    atomic_write(path, lambda file: file.write(b"two"))
+    assert path.read_bytes() == b"two"
+    assert os.listdir(path.parent) == ["x.bin"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def test_a_link_is_written_through(tmp_path: Path):
+    (tmp_path / "real.bin").write_bytes(b"old")
+    (tmp_path / "link.bin").symlink_to("real.bin")
+    atomic_write(tmp_path / "link.bin", lambda file: file.write(b"new"))
+    assert (tmp_path / "link.bin").is_symlink()
+    assert (tmp_path / "real.bin").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, CitrisError), (errno.EIO, InputError)])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, number: int, kind: type[Exception]):
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"old")
+
+    def fail(file) -> None:
+        file.write(b"half")
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(kind, match="x.bin") as caught:
+        atomic_write(path, fail)
+    assert type(caught.value) is kind
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["x.bin"]
+
+
+def test_a_full_disk_is_said_in_one_sentence(tmp_path: Path):
+    with pytest.raises(CitrisError, match="disk is full"):
+        atomic_write(tmp_path / "x.bin", lambda file: os.write(os.open("/dev/full", os.O_WRONLY), b"x"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_killed_while_writing_keeps_the_old_file(tmp_path: Path):
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"old")
+    script = (
+        "import sys, time; from pathlib import Path; from citris_cli.artifacts.files import atomic_write\n"
+        "def slow(file):\n    file.write(b'half'); file.flush(); print('writing', flush=True); time.sleep(60)\n"
+        f"atomic_write(Path({str(path)!r}), slow)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"writing\n"
+    time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("target", ["file/below", "folder"])
+def test_unwritable_places_are_found_before_the_work(tmp_path: Path, target: str):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=target):
+        check_writable(tmp_path / target)
+    with pytest.raises(InputError, match=target):
+        atomic_write(tmp_path / target, lambda file: file.write(b""))
+
+
+def test_the_check_leaves_nothing(tmp_path: Path):
+    check_writable(tmp_path / "not" / "there" / "x.bin")
+    assert os.listdir(tmp_path) == []
