@@ -1,4 +1,4 @@
-"""What all tests share: the folder of real data and published numbers, if it is there, and one thread for small work."""
+"""What all tests share: the folders of real data and published numbers, if they are there."""
 
 from pathlib import Path
 

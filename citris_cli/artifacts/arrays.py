@@ -70,6 +70,10 @@ class NpzWriter:
         if written != expected:
             raise ValueError(f"{name}: chunks hold {written} bytes, the shape {shape} needs {expected}")
 
+    def abandon(self) -> None:
+        """Forget a file whose writing failed, so that nothing tries to complete it later."""
+        self._zip.fp = None
+
     def close(self) -> None:
         """Write the directory of members; the file itself stays open."""
         self._zip.close()
@@ -79,7 +83,11 @@ class NpzWriter:
 def npz_writer(file: BinaryIO) -> Iterator[NpzWriter]:
     """An :class:`NpzWriter` that is closed at the end of the block."""
     writer = NpzWriter(file)
-    yield writer
+    try:
+        yield writer
+    except BaseException:
+        writer.abandon()
+        raise
     writer.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import tempfile
@@ -27,6 +28,8 @@ def _as_sentence(path: Path, error: OSError) -> CitrisError:
 def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that its path holds either the old content or all of the new one, even after a power cut.
 
+    What is no regular file (a device, a named pipe) has no old content to keep: it is written to as it is.
+
     Args:
         path: target; missing parent directories are made; a link is followed, so that its target is replaced.
         write: writes the content to the binary file that it is given.
@@ -41,6 +44,12 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a directory")
+        if path.exists() and not path.is_file():
+            content = io.BytesIO()  # a pipe cannot seek, as some formats want to
+            write(content)
+            with open(path, "wb") as file:
+                file.write(content.getbuffer())
+            return
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         with os.fdopen(descriptor, "wb") as file:
             write(file)
@@ -85,6 +94,8 @@ def check_writable(path: Path) -> None:
     try:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a directory")
+        if path.exists() and not path.is_file():
+            return
         while not folder.exists():
             folder = folder.parent
         with tempfile.TemporaryFile(dir=folder):

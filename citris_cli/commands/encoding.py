@@ -112,8 +112,6 @@ def _frames(inputs: list[Path], width: int, console: Console) -> list[tuple[str,
             continue
         if path != STDIN and path.is_dir():
             pictures = list_images(path)
-            if not pictures:
-                raise InputError(f"{path}: holds neither pictures nor .npz files; give a folder that does")
         else:
             pictures = [path]
         for picture in pictures:

@@ -67,7 +67,9 @@ def eval_correlation(
         torch.Generator().manual_seed(seed),
     )
     for name, matrix in (("R²", report.r2), ("Spearman", report.spearman)):
-        title = f"{name} on {len(z) - len(z) // 2:,} frames: diag {report.diag(matrix):.3f}, sep {report.sep(matrix):.3f}"
+        title = (
+            f"{name} on {len(z) - len(z) // 2:,} frames: diag {report.diag(matrix):.3f}, sep {report.sep(matrix):.3f}"
+        )
         rows = [[row, *as_cells(values)] for row, values in zip(report.rows, matrix, strict=True)]
         console.table(title, ["latents of", *report.factors], rows)
     text = json.dumps({"model": str(loaded.path), "data": str(data), **report.to_json()}, indent=None if as_json else 2)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from citris_cli.data.frames import Frames, load_frames
+from citris_cli.data.frames import Frames, check_frames_shape, load_frames
 from citris_cli.data.layout import (
     FRAME_KEYS,
     MASK_KEYS,
@@ -250,7 +250,8 @@ def _read_sequence(path: Path, given: Variables | None) -> _Shard:
         target_key = first_key(file, TARGET_KEYS, "intervention targets")
         shape = file.shape(frame_key)
         _refuse_triplets(file, frame_key)
-        if len(shape) == 4 and shape[0] == 1:
+        check_frames_shape(shape, f"{path}: key {frame_key!r}")
+        if shape[0] == 1:
             raise InputError(f"{path}: key {frame_key!r} holds 1 frame; a sequence needs at least 2")
         _check_columns_shape(file, target_key, (shape[0] - 1, shape[0]), "frames", " (one a step)")
         return _read_shard(file, frame_key, target_key, given)
@@ -272,6 +273,7 @@ def _read_triplets(path: Path, given: Variables | None) -> _Shard:
                 f"{path}: key {frame_key!r} has shape {list(shape)}, single frames and no triplets; "
                 "give a file such as val_triplets.npz with [triplets, 3, height, width, channels]"
             )
+        check_frames_shape(shape, f"{path}: key {frame_key!r}")
         mask_key = first_key(file, MASK_KEYS, "mask of the triplets")
         _check_columns_shape(file, mask_key, (shape[0],), "triplets", "")
         return _read_shard(file, frame_key, mask_key, given)
@@ -290,6 +292,8 @@ def _read_shard(file: NpzFile, frame_key: str, column_key: str | None, given: Va
     """Everything in the file, the cheap arrays first, so that a bad file is refused before its frames are read."""
     shape = file.shape(frame_key)
     lead = shape[: len(shape) - 3]
+    # Independent frames come here unjudged.
+    check_frames_shape(shape, f"{file.path}: key {frame_key!r}")
     names = column_names(file)
     truth, truth_notes = _read_truth(file, lead)
     columns = None if column_key is None else _read_binary(file, column_key)

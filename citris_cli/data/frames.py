@@ -14,10 +14,10 @@ from citris_cli.errors import InputError
 
 SIZES = (32, 64, 128)
 
-# Mapped pages are given back after so many bytes of them were touched.
+# Mapped pages are given back once they may be so many bytes.
 _RELEASE_EVERY = 128 << 20
-# Touching one byte of a mapping brings in up to this many around it (Linux's fault-around).
-_FAULT_AROUND = 64 << 10
+# Touching one byte of a mapping can make this many around it resident (Linux maps a whole cached huge page at once).
+_FAULT_AROUND = 2 << 20
 _CHUNK = 32 << 20
 
 
@@ -68,10 +68,9 @@ class Frames:
         storage = self._parts[0].device
         index = index.to(storage)
         if len(self._parts) == 1:
-            batch = self._parts[0].index_select(0, index)
+            batch = self._select(0, index)
         else:
             batch = self._gather_parts(index)
-        self._touch(len(index))
         if storage != self._target:
             if self._target.type == "cuda":
                 batch = batch.pin_memory()
@@ -104,20 +103,23 @@ class Frames:
         size = len(self) * self.height * self.width * 3
         if target.type == "cpu" or size <= _free_memory(target) // 2:
             moved._parts = [self._moved(target, size // len(self))]
-            moved._arrays, moved._mapped = [], []
+            moved._arrays, moved._mapped = [], [False]
             moved._ends = torch.tensor([len(self)], device=target)
+            # The tensor knows its device in full (`mps:0` where `mps` was asked for).
+            moved._target = moved._parts[0].device
         return moved
 
     def _moved(self, target: torch.device, frame_bytes: int) -> torch.Tensor:
         """All frames in one tensor on `target`, without alpha, taken over piece by piece."""
         whole = torch.empty((len(self), self.height, self.width, 3), dtype=torch.uint8, device=target)
         rows, at = max(1, _CHUNK // frame_bytes), 0
-        for part in self._parts:
+        for number, part in enumerate(self._parts):
             for start in range(0, len(part), rows):
                 piece = part[start : start + rows]
                 whole[at : at + len(piece)] = piece.to(target)[..., :3]
                 at += len(piece)
-                self._touch(len(piece))
+                if self._mapped[number]:
+                    release_pages(self._arrays[number])
         return whole
 
     def _gather_parts(self, index: torch.Tensor) -> torch.Tensor:
@@ -127,20 +129,26 @@ class Frames:
         owner = torch.bucketize(index, self._ends, right=True)
         for number in owner.unique().tolist():
             rows = (owner == number).nonzero().squeeze(1)
-            part = self._parts[number]
-            local = index[rows] - (self._ends[number] - len(part))
-            batch.index_copy_(0, rows, part.index_select(0, local)[..., :3])
+            local = index[rows] - (self._ends[number] - len(self._parts[number]))
+            batch.index_copy_(0, rows, self._select(number, local)[..., :3])
         return batch
 
-    def _touch(self, count: int) -> None:
-        """Count what was touched of mapped parts, and now and then give their pages back."""
-        if not any(self._mapped):
-            return
-        self._touched += count * (self.height * self.width * 4 + _FAULT_AROUND)
-        if self._touched >= _RELEASE_EVERY:
-            self._touched = 0
-            for array in self._arrays:
-                release_pages(array)
+    def _select(self, number: int, index: torch.Tensor) -> torch.Tensor:
+        """`index_select` on one part; of a mapped one piece by piece, so that few pages are resident at any time."""
+        part = self._parts[number]
+        if not self._mapped[number]:
+            return part.index_select(0, index)
+        rows = max(1, _RELEASE_EVERY // (part[0].numel() + _FAULT_AROUND))
+        batch = torch.empty((len(index), *part.shape[1:]), dtype=torch.uint8)
+        for start in range(0, len(index), rows):
+            piece = index[start : start + rows]
+            torch.index_select(part, 0, piece, out=batch[start : start + rows])
+            self._touched += len(piece)
+            if self._touched >= rows:
+                self._touched = 0
+                for array in self._arrays:
+                    release_pages(array)
+        return batch
 
 
 def as_model_input(frames: torch.Tensor) -> torch.Tensor:

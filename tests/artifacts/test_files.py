@@ -41,7 +41,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, num
         file.write(b"half")
         raise OSError(number, os.strerror(number))
 
-    with pytest.raises(kind, match="x.bin") as caught:
+    with pytest.raises(kind, match=r"x\.bin") as caught:
         atomic_write(path, fail)
     assert type(caught.value) is kind
     assert path.read_bytes() == b"old"

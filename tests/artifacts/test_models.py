@@ -51,7 +51,7 @@ def test_truncated_files_are_refused(tmp_path: Path, cut: int):
     path = tmp_path / "m.safetensors"
     path.write_bytes(model_bytes(FILE)[:cut])
     for read in (read_model, read_model_header):
-        with pytest.raises(InputError, match="m.safetensors"):
+        with pytest.raises(InputError, match=r"m\.safetensors"):
             read(path)
 
 

@@ -203,3 +203,14 @@ def test_resident_memory_stays_bounded(tmp_path: Path, release_every: int, bound
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     # Without the releases the same walk holds nearly the whole file: the test can fail.
     assert (int(done.stdout) < 0.6 * size) == bounded
+
+
+def test_taking_over_mapped_parts_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What `to` does for an accelerator, on the CPU.
+    monkeypatch.setattr("citris_cli.data.frames._CHUNK", 10_000)
+    np.savez(tmp_path / "a.npz", imgs=pixels(11, 4))
+    with open_npz(tmp_path / "a.npz") as file:
+        frames = Frames([load_frames(file, "imgs"), pixels(5, 3, seed=1)])
+    whole = frames._moved(torch.device("cpu"), 32 * 32 * 3)
+    assert whole.is_contiguous()
+    assert torch.equal(whole, frames.slice(0, 16))

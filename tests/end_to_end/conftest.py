@@ -1,0 +1,49 @@
+"""Commands run as a user runs them: in a process of their own, in a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+#: Options that make a training take a second or two.
+TINY_AE = ["--steps", "30", "--latents", "4", "--channels", "8", "--batch-size", "16"]
+TINY_NF = ["--steps", "30", "--batch-size", "16", "--samples", "2", "--hidden", "8", "--flow-layers", "2"]
+
+Citris = Callable[..., subprocess.CompletedProcess]
+
+
+def run_citris(*arguments: object, cwd: Path, stdin: bytes = b"", **variables: str) -> subprocess.CompletedProcess:
+    """Run a command to its end; output as bytes."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **variables}
+    environment.pop("CITRIS_MODEL", None) if "CITRIS_MODEL" not in variables else None
+    return subprocess.run(
+        [sys.executable, "-m", "citris_cli", *map(str, arguments)],
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
+
+
+def succeed(*arguments: object, cwd: Path, **keywords) -> str:
+    """Run a command that must succeed; its standard output without the final newline."""
+    done = run_citris(*arguments, cwd=cwd, **keywords)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode().rstrip("\n")
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small simulated dataset and both models trained on it, under runs/."""
+    folder = tmp_path_factory.mktemp("home")
+    assert succeed("simulate", "ball-in-boxes", "-o", "boxes", "--frames", 300, cwd=folder) == "boxes"
+    assert succeed("train-ae", "boxes", *TINY_AE, cwd=folder) == "runs/boxes/ae.safetensors"
+    assert succeed("train-nf", "boxes", *TINY_NF, cwd=folder) == "runs/boxes/nf.safetensors"
+    return folder
