@@ -37,7 +37,7 @@ def _rename(weights: Mapping[str, Tensor], rules: list[tuple[str, str]]) -> Stat
 
 
 def encoder_weights(published: Mapping[str, Tensor]) -> StateDict:
-    """Weights of a :class:`~citris_cli.core.networks.ConvEncoder`; the published, unused ``scale_factor`` is left out."""
+    """Weights of a :class:`~citris_cli.core.networks.ConvEncoder`; the unused ``scale_factor`` is left out."""
     stages = 1 + max(int(key.split(".")[1]) for key in published if re.match(r"net\.\d+\.\d+\.", key))
     rules = [
         (r"^net\.(\d+)\.1\.pos_embed\.", r"stages.\1.1.map."),
@@ -92,7 +92,7 @@ def flow_weights(published: Mapping[str, Tensor]) -> StateDict:
 
 
 def prior_weights(published: Mapping[str, Tensor]) -> StateDict:
-    """Weights of an :class:`~citris_cli.core.transition_prior.MLPTransitionPrior`, without the assignment (``target_params``)."""
+    """Weights of an :class:`~citris_cli.core.transition_prior.MLPTransitionPrior`; the assignment is not among them."""
     rules = [
         (r"^intv_prior$", "intervened"),
         (r"^context_layer\.", "context_"),
@@ -114,7 +114,7 @@ def classifier_weights(published: Mapping[str, Tensor]) -> StateDict:
     variables = len(published["avg_dist"])
     renamed["mean"] = published["avg_dist"][:, 1]
     renamed["count"] = torch.ones(())
-    # Published as [i, j, value of I_j, value of I_i], of which the last entry is p(I_i = 1 | I_j); ours is [j, value, i].
+    # Published as [i, j, value of I_j, value of I_i], of which the last is p(I_i = 1 | I_j); ours is [j, value, i].
     conditional = published.get("avg_cond_dist")
     renamed["conditional_mean"] = (
         torch.full((variables, 2, variables), 0.5)

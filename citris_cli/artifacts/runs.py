@@ -26,7 +26,7 @@ def header_or_none(path: Path) -> ModelHeader | None:
 
 
 def run_folder(name: str, data_sha256: str) -> Path:
-    """Folder for the artifacts of a dataset: ``runs/<name>``, or ``runs/<name>-<hash>`` if another dataset has that name.
+    """Folder for a dataset's artifacts: ``runs/<name>``, or ``runs/<name>-<hash>`` if another dataset has that name.
 
     Args:
         name: the dataset's name.

@@ -94,7 +94,7 @@ class TargetClassifier(nn.Module):
         return loss_model, loss_z
 
     def _desired(self, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """What each mask's latents should tell of each target [B, T-1, K+2, K], and which targets are its own [K+2, K]."""
+        """What each mask's latents should tell of the targets [B, T-1, K+2, K], and which are its own [K+2, K]."""
         variables = targets.shape[-1]
         own = torch.cat(
             [torch.eye(variables), torch.zeros(1, variables), torch.ones(1, variables)],

@@ -69,8 +69,8 @@ def check_inverse(flow: NormalizingFlow, z: Tensor, theirs: Tensor) -> None:
     """The published inverse, where it is more than its own rounding.
 
     The random weights of this file stretch some of its points so far (|z| up to 173) that changing z by one or two
-    units in the last place of float32 moves the exact inverse by more than the tolerance: there the published value is its
-    own rounding, up to 3e-3 away from the exact inverse. Where the inverse is settled to the tolerance, ours must
+    units in the last place of float32 moves the exact inverse by more than the tolerance: there the published value is
+    its own rounding, up to 3e-3 away from the exact inverse. Where the inverse is settled to the tolerance, ours must
     agree; elsewhere ours must be as near to the exact inverse as the published one is, up to a factor of 2.
     """
     ours = flow.inverse(z)
