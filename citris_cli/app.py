@@ -65,6 +65,8 @@ def main() -> None:
         arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         status = app(arguments, prog_name="citris", standalone_mode=False)
+        if status == 130:  # what some versions of Typer make of it
+            raise KeyboardInterrupt
         sys.stdout.flush()
         sys.exit(status if isinstance(status, int) else 0)
     except UsageFailure as error:
@@ -78,9 +80,11 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)
     except BrokenPipeError:
-        # The reader of the pipe went away (``citris … | head``): quiet, with the status the shell gives SIGPIPE.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        _reader_left()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer's own end of a broken pipe, with status 1
+            _reader_left()
+        raise
     except MemoryError:
         _fail("out of memory; try a smaller --batch-size or fewer frames", 1)
     except Exception as error:
@@ -89,11 +93,18 @@ def main() -> None:
         _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug and report what it prints", 1)
 
 
+def _reader_left() -> None:
+    """End where the reader of the pipe went away (``citris … | head``): quiet, as the shell tells of SIGPIPE."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)
+
+
 def _usage_sentence(error: Exception) -> str:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "citris"
-    return f"{message.rstrip('.')} (see '{where} --help')"
+    # Typer has nothing to say where a command is missing: it has shown the help already.
+    return f"{message.rstrip('.') or 'no command was given'} (see '{where} --help')"
 
 
 def _fail(sentence: str, status: int) -> None:

@@ -13,8 +13,12 @@ from torch import nn
 from citris_cli.artifacts.models import ModelFile, read_model
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
+
+#: Names of the reference latents in a model file, beside the weights'.
+REFERENCE_NAMES = ("reference.z", "reference.targets")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class LoadedModel:
         width: frame width and height in pixels.
         path: the file it came from.
         provenance: command, seed, versions, data hash, measures.
+        reference: latents of training frames that the file brings, or None.
     """
 
     kind: str
@@ -36,6 +41,7 @@ class LoadedModel:
     width: int
     path: Path
     provenance: dict[str, Any]
+    reference: ReferenceLatents | None = None
 
 
 def model_config(model: nn.Module) -> dict[str, Any]:
@@ -72,26 +78,48 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
     Raises:
         InputError: the file's kind, configuration or weights do not fit together.
     """
+    weights = {name: value for name, value in file.tensors.items() if name not in REFERENCE_NAMES}
     try:
         # Built without memory: sizes in the file are believed only once its own weights have those shapes.
         with torch.device("meta"):
             model = build_model(file.kind, file.config)
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-        found = {name: tuple(value.shape) for name, value in file.tensors.items()}
+        found = {name: tuple(value.shape) for name, value in weights.items()}
         if expected != found:
             wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             raise ValueError(
                 f"weight {wrong[0]} is {found.get(wrong[0], 'missing')}, not {expected.get(wrong[0], 'known')}"
             )
         model = build_model(file.kind, file.config)
-        model.load_state_dict(file.tensors)
+        model.load_state_dict(weights)
         variables = None if file.variables is None else Variables.from_json(file.variables)
+        reference = _reference(file, model)
     except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise InputError(
             f"{path}: not a model that this version of citris can read ({error}); train it again"
         ) from error
     width = file.config["autoencoder"]["width"]
-    return LoadedModel(file.kind, model.to(device).eval(), variables, width, path, file.provenance)
+    return LoadedModel(file.kind, model.to(device).eval(), variables, width, path, file.provenance, reference)
+
+
+def model_tensors(model: nn.Module, reference: ReferenceLatents | None = None) -> dict[str, torch.Tensor]:
+    """What a model file stores: weights by name, on the CPU, and the reference latents if there are any."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if reference is not None:
+        tensors |= dict(zip(REFERENCE_NAMES, (reference.z, reference.targets), strict=True))
+    return tensors
+
+
+def _reference(file: ModelFile, model: nn.Module) -> ReferenceLatents | None:
+    found = [file.tensors[name] for name in REFERENCE_NAMES if name in file.tensors]
+    if not found:
+        return None
+    z, targets = found
+    config = model.config
+    assert isinstance(config, CitrisNFConfig)
+    if z.shape != (len(z), config.latents) or targets.shape != (len(z), config.variables) or len(z) == 0:
+        raise ValueError(f"its reference latents are {tuple(z.shape)} with targets {tuple(targets.shape)}")
+    return ReferenceLatents(z.float(), targets)
 
 
 def load_model(path: Path, device: torch.device | None = None) -> LoadedModel:

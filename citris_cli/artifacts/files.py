@@ -113,8 +113,10 @@ def write_stdout(content: bytes) -> None:
     """
     if sys.stdout.isatty():
         raise InputError("-o - writes binary data, and standard output is a terminal; pipe it or give -o a file")
+    rest = memoryview(content)
     try:
-        sys.stdout.buffer.write(content)
+        while len(rest):  # an unbuffered standard output (PYTHONUNBUFFERED) may take less than it is given
+            rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise

@@ -23,10 +23,7 @@ def describe(path: Path) -> dict[str, Any]:
     if path.is_dir():
         return _directory(path)
     if path.suffix == ".npz":
-        with_z = open_npz(path)
-        if "z" in with_z.names and "assignment" in with_z.names:
-            return _latents(path)
-        return _dataset(path)
+        return _latents(path) if _holds_latents(path) else _dataset(path)
     return _model(path)
 
 
@@ -51,6 +48,15 @@ def _model(path: Path) -> dict[str, Any]:
     if header.provenance:
         description["provenance"] = header.provenance
     return description
+
+
+def _holds_latents(path: Path) -> bool:
+    """Whether a file has the arrays that ``citris encode`` writes, in shapes that fit together."""
+    file = open_npz(path)
+    if not {"z", "assignment", "variables"} <= set(file.names):
+        return False
+    z = file.shape("z")
+    return len(z) == 2 and file.shape("assignment") == z[1:] and len(file.shape("variables")) == 1
 
 
 def _latents(path: Path) -> dict[str, Any]:

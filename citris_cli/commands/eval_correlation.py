@@ -29,7 +29,7 @@ def eval_correlation(
     import torch
 
     from citris_cli.artifacts.files import atomic_write, check_writable
-    from citris_cli.commands.encoding import STDOUT, load_causal_model
+    from citris_cli.commands.inputs import STDOUT, load_causal_model
     from citris_cli.data.datasets import load_independent
     from citris_cli.data.layout import find_split
     from citris_cli.errors import InputError
@@ -46,8 +46,7 @@ def eval_correlation(
         raise InputError(f"{data}: has no ground truth (latents or raw_latents); eval-correlation compares with it")
     if len(truth.frames) < 10:
         raise InputError(f"{data}: {len(truth.frames)} frames are too few to fit and score on halves; give 10 or more")
-    loaded, network = load_causal_model(model, where, console)
-    assert loaded.variables is not None
+    loaded = load_causal_model(model, where, console)
     if truth.frames.width != loaded.width:
         raise InputError(
             f"{data}: frames are {truth.frames.width} pixels wide and the model was trained for {loaded.width}; "
@@ -57,10 +56,10 @@ def eval_correlation(
     if path != STDOUT:
         check_writable(path)
     with torch.no_grad():
-        z = encode_frames(network.encode, truth.frames.to(where), where)
+        z = encode_frames(loaded.network.encode, truth.frames.to(where), where)
     report = correlation(
         z,
-        network.assignment.hard(),
+        loaded.network.assignment.hard(),
         truth.truth.numpy(),
         truth.factors,
         loaded.variables.names,

@@ -62,4 +62,5 @@ def train_nf(
     from citris_cli.commands import training
 
     session = training.Session.start(given)
-    session.report(training.citris_nf(session, given))
+    # --vars was for the data; in the configuration, `variables` is their number.
+    session.report(training.citris_nf(session, {**given, "variables": None}))

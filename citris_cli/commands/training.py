@@ -19,12 +19,13 @@ from citris_cli.artifacts.models import ModelFile, provenance, write_model
 from citris_cli.artifacts.runs import FILE_NAMES, header_or_none, run_folder
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_sequences
 from citris_cli.data.layout import find_split
 from citris_cli.data.variables import parse_vars
 from citris_cli.errors import InputError
 from citris_cli.evaluation.correlation import correlation
-from citris_cli.loading import load_model, model_config
+from citris_cli.loading import load_model, model_config, model_tensors
 from citris_cli.show.console import Console, Progress, as_cells
 from citris_cli.show.grids import png_bytes, reconstruction_grid
 from citris_cli.training.autoencoder import AutoencoderTask
@@ -37,6 +38,9 @@ from citris_cli.training.presets import AUTOENCODER, CITRIS_NF
 
 ConfigT = TypeVar("ConfigT")
 STDOUT = Path("-")
+#: Frames whose latents a model keeps, so that it knows what its variables' values look like.
+REFERENCE_FRAMES = 4096
+ENCODINGS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,10 @@ def citris_nf(session: Session, given: Mapping[str, Any]) -> RunFiles:
     task = CitrisNFTask(model, encodings, data.starts, data.targets, plan.training)
     measures = _train(session, task, plan, f"CITRIS-NF on {data.name}")
     measures |= _identification(session, model)
-    _write(session, plan, model, measures)
+    with torch.no_grad():
+        z = torch.cat([model.flow(chunk)[0] for chunk in encodings.split(ENCODINGS_AT_ONCE)])
+    reference = ReferenceLatents.spread_over(z, data.starts, data.targets, REFERENCE_FRAMES)
+    _write(session, plan, model, measures, reference)
     return plan.files
 
 
@@ -270,11 +277,17 @@ def _train(session: Session, task: Task, plan: Plan, title: str) -> dict[str, fl
         return train(task, training, plan.files, display, resume=session.resume, save_every=session.save_every)
 
 
-def _write(session: Session, plan: Plan, model: torch.nn.Module, measures: dict[str, Any]) -> None:
+def _write(
+    session: Session,
+    plan: Plan,
+    model: torch.nn.Module,
+    measures: dict[str, Any],
+    reference: ReferenceLatents | None = None,
+) -> None:
     origin = provenance(["citris", *sys.argv[1:]], plan.training.seed, session.data.sha256, measures)
     origin["settings"] = dict(plan.files.settings)
     origin["dataset"] = session.data.name
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = model_tensors(model, reference)
     variables = session.data.variables.to_json() if isinstance(model, CitrisNF) else None
     write_model(plan.files.model, ModelFile(plan.kind, model_config(model), variables, origin, tensors))
     plan.files.finish()

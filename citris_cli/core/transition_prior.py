@@ -139,6 +139,35 @@ class MLPTransitionPrior(nn.Module):
                 nll = nll + self.regulariser * (1 - probabilities[:, -1]).mean()
         return nll
 
+    def sample(
+        self,
+        z_t: Tensor,
+        targets: Tensor,
+        assignment: Tensor,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Draw z^{t+1} ~ p(z^{t+1} | z^t, I^{t+1}) under a hard assignment.
+
+        Args:
+            z_t: causal latents of the earlier frame [B, M].
+            targets: intervention targets, 0 or 1, [B, K].
+            assignment: variable of every latent, int64 [M]; K stands for psi(0).
+            generator: source of the draws, on the CPU.
+            temperature: factor on the standard deviations.
+
+        Returns:
+            Causal latents [B, M].
+        """
+        mean, log_std = self.observational(z_t)
+        # psi(0) is never intervened on: a column of zeros stands for it.
+        parameters = torch.cat([self.intervened, torch.zeros_like(self.intervened[:, :1])], dim=1)
+        own = parameters[torch.arange(len(assignment), device=assignment.device), assignment]  # [M, 2]
+        hit = torch.cat([targets, torch.zeros_like(targets[:, :1])], dim=1)[:, assignment].bool()
+        mean, log_std = torch.where(hit, own[:, 0], mean), torch.where(hit, own[:, 1], log_std)
+        noise = torch.randn(z_t.shape, generator=generator).to(z_t)
+        return mean + temperature * log_std.exp() * noise
+
     @staticmethod
     def _intervened_nll(z_t1: Tensor, parameters: Tensor) -> Tensor:
         """NLL of every latent under an intervention on every variable: [B, S, M], [M, K, 2] -> [B, M, K]."""

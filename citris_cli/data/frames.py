@@ -158,6 +158,11 @@ def as_model_input(frames: torch.Tensor) -> torch.Tensor:
     return scaled.div_(255.0).mul_(2.0).sub_(1.0)
 
 
+def as_pixels(images: torch.Tensor) -> torch.Tensor:
+    """The way back from `as_model_input`: float [B, 3, H, W], clamped to [−1, 1], to uint8 [B, H, W, 3], rounded."""
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
 def load_frames(file: NpzFile, key: str) -> np.ndarray[Any, Any]:
     """Frames of a file, checked: uint8 [N, H, W, 3 or 4], or [N, 3, H, W, 3 or 4] for triplets; mapped if they can be.
 

@@ -45,7 +45,8 @@ class Correlation:
     def diag(self, matrix: np.ndarray) -> float:
         """Mean over factors of the value in their own variable's row; higher is better."""
         values = [matrix[self.rows.index(f), j] for j, f in enumerate(self.factors) if f in self.rows]
-        return float(np.nanmean(values)) if values else float("nan")
+        values = [value for value in values if not np.isnan(value)]
+        return float(np.mean(values)) if values else float("nan")
 
     def sep(self, matrix: np.ndarray) -> float:
         """Mean over variables of the largest value in their row for another variable's factor; lower is better."""
@@ -103,7 +104,8 @@ def correlation(
     masks = functional.one_hot(assignment.cpu(), len(rows)).T.float()  # [K+1, M]
     varied = [j for j in range(len(factors)) if np.unique(values[:, j]).size > 1]
     heads = [_Head(factors[j], values[:, j], half) for j in varied]
-    predictions = _fit_and_predict(z, masks, heads, half, generator, epochs)
+    # Without a factor that varies there is nothing to learn, and a network without outputs has no loss.
+    predictions = _fit_and_predict(z, masks, heads, half, generator, epochs if heads else 0)
     r2 = np.full((len(rows), len(factors)), np.nan)
     spearman = np.full_like(r2, np.nan)
     start = 0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.data.batches import ShuffledBatches
-from citris_cli.data.frames import Frames, as_model_input
+from citris_cli.data.frames import Frames, as_model_input, as_pixels
 from citris_cli.training.loop import TrainingConfig
 
 #: Frames that a validation looks at.
@@ -79,13 +79,8 @@ class AutoencoderTask:
             total += float((reconstruction - images).square().mean()) * len(chunk)
             if shown is None:
                 pick = torch.linspace(0, len(chunk) - 1, min(SHOWN_FRAMES, len(chunk))).round().long()
-                shown = batch[pick].cpu().numpy(), to_uint8(reconstruction[pick]).cpu().numpy()
+                shown = batch[pick].cpu().numpy(), as_pixels(reconstruction[pick]).cpu().numpy()
         self.model.train(training)
         if self._pictures is not None and shown is not None:
             self._pictures(*shown)
         return {self._measure: total / count}
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Images [B, 3, H, W] in [-1, 1] -> uint8 [B, H, W, 3], rounded."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -21,8 +21,8 @@ def select_device(name: str) -> torch.device:
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
+    kind, colon, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and index.isdecimal())):
         raise InputError(f"--device {name} is unknown; use auto, cpu, cuda, cuda:0 or mps")
     if (kind == "cuda" and not cuda) or (kind == "mps" and not mps):
         raise InputError(f"--device {name}: PyTorch finds no such device on this machine; use --device cpu or auto")

@@ -57,9 +57,12 @@ class RunFiles:
         if not self.state.exists():
             return None
         header = read_model_header(self.state)
-        if header.kind != STATE_KIND:
-            raise InputError(f"{self.state}: holds a {header.kind}, not a training's state; move it away and run again")
-        return header.config["settings"]
+        settings = header.config.get("settings")
+        if header.kind != STATE_KIND or not isinstance(settings, dict):
+            raise InputError(
+                f"{self.state}: a file of kind {header.kind} that holds no training's state; move it away and run again"
+            )
+        return settings
 
     def save_state(
         self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
@@ -94,19 +97,24 @@ class RunFiles:
         state = read_model(self.state)
         weights = {name[len("model.") :]: value for name, value in state.tensors.items() if name.startswith("model.")}
         per_parameter: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.tensors.items():
-            if name.startswith("optimizer."):
-                _, index, key = name.split(".")
-                per_parameter.setdefault(int(index), {})[key] = value
         try:
+            for name, value in state.tensors.items():
+                if name.startswith("optimizer."):
+                    _, index, key = name.split(".")
+                    per_parameter.setdefault(int(index), {})[key] = value
             model.load_state_dict(weights)
             optimizer.load_state_dict({"state": per_parameter, "param_groups": optimizer.state_dict()["param_groups"]})
-        except (RuntimeError, ValueError, KeyError) as error:
+            # A fused optimiser pairs weights with moments by their place in memory, and a file keeps no strides.
+            for parameter, values in optimizer.state.items():
+                for name, value in values.items():
+                    if value.shape == parameter.shape:
+                        values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            generator.set_state(state.tensors["generator"])
+            return int(state.config["step"])
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{self.state}: does not fit this model; remove it, or resume with the options it was started with"
             ) from error
-        generator.set_state(state.tensors["generator"])
-        return int(state.config["step"])
 
     def start_metrics(self, step: int) -> None:
         """Keep the metrics of steps up to ``step`` (a resumed run) and drop those of steps that will be taken again."""

@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import signal
 import stat
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from citris_cli.artifacts.files import atomic_write, check_writable
+from citris_cli.artifacts.files import atomic_write, check_writable, write_stdout
 from citris_cli.errors import CitrisError, InputError
 
 
@@ -84,3 +85,26 @@ def test_unwritable_places_are_found_before_the_work(tmp_path: Path, target: str
 def test_the_check_leaves_nothing(tmp_path: Path):
     check_writable(tmp_path / "not" / "there" / "x.bin")
     assert os.listdir(tmp_path) == []
+
+
+class Unbuffered(io.BytesIO):
+    """A standard output that takes three bytes at a time, as a raw file may."""
+
+    def write(self, content) -> int:
+        return super().write(bytes(content[:3]))
+
+
+def test_standard_output_gets_all_of_it(monkeypatch: pytest.MonkeyPatch):
+    for buffer in (io.BytesIO(), Unbuffered()):
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer))
+        write_stdout(b"0123456789")
+        assert buffer.getvalue() == b"0123456789"
+
+
+def test_a_terminal_gets_no_binary_data(monkeypatch: pytest.MonkeyPatch):
+    terminal = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with pytest.raises(InputError, match="standard output is a terminal"):
+        write_stdout(b"0123456789")
+    assert terminal.buffer.tell() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -47,3 +48,27 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert succeed("train-ae", "boxes", *TINY_AE, cwd=folder) == "runs/boxes/ae.safetensors"
     assert succeed("train-nf", "boxes", *TINY_NF, cwd=folder) == "runs/boxes/nf.safetensors"
     return folder
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Citris:
+    """:func:`run_citris` without a process of its own, which takes seconds to start; for what needs none."""
+    from citris_cli.app import main
+
+    def run(*arguments: object, cwd: Path, stdin: bytes = b"", **variables: str) -> subprocess.CompletedProcess:
+        with monkeypatch.context() as patch:
+            patch.chdir(cwd)
+            patch.delenv("CITRIS_MODEL", raising=False)
+            for name, value in {"COLUMNS": "200", **variables}.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["citris", *map(str, arguments)])
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+            capsysbinary.readouterr()
+            with pytest.raises(SystemExit) as caught:
+                main()
+            output, error = capsysbinary.readouterr()
+        status = caught.value.code
+        assert isinstance(status, int)
+        return subprocess.CompletedProcess(list(arguments), status, output, error)
+
+    return run

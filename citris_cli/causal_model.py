@@ -1,0 +1,260 @@
+"""A trained model as a Python object: frames in, causal latents out; latents changed; frames out again.
+
+The commands use this very object. Arrays are NumPy's; frames are uint8 [N, W, W, 3], latents float32 [N, M].
+
+Example:
+    >>> import citris_cli
+    >>> model = citris_cli.load("runs/causal3d/nf.safetensors")
+    >>> z = model.encode(frames)                                  # [N, M]
+    >>> values = model.draw(z[:1], "rot_o", 4, generator)         # what interventions on rot_o would give
+    >>> pictures = model.decode(model.intervene(z[:1], "rot_o", values))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.curve import places_on_curve
+from citris_cli.core.reference import ReferenceLatents
+from citris_cli.data.frames import as_model_input, as_pixels, check_frames_shape, to_uint8_frames
+from citris_cli.data.variables import Variables
+from citris_cli.errors import InputError
+from citris_cli.loading import LoadedModel, load_model
+
+#: Frames that go through the networks at a time.
+BATCH = 256
+#: Reference latents made from the model's own prior where a file brings none, and looked at when a curve is sought.
+REFERENCE = 400
+
+Frames = np.ndarray[Any, np.dtype[np.uint8]]
+Latents = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class CausalModel:
+    """A model with causal latents and the names of its variables, in evaluation mode.
+
+    Nothing here changes the model or any random state but that of a generator that is passed in.
+
+    Attributes:
+        network: the torch module.
+        variables: the K intervened variables.
+        width: frame width and height W in pixels.
+        assignment: hard assignment int64 [M]: the variable (0 … K-1) of every latent, K for psi(0).
+        path: file that it came from.
+        provenance: command, seed, versions, data hash, measures.
+        device: where it computes.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        if loaded.variables is None or not isinstance(loaded.network, CitrisNF):
+            raise InputError(
+                f"{loaded.path}: holds an {loaded.kind}, which has no causal latents; train one with 'citris train-nf'"
+            )
+        self.network = loaded.network
+        self.variables: Variables = loaded.variables
+        self.width = loaded.width
+        self.path = loaded.path
+        self.provenance = loaded.provenance
+        self.assignment = self.network.assignment.hard().cpu().numpy()
+        self.device = next(self.network.parameters()).device
+        self._reference = loaded.reference
+
+    @property
+    def latents(self) -> int:
+        """Number of latents M."""
+        return len(self.assignment)
+
+    def block(self, names: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which latents belong to the variables of a comma list of names and groups: bool [M].
+
+        Raises:
+            InputError: no such variable, or the model gave it no latents.
+        """
+        return self._block(self.variables.resolve(names))
+
+    def _block(self, indices: list[int]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        for index in indices:
+            if not (self.assignment == index).any():
+                raise InputError(
+                    f"{self.path}: the model gave no latents to {self.variables[index].name}, so nothing of it can be "
+                    "changed; train longer or on more interventions"
+                )
+        return np.isin(self.assignment, indices)
+
+    @torch.no_grad()
+    def encode(self, frames: np.ndarray[Any, Any]) -> Latents:
+        """Causal latents of frames.
+
+        Args:
+            frames: [N, W, W, 3 or 4], uint8 0 … 255 or floats 0 … 1; alpha is dropped.
+
+        Returns:
+            float32 [N, M].
+
+        Raises:
+            InputError: another shape, size or range.
+        """
+        check_frames_shape(frames.shape, "frames")
+        if frames.ndim != 4 or frames.shape[1] != self.width:
+            raise InputError(
+                f"frames have shape {list(frames.shape)} and the model was trained for {self.width}×{self.width}; "
+                "resize them first"
+            )
+        pixels = torch.from_numpy(np.ascontiguousarray(to_uint8_frames(frames, "frames")[..., :3]))
+        return self._through(lambda chunk: self.network.encode(as_model_input(chunk)), pixels)
+
+    @torch.no_grad()
+    def decode(self, z: Latents) -> Frames:
+        """Frames uint8 [N, W, W, 3] of causal latents [N, M]."""
+        return self._through(lambda chunk: as_pixels(self.network.decode(chunk)), self._rows(z))
+
+    def combine(self, z_1: Latents, z_2: Latents, mask: np.ndarray[Any, Any]) -> Latents:
+        """Latents of a triplet: of variable k those of image 2 where ``mask[:, k]`` is 1, all others of image 1.
+
+        Args:
+            z_1, z_2: causal latents [N, M] of the two images.
+            mask: 0 or 1 for each of the model's variables, [N, K].
+        """
+        if mask.shape != (len(z_1), len(self.variables)):
+            raise InputError(
+                f"the mask has shape {list(mask.shape)}; it needs a row for each of {len(z_1)} frames and a column for "
+                f"each of {', '.join(self.variables.names)}"
+            )
+        with_rest = np.concatenate([np.asarray(mask, bool), np.zeros((len(mask), 1), bool)], axis=1)
+        return np.where(with_rest[:, self.assignment], z_2, z_1)
+
+    def intervene(self, z: Latents, names: str, values: Latents) -> Latents:
+        """Latents with the block of some variables replaced and every other latent exactly as it was.
+
+        Args:
+            z: causal latents [N, M], or [1, M] for many values.
+            names: comma list of variables and groups.
+            values: latents [N, M] (or [1, M]) whose blocks are taken: of another image, :meth:`draw` or :meth:`sweep`.
+
+        Returns:
+            float32 [N, M].
+
+        Raises:
+            InputError: no such variable, or it has no latents.
+        """
+        return np.where(self.block(names), values, z).astype(np.float32)
+
+    @torch.no_grad()
+    def draw(
+        self, z: Latents, names: str, number: int, generator: torch.Generator, temperature: float = 1.0
+    ) -> Latents:
+        """Latents after interventions on some variables, drawn from what the model learned that these do.
+
+        Args:
+            z: causal latents of the frame before, [M] or [1, M].
+            names: comma list of variables and groups.
+            number: draws n.
+            generator: source of the draws, on the CPU.
+            temperature: factor on the standard deviations; 0 gives the mean.
+
+        Returns:
+            float32 [n, M]; only the blocks of the named variables are an intervention's.
+        """
+        indices = self.variables.resolve(names)
+        self._block(indices)
+        targets = torch.zeros(number, len(self.variables), device=self.device)
+        targets[:, indices] = 1
+        before = self._rows(z.reshape(1, -1)).to(self.device).expand(number, -1)
+        hard = self.network.assignment.hard()
+        return self.network.prior.sample(before, targets, hard, generator, temperature).cpu().numpy()
+
+    def sweep(self, names: str, number: int) -> Latents:
+        """Latents that walk through the values of some variables, each at equal steps of rank along its own curve.
+
+        The values are those of frames that an intervention on the variable led into, so each was seen; the walk around
+        an angle is a closed curve.
+
+        Args:
+            names: comma list of variables and groups, which walk together.
+            number: places n on the walk.
+
+        Returns:
+            float32 [n, M]; only the blocks of the named variables have a meaning.
+        """
+        indices = self.variables.resolve(names)
+        self._block(indices)
+        walk = np.zeros((number, self.latents), np.float32)
+        for index in indices:
+            block = self.assignment == index
+            rows = self._values_of(index)
+            # Enough to see the curve, few enough that finding it takes no time.
+            rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), REFERENCE)).round().long()]
+            rows = rows[:, torch.from_numpy(block)]
+            places = places_on_curve(rows / self._spread()[block], number, self.variables[index].kind == "angle")
+            walk[:, block] = rows[places].numpy()
+        return walk
+
+    def moved(self, before: Latents, after: Latents) -> dict[str, np.ndarray[Any, Any]]:
+        """How far latents moved, for every variable, in units of the spread of its own block over the training data.
+
+        ``||after - before|| / sqrt(sum of variances)`` over the latents of a variable: 1 is one standard deviation.
+
+        Args:
+            before, after: causal latents [N, M] (or [1, M]).
+
+        Returns:
+            float [N] for each variable that has latents, by name, and for ``psi(0)``.
+        """
+        spread = self._spread().numpy()
+        distance = {}
+        for index, name in enumerate((*self.variables.names, "psi(0)")):
+            block = self.assignment == index
+            if block.any():
+                change = np.linalg.norm((after - before)[:, block], axis=1)
+                distance[name] = change / np.linalg.norm(spread[block])
+        return distance
+
+    def _values_of(self, index: int) -> Tensor:
+        """Latents [n, M] under an intervention on a variable."""
+        if self._reference is not None:
+            return self._reference.under_intervention(index)
+        targets = torch.zeros(1, len(self.variables))
+        targets[0, index] = 1
+        return self._drawn(targets)
+
+    def _spread(self) -> Tensor:
+        """Standard deviation of every latent [M]."""
+        if self._reference is None:
+            self._reference = ReferenceLatents(
+                self._drawn(torch.ones(1, len(self.variables))), torch.zeros(REFERENCE, len(self.variables))
+            )
+        return self._reference.spread()
+
+    @torch.no_grad()
+    def _drawn(self, targets: Tensor) -> Tensor:
+        # A file without reference latents (a published checkpoint): what the prior itself says stands in for them.
+        generator = torch.Generator().manual_seed(0)
+        z = torch.zeros(REFERENCE, self.latents, device=self.device)
+        hard = self.network.assignment.hard()
+        return self.network.prior.sample(z, targets.to(self.device).expand(REFERENCE, -1), hard, generator).cpu()
+
+    def _rows(self, z: Latents) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
+
+    def _through(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> np.ndarray[Any, Any]:
+        return np.concatenate([function(chunk.to(self.device)).cpu().numpy() for chunk in rows.split(BATCH)])
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> CausalModel:
+    """A trained model with causal latents, ready for use.
+
+    Args:
+        path: a ``.safetensors`` that ``citris train-nf`` wrote.
+        device: where it should compute.
+
+    Raises:
+        InputError: no such file, not a model of ours, a damaged one, or one without causal latents.
+    """
+    return CausalModel(load_model(Path(path), torch.device(device)))

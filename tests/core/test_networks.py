@@ -1,0 +1,72 @@
+"""Convolutional encoder and decoder: shapes at every size, what a seed decides, sizes that make no network."""
+
+import pytest
+import torch
+from torch import nn
+
+from citris_cli.core.networks import ConvDecoder, ConvEncoder, PositionLayer, initialise, pyramid_stages
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+@pytest.mark.parametrize("width", [32, 64, 128])
+def test_shapes(width: int, patch: int) -> None:
+    encoder = initialise(ConvEncoder(width, channels=4, outputs=6, patch=patch), seeded())
+    decoder = initialise(ConvDecoder(width, channels=4, latents=6, blocks=1, patch=patch), seeded())
+    images = torch.rand(2, 3, width, width, generator=seeded()) * 2 - 1
+    latents = encoder(images)
+    assert latents.shape == (2, 6)
+    rendered = decoder(10 * latents)
+    assert rendered.shape == (2, 3, width, width)
+    assert rendered.abs().max() <= 1
+    assert rendered.std() > 0
+    stages = {32: 3, 64: 4, 128: 5}[width] - (patch - 1)
+    assert len(encoder.stages) == len(decoder.stages) == stages == pyramid_stages(width, patch)
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_residual_blocks_a_stage(blocks: int) -> None:
+    decoder = ConvDecoder(32, channels=4, latents=6, blocks=blocks)
+    assert [len(stage) for stage in decoder.stages] == [1 + blocks] * 3
+
+
+@pytest.mark.parametrize(("width", "patch"), [(48, 1), (100, 1), (4, 1), (8, 2), (32, 3), (2, 1)])
+def test_sizes_that_do_not_reduce_to_the_grid_are_refused(width: int, patch: int) -> None:
+    with pytest.raises(ValueError, match=f"width {width} with patch {patch}"):
+        ConvEncoder(width, channels=4, outputs=6, patch=patch)
+    with pytest.raises(ValueError, match=f"width {width} with patch {patch}"):
+        ConvDecoder(width, channels=4, latents=6, blocks=1, patch=patch)
+
+
+def test_same_seed_same_weights_whatever_the_global_generator() -> None:
+    torch.manual_seed(1)
+    first = initialise(ConvEncoder(32, 4, 6), seeded(5)).state_dict()
+    torch.manual_seed(2)
+    second = initialise(ConvEncoder(32, 4, 6), seeded(5)).state_dict()
+    other = initialise(ConvEncoder(32, 4, 6), seeded(6)).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    drawn = [name for name in first if not torch.equal(first[name], other[name])]
+    layers = [m for m in ConvEncoder(32, 4, 6).modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    assert len(drawn) == len(layers) + sum(layer.bias is not None for layer in layers)
+
+
+def test_weights_start_within_one_over_the_root_of_their_inputs() -> None:
+    network = initialise(nn.Sequential(nn.Linear(25, 400), nn.Conv2d(4, 400, 3)), seeded())
+    for layer, inputs in ((network[0], 25), (network[1], 36)):
+        bound = inputs**-0.5
+        assert 0.95 * bound < layer.weight.abs().max() <= bound
+        assert 0.9 * bound < layer.bias.abs().max() <= bound
+
+
+def test_the_position_layer_adds_a_linear_map_of_row_and_column() -> None:
+    layer = PositionLayer(channels=2, width=5)
+    with torch.no_grad():
+        layer.map.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 10.0]]))  # channel 0 shows the row, channel 1 the column
+        layer.map.bias.copy_(torch.tensor([0.5, 0.0]))
+    shown = layer(torch.zeros(1, 2, 5, 5)).detach()[0]
+    axis = torch.linspace(-1, 1, 5)
+    torch.testing.assert_close(shown[0], (axis + 0.5)[:, None].expand(5, 5))
+    torch.testing.assert_close(shown[1], (10 * axis)[None].expand(5, 5))

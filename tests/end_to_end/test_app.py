@@ -1,0 +1,126 @@
+"""The command line itself: quick help, plain usage errors, and options that are the configuration's fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from citris_cli import __version__
+from citris_cli.commands.train_ae import train_ae
+from citris_cli.commands.train_nf import train_nf
+from citris_cli.core.autoencoder import AutoencoderConfig
+from citris_cli.core.citris_nf import CitrisNFConfig
+from citris_cli.training.citris_nf import FlowTrainingConfig
+from citris_cli.training.loop import TrainingConfig
+from tests.end_to_end.conftest import Citris
+from tests.end_to_end.test_bad_input import check_refusal
+
+COMMANDS = ["train-ae", "train-nf", "encode", "eval-correlation", "info", "simulate", "simulate ball-in-boxes"]
+
+#: Runs command lines, one an argument, and tells last which heavy packages that has imported.
+SEVERAL = """
+import sys
+from citris_cli.app import main
+
+for line in sys.argv[1:]:
+    sys.argv = ["citris", *line.split()]
+    try:
+        main()
+    except SystemExit as ended:
+        assert ended.code == 0, (line, ended.code)
+heavy = {"torch", "numpy", "scipy", "PIL", "imageio", "safetensors"} & set(sys.modules)
+print("heavy:", *sorted(heavy))
+"""
+
+
+def test_help_and_version_import_nothing_heavy(tmp_path: Path) -> None:
+    lines = ["--help", "--version", *(f"{command} --help" for command in COMMANDS)]
+    done = subprocess.run([sys.executable, "-c", SEVERAL, *lines], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stderr == b""
+    text = done.stdout.decode()
+    assert text.splitlines()[-1] == "heavy:"
+    assert f"citris {__version__}\n" in text
+    for command in COMMANDS:
+        assert f"Usage: citris {command} " in text
+
+
+def test_completion_imports_nothing_heavy(tmp_path: Path) -> None:
+    variables = {"_CITRIS_COMPLETE": "complete_bash", "COMP_WORDS": "citris train", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "citris_cli"],
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, **variables},
+        check=False,
+    )
+    assert done.stdout.decode().split() == ["train-ae", "train-nf"]
+    imported = {line.split("|")[-1].strip() for line in done.stderr.decode().splitlines()}
+    assert "citris_cli.app" in imported
+    assert not {"torch", "numpy", "scipy", "PIL", "imageio", "safetensors"} & imported
+
+
+def test_usage_errors_are_one_sentence_that_names_the_help(tmp_path: Path, inside: Citris) -> None:
+    check_refusal(inside("trian-nf", "d.npz", cwd=tmp_path), r"No such command 'trian-nf'.* \(see 'citris --help'\)$")
+    check_refusal(inside("train-nf", cwd=tmp_path), r"Missing argument 'DATA.*' \(see 'citris train-nf --help'\)$")
+    check_refusal(inside("info", "a", "b", cwd=tmp_path), r"\(b\) \(see 'citris info --help'\)$")
+    check_refusal(inside("train-ae", "d.npz", "--patch", 3, cwd=tmp_path), "--patch")
+    check_refusal(inside("train-ae", "d.npz", "--steps", "many", cwd=tmp_path), "Invalid value for '--steps'")
+
+
+@pytest.mark.parametrize("arguments", [[], ["simulate"]])
+def test_without_a_command_the_help_is_shown(tmp_path: Path, inside: Citris, arguments: list[str]) -> None:
+    done = inside(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Usage: citris" in done.stdout.decode() + done.stderr.decode()
+    last = done.stderr.decode().splitlines()[-1]
+    assert last == f"citris: no command was given (see '{' '.join(['citris', *arguments])} --help')"
+
+
+def test_an_interruption_outside_a_training_is_said(
+    tmp_path: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("citris_cli.commands.describe.describe", interrupted)
+    check_refusal(inside("info", "x", cwd=tmp_path), "^citris: interrupted$", status=130)
+
+
+def test_the_traceback_is_shown_only_on_demand(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "citris_cli", "info", "none"]
+    quiet, loud = (
+        subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, check=False) for more in ([], ["--debug"])
+    )
+    assert b"Traceback" not in quiet.stderr
+    assert quiet.returncode == 2
+    assert b"Traceback" in loud.stderr
+    assert b"InputError" in loud.stderr
+
+
+#: Parameters of the training commands that are no hyperparameters.
+ABOUT_THE_RUN = {"data", "output", "preset", "ae", "device", "variables", "resume", "save_every", "as_json"}
+#: Fields that follow from the data.
+FROM_THE_DATA = {train_ae: {"width"}, train_nf: {"variables"}}
+
+
+@pytest.mark.parametrize(
+    ("command", "configurations"),
+    [(train_ae, (AutoencoderConfig, TrainingConfig)), (train_nf, (CitrisNFConfig, FlowTrainingConfig))],
+)
+def test_options_are_the_fields_of_the_configuration(
+    command: Callable[..., None], configurations: tuple[type, ...]
+) -> None:
+    parameters = inspect.signature(command).parameters
+    options = set(parameters) - ABOUT_THE_RUN
+    fields = {field.name for configuration in configurations for field in dataclasses.fields(configuration)}
+    assert options == fields - FROM_THE_DATA[command]
+    # What is not given comes from the preset: a default of the option's own would be a second one.
+    assert all(parameters[name].default is None for name in options)

@@ -1,0 +1,167 @@
+"""Trainings that are killed, interrupted and resumed: they end with the weights of one that never was."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from citris_cli.artifacts.models import read_model
+from citris_cli.training.citris_nf import CitrisNFTask
+from tests.end_to_end.conftest import Citris, succeed
+from tests.end_to_end.test_bad_input import check_refusal
+
+#: Up to 100 steps, every one of them is logged.
+STEPS = 80
+TRAININGS = {
+    "train-ae": ["--latents", "3", "--channels", "4", "--batch-size", "4", "--steps", STEPS],
+    "train-nf": ["--samples", "2", "--hidden", "4", "--flow-layers", "2", "--batch-size", "4", "--steps", STEPS],
+}
+STATUSES = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+@pytest.fixture
+def folder(home: Path, tmp_path: Path) -> Path:
+    """A folder with a file of few frames, whose trainings take a second."""
+    with np.load(home / "boxes/train.npz", allow_pickle=False) as boxes:
+        np.savez(tmp_path / "d.npz", images=boxes["images"][:40], targets=boxes["targets"][:39])
+    return tmp_path
+
+
+def command_line(name: str, home: Path) -> list[object]:
+    autoencoder = ["--ae", home / "runs/boxes/ae.safetensors"] if name == "train-nf" else []
+    return [name, "d.npz", *TRAININGS[name], *autoencoder]
+
+
+def logged(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log without their rates; the last may be half written."""
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        line.pop("per_second", None)
+        lines.append(line)
+    return lines
+
+
+def run_and_stop(arguments: list[object], folder: Path, step: int, number: signal.Signals, pause: float) -> str:
+    """Start a training, send it a signal soon after it logs a step, and give what it said."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "citris_cli", *map(str, arguments)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 60
+    while not any(line["step"] >= step for line in logged(folder / "stopped.metrics.jsonl")):
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.003)
+    time.sleep(pause)
+    process.send_signal(number)
+    output, error = process.communicate(timeout=60)
+    assert process.returncode == STATUSES[number], error.decode()
+    assert output == b""
+    return error.decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "signals"),
+    [
+        ("train-ae", [signal.SIGKILL, signal.SIGINT, signal.SIGKILL]),
+        ("train-nf", [signal.SIGKILL, signal.SIGTERM]),
+    ],
+)
+def test_stopped_at_random_and_resumed(home: Path, folder: Path, name: str, signals: list[signal.Signals]) -> None:
+    arguments = command_line(name, home)
+    assert succeed(*arguments, "-o", "whole.safetensors", cwd=folder) == "whole.safetensors"
+
+    # A state is saved after every step, so that a kill often comes while one is written.
+    arguments += ["--save-every", 0, "-o", "stopped.safetensors"]
+    rng = random.Random(name)
+    steps = sorted(rng.sample(range(2, STEPS // 2), len(signals)))
+    for attempt, (step, number) in enumerate(zip(steps, signals, strict=True)):
+        resume = ["--resume"] if attempt else []
+        said = run_and_stop([*arguments, *resume], folder, step, number, rng.uniform(0, 0.03))
+        assert "Traceback" not in said
+        if number != signal.SIGKILL:
+            sentence = said.splitlines()[-1]
+            assert sentence.startswith("citris: stopped at step ")
+            assert f"of {STEPS}; the state is saved in stopped.state.safetensors" in sentence
+            assert "run the same command with --resume to go on" in sentence
+        assert not (folder / "stopped.safetensors").exists()
+    assert succeed(*arguments, "--resume", cwd=folder) == "stopped.safetensors"
+    assert not (folder / "stopped.state.safetensors").exists()
+
+    whole, stopped = (read_model(folder / f"{run}.safetensors") for run in ("whole", "stopped"))
+    assert whole.tensors.keys() == stopped.tensors.keys()
+    for key, value in whole.tensors.items():
+        np.testing.assert_array_equal(value.numpy(), stopped.tensors[key].numpy(), err_msg=key)
+    assert whole.provenance["metrics"] == stopped.provenance["metrics"]
+    log = logged(folder / "stopped.metrics.jsonl")
+    assert log == logged(folder / "whole.metrics.jsonl")
+    assert [line["step"] for line in log if "loss" in line] == list(range(1, STEPS + 1))
+
+
+@pytest.fixture
+def stopped(home: Path, folder: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The command line of a training that was stopped in its fourth step."""
+    arguments = [*command_line("train-nf", home), "-o", "m.safetensors"]
+    original = CitrisNFTask.loss
+
+    def loss(task, step, generator):
+        if step == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return original(task, step, generator)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CitrisNFTask, "loss", loss)
+        done = inside(*arguments, cwd=folder)
+    check_refusal(done, f"stopped at step 4 of {STEPS}; .* --resume", status=143)
+    assert (folder / "m.state.safetensors").exists()
+    return arguments
+
+
+def test_without_resume_a_training_starts_anew_and_says_so(folder: Path, inside: Citris, stopped: list[object]) -> None:
+    done = inside(*stopped, cwd=folder)
+    assert done.returncode == 0
+    assert "m.state.safetensors holds an unfinished training; starting anew (--resume goes on with it)" in (
+        done.stderr.decode()
+    )
+    assert logged(folder / "m.metrics.jsonl")[0]["step"] == 1
+    assert not (folder / "m.state.safetensors").exists()
+
+
+def test_what_cannot_be_resumed_is_refused_and_stays(folder: Path, inside: Citris, stopped: list[object]) -> None:
+    state = folder / "m.state.safetensors"
+    whole = state.read_bytes()
+    check_refusal(inside(*stopped, "--resume", "--hidden", 6, cwd=folder), "--hidden: the unfinished training .* has 4")
+    with np.load(folder / "d.npz") as data:
+        np.savez(folder / "e.npz", images=data["images"][:30], targets=data["targets"][:29])
+    other = ["e.npz" if argument == "d.npz" else argument for argument in stopped]
+    check_refusal(inside(*other, "--resume", cwd=folder), "m.state.safetensors: belongs to other data")
+    assert state.read_bytes() == whole
+    for damaged in (whole[:-100], whole[:50], b"", b"x" * 1000):
+        state.write_bytes(damaged)
+        check_refusal(inside(*stopped, "--resume", cwd=folder), "m.state.safetensors: ")
+        assert state.read_bytes() == damaged
+        assert not (folder / "m.safetensors").exists()
+
+
+def test_a_resumed_training_may_be_made_longer(folder: Path, inside: Citris, stopped: list[object]) -> None:
+    done = inside(*stopped, "--resume", "--steps", 6, cwd=folder)
+    assert done.returncode == 0, done.stderr.decode()
+    assert [line["step"] for line in logged(folder / "m.metrics.jsonl") if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert read_model(folder / "m.safetensors").provenance["settings"]["training"]["steps"] == 6

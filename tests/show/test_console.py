@@ -1,0 +1,151 @@
+"""Results on standard output, all else on standard error; progress in plain lines where nobody watches live."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+
+import pytest
+
+from citris_cli.show import console as module
+from citris_cli.show.console import FIRST_LINE, LATER_LINES, Console, Progress, as_cells
+
+Captured = pytest.CaptureFixture[str]
+
+
+class Terminal(io.StringIO):
+    """Standard error that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Closed(io.StringIO):
+    """Standard error whose reader went away."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that the console sees, in its only entry."""
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_results_and_notes_do_not_mix(capsys: Captured) -> None:
+    console = Console()
+    console.note("a note")
+    console.result("the result")
+    console.table("numbers", ["of", "a"], [["x", "1"]])
+    captured = capsys.readouterr()
+    assert captured.out == "the result\n"
+    assert "a note\n" in captured.err
+    assert "numbers\n" in captured.err
+
+
+def test_a_table_is_aligned_text_where_there_is_no_terminal(capsys: Captured) -> None:
+    Console().table("R²", ["latents of", "box", "y"], [["x", "0.123", "–"], ["psi(0)", "1.000", "-0.500"]])
+    assert capsys.readouterr().err.splitlines() == [
+        "R²",
+        "  latents of    box       y",
+        "  x           0.123       –",
+        "  psi(0)      1.000  -0.500",
+    ]
+
+
+def test_a_table_without_rows(capsys: Captured) -> None:
+    Console().table("nothing", ["a", "b"], [])
+    assert capsys.readouterr().err.splitlines() == ["nothing", "  a  b"]
+
+
+def test_a_table_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    Console().table("R²", ["latents of", "box"], [["x", "0.123"]])
+    assert all(text in terminal.getvalue() for text in ("R²", "latents of", "box", "x", "0.123"))
+    assert "─" in terminal.getvalue() or "━" in terminal.getvalue()
+    assert capsys.readouterr().out == ""
+
+
+def test_cells_have_three_digits_and_nan_is_a_dash() -> None:
+    assert as_cells([1.23456, -0.0001, float("nan"), 12]) == ["1.235", "-0.000", "–", "12.000"]
+
+
+def test_progress_is_a_plain_line_now_and_then(clock: list[float], capsys: Captured) -> None:
+    with Progress(10_000, "flow on d", "pairs") as progress:
+        assert capsys.readouterr().err == "flow on d: 10,000 steps\n"
+        clock[0] += FIRST_LINE - 1
+        progress.update(50, 100.0, {"loss": 2.0})
+        assert capsys.readouterr().err == ""
+        clock[0] += 1
+        progress.update(100, 1234.5, {"loss": 1.98765, "nll": -3.0, "gradient_norm": 7.0})
+        assert capsys.readouterr().err == "flow on d: step 100/10,000  1,234 pairs/s  loss 1.988  nll -3\n"
+        clock[0] += LATER_LINES - 1
+        progress.update(1000, 100.0, {"loss": 1.0})
+        assert capsys.readouterr().err == ""
+        clock[0] += 1
+        # 2,000 steps in the 30 seconds since the first line: the other 7,900 take 118 more.
+        progress.update(2100, 100.0, {"loss": 1.0})
+        assert capsys.readouterr().err.endswith("step 2,100/10,000  100 pairs/s  loss 1  1:58 left\n")
+        progress.update(10_000, 100.0, {"loss": 0.5})  # the last step is always told
+        assert capsys.readouterr().err == "flow on d: step 10,000/10,000  100 pairs/s  loss 0.5\n"
+
+
+def test_progress_on_a_terminal_is_live(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "150")
+    with Progress(20, "flow on d", "pairs") as progress:
+        progress.update(10, 1234.5, {"loss": 1.98765, "gradient_norm": 7.0})
+        progress.update(20, 1234.5, {"loss": 0.25, "gradient_norm": 7.0})
+    shown = terminal.getvalue()
+    assert all(text in shown for text in ("flow on d", "20/20", "1,234 pairs/s", "loss 0.25"))
+    assert "gradient_norm" not in shown
+    assert capsys.readouterr().out == ""
+
+
+def test_an_error_ends_the_live_display_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    progress = Progress(20, "flow on d", "pairs")
+    with pytest.raises(ZeroDivisionError), progress:
+        raise ZeroDivisionError
+    assert progress._rich is not None
+    assert not progress._rich.live.is_started
+
+
+def test_a_reader_of_standard_error_that_went_away_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Closed())
+    Console().note("a note")
+    Console().table("t", ["a"], [["1"]])
+    with Progress(10, "flow", "pairs") as progress:
+        clock[0] += FIRST_LINE
+        progress.update(5, 1.0, {"loss": 1.0})
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    Console().note("a note")
+
+
+def test_the_reader_of_the_result_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(BrokenPipeError):
+        Console().result("the result")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (90061, "25:01:01")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert module._duration(seconds) == text
+
+
+def test_the_clock_is_the_monotonic_one() -> None:
+    assert module.time is time

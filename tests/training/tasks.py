@@ -1,0 +1,93 @@
+"""Tiny trainings of the real models, for the tests of the loop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.data.frames import Frames
+from citris_cli.training.autoencoder import AutoencoderTask
+from citris_cli.training.citris_nf import CitrisNFTask, FlowTrainingConfig
+from citris_cli.training.files import RunFiles
+from citris_cli.training.loop import TrainingConfig
+
+STEPS = 12
+
+
+def autoencoder_task(config: TrainingConfig) -> AutoencoderTask:
+    """Frames of noise, learned by a very small network."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    sizes = AutoencoderConfig(width=32, latents=3, channels=4, decoder_blocks=1, patch=2)
+    model = Autoencoder(sizes, torch.Generator().manual_seed(config.seed))
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - as the command does
+    return AutoencoderTask(model, Frames([pixels[:15]]), Frames([pixels[15:]]), config)
+
+
+def citris_nf_task(config: TrainingConfig) -> CitrisNFTask:
+    """Encodings of noise with two targets, learned by a very small flow."""
+    assert isinstance(config, FlowTrainingConfig)
+    generator = torch.Generator().manual_seed(9)
+    encodings = 3 * torch.randn(30, 3, generator=generator) + 1
+    targets = (torch.rand(30, 2, generator=generator) < 0.4).to(torch.uint8)
+    weights = torch.Generator().manual_seed(config.seed)
+    autoencoder = Autoencoder(AutoencoderConfig(width=32, latents=3, channels=4, patch=2), weights)
+    sizes = CitrisNFConfig(latents=3, variables=2, flow_layers=2, flow_hidden=3, samples=2, hidden=4)
+    return CitrisNFTask(CitrisNF(sizes, autoencoder, weights), encodings, torch.arange(29), targets, config)
+
+
+TASKS: dict[str, Callable[[TrainingConfig], AutoencoderTask | CitrisNFTask]] = {
+    "autoencoder": autoencoder_task,
+    "citris_nf": citris_nf_task,
+}
+
+
+def settings(steps: int = STEPS, lr: float = 0.01, seed: int = 0) -> FlowTrainingConfig:
+    """How the tiny trainings are trained; up to 100 steps every one of them is logged."""
+    return FlowTrainingConfig(steps=steps, batch_size=4, lr=lr, clip=1.0, warmup=3, seed=seed)
+
+
+def files_in(folder: Path) -> RunFiles:
+    return RunFiles(folder / "m.safetensors", folder / "m", {"seed": 0})
+
+
+class Display:
+    """Remembers what the loop reported."""
+
+    def __init__(self) -> None:
+        self.updates: list[tuple[int, float, dict[str, float]]] = []
+
+    def update(self, step: int, rate_per_second: float, losses: dict[str, float]) -> None:
+        self.updates.append((step, rate_per_second, losses))
+
+
+def signal_at(task: AutoencoderTask | CitrisNFTask, step: int, number: signal.Signals) -> None:
+    """Let the task receive a signal while it computes the loss of a step (counted from 0)."""
+    original = task.loss
+
+    def loss(at: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        if at == step:
+            signal.raise_signal(number)
+        return original(at, generator)
+
+    task.loss = loss  # type: ignore[method-assign]
+
+
+def spoiled_at(
+    task: AutoencoderTask | CitrisNFTask, step: int, spoil: Callable[[Tensor], Tensor]
+) -> AutoencoderTask | CitrisNFTask:
+    """The task with its loss changed at a step (counted from 0) and after it."""
+    original = task.loss
+
+    def loss(at: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        value, parts = original(at, generator)
+        return (spoil(value) if at >= step else value), parts
+
+    task.loss = loss  # type: ignore[method-assign]
+    return task

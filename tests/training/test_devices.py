@@ -1,0 +1,77 @@
+"""Names of devices and precisions: what they become, and what is said where they do not exist."""
+
+import pytest
+import torch
+
+from citris_cli.errors import InputError
+from citris_cli.training.devices import compute_in, resolve_precision, select_device
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, cuda: int = 0, mps: bool = False) -> None:
+    """Let PyTorch find these devices."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "found"), [(0, False, "cpu"), (0, True, "mps"), (1, False, "cuda"), (1, True, "cuda")]
+)
+def test_auto(monkeypatch: pytest.MonkeyPatch, cuda: int, mps: bool, found: str) -> None:
+    machine(monkeypatch, cuda, mps)
+    assert select_device("auto") == torch.device(found)
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:1", "mps"])
+def test_named_devices(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    machine(monkeypatch, cuda=2, mps=True)
+    assert select_device(name) == torch.device(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cpu:0", "mps:0", "cuda:", "cuda:-1", "cuda:x", "cuda:0:0", "CUDA"])
+def test_unknown_names(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    machine(monkeypatch, cuda=2, mps=True)
+    with pytest.raises(InputError, match="is unknown; use auto, cpu, cuda, cuda:0 or mps"):
+        select_device(name)
+
+
+def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch)
+    for name in ("cuda", "cuda:0", "mps"):
+        with pytest.raises(InputError, match=f"--device {name}: PyTorch finds no such device"):
+            select_device(name)
+    machine(monkeypatch, cuda=2)
+    with pytest.raises(InputError, match="--device cuda:2: this machine has 2 CUDA devices"):
+        select_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "settled"),
+    [
+        ("auto", CPU, "float32"),
+        ("auto", CUDA, "tf32"),
+        ("float32", CUDA, "float32"),
+        ("tf32", CUDA, "tf32"),
+        ("bf16", CPU, "bf16"),
+        ("bf16", CUDA, "bf16"),
+    ],
+)
+def test_precisions(precision: str, device: torch.device, settled: str) -> None:
+    assert resolve_precision(precision, device) == settled
+
+
+def test_precisions_that_cannot_be() -> None:
+    with pytest.raises(InputError, match="--precision half is unknown; use auto, float32, tf32, bf16"):
+        resolve_precision("half", CPU)
+    with pytest.raises(InputError, match="tf32 needs a CUDA device, and this runs on cpu"):
+        resolve_precision("tf32", CPU)
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
+def test_what_a_product_is_computed_in(precision: str, kind: torch.dtype) -> None:
+    layer, x = torch.nn.Linear(3, 3), torch.ones(2, 3)
+    with compute_in(precision, CPU):
+        assert layer(x).dtype == kind
+    assert layer(x).dtype == layer.weight.dtype == torch.float32

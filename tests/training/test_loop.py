@@ -1,0 +1,235 @@
+"""The loop: it can be stopped anywhere and goes on bit for bit, and it stops by itself when a training diverges."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from citris_cli.artifacts.models import read_model
+from citris_cli.errors import InterruptedRunError, TrainingDivergedError
+from citris_cli.training.files import RunFiles
+from citris_cli.training.loop import LossWindow, StopRequest, train
+from tests.training.tasks import (
+    STEPS,
+    TASKS,
+    Display,
+    autoencoder_task,
+    citris_nf_task,
+    files_in,
+    settings,
+    signal_at,
+    spoiled_at,
+)
+
+
+def metrics_of(files: RunFiles) -> list[dict[str, Any]]:
+    """All lines of the log, but for the rate, which no two runs share."""
+    lines = [json.loads(line) for line in files.metrics.read_text().splitlines()]
+    for line in lines:
+        line.pop("per_second", None)
+    return lines
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", TASKS)
+def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path, name: str, number: signal.Signals) -> None:
+    whole = TASKS[name](settings())
+    whole_files = files_in(tmp_path / "whole")
+    measures = train(whole, settings(), whole_files, Display())
+
+    files = files_in(tmp_path / "halves")
+    first = TASKS[name](settings())
+    signal_at(first, 4, number)
+    with pytest.raises(InterruptedRunError, match="--resume") as caught:
+        train(first, settings(), files, Display())
+    assert caught.value.exit_status == 128 + number
+    assert f"stopped at step 5 of {STEPS}" in str(caught.value)
+    assert str(files.state) in str(caught.value)
+    assert read_model(files.state).config["step"] == 5
+
+    second = TASKS[name](settings())
+    assert train(second, settings(), files, Display(), resume=True) == measures
+    assert same(second.model.state_dict(), whole.model.state_dict())
+    assert metrics_of(files) == metrics_of(whole_files)
+    assert not same(TASKS[name](settings()).model.state_dict(), whole.model.state_dict())  # something was learned
+
+
+def test_resuming_without_a_state_starts_at_the_beginning(tmp_path: Path) -> None:
+    whole, other = citris_nf_task(settings()), citris_nf_task(settings())
+    measures = train(whole, settings(), files_in(tmp_path / "a"), Display())
+    assert train(other, settings(), files_in(tmp_path / "b"), Display(), resume=True) == measures
+    assert same(whole.model.state_dict(), other.model.state_dict())
+
+
+def test_a_state_saved_after_the_last_step_needs_no_more_steps(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    task = citris_nf_task(settings())
+    measures = train(task, settings(), files, Display(), save_every=-1.0)
+    again = citris_nf_task(settings())
+    assert train(again, settings(), files, Display(), resume=True) == measures
+    assert same(task.model.state_dict(), again.model.state_dict())
+
+
+def test_a_signal_in_the_last_step_does_not_throw_the_training_away(tmp_path: Path) -> None:
+    task = citris_nf_task(settings())
+    signal_at(task, STEPS - 1, signal.SIGTERM)
+    assert "train_nll" in train(task, settings(), files_in(tmp_path), Display())
+
+
+def test_signals_are_handled_in_the_loop_only() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    stop = StopRequest()
+    with stop.listening():
+        signal.raise_signal(signal.SIGINT)
+        assert stop.signal_number == signal.SIGINT
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_the_process_at_once(number: signal.Signals) -> None:
+    child = os.fork()
+    if child == 0:
+        with StopRequest().listening():
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == number
+
+
+@pytest.mark.parametrize("save_every", [-1.0, 1e9])
+def test_a_state_is_saved_as_often_as_was_asked_for(tmp_path: Path, save_every: float) -> None:
+    files = files_in(tmp_path)
+    train(citris_nf_task(settings()), settings(), files, Display(), save_every=save_every)
+    assert files.state.exists() == (save_every < 0)
+
+
+SPOILS = {
+    "NaN": lambda loss: loss * float("nan"),
+    "infinite": lambda loss: loss + float("inf"),
+    "exploded": lambda loss: loss + 1e6,
+    "gradient is NaN": lambda loss: loss + (loss - loss.detach()).abs().sqrt(),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILS)
+def test_a_diverged_training_stops_and_keeps_the_last_good_state(tmp_path: Path, kind: str) -> None:
+    files = files_in(tmp_path)
+    task = spoiled_at(citris_nf_task(settings(lr=0.25)), 6, SPOILS[kind])
+    with pytest.raises(TrainingDivergedError) as caught:
+        train(task, settings(lr=0.25), files, Display(), save_every=-1.0)
+    sentence = str(caught.value)
+    assert caught.value.exit_status == 1
+    assert "diverged at step 7" in sentence
+    assert f"the last good state is kept in {files.state}" in sentence
+    assert "try a learning rate below 0.25 with --lr" in sentence
+    assert "\n" not in sentence
+
+    saved = read_model(files.state)
+    assert saved.config["step"] == 6
+    assert all(value.isfinite().all() for value in saved.tensors.values() if value.is_floating_point())
+    assert [line["step"] for line in metrics_of(files)][-1] == 6
+    # Good in earnest: from there the training comes out as if nothing had happened.
+    whole, resumed = citris_nf_task(settings(lr=0.25)), citris_nf_task(settings(lr=0.25))
+    train(whole, settings(lr=0.25), files_in(tmp_path / "whole"), Display())
+    train(resumed, settings(lr=0.25), files, Display(), resume=True)
+    assert same(whole.model.state_dict(), resumed.model.state_dict())
+
+
+def test_a_training_that_diverges_before_any_state_says_so(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    task = spoiled_at(autoencoder_task(settings()), 0, SPOILS["NaN"])
+    with pytest.raises(TrainingDivergedError, match="no state had been saved yet"):
+        train(task, settings(), files, Display())
+    assert not files.state.exists()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", TASKS)
+def test_validation_changes_neither_the_model_nor_random_state(name: str, training: bool) -> None:
+    task = TASKS[name](settings())
+    task.begin(torch.Generator().manual_seed(0))
+    task.model.train(training)
+    modes = [module.training for module in task.model.modules()]
+    weights = {key: value.clone() for key, value in task.model.state_dict().items()}
+    random_state = torch.get_rng_state()
+    first = task.validate()
+    assert [module.training for module in task.model.modules()] == modes
+    assert same(task.model.state_dict(), weights)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert task.validate() == first
+    assert all(parameter.grad is None for parameter in task.model.parameters())
+
+
+def test_validation_in_between_does_not_change_what_is_learned(tmp_path: Path) -> None:
+    task, blind = autoencoder_task(settings()), autoencoder_task(settings())
+    blind.validate = lambda: {}  # type: ignore[method-assign]
+    train(task, settings(), files_in(tmp_path / "a"), Display())
+    train(blind, settings(), files_in(tmp_path / "b"), Display())
+    # The second one's last measures come from a validation that measures nothing.
+    assert same(task.model.state_dict(), blind.model.state_dict())
+
+
+def test_what_is_logged_and_shown(tmp_path: Path) -> None:
+    files, display = files_in(tmp_path), Display()
+    measures = train(autoencoder_task(settings()), settings(), files, display)
+    lines = [json.loads(line) for line in files.metrics.read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
+    assert set(steps[0]) == {"step", "loss", "mse", "gradient_norm", "lr", "per_second"}
+    assert all(line["per_second"] > 0 for line in steps)
+    assert steps[3]["lr"] == pytest.approx(0.01)  # the warm-up's top, after three steps
+    assert lines[-1] == {"step": STEPS, **measures}
+    assert [step for step, _, _ in display.updates] == list(range(1, STEPS + 1))
+    assert display.updates[-1][2]["loss"] == steps[-1]["loss"]
+
+
+def test_the_classifier_has_a_rate_of_its_own() -> None:
+    task = citris_nf_task(settings())
+    main, classifier = task.parameter_groups()
+    assert (main["lr"], classifier["lr"]) == (0.01, 4e-3)
+    assert classifier["weight_decay"] == 1e-4
+    assert {id(p) for p in classifier["params"]} == {id(p) for p in task.model.classifier.network.parameters()}
+    learned = [p for p in task.model.parameters() if p.requires_grad]
+    assert {id(p) for group in (main, classifier) for p in group["params"]} == {id(p) for p in learned}
+    assert len(main["params"]) + len(classifier["params"]) == len(learned)
+
+
+def test_the_window_gives_means_since_the_last_reading_and_a_rate_without_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    window = LossWindow(torch.device("cpu"))
+    changing = torch.tensor(1.0)
+    window.add({"a": changing, "b": torch.tensor(10.0)})
+    changing.fill_(3.0)  # what was added is not what it becomes
+    window.add({"a": changing, "b": torch.tensor(20.0)})
+    now[0] += 4
+    assert window.read(batch_size=8) == ({"a": 2.0, "b": 15.0}, 4.0)
+    window.add({"a": torch.tensor(7.0)})
+    now[0] += 1000  # a validation
+    window.restart_clock()
+    window.add({"a": torch.tensor(9.0)})
+    now[0] += 2
+    assert window.read(batch_size=8) == ({"a": 8.0}, 4.0)
+
+
+def test_the_window_sees_what_is_not_finite() -> None:
+    window = LossWindow(torch.device("cpu"))
+    window.add({"a": torch.tensor(float("nan"))})
+    window.add({"a": torch.tensor(1.0)})
+    losses, _ = window.read(1)
+    assert losses["a"] != losses["a"]

@@ -1,0 +1,32 @@
+"""The learning rate: up in a line, down along a cosine, to 5 %."""
+
+from itertools import pairwise
+
+import pytest
+
+from citris_cli.training.schedule import FLOOR, warmup_cosine
+
+
+def test_values() -> None:
+    assert warmup_cosine(0, 100, 1100) == pytest.approx(1 / 101)
+    assert warmup_cosine(49, 100, 1100) == pytest.approx(50 / 101)
+    assert warmup_cosine(100, 100, 1100) == 1
+    assert warmup_cosine(600, 100, 1100) == pytest.approx((1 + FLOOR) / 2)
+    assert warmup_cosine(350, 100, 1100) == pytest.approx(FLOOR + (1 - FLOOR) * (0.5 + 0.5 * 0.5**0.5))
+    assert warmup_cosine(1100, 100, 1100) == pytest.approx(FLOOR)
+
+
+def test_it_rises_then_falls() -> None:
+    factors = [warmup_cosine(step, 20, 200) for step in range(200)]
+    assert all(a < b for a, b in pairwise(factors[:21]))
+    assert all(a > b for a, b in pairwise(factors[20:]))
+    assert factors.index(max(factors)) == 20
+    assert FLOOR < factors[-1] < FLOOR + 0.001
+
+
+@pytest.mark.parametrize(("warmup", "total"), [(0, 1), (0, 10), (10, 10), (100, 10), (1, 2)])
+def test_short_trainings_still_learn(warmup: int, total: int) -> None:
+    factors = [warmup_cosine(step, warmup, total) for step in range(total)]
+    assert all(0 < factor <= 1 for factor in factors)
+    if warmup == 0:
+        assert factors[0] == 1
