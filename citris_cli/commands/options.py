@@ -50,7 +50,9 @@ Vars = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished training, if there is one.")]
 SaveEvery = Annotated[float, typer.Option("--save-every", help="Seconds between saved states.", min=0.0)]
 
-Steps = Annotated[int | None, typer.Option("--steps", help="Optimiser steps.", min=1)]
+Steps = Annotated[
+    int | None, typer.Option("--steps", help="Optimiser steps; bounds every training of the command.", min=1)
+]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Frames or pairs a step.", min=1)]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate at its highest.", min=0)]
 Clip = Annotated[float | None, typer.Option("--clip", help="Bound on the gradient's norm.", min=0)]

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_sequences
 from citris_cli.data.layout import find_split
 from citris_cli.data.variables import parse_vars
-from citris_cli.errors import InputError
+from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.evaluation.correlation import correlation
 from citris_cli.loading import load_model, model_config, model_tensors
 from citris_cli.show.console import Console, Progress, as_cells
@@ -33,7 +33,7 @@ from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.devices import resolve_precision, select_device
 from citris_cli.training.encodings import cached_encodings, encode_frames
 from citris_cli.training.files import RunFiles
-from citris_cli.training.loop import Task, TrainingConfig, train
+from citris_cli.training.loop import StopRequest, Task, TrainingConfig, train
 from citris_cli.training.presets import AUTOENCODER, CITRIS_NF
 
 ConfigT = TypeVar("ConfigT")
@@ -45,7 +45,7 @@ ENCODINGS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Session:
-    """One training command: its data, where it computes and where it writes."""
+    """One training command: its data, where it computes, where it writes, and whether it was asked to stop."""
 
     data: SequenceData
     held_out: IndependentData | None
@@ -55,6 +55,7 @@ class Session:
     resume: bool
     save_every: float
     as_json: bool
+    stop: StopRequest = field(default_factory=StopRequest)
 
     @classmethod
     def start(cls, given: Mapping[str, Any]) -> Session:
@@ -62,8 +63,13 @@ class Session:
 
         Args:
             given: the command's options by name.
+
+        Raises:
+            InputError: whatever is wrong with the options or the data.
         """
         console = Console()
+        if given["as_json"] and given["output"] == STDOUT:
+            raise InputError("--json and -o - both want standard output; give -o a file")
         device = select_device(given["device"])
         resolve_precision(given["precision"] or "auto", device)
         if given["output"] not in (None, STDOUT):
@@ -199,11 +205,15 @@ class Plan:
         """The preset, or the unfinished run's settings when resuming, with the options that were given."""
         files = session.files(kind, {}, output)
         saved = files.saved_settings() if session.resume else None
+        # The device's own, unless the unfinished training or an option says otherwise.
+        training_preset = dataclasses.replace(training_preset, precision="auto")
         if saved is not None:
-            if saved["kind"] != kind or saved["data_sha256"] != session.data.sha256:
+            if saved.get("kind") != kind:
+                raise InputError(f"{files.state}: holds no training of this kind; choose another place with -o")
+            if saved.get("data_sha256") != session.data.sha256:
                 raise InputError(f"{files.state}: belongs to other data; resume with the data it was started with")
-            preset = dataclasses.replace(preset, **saved["model"])
-            training_preset = dataclasses.replace(training_preset, **saved["training"])
+            preset = _restored(preset, saved.get("model"), files.state)
+            training_preset = _restored(training_preset, saved.get("training"), files.state)
         elif files.state.exists() and not session.resume:
             session.console.note(
                 f"{files.state} holds an unfinished training; starting anew (--resume goes on with it)"
@@ -254,8 +264,28 @@ def _settle(config: ConfigT, given: Mapping[str, Any]) -> ConfigT:
     return dataclasses.replace(config, **{n: v for n, v in given.items() if n in names and v is not None})  # type: ignore[type-var]
 
 
+def _restored(config: ConfigT, saved: Any, state: Path) -> ConfigT:
+    """A configuration with the values that an unfinished training had, all of them and each of its own kind."""
+    own = dataclasses.asdict(config)  # type: ignore[call-overload]
+    if not isinstance(saved, dict) or saved.keys() != own.keys() or not all(map(_alike, saved.values(), own.values())):
+        raise InputError(
+            f"{state}: the unfinished training there has settings that this version of citris does not know; "
+            "run without --resume to start anew"
+        )
+    return dataclasses.replace(config, **saved)  # type: ignore[type-var]
+
+
+def _alike(value: Any, own: Any) -> bool:
+    """Whether a value from a file is of the same kind as the one that it stands for; whole numbers are numbers too."""
+    return own is None or isinstance(value, (int, float) if isinstance(own, float) else type(own))
+
+
 def _autoencoder_path(session: Session, given: Mapping[str, Any]) -> Path:
-    """The autoencoder given, else this dataset's under runs/, else one trained now."""
+    """The autoencoder given, else this dataset's under runs/, else one trained now.
+
+    Raises:
+        InterruptedRunError: a signal came so late in that training that it was finished.
+    """
     if given["ae"] is not None:
         return given["ae"]
     folder = run_folder(session.data.name, session.data.sha256)
@@ -265,16 +295,38 @@ def _autoencoder_path(session: Session, given: Mapping[str, Any]) -> Path:
         session.console.note(f"autoencoder: {path} (this dataset's)")
         return path
     session.console.note(f"no autoencoder for {session.data.name} yet: training one first, into {path}")
-    # Sizes, rates and steps that were given are the flow's; the autoencoder takes its preset's.
-    options = {name: given[name] for name in ("preset", "latents", "seed")}
+    # Sizes and rates that were given are the flow's; the autoencoder takes its preset's. --steps bounds every training.
+    options = {name: given[name] for name in ("preset", "latents", "seed", "precision")}
+    if given["steps"] is not None:
+        _, preset = AUTOENCODER[given["preset"].value]
+        options["steps"] = min(given["steps"], preset.steps)
+        if options["steps"] < preset.steps:
+            session.console.note(
+                f"--steps bounds it to {options['steps']:,} steps instead of {preset.steps:,}; "
+                "'citris train-ae' makes a longer one in its place"
+            )
     autoencoder(session, options, output=path)
+    if session.stop.signal_number is not None:
+        raise InterruptedRunError(
+            f"stopped before the training of CITRIS-NF; the autoencoder is finished, in {path}: "
+            "run the same command again to go on",
+            session.stop.signal_number,
+        )
     return path
 
 
 def _train(session: Session, task: Task, plan: Plan, title: str) -> dict[str, float]:
     training = plan.training
     with Progress(training.steps, title, unit=task.unit) as display:
-        return train(task, training, plan.files, display, resume=session.resume, save_every=session.save_every)
+        return train(
+            task,
+            training,
+            plan.files,
+            display,
+            resume=session.resume,
+            save_every=session.save_every,
+            stop=session.stop,
+        )
 
 
 def _write(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
 from citris_cli.artifacts.files import atomic_write
 from citris_cli.artifacts.models import ModelFile, read_model, read_model_header, write_model
-from citris_cli.errors import InputError
+from citris_cli.errors import CitrisError, InputError
 
 STATE_KIND = "training_state"
 
@@ -64,18 +65,19 @@ class RunFiles:
             )
         return settings
 
-    def save_state(
+    def state_of(
         self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
-    ) -> None:
-        """Write everything that the next step depends on, atomically."""
+    ) -> ModelFile:
+        """A copy, on the CPU, of everything that the step after ``step`` steps depends on."""
         tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
         for index, values in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
         tensors["generator"] = generator.get_state()
-        write_model(
-            self.state,
-            ModelFile(STATE_KIND, {"step": step, "settings": dict(self.settings)}, None, {}, _detached(tensors)),
-        )
+        return ModelFile(STATE_KIND, {"step": step, "settings": dict(self.settings)}, None, {}, _detached(tensors))
+
+    def save_state(self, state: ModelFile) -> None:
+        """Write a state of :meth:`state_of`, atomically."""
+        write_model(self.state, state)
 
     def load_state(
         self,
@@ -117,10 +119,16 @@ class RunFiles:
             ) from error
 
     def start_metrics(self, step: int) -> None:
-        """Keep the metrics of steps up to ``step`` (a resumed run) and drop those of steps that will be taken again."""
+        """Keep the metrics of steps up to ``step`` (a resumed run) and drop those of steps that will be taken again.
+
+        Raises:
+            CitrisError: the file cannot be read or written.
+        """
         kept = []
         if step > 0 and self.metrics.exists():
-            for line in self.metrics.read_text(errors="replace").splitlines():
+            with self._open_metrics("r") as file:
+                lines = file.read().splitlines()
+            for line in lines:
                 try:
                     if json.loads(line)["step"] <= step:
                         kept.append(line + "\n")
@@ -129,10 +137,26 @@ class RunFiles:
         atomic_write(self.metrics, lambda file: file.write("".join(kept).encode()))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Append one line of metrics; values that are not finite become null."""
+        """Append one line of metrics; values that are not finite become null.
+
+        Raises:
+            CitrisError: the file cannot be written, as when the disk is full.
+        """
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        with self.metrics.open("a") as file:
+        with self._open_metrics("a") as file:
             file.write(json.dumps({"step": step, **finite}) + "\n")
+
+    @contextmanager
+    def _open_metrics(self, mode: str) -> Iterator[IO[str]]:
+        try:
+            with self.metrics.open(mode, errors="replace") as file:
+                yield file
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise CitrisError(
+                f"{self.metrics}: the training's metrics cannot be kept there ({reason}); "
+                "free some space or make the file writable, then run the same command with --resume"
+            ) from error
 
     def finish(self) -> None:
         """Remove the state: the model is written and says everything."""

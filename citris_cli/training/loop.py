@@ -2,6 +2,7 @@
 
 It can be killed at any moment: the state on disk is whole or absent, and a resumed run takes the very steps that an
 uninterrupted one takes, because batches depend on the step alone and the noise generator's state is saved.
+The state on disk is also good: it is written only after its weights have given the next batch a finite loss.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from citris_cli.artifacts.models import ModelFile
 from citris_cli.errors import InterruptedRunError, TrainingDivergedError
 from citris_cli.training.devices import compute_in
 from citris_cli.training.files import RunFiles
@@ -109,6 +111,7 @@ def train(
     *,
     resume: bool = False,
     save_every: float = 30.0,
+    stop: StopRequest | None = None,
 ) -> dict[str, float]:
     """Train ``task.model`` for ``config.steps`` steps.
 
@@ -119,13 +122,16 @@ def train(
         display: shows progress.
         resume: continue from the state in ``files`` if there is one.
         save_every: seconds between saved states.
+        stop: remembers a signal; the caller's own tells it of one that came too late to stop before the last step.
 
     Returns:
         The last validation's measures.
 
     Raises:
         InterruptedRunError: SIGINT or SIGTERM came; the state is saved.
-        TrainingDivergedError: the loss is not finite or exploded; the last good state is kept.
+        TrainingDivergedError: a loss, a measure or a weight is not finite, or the loss exploded; the last good state
+            is kept.
+        CitrisError: the state or the metrics cannot be written.
     """
     device = next(task.model.parameters()).device
     optimizer = torch.optim.AdamW(task.parameter_groups(), weight_decay=0.0, fused=device.type != "mps")
@@ -141,15 +147,22 @@ def train(
     log_every = max(1, min(50, config.steps // 100))
     validate_every = max(log_every, math.ceil(config.steps / 10))
     window = LossWindow(device)
-    scale: float | None = None
+    sound = Soundness(files, config)
+    state: ModelFile | None = None
     measures: dict[str, float] = {}
     saved_at = time.monotonic()
-    with StopRequest().listening() as stop:
+    with (stop or StopRequest()).listening() as stop:
         while step < config.steps:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * warmup_cosine(step, config.warmup, config.steps)
             with compute_in(config.precision, device):
                 loss, parts = task.loss(step, generator)
+            if state is not None:
+                sound.check(step + 1, {"loss": float(loss.detach())}, state.tensors.values())
+                files.save_state(state)
+                state = None
+                if stop.signal_number is not None:
+                    raise _interrupted(step, stop, files, config)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(parameters, config.clip)
@@ -161,25 +174,62 @@ def train(
             saving = stopping or time.monotonic() - saved_at > save_every
             if step % log_every == 0 or step == config.steps or saving:
                 losses, rate = window.read(config.batch_size)
-                scale = scale or abs(losses["loss"]) + 1
-                if not all(map(math.isfinite, losses.values())) or losses["loss"] > DIVERGED * scale:
-                    raise TrainingDivergedError(_diverged_sentence(step, losses["loss"], files, config))
+                sound.check(step, losses)
                 files.log(step, {**losses, "lr": optimizer.param_groups[0]["lr"], "per_second": rate})
                 display.update(step, rate, losses)
             if step % validate_every == 0 or step == config.steps:
                 measures = task.validate()
+                sound.check(step, measures)
                 files.log(step, measures)
                 window.restart_clock()
             if saving:
-                files.save_state(step, task.model, optimizer, generator)
+                # Copied now, before the next loss moves random state and batch statistics; written when it is known.
+                state = files.state_of(step, task.model, optimizer, generator)
                 saved_at = time.monotonic()
-            if stopping and step < config.steps:
-                raise InterruptedRunError(
-                    f"stopped at step {step} of {config.steps}; the state is saved in {files.state}: "
-                    "run the same command with --resume to go on",
-                    stop.signal_number or signal.SIGINT,
-                )
+    sound.check(step, {}, task.model.state_dict().values())
+    if state is not None:
+        files.save_state(state)
     return measures or task.validate()
+
+
+class Soundness:
+    """Tells a training that diverged, by what has been read from the device anyway.
+
+    Args:
+        files: where the last good state is, for the message.
+        config: how the model is trained.
+    """
+
+    def __init__(self, files: RunFiles, config: TrainingConfig) -> None:
+        self._files = files
+        self._config = config
+        self._scale: float | None = None
+
+    def check(self, step: int, values: Mapping[str, float], tensors: Iterable[Tensor] = ()) -> None:
+        """Refuse numbers and tensors that are not finite, and a loss far above the first one.
+
+        Args:
+            step: steps taken, for the message.
+            values: losses or measures by name.
+            tensors: weights and all that is kept with them.
+
+        Raises:
+            TrainingDivergedError: the training cannot go on from here.
+        """
+        bad = next((f"{name} {value:.3g}" for name, value in values.items() if not math.isfinite(value)), None)
+        loss = values.get("loss")
+        if bad is None and loss is not None:
+            self._scale = self._scale or abs(loss) + 1
+            bad = f"loss {loss:.3g}" if loss > DIVERGED * self._scale else None
+        if bad is None and not all(bool(value.isfinite().all()) for value in tensors):
+            bad = "weights that are not finite"
+        if bad is None:
+            return
+        path = self._files.state
+        kept = f"the last good state is kept in {path}" if path.exists() else "no state had been saved yet"
+        raise TrainingDivergedError(
+            f"training diverged at step {step} ({bad}); {kept}: try a learning rate below {self._config.lr:g} with --lr"
+        )
 
 
 class LossWindow:
@@ -214,8 +264,9 @@ class LossWindow:
         return dict(zip(names, means, strict=True)), rate
 
 
-def _diverged_sentence(step: int, loss: float, files: RunFiles, config: TrainingConfig) -> str:
-    kept = f"the last good state is kept in {files.state}" if files.state.exists() else "no state had been saved yet"
-    return (
-        f"training diverged at step {step} (loss {loss:.3g}); {kept}: try a learning rate below {config.lr:g} with --lr"
+def _interrupted(step: int, stop: StopRequest, files: RunFiles, config: TrainingConfig) -> InterruptedRunError:
+    return InterruptedRunError(
+        f"stopped at step {step} of {config.steps}; the state is saved in {files.state}: "
+        "run the same command with --resume to go on",
+        stop.signal_number or signal.SIGINT,
     )

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from citris_cli.artifacts.models import read_model
+from citris_cli.artifacts.models import read_model, write_model
 from citris_cli.training.citris_nf import CitrisNFTask
 from tests.end_to_end.conftest import Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
@@ -158,6 +159,33 @@ def test_what_cannot_be_resumed_is_refused_and_stays(folder: Path, inside: Citri
         check_refusal(inside(*stopped, "--resume", cwd=folder), "m.state.safetensors: ")
         assert state.read_bytes() == damaged
         assert not (folder / "m.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda saved: saved.pop("kind"), "holds no training of this kind"),
+        (lambda saved: saved.update(kind="autoencoder"), "holds no training of this kind"),
+        (lambda saved: saved.pop("data_sha256"), "belongs to other data"),
+        (lambda saved: saved.pop("model"), "settings that this version of citris does not know"),
+        (lambda saved: saved.update(model=[1]), "settings that this version of citris does not know"),
+        (lambda saved: saved["model"].update(future=1), "settings that this version of citris does not know"),
+        (lambda saved: saved["model"].pop("hidden"), "settings that this version of citris does not know"),
+        (lambda saved: saved["model"].update(hidden="4"), "settings that this version of citris does not know"),
+        (lambda saved: saved["training"].update(lr=None), "settings that this version of citris does not know"),
+        (lambda saved: saved.pop("training"), "settings that this version of citris does not know"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    folder: Path, inside: Citris, stopped: list[object], spoil: Callable[[dict[str, Any]], object], says: str
+) -> None:
+    state = folder / "m.state.safetensors"
+    contents = read_model(state)
+    spoil(contents.config["settings"])
+    write_model(state, contents)
+    before = state.read_bytes()
+    check_refusal(inside(*stopped, "--resume", cwd=folder), f"m.state.safetensors: .*{says}.*; .*")
+    assert state.read_bytes() == before
 
 
 def test_a_resumed_training_may_be_made_longer(folder: Path, inside: Citris, stopped: list[object]) -> None:

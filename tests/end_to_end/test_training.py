@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +15,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from citris_cli.artifacts.models import read_model, read_model_header
+from citris_cli.commands import training
+from citris_cli.data.datasets import load_sequences
+from citris_cli.show.console import Console
+from citris_cli.training import presets
+from citris_cli.training.autoencoder import AutoencoderTask
 from tests.end_to_end.conftest import TINY_NF, Citris, run_citris
+from tests.end_to_end.test_bad_input import check_refusal
 
 #: The command line with a preset of the autoencoder that takes a second: train-nf has no options for its sizes.
 WITH_A_TINY_PRESET = """
@@ -196,6 +206,61 @@ def test_every_option_is_recorded(first: tuple[Path, subprocess.CompletedProcess
     recorded = {**settings["model"], **settings["training"]}
     assert {name: recorded[name] for name in given} == given
     assert recorded["conditional_targets"] is False
+
+
+@pytest.fixture
+def fresh(first: tuple[Path, subprocess.CompletedProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a file of frames and no models, where the preset's autoencoder takes 20 quick steps."""
+    shutil.copy(first[0] / "d.npz", tmp_path)
+    model, training = presets.AUTOENCODER["small"]
+    tiny = dataclasses.replace(model, latents=4, channels=8), dataclasses.replace(training, steps=20, batch_size=16)
+    monkeypatch.setitem(presets.AUTOENCODER, "small", tiny)
+    return tmp_path
+
+
+def test_steps_bound_the_autoencoder_that_is_trained_first_too(fresh: Path, inside: Citris) -> None:
+    done = inside("train-nf", "d.npz", *TINY_NF, "--steps", 5, cwd=fresh)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "--steps bounds it to 5 steps instead of 20" in done.stderr.decode()
+    for kind in ("ae", "nf"):
+        assert metrics(fresh / f"runs/d/{kind}.metrics.jsonl")[-1]["step"] == 5
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_the_autoencoders_last_step_stops_before_the_flow(
+    fresh: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, status: int
+) -> None:
+    original = AutoencoderTask.loss
+
+    def loss(task: AutoencoderTask, step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict]:
+        if step == 19:
+            signal.raise_signal(number)
+        return original(task, step, generator)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AutoencoderTask, "loss", loss)
+        done = inside("train-nf", "d.npz", *TINY_NF, cwd=fresh)
+    says = "the autoencoder is finished, in runs/d/ae.safetensors: run the same command again to go on"
+    check_refusal(done, f"stopped before the training of CITRIS-NF; {says}", status=status)
+    assert {path.name for path in (fresh / "runs/d").iterdir()} == {
+        "ae.safetensors", "ae.metrics.jsonl", "ae.reconstructions.png",
+    }  # fmt: skip
+    done = inside("train-nf", "d.npz", *TINY_NF, cwd=fresh)
+    assert done.stdout == b"runs/d/nf.safetensors\n", done.stderr.decode()
+    assert "autoencoder: runs/d/ae.safetensors (this dataset's)" in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "settled"), [("cuda", None, "tf32"), ("cuda", "bf16", "bf16"), ("cpu", None, "float32")]
+)
+def test_the_precision_is_the_devices_own_unless_given(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, device: str, given: str | None, settled: str
+) -> None:
+    monkeypatch.chdir(fresh)
+    data = load_sequences([Path("d.npz")])
+    session = training.Session(data, None, torch.device(device), Console(), None, False, 30.0, False)
+    plan = training.Plan.make(session, "autoencoder", *presets.AUTOENCODER["small"], {"precision": given}, None)
+    assert plan.training.precision == plan.files.settings["training"]["precision"] == settled
 
 
 def test_independent_frames_with_ground_truth_are_measured(home: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from citris_cli.artifacts.models import ModelFile, read_model, write_model
-from citris_cli.errors import InputError
+from citris_cli.errors import CitrisError, InputError
 from citris_cli.training.files import RunFiles
 from tests.training.tasks import files_in
 
@@ -38,7 +38,7 @@ def test_where_the_files_lie() -> None:
 def test_everything_that_the_next_step_depends_on_comes_back(tmp_path: Path) -> None:
     files = files_in(tmp_path)
     model, optimizer, generator = trained(0)
-    files.save_state(7, model, optimizer, generator)
+    files.save_state(files.state_of(7, model, optimizer, generator))
     other, other_optimizer, other_generator = trained(1)
     assert files.load_state(other, other_optimizer, other_generator, torch.device("cpu")) == 7
     assert files.saved_settings() == {"seed": 0}
@@ -80,7 +80,7 @@ def refused(files: RunFiles) -> str:
 @pytest.mark.parametrize("cut", [0, 7, 100, -1])
 def test_a_truncated_state_is_refused(tmp_path: Path, cut: int) -> None:
     files = files_in(tmp_path)
-    files.save_state(7, *trained())
+    files.save_state(files.state_of(7, *trained()))
     files.state.write_bytes(files.state.read_bytes()[:cut])
     refused(files)
 
@@ -93,7 +93,7 @@ def test_a_model_is_no_state(tmp_path: Path) -> None:
 
 def test_the_state_of_another_model_is_refused(tmp_path: Path) -> None:
     files = files_in(tmp_path)
-    files.save_state(7, *trained(width=5))
+    files.save_state(files.state_of(7, *trained(width=5)))
     assert "does not fit this model" in refused(files)
 
 
@@ -113,7 +113,7 @@ def test_the_state_of_another_model_is_refused(tmp_path: Path) -> None:
 )
 def test_a_state_that_is_not_whole_is_refused(tmp_path: Path, spoil: Callable[[ModelFile], object]) -> None:
     files = files_in(tmp_path)
-    files.save_state(7, *trained())
+    files.save_state(files.state_of(7, *trained()))
     contents = read_model(files.state)
     spoil(contents)
     write_model(files.state, contents)
@@ -122,7 +122,7 @@ def test_a_state_that_is_not_whole_is_refused(tmp_path: Path, spoil: Callable[[M
 
 def test_finishing_removes_the_state(tmp_path: Path) -> None:
     files = files_in(tmp_path)
-    files.save_state(7, *trained())
+    files.save_state(files.state_of(7, *trained()))
     files.finish()
     assert not files.state.exists()
 
@@ -149,7 +149,43 @@ def test_a_resumed_run_keeps_the_metrics_of_the_steps_behind_it(tmp_path: Path) 
     assert files.metrics.read_text() == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+def test_metrics_on_a_full_disk_fail_with_one_sentence(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    files.metrics.symlink_to("/dev/full")
+    files.start_metrics(0)
+    with pytest.raises(CitrisError) as caught:
+        files.log(1, {"loss": 2.5})
+    assert caught.value.exit_status == 1
+    assert str(caught.value).startswith(f"{files.metrics}: ")
+    assert "no space left on device" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_metrics_that_cannot_be_read_back_fail_with_one_sentence(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    files.metrics.mkdir()
+    with pytest.raises(CitrisError, match="is a directory") as caught:
+        files.start_metrics(1)
+    assert str(files.metrics) in str(caught.value)
+
+
+def test_a_state_is_what_it_was_when_it_was_taken(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    model, optimizer, generator = trained()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random_state = generator.get_state()
+    state = files.state_of(7, model, optimizer, generator)
+    assert not files.state.exists()
+    model(torch.randn(5, 3, generator=generator)).square().sum().backward()
+    optimizer.step()
+    files.save_state(state)
+    saved = read_model(files.state).tensors
+    assert all(torch.equal(saved[f"model.{name}"], value) for name, value in before.items())
+    assert torch.equal(saved["generator"], random_state)
+
+
 def test_a_new_run_of_other_settings_says_what_the_old_one_was(tmp_path: Path) -> None:
     files = dataclasses.replace(files_in(tmp_path), settings={"kind": "autoencoder", "model": {"latents": 3}})
-    files.save_state(1, *trained())
+    files.save_state(files.state_of(1, *trained()))
     assert files_in(tmp_path).saved_settings() == {"kind": "autoencoder", "model": {"latents": 3}}

@@ -14,6 +14,7 @@ import torch
 
 from citris_cli.artifacts.models import read_model
 from citris_cli.errors import InterruptedRunError, TrainingDivergedError
+from citris_cli.training import loop
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import LossWindow, StopRequest, train
 from tests.training.tasks import (
@@ -82,9 +83,10 @@ def test_a_state_saved_after_the_last_step_needs_no_more_steps(tmp_path: Path) -
 
 
 def test_a_signal_in_the_last_step_does_not_throw_the_training_away(tmp_path: Path) -> None:
-    task = citris_nf_task(settings())
+    task, stop = citris_nf_task(settings()), StopRequest()
     signal_at(task, STEPS - 1, signal.SIGTERM)
-    assert "train_nll" in train(task, settings(), files_in(tmp_path), Display())
+    assert "train_nll" in train(task, settings(), files_in(tmp_path), Display(), stop=stop)
+    assert stop.signal_number == signal.SIGTERM  # the caller knows of it and need not begin anything else
 
 
 def test_signals_are_handled_in_the_loop_only() -> None:
@@ -138,7 +140,8 @@ def test_a_diverged_training_stops_and_keeps_the_last_good_state(tmp_path: Path,
     assert "\n" not in sentence
 
     saved = read_model(files.state)
-    assert saved.config["step"] == 6
+    # A state whose next loss is bad is not good; a bad gradient says nothing of the weights that it was computed from.
+    assert saved.config["step"] == (6 if kind == "gradient is NaN" else 5)
     assert all(value.isfinite().all() for value in saved.tensors.values() if value.is_floating_point())
     assert [line["step"] for line in metrics_of(files)][-1] == 6
     # Good in earnest: from there the training comes out as if nothing had happened.
@@ -146,6 +149,63 @@ def test_a_diverged_training_stops_and_keeps_the_last_good_state(tmp_path: Path,
     train(whole, settings(lr=0.25), files_in(tmp_path / "whole"), Display())
     train(resumed, settings(lr=0.25), files, Display(), resume=True)
     assert same(whole.model.state_dict(), resumed.model.state_dict())
+
+
+@pytest.mark.parametrize("factor", [1e6, 1e30])
+@pytest.mark.parametrize("name", TASKS)
+def test_weights_that_an_absurd_rate_ruined_are_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, factor: float
+) -> None:
+    files = files_in(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "warmup_cosine", lambda step, *_: factor if step == 6 else 1.0)
+        with pytest.raises(TrainingDivergedError, match="diverged at step 8"):  # at the first loss after that update
+            train(TASKS[name](settings()), settings(), files, Display(), save_every=-1.0)
+    assert read_model(files.state).config["step"] == 6
+    train(TASKS[name](settings()), settings(), files, Display(), resume=True)
+
+
+def test_bad_weights_are_never_saved_although_their_loss_is_finite(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    task = autoencoder_task(settings())
+    statistics = next(value for name, value in task.model.named_buffers() if name.endswith("running_var"))
+    original = task.loss
+
+    def loss(at: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        value = original(at, generator)  # in training, the batch's own statistics are used
+        if at == 6:
+            statistics.data.fill_(float("inf"))
+        return value
+
+    task.loss = loss  # type: ignore[method-assign]
+    with pytest.raises(TrainingDivergedError, match="weights that are not finite"):
+        train(task, settings(), files, Display(), save_every=-1.0)
+    assert read_model(files.state).config["step"] == 6
+
+
+def test_a_last_step_that_ruins_the_weights_is_not_passed_off_as_a_model(tmp_path: Path) -> None:
+    task = citris_nf_task(settings())
+    original = task.loss
+
+    def loss(at: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        value, parts = original(at, generator)
+        if at == STEPS - 1:  # after this loss, as an update would
+            with torch.no_grad():
+                task.model.assignment.logits.fill_(float("nan"))
+        return value, parts
+
+    task.loss = loss  # type: ignore[method-assign]
+    task.validate = lambda: {"train_nll": 1.0}  # type: ignore[method-assign] - even if no measure shows it
+    with pytest.raises(TrainingDivergedError, match=f"diverged at step {STEPS}"):
+        train(task, settings(), files_in(tmp_path), Display())
+
+
+def test_a_measure_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    task = autoencoder_task(settings())
+    task.validate = lambda: {"val_mse": float("inf")}  # type: ignore[method-assign]
+    with pytest.raises(TrainingDivergedError, match=r"diverged at step 2 \(val_mse inf\)"):
+        train(task, settings(), files, Display())
 
 
 def test_a_training_that_diverges_before_any_state_says_so(tmp_path: Path) -> None:
@@ -194,6 +254,25 @@ def test_what_is_logged_and_shown(tmp_path: Path) -> None:
     assert lines[-1] == {"step": STEPS, **measures}
     assert [step for step, _, _ in display.updates] == list(range(1, STEPS + 1))
     assert display.updates[-1][2]["loss"] == steps[-1]["loss"]
+
+
+def test_the_rate_leaves_validations_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    task, display = autoencoder_task(settings()), Display()
+    loss, validate = task.loss, task.validate
+
+    def in_a_second(step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        now[0] += 1
+        return loss(step, generator)
+
+    def slowly() -> dict[str, float]:
+        now[0] += 1000
+        return validate()
+
+    task.loss, task.validate = in_a_second, slowly  # type: ignore[method-assign]
+    train(task, settings(), files_in(tmp_path), display, save_every=1e9)
+    assert [rate for _, rate, _ in display.updates] == [4.0] * STEPS  # four frames a batch
 
 
 def test_the_classifier_has_a_rate_of_its_own() -> None:

@@ -1,0 +1,105 @@
+"""``python -m tests.benchmarks``: every measurement in one table, and in a JSON file.
+
+Ratios and not seconds are what counts: they come from one process that runs ours and the plain form in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import frames, parts, processes, steps
+from tests.benchmarks.measure import QUICK, Effort, Row
+
+BENCHMARKS: dict[str, Callable[[Effort], list[Row]]] = {
+    "flow-inverse": parts.flow_inverse,
+    "prior": parts.prior,
+    "autoencoder-step": steps.autoencoder_step,
+    "citris-nf-step": steps.citris_nf_step,
+    "encode": frames.encode,
+    "render": frames.render,
+    "help": processes.help_time,
+    "memory": processes.memory,
+}
+
+
+def number(value: float | None, unit: str) -> str:
+    """A number for the table, times in the unit that suits them."""
+    if value is None:
+        return ""
+    if unit == "s":
+        return f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
+    return f"{value:,.0f} {unit}" if unit.endswith("/s") else f"{value:.2f} {unit}"
+
+
+def target(row: Row) -> str:
+    """The row's target and whether it is met, for the table."""
+    if row.target is None:
+        return ""
+    sign, bound = ("≥" if row.target.least else "≤"), row.target.bound
+    wanted = f"{sign} {bound:g}×" if row.target.of == "ratio" else f"{sign} {number(bound, row.unit)}"
+    return f"[green]{wanted}, met[/]" if row.met else f"[bold red]{wanted}, missed[/]"
+
+
+def table(rows: list[Row], title: str) -> Table:
+    """All rows as a table."""
+    drawn = Table(title=title, title_justify="left")
+    drawn.add_column("what")
+    for name in ("ours", "plain form", "floor", "ratio", "target"):
+        drawn.add_column(name, justify="right")
+    for row in rows:
+        ratio = "" if row.ratio is None else f"{row.ratio:.3g}×"
+        values = (number(value, row.unit) for value in (row.ours, row.plain, row.floor))
+        drawn.add_row(row.what, *values, ratio, target(row))
+    return drawn
+
+
+def document(rows: list[Row], effort: Effort) -> dict[str, object]:
+    """The same for machines, with what the numbers depend on."""
+    return {
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+        "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "effort": dataclasses.asdict(effort),
+        "rows": [{**dataclasses.asdict(row), "ratio": row.ratio, "met": row.met} for row in rows],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", choices=BENCHMARKS, help="run this one; may be given several times")
+    parser.add_argument("--quick", action="store_true", help="few repetitions")
+    parser.add_argument("--threads", type=int, help="threads that PyTorch computes with (default: as it decides)")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="default: %(default)s")
+    given = parser.parse_args()
+    if given.threads is not None:
+        torch.set_num_threads(given.threads)
+    effort = QUICK if given.quick else Effort()
+    # Where no terminal sets a width, the table takes what it needs.
+    console, progress = Console(width=None if sys.stdout.isatty() else 150), Console(stderr=True)
+    rows: list[Row] = []
+    for name in given.only or BENCHMARKS:
+        progress.print(f"{name} …")
+        rows += BENCHMARKS[name](effort)
+    console.print(table(rows, f"citris on {torch.get_num_threads()} threads of {os.cpu_count()} processors"))
+    given.json.write_text(json.dumps(document(rows, effort), indent=1) + "\n")
+    progress.print(f"written to {given.json}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""How everything here is measured: several forms of one thing in turn, in one process, so that ratios hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+#: Side of the square matrices whose product gives the machine's rate.
+PRODUCT_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long one comparison is repeated: at least ``rounds`` times, and for about ``seconds``."""
+
+    rounds: int = 5
+    seconds: float = 5.0
+
+
+QUICK = Effort(rounds=3, seconds=1.0)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound that a number should keep.
+
+    Attributes:
+        of: ``ratio`` or ``ours``.
+        bound: the number itself, for ``ours`` in the row's unit.
+        least: whether it is the least that is wanted; else the most.
+    """
+
+    of: str
+    bound: float
+    least: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: what was measured, with its sizes.
+        unit: ``s``, ``frames/s`` or ``GB``.
+        ours: the production form.
+        plain: the plain form of the same thing, or None.
+        floor: what no form of it could beat on this machine, or None.
+        target: the bound it should keep, or None.
+    """
+
+    what: str
+    unit: str
+    ours: float
+    plain: float | None = None
+    floor: float | None = None
+    target: Target | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better ours is than the plain form."""
+        if self.plain is None:
+            return None
+        return self.ours / self.plain if self.unit.endswith("/s") else self.plain / self.ours
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None where there is none."""
+        if self.target is None:
+            return None
+        value = self.ratio if self.target.of == "ratio" else self.ours
+        assert value is not None
+        return value >= self.target.bound if self.target.least else value <= self.target.bound
+
+
+def interleaved(forms: Mapping[str, Callable[[], object]], effort: Effort) -> dict[str, float]:
+    """Median seconds of every form: each is called once to warm up, then all in turn, again and again.
+
+    Args:
+        forms: functions by name.
+        effort: how often.
+    """
+    for call in forms.values():
+        call()
+    times: dict[str, list[float]] = {name: [] for name in forms}
+    started = time.perf_counter()
+    rounds = 0
+    while rounds < effort.rounds or time.perf_counter() - started < effort.seconds:
+        for name, call in forms.items():
+            before = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - before)
+        rounds += 1
+    return {name: median(taken) for name, taken in times.items()}
+
+
+def matrix_product() -> Callable[[], object]:
+    """A product of float32 matrices, to be timed beside other forms; see :func:`product_rate`."""
+    one, other = torch.randn(2, PRODUCT_SIDE, PRODUCT_SIDE, generator=torch.Generator().manual_seed(0))
+    out = torch.empty_like(one)
+    return lambda: torch.mm(one, other, out=out)
+
+
+def product_rate(seconds: float) -> float:
+    """Floating-point operations a second, given the seconds that :func:`matrix_product` takes."""
+    return 2 * PRODUCT_SIDE**3 / seconds

@@ -1,0 +1,152 @@
+"""Whole training steps: batch, loss, gradients, clipping, AdamW, as the training loop takes them and as one would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.data.batches import ShuffledBatches
+from citris_cli.data.frames import Frames
+from citris_cli.training.autoencoder import AutoencoderTask
+from citris_cli.training.citris_nf import CLASSIFIER_WEIGHT_DECAY, CitrisNFTask, FlowTrainingConfig
+from citris_cli.training.loop import LossWindow, Task, TrainingConfig
+from citris_cli.training.presets import AUTOENCODER
+from tests.benchmarks.measure import Effort, Row, interleaved, matrix_product, product_rate
+from tests.benchmarks.plain_autoencoder import PlainAutoencoder, as_images
+from tests.benchmarks.plain_citris_nf import PlainCitrisNF
+
+FRAMES, BATCH = 1024, 64
+
+
+def autoencoder_step(effort: Effort) -> list[Row]:
+    """One step of the autoencoder at batch 64: the paper's sizes and the small preset."""
+    rows = []
+    rng = np.random.default_rng(0)
+    for name, sizes in (("paper", AutoencoderConfig()), ("small", AUTOENCODER["small"][0])):
+        pixels = rng.integers(0, 256, (FRAMES, sizes.width, sizes.width, 3), dtype=np.uint8)
+        config = TrainingConfig(steps=1, batch_size=BATCH, lr=1e-4, clip=0.1)
+        model = Autoencoder(sizes, torch.Generator().manual_seed(0))
+        plain = PlainAutoencoder(model)
+        # As the command does.
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        task = AutoencoderTask(model, Frames([pixels]), None, config)
+        batches = ShuffledBatches(FRAMES, BATCH, config.seed)
+        frames = torch.from_numpy(pixels)
+
+        def plain_loss(
+            step: int,
+            generator: torch.Generator,
+            plain: PlainAutoencoder = plain,
+            frames: Tensor = frames,
+            batches: ShuffledBatches = batches,
+        ) -> Tensor:
+            return plain.loss(as_images(frames[batches.at(step)]), generator)
+
+        what = (
+            f"autoencoder step, {name} (batch {BATCH}, {sizes.width}x{sizes.width}, c {sizes.channels}, "
+            f"M {sizes.latents})"
+        )
+        rows.append(_compare(what, task, config, plain, plain_loss, [{"params": plain.parameters()}], effort))
+    return rows
+
+
+def citris_nf_step(effort: Effort) -> list[Row]:
+    """One step of CITRIS-NF on 64 pairs at the published sizes."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = CitrisNFConfig(latents=32, variables=9, flow_layers=4, flow_hidden=16, samples=8, hidden=64)
+    encodings = torch.randn(FRAMES, sizes.latents, generator=generator)
+    targets = (torch.rand(FRAMES, sizes.variables, generator=generator) < 0.1).to(torch.uint8)
+    autoencoder = Autoencoder(AutoencoderConfig(width=32, latents=sizes.latents, channels=8, patch=2), generator)
+    model = CitrisNF(sizes, autoencoder, generator)
+    config = FlowTrainingConfig(steps=1, batch_size=BATCH, lr=1e-4, clip=1.0, classifier_lr=4e-4)
+    task = CitrisNFTask(model, encodings, torch.arange(FRAMES - 1), targets, config)
+    task.begin(generator)
+    plain = PlainCitrisNF(model)
+    batches = ShuffledBatches(FRAMES - 1, BATCH, config.seed)
+
+    def plain_loss(step: int, generator: torch.Generator) -> Tensor:
+        index = batches.at(step)
+        pairs = torch.stack([torch.stack([encodings[i], encodings[i + 1]]) for i in index.tolist()])
+        return plain.loss(pairs, targets[index], generator)
+
+    plain.classifier.frozen.requires_grad_(False)
+    main = [*plain.flow.parameters(), plain.logits, *plain.prior.parameters()]
+    classifier = {"params": plain.classifier.network.parameters(), "lr": config.classifier_lr}
+    groups: list[dict[str, Any]] = [{"params": main}, {**classifier, "weight_decay": CLASSIFIER_WEIGHT_DECAY}]
+    what = (
+        f"CITRIS-NF step ({BATCH} pairs, M {sizes.latents}, K {sizes.variables}, S {sizes.samples}, "
+        f"F {sizes.flow_layers}, c {sizes.hidden})"
+    )
+    return [_compare(what, task, config, plain, plain_loss, groups, effort)]
+
+
+def _compare(
+    what: str,
+    task: Task,
+    config: TrainingConfig,
+    plain: nn.Module,
+    plain_loss: Callable[[int, torch.Generator], Tensor],
+    plain_groups: list[dict[str, Any]],
+    effort: Effort,
+) -> Row:
+    """Both steps in turn, from the same weights, batch and noise; floor: our step's products at the machine's rate."""
+    task.model.train()
+    plain.train()
+    ours = _our_step(task, config)
+    theirs = _plain_step(plain, plain_loss, plain_groups, config)
+    with FlopCounterMode(display=False) as counter:
+        first = ours()
+    torch.testing.assert_close(first, torch.tensor(theirs()), rtol=1e-3, atol=1e-3)
+    taken = interleaved({"ours": ours, "plain": theirs, "product": matrix_product()}, effort)
+    floor = counter.get_total_flops() / product_rate(taken["product"])
+    return Row(what, "s", taken["ours"], taken["plain"], floor)
+
+
+def _our_step(task: Task, config: TrainingConfig) -> Callable[[], Tensor]:
+    """A step of :func:`citris_cli.training.loop.train`, whose losses stay on the device until they are read."""
+    optimizer = torch.optim.AdamW(task.parameter_groups(), weight_decay=0.0, fused=True)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    window = LossWindow(torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    steps = iter(range(1 << 30))
+
+    def step() -> Tensor:
+        loss, parts = task.loss(next(steps), generator)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimizer.step()
+        window.add({"loss": loss.detach(), **parts, "gradient_norm": norm})
+        return loss.detach()
+
+    return step
+
+
+def _plain_step(
+    model: nn.Module,
+    loss_of: Callable[[int, torch.Generator], Tensor],
+    groups: list[dict[str, Any]],
+    config: TrainingConfig,
+) -> Callable[[], float]:
+    """The same with an optimiser that goes from weight to weight, and a loss that is read at every step."""
+    optimizer = torch.optim.AdamW(groups, lr=config.lr, weight_decay=0.0, foreach=False)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    generator = torch.Generator().manual_seed(0)
+    steps = iter(range(1 << 30))
+
+    def step() -> float:
+        loss = loss_of(next(steps), generator)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, config.clip, foreach=False)
+        optimizer.step()
+        return loss.item()
+
+    return step
