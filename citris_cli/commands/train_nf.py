@@ -47,6 +47,12 @@ def train_nf(
     batch_size: options.BatchSize = None,
     lr: options.LearningRate = None,
     classifier_lr: Annotated[float | None, typer.Option(help="Learning rate of the target classifier.", min=0)] = None,
+    noise_start: Annotated[
+        float | None, typer.Option(help="Noise at the start of the training, in multiples of --noise.", min=1)
+    ] = None,
+    noise_decay: Annotated[
+        float | None, typer.Option(help="Share of the steps over which it falls to --noise.", min=0, max=1)
+    ] = None,
     clip: options.Clip = None,
     warmup: options.Warmup = None,
     seed: options.Seed = None,

@@ -109,13 +109,19 @@ class CitrisNF(nn.Module):
         return torch.where(with_rest[:, self.assignment.hard()].bool(), z_2, z_1)
 
     @torch.no_grad()
-    def initialise_flow(self, encodings: Tensor, generator: torch.Generator | None = None) -> None:
+    def initialise_flow(
+        self, encodings: Tensor, generator: torch.Generator | None = None, noise_scale: float = 1.0
+    ) -> None:
         """Set the flow's ActNorms from the first training batch of encodings [B, M], noise as in training included."""
         noise = torch.randn(encodings.shape, generator=generator, device=encodings.device)
-        self.flow.initialise(encodings + self.config.noise * noise)
+        self.flow.initialise(encodings + noise_scale * self.config.noise * noise)
 
     def loss(
-        self, encodings: Tensor, targets: Tensor, generator: torch.Generator | None = None
+        self,
+        encodings: Tensor,
+        targets: Tensor,
+        generator: torch.Generator | None = None,
+        noise_scale: float = 1.0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """``mean((NLL + ldj) (T-1)) + L_model + beta_classifier L_z`` of a batch of pairs (T = 2).
 
@@ -123,6 +129,7 @@ class CitrisNF(nn.Module):
             encodings: autoencoder latents of the two frames of each pair [B, 2, M].
             targets: intervention targets of the step between them, 0 or 1, [B, K].
             generator: source of the encoding noise and of the assignment samples.
+            noise_scale: factor on sigma, above 1 early in training.
 
         Returns:
             The scalar loss and its parts, detached: ``nll`` (prior and Jacobian together, nats), ``classifier``
@@ -132,7 +139,7 @@ class CitrisNF(nn.Module):
         samples = self.config.samples
         shape = (batch, frames, samples, latents)
         noise = torch.randn(shape, generator=generator, device=encodings.device, dtype=encodings.dtype)
-        noisy = encodings.unsqueeze(2) + self.config.noise * noise
+        noisy = encodings.unsqueeze(2) + noise_scale * self.config.noise * noise
         z, ldj = self.flow(noisy.reshape(-1, latents))
         z = z.view(shape)
         ldj = ldj.view(batch, frames, samples)[:, 1].mean(-1)

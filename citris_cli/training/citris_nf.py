@@ -24,9 +24,21 @@ class FlowTrainingConfig(TrainingConfig):
 
     Attributes:
         classifier_lr: learning rate of the target classifier at the top of the schedule.
+        noise_start: noise on the encodings at the start, in multiples of the model's sigma, at least 1. Where the
+            noise is small beside a variable's steps, moving a variable from one block of latents to another costs
+            likelihood all the way, and a training keeps the blocks that it happened to start with; under more noise
+            it does not.
+        noise_decay: share of the steps over which that factor falls to 1, geometrically.
     """
 
     classifier_lr: float = 4e-3
+    noise_start: float = 1.0
+    noise_decay: float = 0.4
+
+    def noise_scale(self, step: int) -> float:
+        """Factor on sigma at a step (0, 1, …)."""
+        left = 1 - step / (self.noise_decay * self.steps) if self.noise_decay > 0 else 0.0
+        return self.noise_start ** max(0.0, left)
 
 
 class CitrisNFTask:
@@ -65,12 +77,12 @@ class CitrisNFTask:
     def begin(self, generator: torch.Generator) -> None:
         """The first batch sets the flow's ActNorms."""
         encodings, _ = self._pairs(self._batches.at(0))
-        self.model.initialise_flow(encodings.flatten(0, 1), generator)
+        self.model.initialise_flow(encodings.flatten(0, 1), generator, self._config.noise_scale(0))
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the step's batch; see :meth:`CitrisNF.loss`."""
         encodings, targets = self._pairs(self._batches.at(step))
-        return self.model.loss(encodings, targets, generator)
+        return self.model.loss(encodings, targets, generator, self._config.noise_scale(step))
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -1,6 +1,9 @@
 """Named settings: ``small`` for a laptop's CPU, ``paper`` for the published sizes.
 
 Sizes that follow from the data (frame width, number of variables) are filled in by the command.
+The small flow takes the same work a step as the published sizes would at a quarter of the batch, but spends it on more
+pairs with fewer noisy copies each, which cuts the gradient's noise; its noise starts higher and falls (see
+:class:`FlowTrainingConfig`), and its stronger pull into psi(0) keeps latents that hold nothing out of the variables.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ AUTOENCODER: dict[str, tuple[AutoencoderConfig, TrainingConfig]] = {
 
 CITRIS_NF: dict[str, tuple[CitrisNFConfig, FlowTrainingConfig]] = {
     "small": (
-        CitrisNFConfig(),
-        FlowTrainingConfig(steps=4000, batch_size=64, lr=1e-3, clip=1.0),
+        CitrisNFConfig(samples=2, regulariser=0.05),
+        FlowTrainingConfig(steps=4000, batch_size=256, lr=4e-3, clip=1.0, noise_start=6.0),
     ),
     "paper": (CitrisNFConfig(), FlowTrainingConfig(steps=100_000, batch_size=512, lr=1e-3, clip=1.0)),
 }

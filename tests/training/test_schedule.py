@@ -1,9 +1,10 @@
-"""The learning rate: up in a line, down along a cosine, to 5 %."""
+"""Schedules: the rate goes up in a line and down along a cosine to 5 %; the flow's noise falls to its own."""
 
 from itertools import pairwise
 
 import pytest
 
+from citris_cli.training.citris_nf import FlowTrainingConfig
 from citris_cli.training.schedule import FLOOR, warmup_cosine
 
 
@@ -30,3 +31,19 @@ def test_short_trainings_still_learn(warmup: int, total: int) -> None:
     assert all(0 < factor <= 1 for factor in factors)
     if warmup == 0:
         assert factors[0] == 1
+
+
+def test_the_flows_noise_falls_to_the_models_own_and_stays_there() -> None:
+    config = FlowTrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0, noise_start=8.0, noise_decay=0.4)
+    scales = [config.noise_scale(step) for step in range(100)]
+    assert scales[0] == 8.0
+    assert scales[20] == pytest.approx(8**0.5)
+    assert all(earlier > later for earlier, later in pairwise(scales[:41]))
+    assert set(scales[40:]) == {1.0}
+
+
+def test_published_training_of_the_flow_leaves_the_noise_alone() -> None:
+    config = FlowTrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0)
+    assert {config.noise_scale(step) for step in range(100)} == {1.0}
+    without = FlowTrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0, noise_start=8.0, noise_decay=0.0)
+    assert without.noise_scale(0) == 1.0
