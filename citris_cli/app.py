@@ -16,6 +16,7 @@ from citris_cli import __version__
 from citris_cli.commands.encode import encode
 from citris_cli.commands.eval_correlation import eval_correlation
 from citris_cli.commands.info import info
+from citris_cli.commands.intervene import intervene
 from citris_cli.commands.simulate import simulate_app
 from citris_cli.commands.train_ae import train_ae
 from citris_cli.commands.train_nf import train_nf
@@ -52,6 +53,7 @@ def _options(
 app.command("train-ae")(train_ae)
 app.command("train-nf")(train_nf)
 app.command("encode")(encode)
+app.command("intervene")(intervene)
 app.command("eval-correlation")(eval_correlation)
 app.command("info")(info)
 app.add_typer(simulate_app, name="simulate")
@@ -59,6 +61,8 @@ app.add_typer(simulate_app, name="simulate")
 
 def main() -> None:
     """Run the command line; never shows a traceback unless ``--debug`` is among the arguments."""
+    # OpenMP's threads sleep while they wait: spinning ones starve each other as soon as anything else runs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if debug:  # it may stand anywhere, as a user adds it at the end of the line that failed
