@@ -15,6 +15,7 @@ import typer
 from citris_cli import __version__
 from citris_cli.commands.encode import encode
 from citris_cli.commands.eval_correlation import eval_correlation
+from citris_cli.commands.eval_triplets import eval_triplets
 from citris_cli.commands.info import info
 from citris_cli.commands.intervene import intervene
 from citris_cli.commands.simulate import simulate_app
@@ -54,6 +55,7 @@ app.command("train-ae")(train_ae)
 app.command("train-nf")(train_nf)
 app.command("encode")(encode)
 app.command("intervene")(intervene)
+app.command("eval-triplets")(eval_triplets)
 app.command("eval-correlation")(eval_correlation)
 app.command("info")(info)
 app.add_typer(simulate_app, name="simulate")

@@ -172,7 +172,8 @@ def _paths(output: Path | None, names: list[str], variables: str) -> list[Path]:
             raise InputError(f"-o {output}: {len(names)} pictures were given; give -o a folder or an .npz")
         repeated = Counter(stems)
         stems = [f"{stem}-{i}" if repeated[stem] > 1 else stem for i, stem in enumerate(stems)]
-        paths = [(output if output is not None else RUNS / stem) / f"{stem}-{label}.png" for stem in stems]
+        folders = [output if output is not None else RUNS / _stem(name.partition("#")[0]) for name in names]
+        paths = [folder / f"{stem}-{label}.png" for folder, stem in zip(folders, stems, strict=True)]
     for path in paths[:1]:
         check_writable(path)
     return paths

@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def gif_bytes(pictures: Sequence[Image.Image], duration: int) -> bytes:
-    """A GIF that repeats for ever, with one palette for all its pictures, so that what does not change does not flicker.
+    """A GIF that repeats for ever, with one palette for all its pictures: what does not change does not flicker.
 
     Args:
         pictures: RGB pictures of one size, at least one.

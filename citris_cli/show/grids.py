@@ -26,7 +26,7 @@ def image_grid(
 
     Args:
         rows: images uint8 [H, W, 3], all of one size; rows may differ in length.
-        row_labels: one a row, left of it; none if empty.
+        row_labels: one a row, left of it, of one or several lines; none if empty.
         column_labels: one a column, above it; none if empty.
         cell: the images' least width in pixels; they are enlarged by a whole factor to reach it.
 
@@ -36,7 +36,8 @@ def image_grid(
     height, width = rows[0][0].shape[:2]
     scale = max(1, -(-cell // width))
     font = ImageFont.load_default(FONT_SIZE)
-    left = PADDING + max((int(font.getlength(label)) + 2 * PADDING for label in row_labels), default=0)
+    lines = [line for label in row_labels for line in label.splitlines()]
+    left = PADDING + max((int(font.getlength(line)) + 2 * PADDING for line in lines), default=0)
     top = PADDING + (FONT_SIZE + 2 * PADDING if column_labels else 0)
     across, down = width * scale + PADDING, height * scale + PADDING
     columns = max(len(row) for row in rows)

@@ -10,10 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+from citris_cli.artifacts.models import read_model, write_model
 
 #: Options that make a training take a second or two.
 TINY_AE = ["--steps", "30", "--latents", "4", "--channels", "8", "--batch-size", "16"]
 TINY_NF = ["--steps", "30", "--batch-size", "16", "--samples", "2", "--hidden", "8", "--flow-layers", "2"]
+#: Variable of each of the four latents: ball_y is 0, box is 1, psi(0) is 2.
+ASSIGNMENT = [1, 0, 2, 1]
 
 Citris = Callable[..., subprocess.CompletedProcess]
 
@@ -48,6 +53,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert succeed("train-ae", "boxes", *TINY_AE, cwd=folder) == "runs/boxes/ae.safetensors"
     assert succeed("train-nf", "boxes", *TINY_NF, cwd=folder) == "runs/boxes/nf.safetensors"
     return folder
+
+
+@pytest.fixture(scope="session")
+def model(home: Path) -> Path:
+    """The model of the home folder with latents that are known to belong to every variable."""
+    file = read_model(home / "runs/boxes/nf.safetensors")
+    file.tensors["assignment.logits"] = torch.eye(3)[ASSIGNMENT]
+    path = home / "assigned.safetensors"
+    write_model(path, file)
+    return path
 
 
 @pytest.fixture

@@ -19,21 +19,8 @@ from PIL import Image
 from citris_cli.artifacts.models import read_model, write_model
 from citris_cli.data.frames import as_model_input
 from citris_cli.loading import load_model
-from tests.end_to_end.conftest import Citris
+from tests.end_to_end.conftest import ASSIGNMENT, Citris
 from tests.end_to_end.test_bad_input import check_refusal
-
-#: Variable of each of the four latents: ball_y is 0, box is 1, psi(0) is 2.
-ASSIGNMENT = [1, 0, 2, 1]
-
-
-@pytest.fixture(scope="module")
-def model(home: Path) -> Path:
-    """The model of the home folder with latents that are known to belong to every variable."""
-    file = read_model(home / "runs/boxes/nf.safetensors")
-    file.tensors["assignment.logits"] = torch.eye(3)[ASSIGNMENT]
-    path = home / "assigned.safetensors"
-    write_model(path, file)
-    return path
 
 
 @pytest.fixture

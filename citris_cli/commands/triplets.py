@@ -1,0 +1,103 @@
+"""What ``citris eval-triplets`` does: predict third frames, measure them beside their anchors, draw the first rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from citris_cli.artifacts.files import atomic_write, check_writable
+from citris_cli.causal_model import CausalModel
+from citris_cli.commands.inputs import STDOUT, load_causal_model
+from citris_cli.data.datasets import TripletData, load_triplets
+from citris_cli.data.layout import find_split
+from citris_cli.data.variables import parse_vars
+from citris_cli.errors import InputError
+from citris_cli.evaluation.triplets import TripletMeasures, evaluate_triplets, frames_of, match_mask, predict
+from citris_cli.show.console import Console, as_cells
+from citris_cli.show.grids import image_grid, png_bytes
+from citris_cli.training.devices import select_device
+
+#: Columns of the picture.
+COLUMNS = ("image 1", "image 2", "truth", "prediction")
+
+
+def run(
+    path: Path,
+    model_path: Path | None,
+    rows: int,
+    output: Path | None,
+    variables: str | None,
+    device_name: str,
+    as_json: bool,
+) -> None:
+    """Evaluate and write; see :func:`citris_cli.commands.eval_triplets.eval_triplets`."""
+    console = Console()
+    device = select_device(device_name)
+    if as_json and output == STDOUT:
+        raise InputError("--json and -o - both want standard output; give -o a file")
+    which = "test_triplets" if find_split(path, "test_triplets") else "val_triplets"
+    data = load_triplets(path, which, parse_vars(variables) if variables else None)
+    for note in data.notes:
+        console.note(note)
+    model = load_causal_model(model_path, device, console)
+    if data.frames.width != model.width:
+        raise InputError(
+            f"{data.paths[0]}: frames are {data.frames.width} pixels wide and the model was trained for {model.width}; "
+            "use a model trained on such frames"
+        )
+    mask, others = match_mask(data, model.variables)
+    taken = [name for name in others if data.mask[:, data.variables.names.index(name)].any()]
+    if taken:
+        console.note(f"{', '.join(taken)}: no variable of the model, so always taken from image 1")
+    target = output if output is not None else model.path.with_name("triplets.json")
+    if target != STDOUT:
+        check_writable(target)
+    measures = evaluate_triplets(model, data, mask)
+    report = {
+        "model": str(model.path),
+        "data": str(path),
+        "triplets": len(mask),
+        "score": None if np.isnan(measures.score) else measures.score,
+        "measures": measures.summary(),
+    }
+    _show(console, measures, len(mask))
+    text = json.dumps(_finite(report), indent=None if as_json else 2)
+    if target != STDOUT:
+        picture = target.with_suffix(".png")
+        content = png_bytes(_grid(model, data, mask, min(rows, len(mask))))
+        atomic_write(picture, lambda file: file.write(content))
+        console.note(f"first rows: {picture}")
+        atomic_write(target, lambda file: file.write((text + "\n").encode()))
+    if as_json or target == STDOUT:
+        console.result(text)
+    else:
+        console.result(str(target))
+
+
+def _show(console: Console, measures: TripletMeasures, count: int) -> None:
+    rows = [
+        [name, *as_cells([one["mse"] * 1000, one["psnr"], one["ssim"]])] for name, one in measures.summary().items()
+    ]
+    title = f"Third frames of {count:,} triplets: score {measures.score:.3f} (0 a copy, 1 the best possible)"
+    console.table(title, ["against the true frame", "MSE × 1000", "PSNR (dB)", "SSIM"], rows)
+
+
+def _grid(model: CausalModel, data: TripletData, mask: np.ndarray[Any, Any], rows: int) -> Any:
+    triplets = frames_of(data, 0, rows)
+    predictions = predict(model, triplets, mask[:rows])
+    labels = [
+        "\n".join(name for name, taken in zip(model.variables.names, row, strict=True) if taken) or "nothing"
+        for row in mask[:rows]
+    ]
+    images = [[*triplet, prediction] for triplet, prediction in zip(triplets, predictions, strict=True)]
+    return image_grid(images, row_labels=labels, column_labels=COLUMNS)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: the PSNR of equal pictures becomes None."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,136 @@
+"""Triplet evaluation: recombine the causal variables of two frames, and compare with the frame that truly has them.
+
+Lippe et al., 2022, section 6.1. What a mean squared error is worth depends on the frames, so every measure stands
+beside three anchors: the model's reconstruction of the true third frame (no prediction can be expected to be nearer),
+and copies of the first and of the second frame (what no model at all would give).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from citris_cli.causal_model import CausalModel
+from citris_cli.data.datasets import TripletData
+from citris_cli.data.variables import Variables
+from citris_cli.errors import InputError
+from citris_cli.evaluation.image_measures import mse, psnr, ssim
+
+#: Triplets that are in memory at a time.
+CHUNK = 256
+#: What is measured against the true third frame, in the order of the report.
+CANDIDATES = ("prediction", "reconstruction", "copy of image 1", "copy of image 2")
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class TripletMeasures:
+    """Measures of every triplet.
+
+    Attributes:
+        mse: for each of :data:`CANDIDATES`, mean squared error to the true third frame [N], intensities 0 … 1.
+        ssim: likewise, structural similarity [N].
+    """
+
+    mse: dict[str, Array]
+    ssim: dict[str, Array]
+
+    @property
+    def score(self) -> float:
+        """Where the prediction's mean error lies between copying (0) and the best possible (1).
+
+        ``(C - P) / (C - R)``, bounded to 0 … 1: P the prediction's error, R the reconstruction's, C that of the better
+        of the two copies. NaN where copying is as good as the reconstruction, so that there is nothing to tell.
+        """
+        copied = min(self.mse[name].mean() for name in CANDIDATES[2:])
+        room = copied - self.mse["reconstruction"].mean()
+        if room <= 0:
+            return float("nan")
+        return float(np.clip((copied - self.mse["prediction"].mean()) / room, 0, 1))
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """For each candidate the means over all triplets: ``mse``, ``psnr`` (of the mean error, dB), ``ssim``."""
+        return {
+            name: {
+                "mse": float(self.mse[name].mean()),
+                "psnr": float(psnr(self.mse[name].mean())),
+                "ssim": float(self.ssim[name].mean()),
+            }
+            for name in CANDIDATES
+        }
+
+
+def match_mask(data: TripletData, variables: Variables) -> tuple[Array, tuple[str, ...]]:
+    """The mask's columns of the model's variables, matched by name, and the names of columns that it has besides.
+
+    Args:
+        data: triplets.
+        variables: the model's K variables.
+
+    Returns:
+        Mask int8 [N, K], and the names of the columns that are no variable of the model.
+
+    Raises:
+        InputError: the mask has no column for one of the variables.
+    """
+    missing = [name for name in variables.names if name not in data.variables.names]
+    if missing:
+        raise InputError(
+            f"{data.paths[0]}: the mask has no column for {', '.join(missing)}; its columns are "
+            f"{', '.join(data.variables.names)}, and --vars gives them other names"
+        )
+    columns = [data.variables.names.index(name) for name in variables.names]
+    others = tuple(name for name in data.variables.names if name not in variables.names)
+    return data.mask.numpy()[:, columns], others
+
+
+def predict(model: CausalModel, triplets: Array, mask: Array) -> Array:
+    """Third frames, recombined from the first two.
+
+    Args:
+        model: trained model.
+        triplets: uint8 [N, 3, W, W, 3]; the third frame is not looked at.
+        mask: [N, K], 1 where a variable comes from the second frame.
+
+    Returns:
+        uint8 [N, W, W, 3].
+    """
+    return model.decode(model.combine(model.encode(triplets[:, 0]), model.encode(triplets[:, 1]), mask))
+
+
+def evaluate_triplets(model: CausalModel, data: TripletData, mask: Array) -> TripletMeasures:
+    """Measure predicted third frames and the anchors; nothing random, and the model stays as it is.
+
+    Args:
+        model: trained model.
+        data: triplets of frames of the model's width.
+        mask: from :func:`match_mask`.
+    """
+    errors: dict[str, list[Array]] = {name: [] for name in CANDIDATES}
+    similarities: dict[str, list[Array]] = {name: [] for name in CANDIDATES}
+    for start in range(0, len(mask), CHUNK):
+        triplets = frames_of(data, start, start + CHUNK)
+        truth = triplets[:, 2]
+        shown = (
+            predict(model, triplets, mask[start : start + CHUNK]),
+            model.decode(model.encode(truth)),
+            triplets[:, 0],
+            triplets[:, 1],
+        )
+        for name, images in zip(CANDIDATES, shown, strict=True):
+            errors[name].append(mse(images, truth))
+            similarities[name].append(ssim(images, truth))
+    return TripletMeasures(
+        {name: np.concatenate(parts) for name, parts in errors.items()},
+        {name: np.concatenate(parts) for name, parts in similarities.items()},
+    )
+
+
+def frames_of(data: TripletData, start: int, stop: int) -> Array:
+    """Frames uint8 [n, 3, W, W, 3] of the triplets from ``start`` to before ``stop``."""
+    stop = min(stop, len(data.mask))
+    frames = data.frames.slice(3 * start, 3 * stop).cpu().contiguous().numpy()
+    return frames.reshape(-1, 3, *frames.shape[1:])

@@ -1,0 +1,61 @@
+"""Triplet evaluation as a user does it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.end_to_end.conftest import Citris
+from tests.end_to_end.test_bad_input import check_refusal
+
+
+def test_table_json_and_picture(inside: Citris, home: Path, model: Path, tmp_path: Path) -> None:
+    done = inside("eval-triplets", home / "boxes", "-m", model, "-o", "t.json", "--rows", 3, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"t.json\n"), done.stderr
+    report = json.loads((tmp_path / "t.json").read_text())
+    assert report["triplets"] == 250
+    # So short a training reconstructs no better than a copy: then there is no score.
+    assert report["score"] is None or 0 <= report["score"] <= 1
+    assert set(report["measures"]) == {"prediction", "reconstruction", "copy of image 1", "copy of image 2"}
+    assert b"SSIM" in done.stderr
+    with Image.open(tmp_path / "t.png") as picture:
+        assert picture.height > 3 * 96
+    again = inside("eval-triplets", home / "boxes", "-m", model, "-o", "-", cwd=tmp_path)
+    assert json.loads(again.stdout) == report
+
+
+def test_anchors_are_measured_on_the_frames_themselves(inside: Citris, home: Path, model: Path, tmp_path: Path) -> None:
+    with np.load(home / "boxes/val_triplets.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    arrays["images"][:, 2] = arrays["images"][:, 1]
+    np.savez(tmp_path / "same.npz", **arrays)
+    done = inside("eval-triplets", "same.npz", "-m", model, "--json", cwd=tmp_path)
+    measures = json.loads(done.stdout)["measures"]
+    assert measures["copy of image 2"]["mse"] == 0
+    assert measures["copy of image 2"]["psnr"] is None
+    assert measures["copy of image 1"]["mse"] > 0
+    # Nothing lies between a perfect copy and the reconstruction.
+    assert json.loads(done.stdout)["score"] is None
+
+
+def test_columns_by_name(inside: Citris, home: Path, model: Path, tmp_path: Path) -> None:
+    """Columns in another order give the same; without a column of a variable the file is refused."""
+    with np.load(home / "boxes/val_triplets.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "a.npz", **arrays)
+    turned = {"mask": arrays["mask"][:, ::-1], "keys": arrays["keys"][::-1], "latents": arrays["latents"][..., ::-1]}
+    np.savez(tmp_path / "b.npz", images=arrays["images"], **turned)
+    plain = inside("eval-triplets", "a.npz", "-m", model, "--json", cwd=tmp_path)
+    other = inside("eval-triplets", "b.npz", "-m", model, "--json", cwd=tmp_path)
+    assert json.loads(plain.stdout)["measures"] == json.loads(other.stdout)["measures"]
+    np.savez(tmp_path / "c.npz", images=arrays["images"], mask=arrays["mask"][:, :2], keys=arrays["keys"][:2])
+    check_refusal(inside("eval-triplets", "c.npz", "-m", model, "-o", "c.json", cwd=tmp_path), r"c\.npz.*box.*--vars")
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_single_frames_are_refused(inside: Citris, home: Path, model: Path, tmp_path: Path) -> None:
+    done = inside("eval-triplets", home / "boxes/test_indep.npz", "-m", model, "-o", "t.json", cwd=tmp_path)
+    check_refusal(done, r"test_indep\.npz.*no triplets")

@@ -1,0 +1,124 @@
+"""Intervening as a user does it: three ways, pictures from anywhere, a strip, a GIF or arrays, and an honest report."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import citris_cli
+from tests.end_to_end.conftest import ASSIGNMENT, Citris
+from tests.end_to_end.test_bad_input import check_refusal
+
+BOX = [i for i, variable in enumerate(ASSIGNMENT) if variable == 1]
+REST = [i for i, variable in enumerate(ASSIGNMENT) if variable != 1]
+
+
+@pytest.fixture
+def pictures(home: Path, tmp_path: Path) -> list[Path]:
+    with np.load(home / "boxes/test_indep.npz", allow_pickle=False) as data:
+        images = data["images"][:3]
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    return paths
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def test_only_the_variables_own_latents_change(
+    inside: Citris, model: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    done = inside(
+        "intervene", pictures[0], "--var", "box", "--from", pictures[1], "-m", model, "-o", "x.npz", cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (0, b"x.npz\n")
+    found = arrays(tmp_path / "x.npz")
+    both = citris_cli.load(model).encode(np.stack([np.array(Image.open(path)) for path in pictures[:2]]))
+    np.testing.assert_allclose(found["z_before"], both[:1], atol=1e-5)
+    np.testing.assert_array_equal(found["z_after"][0, REST], found["z_before"][0, REST])
+    np.testing.assert_allclose(found["z_after"][0, BOX], both[1, BOX], atol=1e-5)
+    assert found["images"].shape == (1, 32, 32, 3)
+    assert found["intervened"].tolist() == ["box"]
+
+
+def test_draws_are_the_generators(inside: Citris, model: Path, pictures: list[Path], tmp_path: Path) -> None:
+    def draw(name: str, *options: object) -> np.ndarray:
+        done = inside(
+            "intervene", pictures[0], "--var", "ball_y", "-n", 3, "-m", model, "-o", name, *options, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+        return arrays(tmp_path / name)["z_after"]
+
+    first = draw("a.npz")
+    assert len(np.unique(first[:, 1])) == 3
+    np.testing.assert_array_equal(first, draw("b.npz", "--seed", 0))
+    assert (first[:, 1] != draw("c.npz", "--seed", 1)[:, 1]).all()
+    assert len(np.unique(draw("d.npz", "--temperature", 0)[:, 1])) == 1
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_strip_gif_and_standard_output(inside: Citris, model: Path, pictures: list[Path], tmp_path: Path) -> None:
+    common = ["intervene", pictures[0], "--var", "box,ball_y", "-m", model]
+    done = inside(*common, "--sweep", 5, "-o", "walk.gif", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "walk.gif") as gif:
+        assert (gif.format, gif.n_frames) == ("GIF", 5)
+    done = inside(*common, "-o", "-", cwd=tmp_path)
+    strip = Image.open(io.BytesIO(done.stdout))
+    assert strip.format == "PNG"
+    assert strip.width > 6 * 96  # original, reconstruction and four draws
+    done = inside("intervene", "-", "--var", "box", "-m", model, cwd=tmp_path, stdin=pictures[0].read_bytes())
+    assert done.stdout == b"runs/stdin/stdin-box.png\n"
+
+
+def test_pictures_get_files_of_their_own(
+    inside: Citris, model: Path, home: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    done = inside("intervene", *pictures[:2], "--var", "box", "-m", model, "-o", "out", cwd=tmp_path)
+    assert done.stdout.decode().split() == ["out/0-box.png", "out/1-box.png"]
+    (tmp_path / "out/0-box.png").unlink()
+    data = home / "boxes/test_indep.npz"
+    done = inside("intervene", f"{data}#0", f"{data}#17", "--var", "box", "-m", model, cwd=tmp_path)
+    assert done.stdout.decode().split() == [
+        "runs/test_indep/test_indep-0-box.png",
+        "runs/test_indep/test_indep-17-box.png",
+    ]
+    assert all((tmp_path / line).exists() for line in done.stdout.decode().split())
+
+
+def test_report_measures_every_block_beside_decoding_alone(
+    inside: Citris, model: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    done = inside("intervene", pictures[0], "--var", "box", "-m", model, "--json", cwd=tmp_path)
+    report = json.loads(done.stdout)
+    assert report["intervened"] == ["box"]
+    assert set(report["moved"]) == set(report["moved_by_reconstruction"]) == {"ball_y", "box", "psi(0)"}
+    assert all(value >= 0 for value in report["moved"].values())
+    assert report["files"] == ["runs/0/0-box.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--var", "bx"], "bx.*did you mean.*box"),
+        (["--var", "box", "-n", 2, "--sweep", 3], "-n and --sweep: choose one"),
+        (["--var", "box", "--from", "none.png"], r"none\.png"),
+        (["--var", "box", "-o", "x.jpg"], r"x\.jpg: .*\.png"),
+        (["--var", "box", "--json", "-o", "-"], "--json and -o - both"),
+    ],
+    ids=["unknown variable", "two ways", "missing other picture", "unknown ending", "two results on one output"],
+)
+def test_refusals(
+    inside: Citris, model: Path, pictures: list[Path], tmp_path: Path, options: list[object], says: str
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    check_refusal(inside("intervene", pictures[0], "-m", model, *options, cwd=tmp_path), says)
+    assert sorted(tmp_path.rglob("*")) == before
