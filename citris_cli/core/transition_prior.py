@@ -32,8 +32,8 @@ class PerLatentLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(latents, outputs).uniform_(-bound, bound, generator=generator))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[M, N, inputs] -> [M, N, outputs]."""
-        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.transpose(1, 2))
+        """[M, inputs, N] -> [M, outputs, N]."""
+        return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x)
 
 
 def gaussian_nll_over_sample_pairs(mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
@@ -99,16 +99,16 @@ class MLPTransitionPrior(nn.Module):
         Returns:
             Two tensors [..., M].
         """
-        latents = z_t.shape[-1]
-        rows = z_t.reshape(-1, latents)
+        rows = z_t.reshape(-1, z_t.shape[-1])
         # inp(z^t_m) reads one entry of z^t: it is added to the diagonal of the map that reads them all.
         weight = self.context_weight + torch.diag_embed(self.own.weight.squeeze(-1).T).permute(1, 0, 2)
         bias = self.context_bias + self.own.bias
-        hidden = functional.linear(rows, weight.flatten(0, 1), bias.flatten())
-        hidden = functional.silu(hidden.view(len(rows), latents, -1).transpose(0, 1))
+        # Samples come last, so that every product is a wide one and nothing is rearranged in between.
+        hidden = torch.addmm(bias.view(-1, 1), weight.flatten(0, 1), rows.T)
+        hidden = functional.silu(hidden.view(*bias.shape, -1))  # [M, c, N]
         hidden = functional.silu(self.middle(hidden))
-        mean, log_std = self.out(hidden).transpose(0, 1).unbind(-1)
-        return mean.reshape(z_t.shape), log_std.reshape(z_t.shape)
+        mean, log_std = self.out(hidden).unbind(1)
+        return mean.T.reshape(z_t.shape), log_std.T.reshape(z_t.shape)
 
     def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor) -> Tensor:
         """-log p(z^{t+1} | z^t, I^{t+1}), marginalised over the soft assignment and averaged over sample pairs.

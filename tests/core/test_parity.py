@@ -12,7 +12,9 @@ from torch import Tensor
 from citris_cli.artifacts import published
 from citris_cli.core.assignment import CausalAssignment
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
 from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.core.factors import distances, normalised
 from citris_cli.core.flow import NormalizingFlow
 from citris_cli.core.target_classifier import TargetClassifier
 from citris_cli.core.transition_prior import MLPTransitionPrior
@@ -137,3 +139,40 @@ def test_whole_citris_nf(parity: Path) -> None:
     assert model.assignment.hard().tolist() == numbers["out/assignment"].tolist()
     z_1, z_2 = z.unflatten(0, (-1, 2)).unbind(1)
     agree(model.decode(model.combine(z_1, z_2, numbers["in/mask"])), numbers["out/triplet_prediction"])
+
+
+def published_causal_encoder(checkpoint: dict, weights: dict[str, Tensor]) -> CausalEncoder:
+    settings = checkpoint["hyper_parameters"]
+    info = settings["causal_var_info"]
+    config = CausalEncoderConfig(width=settings["img_width"], channels=settings["c_hid"])
+    model = CausalEncoder(config, published.causal_encoder_factors(info)).eval()
+    model.load_state_dict(published.causal_encoder_weights(weights, info))
+    return model
+
+
+def test_causal_encoder(parity: Path) -> None:
+    # The expected numbers belong to the causal encoder that is kept inside citris_vae_flow_prior.ckpt: it has the sizes
+    # and factors of causal_encoder.ckpt, but other random weights, and what they give is unlike the numbers.
+    checkpoint = torch.load(parity / "causal_encoder.ckpt", weights_only=True, map_location="cpu")
+    around = torch.load(parity / "citris_vae_flow_prior.ckpt", weights_only=True, map_location="cpu")
+    numbers = Numbers(parity / "causal_encoder_expected.safetensors")
+    model = published_causal_encoder(checkpoint, published.select(around["state_dict"], "causal_encoder."))
+    assert [(f.name, f.kind, f.high, f.categories) for f in model.factors[::3]] == [
+        ("pos_x", "continuous", 2.0, None), ("obj_s", "categorical", None, 7),
+    ]  # fmt: skip
+    predicted = model.predict(numbers["in/images"])
+    agree(predicted, numbers["out/predicted"])
+    distance = distances(predicted, numbers["in/labels"], model.factors)
+    scaled = normalised(distance, model.factors)
+    for index, name in enumerate(numbers.sizes["var_info"]):
+        agree(distance[:, index], numbers[f"out/distance.{name}"])
+        agree(scaled[:, index], numbers[f"out/normalised_distance.{name}"])
+
+
+def test_published_causal_encoder_is_read(parity: Path) -> None:
+    checkpoint = torch.load(parity / "causal_encoder.ckpt", weights_only=True, map_location="cpu")
+    weights = checkpoint["state_dict"]
+    model = published_causal_encoder(checkpoint, weights)
+    assert torch.equal(model.heads[0].weight, weights["pred_layers.pos-x.0.weight"])
+    assert torch.equal(model.heads[3].bias, weights["pred_layers.obj-shape.bias"])
+    assert torch.equal(model.encoder.head[3].bias, weights["encoder.net.8.bias"])

@@ -164,8 +164,8 @@ def test_observational_keeps_the_leading_shape() -> None:
 
 def test_per_latent_linear_has_weights_of_its_own_for_every_latent() -> None:
     layer = PerLatentLinear(LATENTS, 2, 3, seeded())
-    x = torch.randn(LATENTS, 7, 2, generator=seeded(1))
-    expected = torch.stack([x[m] @ layer.weight[m].T + layer.bias[m] for m in range(LATENTS)])
+    x = torch.randn(LATENTS, 2, 7, generator=seeded(1))
+    expected = torch.stack([layer.weight[m] @ x[m] + layer.bias[m, :, None] for m in range(LATENTS)])
     torch.testing.assert_close(layer(x), expected)
 
 
