@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Ball-in-Boxes from nothing to identified variables, in under ten minutes on two CPU cores:
-# makes .venv, simulates, trains the autoencoder and CITRIS-NF, encodes, and measures against ground truth.
+# makes .venv, simulates, trains the autoencoder and CITRIS-NF, encodes, measures against ground truth, and intervenes.
 # Argument: folder to work in (default: quickstart-runs beside this script).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -21,7 +21,14 @@ model=$(citris train-nf "$data" --preset small --seed 0)
 echo "== 4. encode frames that were never trained on" >&2
 citris encode "$data/test_indep.npz" --model "$model"
 
-echo "== 5. what do the latents of each variable tell of the true factors?" >&2
+echo "== 5. recombine the variables of two frames, and compare with the frame that truly has them" >&2
+citris eval-triplets "$data" --model "$model"
+
+echo "== 6. what if the ball were in the other box, or at another height?" >&2
+citris intervene "$data/test_indep.npz#3" --var box -n 4 --model "$model"
+citris intervene "$data/test_indep.npz#3" --var ball_y --sweep 6 --model "$model"
+
+echo "== 7. what do the latents of each variable tell of the true factors?" >&2
 report=$(citris eval-correlation "$data" --model "$model" --json)
 python - "$report" <<'PYTHON'
 import json, sys
