@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from citris_cli import __version__
+from citris_cli.commands.animate_latents import animate_latents
 from citris_cli.commands.encode import encode
 from citris_cli.commands.eval_correlation import eval_correlation
 from citris_cli.commands.eval_triplets import eval_triplets
@@ -20,6 +21,7 @@ from citris_cli.commands.info import info
 from citris_cli.commands.intervene import intervene
 from citris_cli.commands.simulate import simulate_app
 from citris_cli.commands.train_ae import train_ae
+from citris_cli.commands.train_causal_encoder import train_causal_encoder
 from citris_cli.commands.train_nf import train_nf
 from citris_cli.errors import CitrisError
 
@@ -53,10 +55,12 @@ def _options(
 
 app.command("train-ae")(train_ae)
 app.command("train-nf")(train_nf)
+app.command("train-causal-encoder")(train_causal_encoder)
 app.command("encode")(encode)
 app.command("intervene")(intervene)
 app.command("eval-triplets")(eval_triplets)
 app.command("eval-correlation")(eval_correlation)
+app.command("animate-latents")(animate_latents)
 app.command("info")(info)
 app.add_typer(simulate_app, name="simulate")
 

@@ -55,7 +55,8 @@ class CausalModel:
     def __init__(self, loaded: LoadedModel) -> None:
         if loaded.variables is None or not isinstance(loaded.network, CitrisNF):
             raise InputError(
-                f"{loaded.path}: holds an {loaded.kind}, which has no causal latents; train one with 'citris train-nf'"
+                f"{loaded.path}: holds a model of kind {loaded.kind}, which has no causal latents; "
+                "train one with 'citris train-nf'"
             )
         self.network = loaded.network
         self.variables: Variables = loaded.variables
@@ -65,6 +66,17 @@ class CausalModel:
         self.assignment = self.network.assignment.hard().cpu().numpy()
         self.device = next(self.network.parameters()).device
         self._reference = loaded.reference
+
+    @classmethod
+    def of(cls, network: CitrisNF, variables: Variables, width: int) -> CausalModel:
+        """A model that is still in training, seen as it is now.
+
+        Args:
+            network: the torch module; whoever calls puts it in evaluation mode.
+            variables: the K intervened variables.
+            width: frame width and height W in pixels.
+        """
+        return cls(LoadedModel("citris_nf", network, variables, width, Path(), {}))
 
     @property
     def latents(self) -> int:

@@ -12,6 +12,7 @@ from torch import nn
 
 from citris_cli.artifacts.models import ModelFile, read_model
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
 from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.variables import Variables
@@ -26,9 +27,9 @@ class LoadedModel:
     """A trained model, in evaluation mode on its device.
 
     Attributes:
-        kind: ``autoencoder`` or ``citris_nf``.
+        kind: ``autoencoder``, ``citris_nf`` or ``causal_encoder``.
         network: the torch module.
-        variables: the K intervened variables, or None for an autoencoder.
+        variables: the K intervened variables, the F factors that a causal encoder reads, or None for an autoencoder.
         width: frame width and height in pixels.
         path: the file it came from.
         provenance: command, seed, versions, data hash, measures.
@@ -50,15 +51,24 @@ def model_config(model: nn.Module) -> dict[str, Any]:
         return {"citris_nf": dataclasses.asdict(model.config), **model_config(model.autoencoder)}
     if isinstance(model, Autoencoder):
         return {"autoencoder": dataclasses.asdict(model.config)}
+    if isinstance(model, CausalEncoder):
+        return {"causal_encoder": dataclasses.asdict(model.config)}
     raise TypeError(f"no model of ours: {type(model).__name__}")
 
 
-def build_model(kind: str, config: dict[str, Any]) -> nn.Module:
+def build_model(kind: str, config: dict[str, Any], variables: Variables | None = None) -> nn.Module:
     """Untrained model of a kind from :func:`model_config`'s result.
+
+    Args:
+        kind: see :class:`LoadedModel`.
+        config: its configuration.
+        variables: the factors of a causal encoder; nothing to the others.
 
     Raises:
         KeyError, TypeError, ValueError: the configuration is not one of ours.
     """
+    if kind == "causal_encoder":
+        return CausalEncoder(CausalEncoderConfig(**config["causal_encoder"]), variables or ())
     autoencoder = Autoencoder(AutoencoderConfig(**config["autoencoder"]))
     if kind == "autoencoder":
         return autoencoder
@@ -80,9 +90,10 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
     """
     weights = {name: value for name, value in file.tensors.items() if name not in REFERENCE_NAMES}
     try:
+        variables = None if file.variables is None else Variables.from_json(file.variables)
         # Built without memory: sizes in the file are believed only once its own weights have those shapes.
         with torch.device("meta"):
-            model = build_model(file.kind, file.config)
+            model = build_model(file.kind, file.config, variables)
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
         found = {name: tuple(value.shape) for name, value in weights.items()}
         if expected != found:
@@ -90,15 +101,14 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
             raise ValueError(
                 f"weight {wrong[0]} is {found.get(wrong[0], 'missing')}, not {expected.get(wrong[0], 'known')}"
             )
-        model = build_model(file.kind, file.config)
+        model = build_model(file.kind, file.config, variables)
         model.load_state_dict(weights)
-        variables = None if file.variables is None else Variables.from_json(file.variables)
         reference = _reference(file, model)
     except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise InputError(
             f"{path}: not a model that this version of citris can read ({error}); train it again"
         ) from error
-    width = file.config["autoencoder"]["width"]
+    width = file.config["causal_encoder" if file.kind == "causal_encoder" else "autoencoder"]["width"]
     return LoadedModel(file.kind, model.to(device).eval(), variables, width, path, file.provenance, reference)
 
 

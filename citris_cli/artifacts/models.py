@@ -36,9 +36,9 @@ class ModelFile:
     """Contents of a model file.
 
     Attributes:
-        kind: ``autoencoder``, ``citris_nf``, ``encodings`` or ``training_state``.
+        kind: ``autoencoder``, ``citris_nf``, ``causal_encoder``, ``encodings`` or ``training_state``.
         config: what is needed to build the model again.
-        variables: the K intervened variables as JSON objects, or None.
+        variables: as JSON objects the K intervened variables, or the F factors of a causal encoder, or None.
         provenance: command, seed, versions, SHA-256 of the data, measures.
         tensors: weights by name, on the CPU.
     """

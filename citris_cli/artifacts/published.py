@@ -7,10 +7,12 @@ module loads strictly; entries that only mirror constants (masks, identities, ba
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
+
+from citris_cli.data.variables import Variable, Variables, canonical_name
 
 StateDict = dict[str, Tensor]
 
@@ -91,8 +93,39 @@ def flow_weights(published: Mapping[str, Tensor]) -> StateDict:
     return renamed
 
 
+def vae_encoder_weights(published: Mapping[str, Tensor]) -> StateDict:
+    """Weights of a :class:`~citris_cli.core.vae_networks.GaussianEncoder`, of the pyramid or the small pair."""
+    if "scale_factor" in published:
+        pyramid = {f"network.{key}": value for key, value in encoder_weights(published).items()}
+        return {**pyramid, "scale": published["scale_factor"]}
+    return _rename(published, [(r"^net\.1\.pos_embed\.", "network.1.map."), (r"^net\.(\d+)\.", r"network.\1.")])
+
+
+def vae_decoder_weights(published: Mapping[str, Tensor]) -> StateDict:
+    """Weights of the pyramid's :class:`~citris_cli.core.networks.ConvDecoder` or of a small one."""
+    if any(re.match(r"net\.\d+\.\d+\.net\.", key) for key in published):
+        return decoder_weights(published)
+    # The convolutions follow the two linear maps, their SiLUs and the reshaping.
+    rules = [(rf"^net\.{layer}\.pos_embed\.", f"{layer + 5}.map.") for layer in (1, 4, 7, 10)]
+    rules += [(rf"^net\.{layer}\.", f"{layer + 5}.") for layer in (0, 3, 6, 9, 12)]
+    return _rename(published, [(r"^linear\.", ""), *rules])
+
+
 def prior_weights(published: Mapping[str, Tensor]) -> StateDict:
-    """Weights of an :class:`~citris_cli.core.transition_prior.MLPTransitionPrior`; the assignment is not among them."""
+    """Weights of a transition prior of any form; the assignment is not among them.
+
+    The published autoregressive prior also stores the interventional Gaussians of the MLP form, which it does not use.
+    """
+    autoregressive = select(published, "prior_model.")
+    if autoregressive:
+        rules = [
+            (r"^context_layer\.", "context."),
+            (r"^target_layer\.", "target."),
+            (r"^init_layer\.linear\.", "first."),
+            (r"^net\.1\.linear\.", "middle."),
+            (r"^net\.3\.linear\.", "last."),
+        ]
+        return _rename(autoregressive, rules)
     rules = [
         (r"^intv_prior$", "intervened"),
         (r"^context_layer\.", "context_"),
@@ -122,4 +155,72 @@ def classifier_weights(published: Mapping[str, Tensor]) -> StateDict:
         else conditional[..., 1].permute(1, 2, 0).contiguous()
     )
     renamed["conditional_count"] = published.get("dist_cond_steps", torch.zeros(variables, 2))
+    return renamed
+
+
+def causal_latents_weights(published: Mapping[str, Tensor]) -> StateDict:
+    """Weights of a :class:`~citris_cli.core.causal_latents.CausalLatentsModel`: what both whole models share."""
+    parts = {
+        "flow.": flow_weights(select(published, "flow.")),
+        "prior.": prior_weights(select(published, "prior_t1.")),
+        "classifier.": classifier_weights(select(published, "intv_classifier.")),
+    }
+    weights = {part + key: value for part, renamed in parts.items() for key, value in renamed.items()}
+    return {**weights, "assignment.logits": published["prior_t1.target_params"]}
+
+
+def citris_nf_weights(published: Mapping[str, Tensor]) -> StateDict:
+    """Weights of a whole :class:`~citris_cli.core.citris_nf.CitrisNF`, its autoencoder among them."""
+    autoencoder = autoencoder_weights(select(published, "autoencoder."))
+    return causal_latents_weights(published) | {f"autoencoder.{key}": value for key, value in autoencoder.items()}
+
+
+def citris_vae_weights(published: Mapping[str, Tensor]) -> StateDict:
+    """Weights of a whole :class:`~citris_cli.core.citris_vae.CitrisVAE`; a causal encoder kept beside is left out."""
+    encoder = vae_encoder_weights(select(published, "encoder."))
+    decoder = vae_decoder_weights(select(published, "decoder."))
+    return (
+        causal_latents_weights(published)
+        | {f"encoder.{key}": value for key, value in encoder.items()}
+        | {f"decoder.{key}": value for key, value in decoder.items()}
+    )
+
+
+def causal_encoder_factors(published: Mapping[str, str]) -> Variables:
+    """The factors of a published causal encoder, in the order of its heads.
+
+    Args:
+        published: its ``causal_var_info``: ``continuous_2`` (range -2 … 2), ``angle`` or ``categ_7`` by name.
+
+    Raises:
+        ValueError: a kind that is none of these.
+        InputError: a name that no variable can have.
+    """
+    factors = []
+    for name, info in published.items():
+        kind, _, size = info.partition("_")
+        name = canonical_name(name)
+        if kind == "continuous":
+            factors.append(Variable(name, "continuous", -float(size), float(size)))
+        elif kind == "angle":
+            factors.append(Variable(name, "angle"))
+        elif kind == "categ":
+            factors.append(Variable(name, "categorical", categories=int(size)))
+        else:
+            raise ValueError(f"factor {name} is of the unknown kind {info}")
+    return Variables(factors)
+
+
+def causal_encoder_weights(published: Mapping[str, Tensor], names: Iterable[str]) -> StateDict:
+    """Weights of a :class:`~citris_cli.core.causal_encoder.CausalEncoder`.
+
+    Args:
+        published: the state dict.
+        names: published names of the factors, in the order of the heads (the keys of ``causal_var_info``).
+    """
+    renamed = {f"encoder.{key}": value for key, value in encoder_weights(select(published, "encoder.")).items()}
+    for index, name in enumerate(names):
+        # A continuous factor's linear map is the first of two layers there; the second is a scaled tanh.
+        for key, value in select(published, f"pred_layers.{name}.").items():
+            renamed[f"heads.{index}.{key.removeprefix('0.')}"] = value
     return renamed

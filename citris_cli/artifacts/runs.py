@@ -12,7 +12,11 @@ RUNS = Path("runs")
 MODEL_VARIABLE = "CITRIS_MODEL"
 
 #: File names of the kinds of model.
-FILE_NAMES = {"autoencoder": "ae.safetensors", "citris_nf": "nf.safetensors"}
+FILE_NAMES = {
+    "autoencoder": "ae.safetensors",
+    "citris_nf": "nf.safetensors",
+    "causal_encoder": "causal_encoder.safetensors",
+}
 #: Kinds that have causal latents.
 CAUSAL_KINDS = ("citris_nf",)
 

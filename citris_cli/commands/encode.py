@@ -14,7 +14,7 @@ def encode(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT…",
+            metavar="INPUT",
             help="Pictures, folders of pictures, datasets (.npz or directory); - reads one from standard input.",
             show_default=False,
         ),

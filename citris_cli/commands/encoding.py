@@ -10,12 +10,12 @@ import numpy as np
 
 from citris_cli.artifacts.arrays import npz_bytes, write_npz
 from citris_cli.artifacts.files import check_writable, write_stdout
-from citris_cli.artifacts.runs import RUNS
-from citris_cli.commands.inputs import STDIN, STDOUT, gather_frames, load_causal_model
+from citris_cli.commands.inputs import STDOUT, default_place, gather_frames, load_causal_model
 from citris_cli.errors import InputError
 from citris_cli.show.console import Console
 from citris_cli.training.devices import compute_in, resolve_precision, select_device
 from citris_cli.training.encodings import encode_frames
+from citris_cli.wording import counted
 
 
 def run(
@@ -33,7 +33,7 @@ def run(
     settled = resolve_precision(precision or "auto", device)
     if as_json and output == STDOUT:
         raise InputError("--json and -o - both want standard output; give -o a file")
-    path = output if output is not None else _default_output(inputs[0])
+    path = output if output is not None else _default_output(inputs)
     if path != STDOUT:
         check_writable(path)
     loaded = load_causal_model(model, device, console)
@@ -54,7 +54,8 @@ def run(
         write_stdout(npz_bytes(arrays))
     else:
         write_npz(path, arrays)
-    console.note(f"{len(z):,} frames, {z.shape[1]} latents, {len(z) / max(seconds, 1e-9):,.0f} frames a second")
+    speed = counted(round(len(z) / max(seconds, 1e-9)), "frame")
+    console.note(f"{counted(len(z), 'frame')}, {counted(z.shape[1], 'latent')}, {speed} a second")
     if as_json:
         blocks = {name: int((assignment == index).sum()) for index, name in enumerate((*names, "psi0"))}
         console.result(
@@ -66,6 +67,6 @@ def run(
         console.result(str(path))
 
 
-def _default_output(first: Path) -> Path:
-    name = "stdin" if first == STDIN else first.resolve().name.removesuffix(".npz") or "input"
-    return RUNS / name / "latents.npz"
+def _default_output(inputs: list[Path]) -> Path:
+    folder, label = default_place(inputs)
+    return folder / (f"latents-{label}.npz" if label else "latents.npz")

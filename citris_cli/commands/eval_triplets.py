@@ -18,6 +18,13 @@ def eval_triplets(
         ),
     ],
     model: options.Model = None,
+    causal_encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Trained causal encoder: tells which factors are off.  \\[default: the one beside the model, if any]",
+            show_default=False,
+        ),
+    ] = None,
     rows: Annotated[int, typer.Option(help="Triplets in the picture.", min=1, max=100)] = 8,
     output: Annotated[
         Path | None,
@@ -36,4 +43,4 @@ def eval_triplets(
     """Predict the third frame of every triplet from the first two; a score from 0 (a copy) to 1 (the best possible)."""
     from citris_cli.commands import triplets
 
-    triplets.run(data, model, rows, output, variables, device, as_json)
+    triplets.run(data, model, causal_encoder, rows, output, variables, device, as_json)

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import torch
 
-from citris_cli.artifacts.runs import find_causal_model
+from citris_cli.artifacts.runs import RUNS, find_causal_model
 from citris_cli.causal_model import CausalModel
 from citris_cli.data.datasets import read_frames
 from citris_cli.data.frames import Frames
 from citris_cli.data.images import list_images, read_image
+from citris_cli.data.layout import dataset_name, split_label
+from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.loading import load_model
 from citris_cli.show.console import Console
+from citris_cli.wording import counted
 
 STDIN = STDOUT = Path("-")
 _FRAME_OF = re.compile(r"(.+)#(\d+)")
@@ -33,6 +36,45 @@ def load_causal_model(given: Path | None, device: torch.device, console: Console
     return CausalModel(load_model(path, device))
 
 
+def known_columns(model: CausalModel) -> Variables:
+    """All columns of the data that a model was trained on, with their names and kinds as they were then.
+
+    A file that does not tell of them (a published checkpoint) knows those that are intervened on.
+
+    Raises:
+        InputError: what the file tells of them is malformed.
+    """
+    if "columns" not in model.provenance:
+        return model.variables
+    try:
+        return Variables.from_json(model.provenance["columns"])
+    except InputError as error:
+        raise InputError(
+            f"{model.path}: its metadata is damaged ({error}); get the file again or train anew"
+        ) from error
+
+
+def default_place(inputs: list[Path]) -> tuple[Path, str]:
+    """Where what is made of some inputs lies if nobody says where: by the first of them.
+
+    Args:
+        inputs: as :func:`gather_frames` takes them, at least one.
+
+    Returns:
+        ``runs/<dataset>``, ``runs/<picture>`` or ``runs/stdin``; and what tells a single input from others of its
+        dataset, its split and the number of its frame (``test_indep-17``), or "".
+    """
+    first = inputs[0]
+    if first == STDIN:
+        return RUNS / "stdin", ""
+    frame = None if first.exists() else _FRAME_OF.fullmatch(str(first))
+    path = first if frame is None else Path(frame[1])
+    if frame is None and path.suffix != ".npz" and not path.is_dir():
+        return RUNS / path.stem, ""
+    parts = [split_label(path), frame[2] if frame is not None else ""] if len(inputs) == 1 else []
+    return RUNS / dataset_name([path, *inputs[1:]]), "-".join(part for part in parts if part)
+
+
 def gather_frames(inputs: list[Path], width: int, console: Console) -> list[tuple[str, Frames]]:
     """Frames of every input, brought to the model's size if they are pictures.
 
@@ -47,6 +89,8 @@ def gather_frames(inputs: list[Path], width: int, console: Console) -> list[tupl
     Raises:
         InputError: whatever is wrong with one of them.
     """
+    if inputs.count(STDIN) > 1:
+        raise InputError("standard input holds one picture; name it once")
     gathered = []
     for path in inputs:
         frame = None if path.exists() else _FRAME_OF.fullmatch(str(path))
@@ -78,5 +122,5 @@ def _dataset_frames(path: Path, width: int) -> Frames:
 def _one_frame(path: Path, number: int, width: int) -> Frames:
     frames = _dataset_frames(path, width)
     if number >= len(frames):
-        raise InputError(f"{path}#{number}: the dataset has {len(frames)} frames, counted from 0")
+        raise InputError(f"{path}#{number}: the dataset has {counted(len(frames), 'frame')}, counted from 0")
     return Frames([frames.slice(number, number + 1).cpu().contiguous().numpy()])

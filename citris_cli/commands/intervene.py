@@ -14,7 +14,7 @@ def intervene(
     images: Annotated[
         list[Path],
         typer.Argument(
-            metavar="IMAGE…",
+            metavar="IMAGE",
             help="Pictures, folders of pictures, frames of a dataset (data.npz#17); - reads one from standard input.",
             show_default=False,
         ),
@@ -29,7 +29,7 @@ def intervene(
     ] = None,
     number: Annotated[
         int | None,
-        typer.Option("-n", help="Draw so many values from what the model learned.  [default: 4]", min=1, max=1000),
+        typer.Option("-n", help="Draw so many values from what the model learned.  \\[default: 4]", min=1, max=1000),
     ] = None,
     sweep: Annotated[
         int | None, typer.Option(help="Walk through the variables' range in so many places.", min=2, max=1000)
@@ -44,7 +44,7 @@ def intervene(
             "-o",
             "--output",
             help="A .png strip, a .gif, or an .npz with images and latents; for many pictures a folder or an .npz; "
-            "- for a PNG on standard output.  [default: runs/<image>/]",
+            "- for a PNG on standard output.  \\[default: runs/<image>/]",
             show_default=False,
         ),
     ] = None,

@@ -13,9 +13,8 @@ import torch
 
 from citris_cli.artifacts.arrays import write_npz
 from citris_cli.artifacts.files import atomic_write, check_writable, write_stdout
-from citris_cli.artifacts.runs import RUNS
 from citris_cli.causal_model import CausalModel
-from citris_cli.commands.inputs import STDIN, STDOUT, gather_frames, load_causal_model
+from citris_cli.commands.inputs import STDIN, STDOUT, default_place, gather_frames, load_causal_model
 from citris_cli.errors import InputError
 from citris_cli.show.animation import gif_bytes
 from citris_cli.show.console import Console, as_cells
@@ -156,14 +155,15 @@ def _intervene(
 def _paths(output: Path | None, names: list[str], variables: str) -> list[Path]:
     """Where each picture's strip goes (one path for all: an .npz, or standard output); checked to be writable."""
     label = variables.replace(",", "+").replace(" ", "")
-    stems = [_stem(name) for name in names]
+    places = [default_place([Path(name)]) for name in names]
+    stems = [place or folder.name for folder, place in places]
     if output == STDOUT:
         if len(names) > 1:
             raise InputError(f"-o - takes one picture, and {len(names)} were given; give -o a folder or an .npz")
         return [STDOUT]
     if output is not None and output.suffix.lower() == ".npz":
         paths = [output]
-    elif output is not None and len(names) == 1 and not output.is_dir():
+    elif output is not None and output.suffix and len(names) == 1 and not output.is_dir():
         if output.suffix.lower() not in _SUFFIXES:
             raise InputError(f"-o {output}: the ending says what is written; use {', '.join(_SUFFIXES)}")
         paths = [output]
@@ -172,18 +172,11 @@ def _paths(output: Path | None, names: list[str], variables: str) -> list[Path]:
             raise InputError(f"-o {output}: {len(names)} pictures were given; give -o a folder or an .npz")
         repeated = Counter(stems)
         stems = [f"{stem}-{i}" if repeated[stem] > 1 else stem for i, stem in enumerate(stems)]
-        folders = [output if output is not None else RUNS / _stem(name.partition("#")[0]) for name in names]
+        folders = [output if output is not None else folder for folder, _ in places]
         paths = [folder / f"{stem}-{label}.png" for folder, stem in zip(folders, stems, strict=True)]
     for path in paths[:1]:
         check_writable(path)
     return paths
-
-
-def _stem(name: str) -> str:
-    """``photo.png`` -> photo, ``data.npz#17`` -> data-17, standard input -> stdin."""
-    path, _, frame = name.partition("#")
-    stem = "stdin" if path == "-" else Path(path).stem
-    return f"{stem}-{frame}" if frame else stem
 
 
 def _write_picture(path: Path, result: Result) -> None:

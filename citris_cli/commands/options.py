@@ -11,24 +11,27 @@ import typer
 Data = Annotated[
     list[Path],
     typer.Argument(
-        metavar="DATA…", help="An .npz, a directory in the published layout, or several shards.", show_default=False
+        metavar="DATA", help="An .npz, a directory in the published layout, or several shards.", show_default=False
     ),
 ]
 Output = Annotated[
     Path | None,
     typer.Option(
-        "-o", "--output", help="Where to write; - for standard output.  [default: runs/<dataset>/]", show_default=False
+        "-o",
+        "--output",
+        help="Where to write; - for standard output.  \\[default: runs/<dataset>/]",
+        show_default=False,
     ),
 ]
 Model = Annotated[
     Path | None,
-    typer.Option("-m", "--model", help="Trained model.  [default: $CITRIS_MODEL, else the newest under runs/]"),
+    typer.Option("-m", "--model", help="Trained model.  \\[default: $CITRIS_MODEL, else the newest under runs/]"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:0 or mps.")]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", help="auto, float32, tf32 or bf16.  [default: tf32 on CUDA, else float32]"),
+    typer.Option("--precision", help="auto, float32, tf32 or bf16.  \\[default: tf32 on CUDA, else float32]"),
 ]
 
 
@@ -57,4 +60,4 @@ BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Frames or p
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate at its highest.", min=0)]
 Clip = Annotated[float | None, typer.Option("--clip", help="Bound on the gradient's norm.", min=0)]
 Warmup = Annotated[int | None, typer.Option("--warmup", help="Steps of linear warm-up.", min=0)]
-Seed = Annotated[int | None, typer.Option("--seed", help="Of weights, batches and noise.  [default: 0]", min=0)]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of weights, batches and noise.  \\[default: 0]", min=0)]

@@ -24,9 +24,12 @@ def ball_in_boxes(
     """A ball in one of two boxes; interventions move it to the other box or redraw its height."""
     import json
 
+    from citris_cli.errors import InputError
     from citris_cli.show.console import Console
     from citris_cli.worlds.ball_in_boxes import BallInBoxes, write_dataset
 
+    if output == Path("-"):
+        raise InputError("-o -: a dataset is a directory of files, which standard output cannot take; name a directory")
     files = write_dataset(BallInBoxes(), output, frames=frames, seed=seed)
     console = Console()
     if as_json:

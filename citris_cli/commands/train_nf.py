@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,21 +11,52 @@ import typer
 from citris_cli.commands import options
 
 
+class PriorName(str, Enum):
+    """Forms of the transition prior; see :mod:`citris_cli.core.transition_prior`."""
+
+    mlp = "mlp"
+    autoregressive = "autoregressive"
+
+
 def train_nf(
     data: options.Data,
     output: options.Output = None,
     ae: Annotated[
         Path | None,
-        typer.Option(help="Trained autoencoder.  [default: this dataset's under runs/, else one is trained first]"),
+        typer.Option(help="Trained autoencoder.  \\[default: this dataset's under runs/, else one is trained first]"),
+    ] = None,
+    val: Annotated[
+        Path | None,
+        typer.Option(
+            help="Held-out data (val_indep with ground truth, val_triplets) to measure on at intervals; the best model "
+            "is kept.",
+            show_default=False,
+        ),
     ] = None,
     preset: options.Preset = options.PresetName.small,
     latents: options.Latents = None,
     flow_layers: Annotated[int | None, typer.Option(help="Layers of the flow.", min=1)] = None,
     flow_hidden: Annotated[int | None, typer.Option(help="Hidden units a latent in the flow.", min=1)] = None,
     samples: Annotated[int | None, typer.Option(help="Noisy copies of every encoding.", min=1)] = None,
-    noise: Annotated[float | None, typer.Option(help="Std of that noise.  [default: the autoencoder's]", min=0)] = None,
+    noise: Annotated[
+        float | None, typer.Option(help="Std of that noise.  \\[default: the autoencoder's]", min=0)
+    ] = None,
     hidden: Annotated[
-        int | None, typer.Option(help="Width of the prior's and the classifier's networks.", min=1)
+        int | None, typer.Option(help="Width of the MLP prior's and the classifier's networks.", min=1)
+    ] = None,
+    prior: Annotated[
+        PriorName | None,
+        typer.Option(help="Latents of a variable independent given the past (mlp), or not.  \\[default: mlp]"),
+    ] = None,
+    imperfect_interventions: Annotated[
+        bool | None,
+        typer.Option(
+            "--imperfect-interventions/--perfect-interventions",
+            help="Whether a variable still depends on its past where it was intervened on.",
+        ),
+    ] = None,
+    autoregressive_hidden: Annotated[
+        int | None, typer.Option(help="Hidden units a latent in the autoregressive prior.", min=1)
     ] = None,
     classifier_layers: Annotated[
         int | None, typer.Option(help="Hidden layers of the target classifier.", min=1)
@@ -64,7 +96,7 @@ def train_nf(
     as_json: options.Json = False,
 ) -> None:
     """Train CITRIS-NF: the flow that sorts an autoencoder's latents by causal variable."""
-    given = dict(locals())
+    given = {**locals(), "prior": None if prior is None else prior.value}
     from citris_cli.commands import training
 
     session = training.Session.start(given)

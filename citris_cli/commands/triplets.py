@@ -9,13 +9,25 @@ from typing import Any
 import numpy as np
 
 from citris_cli.artifacts.files import atomic_write, check_writable
+from citris_cli.artifacts.runs import FILE_NAMES
 from citris_cli.causal_model import CausalModel
 from citris_cli.commands.inputs import STDOUT, load_causal_model
+from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.data.datasets import TripletData, load_triplets
 from citris_cli.data.layout import find_split
 from citris_cli.data.variables import parse_vars
 from citris_cli.errors import InputError
-from citris_cli.evaluation.triplets import TripletMeasures, evaluate_triplets, frames_of, match_mask, predict
+from citris_cli.evaluation.distances import UNITS
+from citris_cli.evaluation.triplets import (
+    TripletDistances,
+    TripletMeasures,
+    evaluate_triplets,
+    factor_distances,
+    frames_of,
+    match_mask,
+    predict,
+)
+from citris_cli.loading import LoadedModel, load_model
 from citris_cli.show.console import Console, as_cells
 from citris_cli.show.grids import image_grid, png_bytes
 from citris_cli.training.devices import select_device
@@ -27,6 +39,7 @@ COLUMNS = ("image 1", "image 2", "truth", "prediction")
 def run(
     path: Path,
     model_path: Path | None,
+    encoder_path: Path | None,
     rows: int,
     output: Path | None,
     variables: str | None,
@@ -48,6 +61,7 @@ def run(
             f"{data.paths[0]}: frames are {data.frames.width} pixels wide and the model was trained for {model.width}; "
             "use a model trained on such frames"
         )
+    encoder = _causal_encoder(encoder_path, model, console)
     mask, others = match_mask(data, model.variables)
     taken = [name for name in others if data.mask[:, data.variables.names.index(name)].any()]
     if taken:
@@ -56,7 +70,7 @@ def run(
     if target != STDOUT:
         check_writable(target)
     measures = evaluate_triplets(model, data, mask)
-    report = {
+    report: dict[str, Any] = {
         "model": str(model.path),
         "data": str(path),
         "triplets": len(mask),
@@ -64,6 +78,12 @@ def run(
         "measures": measures.summary(),
     }
     _show(console, measures, len(mask))
+    if encoder is not None:
+        assert isinstance(encoder.network, CausalEncoder)
+        assert encoder.variables is not None
+        distances = factor_distances(model, data, mask, encoder.network, encoder.variables)
+        report["distances"] = _distances_json(encoder, distances)
+        _show_distances(console, distances)
     text = json.dumps(_finite(report), indent=None if as_json else 2)
     if target != STDOUT:
         picture = target.with_suffix(".png")
@@ -83,6 +103,51 @@ def _show(console: Console, measures: TripletMeasures, count: int) -> None:
     ]
     title = f"Third frames of {count:,} triplets: score {measures.score:.3f} (0 a copy, 1 the best possible)"
     console.table(title, ["against the true frame", "MSE × 1000", "PSNR (dB)", "SSIM"], rows)
+
+
+def _causal_encoder(path: Path | None, model: CausalModel, console: Console) -> LoadedModel | None:
+    """The causal encoder that was named, or the one beside the model, or None."""
+    if path is None:
+        path = model.path.with_name(FILE_NAMES["causal_encoder"])
+        if not path.exists():
+            return None
+        console.note(f"causal encoder: {path} (beside the model)")
+    loaded = load_model(path, model.device)
+    if loaded.kind != "causal_encoder":
+        raise InputError(
+            f"{path}: holds a model of kind {loaded.kind}, no causal encoder; train one with "
+            "'citris train-causal-encoder'"
+        )
+    if loaded.width != model.width:
+        raise InputError(
+            f"{path}: this causal encoder reads frames {loaded.width} pixels wide and the model makes them "
+            f"{model.width}; train one on such frames"
+        )
+    return loaded
+
+
+def _distances_json(encoder: LoadedModel, distances: TripletDistances) -> dict[str, Any]:
+    parts = {
+        "prediction": distances.prediction,
+        "own_error": distances.own_error,
+        "copy of image 1": distances.copied,
+    }
+    return {
+        "causal_encoder": str(encoder.path),
+        "against": distances.against,
+        **{name: {"mean": part.mean, "factors": part.summary()} for name, part in parts.items() if part is not None},
+    }
+
+
+def _show_distances(console: Console, distances: TripletDistances) -> None:
+    columns = [distances.prediction, distances.own_error, distances.copied]
+    rows = []
+    for factor in distances.prediction.factors:
+        values = ["" if c is None else as_cells([c.summary()[factor.name]["distance"]])[0] for c in columns]
+        rows.append([factor.name, *values, UNITS[factor.kind]])
+    rows.append(["all, normalised", *("" if c is None else as_cells([c.mean])[0] for c in columns), ""])
+    title = f"Mean distance of each factor, as the causal encoder reads it, to {distances.against}"
+    console.table(title, ["factor", "prediction", "its own error", "copy of image 1", "in"], rows)
 
 
 def _grid(model: CausalModel, data: TripletData, mask: np.ndarray[Any, Any], rows: int) -> Any:

@@ -25,6 +25,11 @@ def gumbel_softmax_sample(logits: Tensor, temperature: float, generator: torch.G
     return hard + soft - soft.detach()
 
 
+def with_psi_0(values: Tensor) -> Tensor:
+    """Values of the K variables [..., K], targets or masks, with a 0 for psi(0) after them: [..., K+1]."""
+    return torch.cat([values, torch.zeros_like(values[..., :1])], dim=-1)
+
+
 class CausalAssignment(nn.Module):
     """psi as logits [M, K+1]; the last column is psi(0), "belongs to no intervened variable".
 

@@ -45,7 +45,7 @@ def initialise(module: ModuleT, generator: torch.Generator | None) -> ModuleT:
     Uniform within ``1 / sqrt(fan_in)``, PyTorch's own start, but from a generator that was passed in.
     """
     for layer in module.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv2d)):
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             bound = layer.weight[0].numel() ** -0.5
             with torch.no_grad():
                 layer.weight.uniform_(-bound, bound, generator=generator)

@@ -1,18 +1,22 @@
 """Transition prior p(z^{t+1} | z^t, I^{t+1}) of diagonal Gaussians (Lippe et al., 2022, equation 2).
 
-A latent of variable k follows the observational distribution, which depends on z^t, unless k was intervened on;
-then it follows a distribution that does not depend on the past (perfect interventions).
+A latent of variable k follows a distribution that depends on z^t, unless k was intervened on; then, under perfect
+interventions, it follows one that does not depend on the past, and under imperfect ones another that does. Here are
+what every form of the prior offers and the two forms in which the latents of a variable are independent of each other
+given z^t; :mod:`citris_cli.core.autoregressive_prior` has the form in which they are not.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+from citris_cli.core.assignment import with_psi_0
+from citris_cli.core.gaussians import HALF_LOG_2PI, gaussian_draw, gaussian_kl, gaussian_nll_over_sample_pairs
 
 
 class PerLatentLinear(nn.Module):
@@ -36,109 +40,57 @@ class PerLatentLinear(nn.Module):
         return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x)
 
 
-def gaussian_nll_over_sample_pairs(mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
-    """Gaussian NLL averaged over all S x S pairs of a parameter sample and a scored sample.
-
-    The average over the scored samples enters only through their first two moments:
-    ``mean_s' (z_s' - mean)^2 = var(z) + (mean(z) - mean)^2``, so S terms do the work of S^2, and the centred
-    variance keeps the digits that a difference of raw moments would lose.
+class TransitionPrior(nn.Module, ABC):
+    """What every form offers: a score of samples (CITRIS-NF), a KL divergence (CITRIS-VAE), and draws.
 
     Args:
-        mean: means of the Gaussians [..., S, M] (or [..., 1, M] where they do not depend on the sample).
-        log_std: their log standard deviations, same shape.
-        z: scored samples [..., S, M].
-
-    Returns:
-        Negative log-likelihood [..., M].
-    """
-    z_mean = z.mean(-2, keepdim=True)
-    z_var = (z - z_mean).square().mean(-2, keepdim=True)
-    return (0.5 * (z_var + (z_mean - mean).square()) * (-2 * log_std).exp() + log_std + HALF_LOG_2PI).mean(-2)
-
-
-class MLPTransitionPrior(nn.Module):
-    """Transition prior with perfect interventions: an MLP a latent without, a learned Gaussian under intervention.
-
-    Without intervention ``out(SiLU(mid(SiLU(Linear(z^t)[m] + inp(z^t_m)))))`` gives (mean, log-std) of latent m;
-    under intervention on variable k they are a learned vector a (latent, k).
-
-    Args:
-        latents: number of latents M.
-        variables: number of intervened causal variables K.
-        hidden: hidden width c of every latent's network.
         regulariser: lambda >= 0, the pull of latents that carry no information into psi(0).
-        generator: source of the random start.
     """
 
-    def __init__(
-        self,
-        latents: int,
-        variables: int,
-        hidden: int,
-        regulariser: float = 0.0,
-        generator: torch.Generator | None = None,
-    ) -> None:
+    def __init__(self, regulariser: float) -> None:
         super().__init__()
         self.regulariser = regulariser
-        bound = 1 / math.sqrt(latents)
-        self.context_weight = nn.Parameter(
-            torch.empty(latents, hidden, latents).uniform_(-bound, bound, generator=generator)
-        )
-        self.context_bias = nn.Parameter(torch.empty(latents, hidden).uniform_(-bound, bound, generator=generator))
-        self.own = PerLatentLinear(latents, 1, hidden, generator)
-        self.middle = PerLatentLinear(latents, hidden, hidden, generator)
-        self.out = PerLatentLinear(latents, hidden, 2, generator)
-        self.intervened = nn.Parameter(0.5 * torch.randn(latents, variables, 2, generator=generator))
 
-    def observational(self, z_t: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation without intervention.
-
-        Args:
-            z_t: causal latents of the earlier frame [..., M].
-
-        Returns:
-            Two tensors [..., M].
-        """
-        rows = z_t.reshape(-1, z_t.shape[-1])
-        # inp(z^t_m) reads one entry of z^t: it is added to the diagonal of the map that reads them all.
-        weight = self.context_weight + torch.diag_embed(self.own.weight.squeeze(-1).T).permute(1, 0, 2)
-        bias = self.context_bias + self.own.bias
-        # Samples come last, so that every product is a wide one and nothing is rearranged in between.
-        hidden = torch.addmm(bias.view(-1, 1), weight.flatten(0, 1), rows.T)
-        hidden = functional.silu(hidden.view(*bias.shape, -1))  # [M, c, N]
-        hidden = functional.silu(self.middle(hidden))
-        mean, log_std = self.out(hidden).unbind(1)
-        return mean.T.reshape(z_t.shape), log_std.T.reshape(z_t.shape)
-
-    def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor) -> Tensor:
-        """-log p(z^{t+1} | z^t, I^{t+1}), marginalised over the soft assignment and averaged over sample pairs.
-
-        ``sum_m sum_k p[m,k] I_k NLL_intv[m,k] + NLL_obs[m] (1 - sum_k p[m,k] I_k - lambda p[m,0])``. The
-        interventional parameters learn from ``sum_m sum_k I_k NLL_intv[m,k]`` alone, so that every latent knows what
-        it would look like under every intervention before it is assigned; the value is unchanged by that.
+    @abstractmethod
+    def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor, psi: Tensor) -> Tensor:
+        """-log p(z^{t+1} | z^t, I^{t+1}), averaged over pairs of samples; in training mode with the pull into psi(0).
 
         Args:
             z_t: samples of the earlier frame [B, S, M].
             z_t1: samples of the later frame [B, S, M].
             targets: intervention targets I^{t+1}, 0 or 1, [B, K].
             probabilities: soft assignment p [M, K+1]; the last column is psi(0).
+            psi: straight-through samples of the assignment, one-hot [B, M, K+1].
 
         Returns:
-            Negative log-likelihood [B].
+            Negative log-likelihood in nats [B].
         """
-        observational = gaussian_nll_over_sample_pairs(*self.observational(z_t), z_t1)  # [B, M]
-        targets = targets.to(z_t.dtype)
-        intervened = self._intervened_nll(z_t1, self.intervened.detach())  # [B, M, K]
-        weighted = probabilities[:, :-1] * targets[:, None]  # [B, M, K]
-        free = 1 - weighted.sum(-1) - self.regulariser * probabilities[:, -1]
-        nll = (weighted * intervened).sum((-2, -1)) + (observational * free).sum(-1)
-        if self.training:
-            own = (targets[:, None] * self._intervened_nll(z_t1.detach(), self.intervened)).sum((-2, -1))
-            nll = nll + (own - own.detach())
-            if self.regulariser > 0:
-                nll = nll + self.regulariser * (1 - probabilities[:, -1]).mean()
-        return nll
 
+    @abstractmethod
+    def kl(
+        self,
+        mean: Tensor,
+        log_std: Tensor,
+        z_t: Tensor,
+        z_t1: Tensor,
+        targets: Tensor,
+        probabilities: Tensor,
+        psi: Tensor,
+    ) -> Tensor:
+        """``KL(q(z^{t+1}) || p(z^{t+1} | z^t, I^{t+1}))`` of a diagonal Gaussian q, marginalised over the assignment.
+
+        Args:
+            mean: means of q [B, M].
+            log_std: log standard deviations of q [B, M].
+            z_t: a sample of the earlier frame [B, M].
+            z_t1: a sample of q [B, M].
+            targets, probabilities, psi: as in :meth:`nll`.
+
+        Returns:
+            Divergence in nats [B]. What falls to psi(0) counts 1 - lambda times.
+        """
+
+    @abstractmethod
     def sample(
         self,
         z_t: Tensor,
@@ -159,14 +111,168 @@ class MLPTransitionPrior(nn.Module):
         Returns:
             Causal latents [B, M].
         """
+
+    def _with_pull(self, nll: Tensor, probabilities: Tensor) -> Tensor:
+        """The NLL, in training mode with ``lambda mean_m(1 - p[m,0])``: what it costs to be no part of psi(0)."""
+        if self.training and self.regulariser > 0:
+            return nll + self.regulariser * (1 - probabilities[:, -1]).mean()
+        return nll
+
+    def _weights(self, probabilities: Tensor) -> Tensor:
+        """p [M, K+1] with its last column, psi(0), times 1 - lambda."""
+        return torch.cat([probabilities[:, :-1], (1 - self.regulariser) * probabilities[:, -1:]], dim=1)
+
+
+class PerLatentMLP(TransitionPrior):
+    """An MLP a latent, ``out(SiLU(mid(SiLU(Linear(z^t)[m] + inp(z^t_m, …)))))``: (mean, log-std) of latent m.
+
+    Args:
+        latents: number of latents M.
+        own_inputs: what ``inp`` sees: z^t_m and whatever a form adds to it.
+        hidden: hidden width c of every latent's network.
+        regulariser: see :class:`TransitionPrior`.
+        generator: source of the random start.
+    """
+
+    def __init__(
+        self, latents: int, own_inputs: int, hidden: int, regulariser: float, generator: torch.Generator | None
+    ) -> None:
+        super().__init__(regulariser)
+        bound = 1 / math.sqrt(latents)
+        self.context_weight = nn.Parameter(
+            torch.empty(latents, hidden, latents).uniform_(-bound, bound, generator=generator)
+        )
+        self.context_bias = nn.Parameter(torch.empty(latents, hidden).uniform_(-bound, bound, generator=generator))
+        self.own = PerLatentLinear(latents, own_inputs, hidden, generator)
+        self.middle = PerLatentLinear(latents, hidden, hidden, generator)
+        self.out = PerLatentLinear(latents, hidden, 2, generator)
+
+    def _from_past(self, z_t: Tensor) -> Tensor:
+        """The first layer's sum over z^t alone: [..., M] -> [M, c, N] with all leading dimensions in N.
+
+        Samples come last, so that every product is a wide one and nothing is rearranged in between.
+        """
+        # inp(z^t_m) reads one entry of z^t: it is added to the diagonal of the map that reads them all.
+        weight = self.context_weight + torch.diag_embed(self.own.weight[..., 0].T).permute(1, 0, 2)
+        bias = self.context_bias + self.own.bias
+        rows = z_t.reshape(-1, z_t.shape[-1])
+        return torch.addmm(bias.view(-1, 1), weight.flatten(0, 1), rows.T).view(*bias.shape, -1)
+
+    def _from_first(self, first: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        """Mean and log-std, of a shape [..., M], from the first layer's sum [M, c, N]."""
+        hidden = functional.silu(self.middle(functional.silu(first)))
+        mean, log_std = self.out(hidden).unbind(1)
+        return mean.T.reshape(shape), log_std.T.reshape(shape)
+
+
+class MLPTransitionPrior(PerLatentMLP):
+    """Perfect interventions: an MLP a latent without, a learned Gaussian a (latent, variable) under intervention.
+
+    Args:
+        latents: number of latents M.
+        variables: number of intervened causal variables K.
+        hidden: hidden width c of every latent's network.
+        regulariser: lambda >= 0, the pull of latents that carry no information into psi(0).
+        generator: source of the random start.
+    """
+
+    def __init__(
+        self,
+        latents: int,
+        variables: int,
+        hidden: int,
+        regulariser: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(latents, 1, hidden, regulariser, generator)
+        self.intervened = nn.Parameter(0.5 * torch.randn(latents, variables, 2, generator=generator))
+
+    def observational(self, z_t: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation without intervention.
+
+        Args:
+            z_t: causal latents of the earlier frame [..., M].
+
+        Returns:
+            Two tensors [..., M].
+        """
+        return self._from_first(self._from_past(z_t), z_t.shape)
+
+    def nll(
+        self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor, psi: Tensor | None = None
+    ) -> Tensor:
+        """-log p(z^{t+1} | z^t, I^{t+1}), marginalised over the soft assignment and averaged over sample pairs.
+
+        ``sum_m sum_k p[m,k] I_k NLL_intv[m,k] + NLL_obs[m] (1 - sum_k p[m,k] I_k - lambda p[m,0])``. The
+        interventional parameters learn from ``sum_m sum_k I_k NLL_intv[m,k]`` alone, so that every latent knows what
+        it would look like under every intervention before it is assigned; the value is unchanged by that.
+        See :meth:`TransitionPrior.nll`; ``psi`` is not looked at.
+        """
+        observational = gaussian_nll_over_sample_pairs(*self.observational(z_t), z_t1)  # [B, M]
+        intervened = self._intervened_nll(z_t1, self.intervened.detach())
+        own = self._intervened_nll(z_t1.detach(), self.intervened) if self.training else None
+        nll = self._marginal(observational, intervened, own, targets, probabilities)
+        return self._with_pull(nll, probabilities)
+
+    def kl(
+        self,
+        mean: Tensor,
+        log_std: Tensor,
+        z_t: Tensor,
+        z_t1: Tensor,
+        targets: Tensor,
+        probabilities: Tensor,
+        psi: Tensor | None = None,
+    ) -> Tensor:
+        """Divergences in the places of the NLLs in :meth:`nll`, interventional parameters as there.
+
+        See :meth:`TransitionPrior.kl`; ``z_t1`` and ``psi`` are not looked at.
+        """
+        observational = gaussian_kl(mean, log_std, *self.observational(z_t))  # [B, M]
+        wide = mean.unsqueeze(-1), log_std.unsqueeze(-1)
+        intervened = gaussian_kl(*wide, *self.intervened.detach().unbind(-1))
+        own = None
+        if self.training:
+            own = gaussian_kl(wide[0].detach(), wide[1].detach(), *self.intervened.unbind(-1))
+        return self._marginal(observational, intervened, own, targets, probabilities)
+
+    def sample(
+        self,
+        z_t: Tensor,
+        targets: Tensor,
+        assignment: Tensor,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Draw z^{t+1}; see :meth:`TransitionPrior.sample`."""
         mean, log_std = self.observational(z_t)
         # psi(0) is never intervened on: a column of zeros stands for it.
         parameters = torch.cat([self.intervened, torch.zeros_like(self.intervened[:, :1])], dim=1)
         own = parameters[torch.arange(len(assignment), device=assignment.device), assignment]  # [M, 2]
-        hit = torch.cat([targets, torch.zeros_like(targets[:, :1])], dim=1)[:, assignment].bool()
+        hit = with_psi_0(targets)[:, assignment].bool()
         mean, log_std = torch.where(hit, own[:, 0], mean), torch.where(hit, own[:, 1], log_std)
-        noise = torch.randn(z_t.shape, generator=generator).to(z_t)
-        return mean + temperature * log_std.exp() * noise
+        return gaussian_draw(mean, log_std, torch.randn(z_t.shape, generator=generator).to(z_t), temperature)
+
+    def _marginal(
+        self, observational: Tensor, intervened: Tensor, own: Tensor | None, targets: Tensor, probabilities: Tensor
+    ) -> Tensor:
+        """Scores [B, M] and [B, M, K] marginalised over the assignment: [B].
+
+        Args:
+            observational: of every latent without intervention.
+            intervened: under an intervention on every variable, which gives the parameters no gradient.
+            own: the same, which gives a gradient to the parameters alone; None where nothing learns.
+            targets: [B, K].
+            probabilities: [M, K+1].
+        """
+        targets = targets.to(observational.dtype)
+        weighted = probabilities[:, :-1] * targets[:, None]  # [B, M, K]
+        free = 1 - weighted.sum(-1) - self.regulariser * probabilities[:, -1]
+        total = (weighted * intervened).sum((-2, -1)) + (observational * free).sum(-1)
+        if own is not None:
+            taught = (targets[:, None] * own).sum((-2, -1))
+            total = total + (taught - taught.detach())
+        return total
 
     @staticmethod
     def _intervened_nll(z_t1: Tensor, parameters: Tensor) -> Tensor:
@@ -176,3 +282,88 @@ class MLPTransitionPrior(nn.Module):
         z_var = (z_t1 - z_mean.unsqueeze(1)).square().mean(1)
         distance = z_var.unsqueeze(-1) + (z_mean.unsqueeze(-1) - mean).square()
         return 0.5 * distance * (-2 * log_std).exp() + log_std + HALF_LOG_2PI
+
+
+class ImperfectMLPTransitionPrior(PerLatentMLP):
+    """Imperfect interventions: an MLP a latent that also sees the target of the latent's variable.
+
+    It sees a vector of K+1 entries: the 0 or 1 of the assigned variable in its place and -1 in every other; a latent of
+    psi(0), which is never intervened on, has a 0 in the last.
+
+    Args:
+        latents: number of latents M.
+        variables: number of intervened causal variables K.
+        hidden: hidden width c of every latent's network.
+        regulariser: lambda >= 0, the pull of latents that carry no information into psi(0).
+        generator: source of the random start.
+    """
+
+    def __init__(
+        self,
+        latents: int,
+        variables: int,
+        hidden: int,
+        regulariser: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(latents, 1 + variables + 1, hidden, regulariser, generator)
+
+    def gaussians(self, z_t: Tensor, targets: Tensor, psi: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation under given assignments.
+
+        Args:
+            z_t: causal latents of the earlier frame [B, A, M].
+            targets: intervention targets, 0 or 1, [B, K].
+            psi: assignments, one-hot [B, V, M, K+1] or [1, V, M, K+1]; A or V is 1.
+
+        Returns:
+            Two tensors [B, max(A, V), M].
+        """
+        latents, hidden, _ = self.own.weight.shape
+        batch = len(z_t)
+        weight = self.own.weight[..., 1:]
+        # psi I - (1 - psi) = psi (1 + I) - 1: the -1 of every column is one more bias.
+        shown = psi * (1 + with_psi_0(targets.to(z_t.dtype)))[:, None, None]  # [B, V, M, K+1]
+        columns = shown.permute(2, 3, 0, 1).flatten(2)
+        of_targets = torch.baddbmm(-weight.sum(-1, keepdim=True), weight, columns)
+        of_targets = of_targets.view(latents, hidden, batch, -1)
+        first = self._from_past(z_t).view(latents, hidden, batch, -1) + of_targets
+        return self._from_first(first.flatten(2), torch.Size((batch, first.shape[-1], latents)))
+
+    def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor, psi: Tensor) -> Tensor:
+        """``sum_m NLL[m]`` under a sample of the assignment; see :meth:`TransitionPrior.nll`."""
+        gaussians = self.gaussians(z_t, targets, psi.unsqueeze(1))
+        return self._with_pull(gaussian_nll_over_sample_pairs(*gaussians, z_t1).sum(-1), probabilities)
+
+    def kl(
+        self,
+        mean: Tensor,
+        log_std: Tensor,
+        z_t: Tensor,
+        z_t1: Tensor,
+        targets: Tensor,
+        probabilities: Tensor,
+        psi: Tensor | None = None,
+    ) -> Tensor:
+        """``sum_m sum_k p[m,k] KL[m,k]``, the prior once for each of the K+1 assignments, psi(0) times 1 - lambda.
+
+        See :meth:`TransitionPrior.kl`; ``z_t1`` and ``psi`` are not looked at.
+        """
+        latents, variables = probabilities.shape
+        every = torch.eye(variables, device=mean.device, dtype=mean.dtype)[None, :, None].expand(-1, -1, latents, -1)
+        kl = gaussian_kl(mean.unsqueeze(1), log_std.unsqueeze(1), *self.gaussians(z_t.unsqueeze(1), targets, every))
+        return (kl * self._weights(probabilities).T).sum((-2, -1))
+
+    def sample(
+        self,
+        z_t: Tensor,
+        targets: Tensor,
+        assignment: Tensor,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Draw z^{t+1}; see :meth:`TransitionPrior.sample`."""
+        psi = functional.one_hot(assignment, targets.shape[1] + 1).to(z_t.dtype)
+        mean, log_std = self.gaussians(z_t.unsqueeze(1), targets, psi[None, None])
+        noise = torch.randn(z_t.shape, generator=generator).to(z_t)
+        return gaussian_draw(mean.squeeze(1), log_std.squeeze(1), noise, temperature)

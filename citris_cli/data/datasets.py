@@ -28,6 +28,7 @@ from citris_cli.data.layout import (
 from citris_cli.data.npz import NpzFile, open_npz
 from citris_cli.data.variables import Variables, infer_variables
 from citris_cli.errors import InputError
+from citris_cli.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,7 @@ class _Data:
         name: the dataset's name, for `runs/<name>`.
         paths: the files that were read, in order.
         frames: the images.
+        columns: every column that the files have, in order, whether it was ever intervened on or not.
         factors: the variables whose true values are known, or None.
         notes: sentences that the user should read.
     """
@@ -45,6 +47,7 @@ class _Data:
     name: str
     paths: tuple[Path, ...]
     frames: Frames
+    columns: Variables
     factors: Variables | None
     notes: tuple[str, ...]
 
@@ -152,6 +155,7 @@ def load_sequences(paths: Sequence[Path], given: Variables | None = None) -> Seq
         name=dataset_name(paths),
         paths=files,
         frames=Frames([shard.images for shard in shards]),
+        columns=everything,
         factors=factors,
         notes=(*notes, *_join_notes(shards)),
         starts=torch.from_numpy(starts.astype(np.int64)),
@@ -162,25 +166,53 @@ def load_sequences(paths: Sequence[Path], given: Variables | None = None) -> Seq
     )
 
 
-def load_independent(path: Path, which: str | None = None, given: Variables | None = None) -> IndependentData:
+def load_independent(
+    path: Path, which: str | None = None, given: Variables | None = None, known: Variables | None = None
+) -> IndependentData:
     """Frames to be measured one by one, with their true factors where the file has them.
 
     Args:
         path: a file (any with single frames; a sequence's order is ignored), a pattern, or a directory.
         which: the directory's split, such as "test_indep"; None for val_indep, else test_indep.
-        given: names of the columns, or None.
+        given: the user's names of the columns, or None.
+        known: the columns of the training data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
 
     Raises:
         InputError: anything that the files do wrong; triplets.
     """
     files = _all_files([path], (which,) if which else ("val_indep", "test_indep"))
+    return _independent([path], [_read_independent(file, given, known) for file in files], files)
+
+
+def load_labelled(paths: Sequence[Path], given: Variables | None = None) -> IndependentData:
+    """Frames with their true factors, for supervised training; the order of a sequence and its targets are ignored.
+
+    Args:
+        paths: files, shards, quoted patterns, or directories (their `train` split).
+        given: the user's names of the columns, or None for the file's or Causal3DIdent's.
+
+    Raises:
+        InputError: anything that the files do wrong; triplets; a file without true values.
+    """
+    files = _all_files(paths, ("train",))
     shards = [_read_independent(file, given) for file in files]
+    if lacking := next((shard for shard in shards if shard.truth is None), None):
+        found = ", ".join(lacking.notes) or "has no true values to learn from"
+        raise InputError(f"{lacking.where}: {found}; save one column a variable as {' or '.join(TRUTH_KEYS)}")
+    data = _independent(paths, shards, files)
+    if data.truth is None:
+        raise InputError(f"{files[0]}: the files have different numbers of columns of true values; give them alike")
+    return data
+
+
+def _independent(paths: Sequence[Path], shards: Sequence[_Shard], files: tuple[Path, ...]) -> IndependentData:
     _check_agreement(shards)
     factors, truth = _join_truth(shards)
     return IndependentData(
-        name=dataset_name([path]),
+        name=dataset_name(paths),
         paths=files,
         frames=Frames([shard.images for shard in shards]),
+        columns=shards[0].variables,
         factors=factors,
         notes=_join_notes(shards),
         truth=truth,
@@ -207,6 +239,7 @@ def load_triplets(path: Path, which: str | None = None, given: Variables | None 
         name=dataset_name([path]),
         paths=files,
         frames=Frames([shard.images.reshape(-1, *shard.images.shape[2:]) for shard in shards]),
+        columns=shards[0].variables,
         factors=factors,
         notes=_join_notes(shards),
         mask=torch.from_numpy(mask.astype(np.int8)),
@@ -253,15 +286,15 @@ def _read_sequence(path: Path, given: Variables | None) -> _Shard:
         check_frames_shape(shape, f"{path}: key {frame_key!r}")
         if shape[0] == 1:
             raise InputError(f"{path}: key {frame_key!r} holds 1 frame; a sequence needs at least 2")
-        _check_columns_shape(file, target_key, (shape[0] - 1, shape[0]), "frames", " (one a step)")
+        _check_columns_shape(file, target_key, (shape[0] - 1, shape[0]), "frame", " (one a step)")
         return _read_shard(file, frame_key, target_key, given)
 
 
-def _read_independent(path: Path, given: Variables | None) -> _Shard:
+def _read_independent(path: Path, given: Variables | None, known: Variables | None = None) -> _Shard:
     with open_npz(path) as file:
         frame_key = first_key(file, FRAME_KEYS, "frames")
         _refuse_triplets(file, frame_key)
-        return _read_shard(file, frame_key, None, given)
+        return _read_shard(file, frame_key, None, given, known)
 
 
 def _read_triplets(path: Path, given: Variables | None) -> _Shard:
@@ -275,7 +308,7 @@ def _read_triplets(path: Path, given: Variables | None) -> _Shard:
             )
         check_frames_shape(shape, f"{path}: key {frame_key!r}")
         mask_key = first_key(file, MASK_KEYS, "mask of the triplets")
-        _check_columns_shape(file, mask_key, (shape[0],), "triplets", "")
+        _check_columns_shape(file, mask_key, (shape[0],), "triplet", "")
         return _read_shard(file, frame_key, mask_key, given)
 
 
@@ -288,7 +321,9 @@ def _refuse_triplets(file: NpzFile, frame_key: str) -> None:
         )
 
 
-def _read_shard(file: NpzFile, frame_key: str, column_key: str | None, given: Variables | None) -> _Shard:
+def _read_shard(
+    file: NpzFile, frame_key: str, column_key: str | None, given: Variables | None, known: Variables | None = None
+) -> _Shard:
     """Everything in the file, the cheap arrays first, so that a bad file is refused before its frames are read."""
     shape = file.shape(frame_key)
     lead = shape[: len(shape) - 3]
@@ -302,12 +337,12 @@ def _read_shard(file: NpzFile, frame_key: str, column_key: str | None, given: Va
     else:
         # Nothing was asked of the targets, but they still say how many columns the names belong to.
         key = optional_key(file, TARGET_KEYS)
-        known = key is not None and len(file.shape(key)) == 2
-        count = file.shape(key)[1] if key is not None and known else truth.shape[-1] if truth is not None else 0
+        told = key is not None and len(file.shape(key)) == 2
+        count = file.shape(key)[1] if key is not None and told else truth.shape[-1] if truth is not None else 0
     where = f"{file.path}: key {column_key!r}" if column_key else file.path
     variables = Variables()
     if count:
-        variables = infer_variables(count, names, (shape[-3], shape[-2]), given, where)
+        variables = infer_variables(count, names, (shape[-3], shape[-2]), given, where, known)
     truth, match_notes = _match_truth(truth, len(variables))
     images = load_frames(file, frame_key)
     return _Shard(where, images, columns, variables, truth, (*truth_notes, *match_notes))
@@ -320,7 +355,7 @@ def _check_columns_shape(file: NpzFile, key: str, rows: tuple[int, ...], of: str
         raise InputError(f"{where} has shape {list(shape)}; it needs [steps, variables] with at least one variable")
     if shape[0] not in rows:
         wanted = " or ".join([f"{rows[0]}{unit}", *map(str, rows[1:])])
-        raise InputError(f"{where} has {shape[0]} rows for {rows[-1]} {of}; it needs {wanted}")
+        raise InputError(f"{where} has {counted(shape[0], 'row')} for {counted(rows[-1], of)}; it needs {wanted}")
 
 
 def _read_binary(file: NpzFile, key: str) -> np.ndarray[Any, Any]:
@@ -366,7 +401,8 @@ def _match_truth(
     """The true values if their columns are the variables' (or all but Causal3DIdent's two of shape), else None."""
     if truth is None or truth.shape[-1] == columns or (columns, truth.shape[-1]) == (12, 10):
         return truth, ()
-    return None, (f"{truth.shape[-1]} columns of true values for {columns} variables: true values ignored",)
+    found = f"{counted(truth.shape[-1], 'column')} of true values for {counted(columns, 'variable')}"
+    return None, (f"{found}: true values ignored",)
 
 
 def _one_row_a_frame(shard: _Shard) -> np.ndarray[Any, Any]:

@@ -99,6 +99,17 @@ def dataset_name(paths: Sequence[Path]) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("._")[:64] or "data"
 
 
+def split_label(path: Path) -> str:
+    """What tells a file named after a split from the others of its dataset: `test_indep`, `train-0003`.
+
+    Empty for every other path, whose own name is the dataset's (see `dataset_name`).
+    """
+    path = path.resolve()
+    if path.is_dir() or not _SPLIT_STEM.fullmatch(path.stem):
+        return ""
+    return re.sub(r"[^\w.-]+", "", path.stem).rstrip("-_.")
+
+
 def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key by which numbers in a file name order by value; names equal in value order as text."""
     parts = re.split(r"(\d+)", path.name)

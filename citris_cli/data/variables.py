@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, overload
 
 from citris_cli.errors import InputError
+from citris_cli.wording import counted
 
 KINDS = ("continuous", "angle", "categorical")
 MAX_NAME_LENGTH = 64
@@ -256,10 +257,14 @@ def canonical_name(name: str) -> str:
     return folded if folded in _KNOWN or folded in ("pos_o", "rot_o") else name.strip()
 
 
-def parse_vars(text: str) -> Variables:
+def parse_vars(text: str, known: Variables | None = None) -> Variables:
     """The variables that `--vars x,theta:angle,shape:categorical` describes, one a column, in order.
 
     A name without a kind is continuous, unless it is a known one; a name never sets what a given kind contradicts.
+
+    Args:
+        text: what was given.
+        known: variables whose kind and range a name without a kind takes over, such as a model's.
 
     Raises:
         InputError: an empty or unusable name, an unknown kind, a name twice.
@@ -270,7 +275,7 @@ def parse_vars(text: str) -> Variables:
         kind = kind.strip().lower()
         if colon and kind not in KINDS:
             raise InputError(f"--vars: {part.strip()!r} has the kind {kind!r}; write name:kind with {', '.join(KINDS)}")
-        variable = _named(name)
+        variable = _described(_named(name), known)
         if colon and variable.kind != kind:
             variable = Variable(variable.name, kind, group=variable.group)
         variables.append(variable)
@@ -283,8 +288,9 @@ def infer_variables(
     frame_size: tuple[int, int],
     given: Variables | None,
     where: str = "the file",
+    known: Variables | None = None,
 ) -> Variables:
-    """What the intervention columns of a file are: as given, else by its keys, else Causal3DIdent's, else var_0….
+    """What the columns of a file are: as given, else by its keys, else as known, else Causal3DIdent's, else var_0….
 
     Args:
         columns: number of intervention columns.
@@ -292,23 +298,31 @@ def infer_variables(
         frame_size: (height, width) of the frames in pixels; 12 columns and 64×64 mean Causal3DIdent.
         given: the user's `--vars`, or None.
         where: file and key, for messages.
+        known: columns of the data that this file belongs to, or None. The file's keys take kind and range from those
+            of the same name; a file without keys has these columns if they are as many.
 
     Raises:
         InputError: `given` or `keys` name another number of variables, or a name cannot be used.
     """
     if given is not None:
         if len(given) != columns:
-            raise InputError(f"{where}: --vars names {len(given)} variables for {columns} columns; name every column")
+            raise InputError(
+                f"{where}: --vars names {counted(len(given), 'variable')} for {counted(columns, 'column')}; "
+                "name every column"
+            )
         return given
     if keys is not None:
         if len(keys) != columns:
             raise InputError(
-                f"{where}: 'keys' names {len(keys)} variables for {columns} columns; name them with --vars"
+                f"{where}: 'keys' names {counted(len(keys), 'variable')} for {counted(columns, 'column')}; "
+                "name them with --vars"
             )
         try:
-            return Variables(_named(key) for key in keys)
+            return Variables(_described(_named(key), known) for key in keys)
         except InputError as error:
             raise InputError(f"{where}: in 'keys' {error}, or name the columns with --vars") from None
+    if known is not None and len(known) == columns:
+        return known
     if columns == len(CAUSAL3DIDENT) and frame_size == (64, 64):
         return CAUSAL3DIDENT
     return Variables(Variable(f"var_{i}") for i in range(columns))
@@ -317,3 +331,8 @@ def infer_variables(
 def _named(name: str) -> Variable:
     canonical = canonical_name(name)
     return replace(_KNOWN[canonical]) if canonical in _KNOWN else Variable(canonical)
+
+
+def _described(variable: Variable, known: Variables | None) -> Variable:
+    """The known variable of the same name where there is one, else the variable as it is."""
+    return next((item for item in known or () if item.name == variable.name), variable)

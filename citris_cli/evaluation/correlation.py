@@ -222,9 +222,10 @@ def _fit_and_predict(
     sizes = [head.outputs for head in heads]
     for _ in range(epochs):
         for index in torch.randperm(half, generator=generator).split(BATCH):
-            outputs = forward(z[index]).split(sizes, dim=-1)
-            # The networks share no weight: the gradient of the sum is each one's own.
-            loss = torch.stack([head.loss(out, index) for head, out in zip(heads, outputs, strict=True)]).sum()
+            with torch.enable_grad():  # whoever calls may be measuring a model and have switched gradients off
+                outputs = forward(z[index]).split(sizes, dim=-1)
+                # The networks share no weight: the gradient of the sum is each one's own.
+                loss = torch.stack([head.loss(out, index) for head, out in zip(heads, outputs, strict=True)]).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

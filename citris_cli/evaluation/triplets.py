@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from citris_cli.causal_model import CausalModel
+from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.data.datasets import TripletData
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
+from citris_cli.evaluation.distances import FactorDistances, columns_of, compare, read_factors
 from citris_cli.evaluation.image_measures import mse, psnr, ssim
 
 #: Triplets that are in memory at a time.
@@ -127,6 +129,61 @@ def evaluate_triplets(model: CausalModel, data: TripletData, mask: Array) -> Tri
         {name: np.concatenate(parts) for name, parts in errors.items()},
         {name: np.concatenate(parts) for name, parts in similarities.items()},
     )
+
+
+@dataclass(frozen=True)
+class TripletDistances:
+    """Distances of third frames in every true factor, as a causal encoder reads them.
+
+    Attributes:
+        against: what they are measured from: ``true values``, or ``true frames`` where no values are known.
+        prediction: of the predicted frames.
+        own_error: of the true frames: what the causal encoder itself gets wrong. None without true values.
+        copied: of the first frames.
+    """
+
+    against: str
+    prediction: FactorDistances
+    own_error: FactorDistances | None
+    copied: FactorDistances
+
+
+def factor_distances(
+    model: CausalModel, data: TripletData, mask: Array, encoder: CausalEncoder, factors: Variables
+) -> TripletDistances:
+    """Which factors of the predicted third frames are off, and by how much.
+
+    Args:
+        model: trained model.
+        data: triplets of frames of the model's width.
+        mask: from :func:`match_mask`.
+        encoder: causal encoder for frames of that width, in evaluation mode.
+        factors: the factors that it reads, in its order.
+
+    Raises:
+        InputError: none of these has a true value in the data, which have some.
+    """
+    read: dict[str, list[Array]] = {"prediction": [], "truth": [], "copied": []}
+    for start in range(0, len(mask), CHUNK):
+        triplets = frames_of(data, start, start + CHUNK)
+        predictions = predict(model, triplets, mask[start : start + CHUNK])
+        for name, frames in (("prediction", predictions), ("truth", triplets[:, 2]), ("copied", triplets[:, 0])):
+            read[name].append(read_factors(encoder, frames))
+    values = {name: np.concatenate(parts) for name, parts in read.items()}
+    if data.truth is None or data.factors is None:
+        distances = [compare(values[name], values["truth"], factors) for name in ("prediction", "copied")]
+        return TripletDistances("true frames", distances[0], None, distances[1])
+    own, theirs = columns_of(factors, data.factors.names)
+    if not own:
+        raise InputError(
+            f"{data.paths[0]}: its true factors ({', '.join(data.factors.names)}) are none that the causal encoder "
+            f"reads ({', '.join(factors.names)}); name its columns with --vars"
+        )
+    truth, shared = data.truth[:, 2, theirs].numpy(), factors.select(own)
+    prediction, own_error, copied = (
+        compare(values[name][:, own], truth, shared) for name in ("prediction", "truth", "copied")
+    )
+    return TripletDistances("true values", prediction, own_error, copied)
 
 
 def frames_of(data: TripletData, start: int, stop: int) -> Array:

@@ -56,6 +56,36 @@ class Console:
             cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
             _line("  " + "  ".join(cells))
 
+    def heatmap(
+        self, title: str, rows: Sequence[str], columns: Sequence[str], matrix: Sequence[Sequence[float]]
+    ) -> None:
+        """A matrix with entries of 0 … 1 as a table: cells coloured by value on a terminal, aligned numbers elsewhere.
+
+        Args:
+            title: above the table; the first column's heading is "latents of".
+            rows: one name a row.
+            columns: one name a column.
+            matrix: values [rows, columns]; NaN is shown as a dash.
+        """
+        if not _is_terminal():
+            self.table(title, ["latents of", *columns], [[n, *as_cells(v)] for n, v in zip(rows, matrix, strict=True)])
+            return
+        from rich.console import Console as RichConsole
+        from rich.table import Table
+        from rich.text import Text
+
+        from citris_cli.show.heat import heat, ink
+
+        table = Table(title=title, title_justify="left", box=None, padding=0, pad_edge=False)
+        table.add_column("latents of ", no_wrap=True)
+        for column in columns:
+            # A dozen columns have to fit into 80 characters: long names break at their first underscore.
+            table.add_column(column.replace("_", "\n_", 1), justify="center", vertical="bottom", overflow="fold")
+        for name, values in zip(rows, matrix, strict=True):
+            cells = [Text("  –  " if v != v else f"{v:5.2f}", _style(ink(v), heat(v))) for v in values]
+            table.add_row(name, *cells)
+        RichConsole(stderr=True).print(table)
+
     def result(self, text: str) -> None:
         """One line of the command's result.
 
@@ -144,6 +174,11 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _style(ink: tuple[int, int, int], background: tuple[int, int, int]) -> str:
+    """Rich's spelling of two colours."""
+    return f"rgb({','.join(map(str, ink))}) on rgb({','.join(map(str, background))})"
 
 
 def as_cells(values: Sequence[Any]) -> list[str]:

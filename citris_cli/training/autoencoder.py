@@ -34,6 +34,7 @@ class AutoencoderTask:
     """
 
     unit = "frames"
+    criterion: str | None = None
 
     def __init__(
         self,

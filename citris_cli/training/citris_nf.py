@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from citris_cli.training.loop import TrainingConfig
 CLASSIFIER_WEIGHT_DECAY = 1e-4
 #: Pairs that a validation looks at.
 VALIDATION_PAIRS = 1024
+#: The measure by which the best model is kept.
+CRITERION = "val_score"
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,23 @@ class CitrisNFTask:
         starts: index i of every pair (i, i+1) of consecutive frames, int64 [P].
         targets: uint8 [N, K], row i the targets of the step from frame i to i+1.
         config: how to train.
+        evaluate: measures the model on held-out data, in evaluation mode; one of its measures is :data:`CRITERION`,
+            by which the best model is kept. None to keep the last.
     """
 
     unit = "pairs"
 
     def __init__(
-        self, model: CitrisNF, encodings: Tensor, starts: Tensor, targets: Tensor, config: FlowTrainingConfig
+        self,
+        model: CitrisNF,
+        encodings: Tensor,
+        starts: Tensor,
+        targets: Tensor,
+        config: FlowTrainingConfig,
+        evaluate: Callable[[], dict[str, float]] | None = None,
     ) -> None:
+        self.criterion = CRITERION if evaluate is not None else None
+        self._evaluate = evaluate
         self.model = model
         self._config = config
         self._encodings = encodings
@@ -96,8 +109,11 @@ class CitrisNFTask:
         for chunk in index.split(256):
             _, parts = self.model.loss(*self._pairs(chunk), generator)
             total += float(parts["nll"]) * len(chunk)
+        measures = {"train_nll": total / count}
+        if self._evaluate is not None:
+            measures |= self._evaluate()
         self.model.train(training)
-        return {"train_nll": total / count}
+        return measures
 
     def _pairs(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Encodings [B, 2, M] and targets [B, K] of the pairs at an index [B]."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from citris_cli.artifacts.files import atomic_write
 from citris_cli.artifacts.models import ModelFile, read_model, read_model_header, write_model
+from citris_cli.artifacts.runs import header_or_none
 from citris_cli.errors import CitrisError, InputError
 
 STATE_KIND = "training_state"
@@ -26,7 +27,7 @@ class RunFiles:
 
     Attributes:
         model: the finished model, or None for standard output.
-        stem: path without suffix, beside which ``.state.safetensors`` and ``.metrics.jsonl`` lie.
+        stem: path without suffix, beside which ``.state.safetensors``, ``.metrics.jsonl`` and others lie.
         settings: what the run is (model, training, data), stored in the state and compared when resuming.
     """
 
@@ -38,6 +39,11 @@ class RunFiles:
     def state(self) -> Path:
         """Resumable state of an unfinished training."""
         return self.stem.with_name(self.stem.name + ".state.safetensors")
+
+    @property
+    def best(self) -> Path:
+        """Weights of the best validation so far, for a training that keeps the best."""
+        return self.stem.with_name(self.stem.name + ".best.safetensors")
 
     @property
     def metrics(self) -> Path:
@@ -64,6 +70,17 @@ class RunFiles:
                 f"{self.state}: a file of kind {header.kind} that holds no training's state; move it away and run again"
             )
         return settings
+
+    def saved_step(self) -> int:
+        """Steps that the unfinished training whose state lies here had taken; 0 if there is no state.
+
+        Raises:
+            InputError: the file is there but is none of ours, or damaged.
+        """
+        if not self.state.exists():
+            return 0
+        step = read_model_header(self.state).config.get("step")
+        return step if isinstance(step, int) else 0  # load_state refuses what is no number
 
     def state_of(
         self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
@@ -118,6 +135,25 @@ class RunFiles:
                 f"{self.state}: does not fit this model; remove it, or resume with the options it was started with"
             ) from error
 
+    def save_best(self, step: int, measures: Mapping[str, float], model: nn.Module) -> None:
+        """Write the weights that gave the best validation so far, atomically."""
+        config = {"step": step, "measures": dict(measures), "settings": dict(self.settings)}
+        write_model(self.best, ModelFile(STATE_KIND, config, None, {}, _detached(model.state_dict())))
+
+    def best_measures(self, step: int) -> dict[str, float]:
+        """Measures of the best validation of this training among its first ``step`` steps; empty if there is none."""
+        header = header_or_none(self.best)
+        if header is None or header.config.get("settings") != dict(self.settings):
+            return {}
+        # One of a step that will be taken again is found again when it is.
+        return header.config["measures"] if header.config.get("step", step + 1) <= step else {}
+
+    def load_best(self, model: nn.Module) -> int:
+        """Give the model the weights of the best validation; the step that they are of."""
+        best = read_model(self.best)
+        model.load_state_dict(best.tensors)
+        return int(best.config["step"])
+
     def start_metrics(self, step: int) -> None:
         """Keep the metrics of steps up to ``step`` (a resumed run) and drop those of steps that will be taken again.
 
@@ -158,9 +194,10 @@ class RunFiles:
                 "free some space or make the file writable, then run the same command with --resume"
             ) from error
 
-    def finish(self) -> None:
-        """Remove the state: the model is written and says everything."""
+    def remove_state(self) -> None:
+        """Remove the state: the model is written and says everything, or a new training begins in its place."""
         self.state.unlink(missing_ok=True)
+        self.best.unlink(missing_ok=True)
 
 
 def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@
 
 It can be killed at any moment: the state on disk is whole or absent, and a resumed run takes the very steps that an
 uninterrupted one takes, because batches depend on the step alone and the noise generator's state is saved.
-The state on disk is also good: it is written only after its weights have given the next batch a finite loss.
+The state on disk is also good: it is written only after its weights have given the next batch a finite loss. It is of
+this training: what an earlier one left is removed when a new one begins.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Task(Protocol):
     """What the loop needs to know of a training: the model, its optimiser groups, its loss and its measures."""
 
     unit: str
+    #: The measure by which the best model is kept (more is better), or None where the last one is.
+    criterion: str | None
 
     @property
     def model(self) -> nn.Module:
@@ -113,7 +116,7 @@ def train(
     save_every: float = 30.0,
     stop: StopRequest | None = None,
 ) -> dict[str, float]:
-    """Train ``task.model`` for ``config.steps`` steps.
+    """Train ``task.model`` for ``config.steps`` steps; the final state is saved, for the caller to remove.
 
     Args:
         task: the model with its batches.
@@ -142,6 +145,8 @@ def train(
     files.start_metrics(step)
     if step == 0:
         task.begin(generator)
+    if not resume:
+        files.remove_state()  # that of an earlier training is none to go back to from this one
     task.model.train()
 
     log_every = max(1, min(50, config.steps // 100))
@@ -150,6 +155,8 @@ def train(
     sound = Soundness(files, config)
     state: ModelFile | None = None
     measures: dict[str, float] = {}
+    best = BestModel(task, files, step)
+    resumed_at = step
     saved_at = time.monotonic()
     with (stop or StopRequest()).listening() as stop:
         while step < config.steps:
@@ -181,15 +188,76 @@ def train(
                 measures = task.validate()
                 sound.check(step, measures)
                 files.log(step, measures)
+                best.offer(step, measures)
                 window.restart_clock()
             if saving:
                 # Copied now, before the next loss moves random state and batch statistics; written when it is known.
                 state = files.state_of(step, task.model, optimizer, generator)
                 saved_at = time.monotonic()
-    sound.check(step, {}, task.model.state_dict().values())
-    if state is not None:
-        files.save_state(state)
-    return measures or task.validate()
+        sound.check(step, {}, task.model.state_dict().values())
+        if step > resumed_at:
+            # What the caller does with the model may take a while, and no step should be taken twice for it.
+            files.save_state(state or files.state_of(step, task.model, optimizer, generator))
+        return best.restore(measures or task.validate())
+
+
+class BestModel:
+    """Keeps the weights of the best validation, for a task that has a criterion; for others it does nothing.
+
+    Args:
+        task: the model, and the measure that tells which is best.
+        files: where the best weights are kept while the training goes on.
+        step: steps taken before; the best of these is known from the files.
+    """
+
+    def __init__(self, task: Task, files: RunFiles, step: int) -> None:
+        self._task = task
+        self._files = files
+        self._measures = files.best_measures(step) if task.criterion is not None else {}
+
+    def offer(self, step: int, measures: Mapping[str, float]) -> None:
+        """Keep the model as it is if its measures are better than any before."""
+        criterion = self._task.criterion
+        if criterion is None or criterion not in measures:
+            return
+        if not self._measures or measures[criterion] > self._measures[criterion]:
+            self._measures = dict(measures)
+            self._files.save_best(step, measures, self._task.model)
+
+    def restore(self, measures: dict[str, float]) -> dict[str, float]:
+        """Give the model its best weights; their measures, with the step that they are of."""
+        if not self._measures:
+            return measures
+        return {**self._measures, "best_step": self._files.load_best(self._task.model)}
+
+
+@contextmanager
+def finishing(files: RunFiles, stop: StopRequest | None = None) -> Iterator[None]:
+    """What is done with a trained model after its last step: a signal ends it, saying that no step is lost.
+
+    Args:
+        files: where the final state is.
+        stop: may remember a signal that came in the last step; it counts as well, where the block takes long.
+
+    Raises:
+        InterruptedRunError: SIGINT or SIGTERM came inside the ``with`` block.
+    """
+
+    def end(number: int, frame: object = None) -> None:
+        raise InterruptedRunError(
+            f"stopped after the last step, before the model was written; the state is saved in {files.state}: "
+            "run the same command with --resume to finish without training again",
+            number,
+        )
+
+    if stop is not None and stop.signal_number is not None:
+        end(stop.signal_number)
+    earlier = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 class Soundness:

@@ -9,6 +9,7 @@ pairs with fewer noisy copies each, which cuts the gradient's noise; its noise s
 from __future__ import annotations
 
 from citris_cli.core.autoencoder import AutoencoderConfig
+from citris_cli.core.causal_encoder import CausalEncoderConfig
 from citris_cli.core.citris_nf import CitrisNFConfig
 from citris_cli.training.citris_nf import FlowTrainingConfig
 from citris_cli.training.loop import TrainingConfig
@@ -27,4 +28,12 @@ CITRIS_NF: dict[str, tuple[CitrisNFConfig, FlowTrainingConfig]] = {
         FlowTrainingConfig(steps=4000, batch_size=256, lr=4e-3, clip=1.0, noise_start=6.0),
     ),
     "paper": (CitrisNFConfig(), FlowTrainingConfig(steps=100_000, batch_size=512, lr=1e-3, clip=1.0)),
+}
+
+CAUSAL_ENCODER: dict[str, tuple[CausalEncoderConfig, TrainingConfig]] = {
+    "small": (
+        CausalEncoderConfig(channels=32, patch=2),
+        TrainingConfig(steps=4000, batch_size=64, lr=2e-3, clip=1.0),
+    ),
+    "paper": (CausalEncoderConfig(), TrainingConfig(steps=100_000, batch_size=256, lr=1e-3, clip=1.0, warmup=500)),
 }

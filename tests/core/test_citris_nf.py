@@ -1,4 +1,4 @@
-"""CITRIS-NF as a whole: recombination, encoding and decoding, the frozen autoencoder, a loss that falls."""
+"""CITRIS-NF as a whole: encoding and decoding, the frozen autoencoder, a loss that falls."""
 
 import copy
 
@@ -35,18 +35,6 @@ def world(pairs: int = 256) -> tuple[Tensor, Tensor]:
     redrawn = torch.randn(pairs, VARIABLES, generator=seeded(6))
     after[:, :VARIABLES] = torch.where(targets.bool(), redrawn, after[:, :VARIABLES])
     return torch.stack([before, after], dim=1) @ mixing, targets
-
-
-def test_combine_takes_each_variables_latents_from_the_image_that_the_mask_names() -> None:
-    model = make()
-    assigned = [0, 1, 2, 0, 2, 1]  # 2 is psi(0)
-    model.assignment.logits.data.copy_(torch.eye(VARIABLES + 1)[assigned])
-    z_1, z_2 = torch.zeros(4, LATENTS), torch.ones(4, LATENTS)
-    mask = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]])
-    for kind in (torch.int64, torch.float32, torch.bool):
-        combined = model.combine(z_1, z_2, mask.to(kind))
-        for row, picks in zip(combined.tolist(), mask.tolist(), strict=True):
-            assert row == [picks[k] if k < VARIABLES else 0 for k in assigned]
 
 
 def test_decoding_an_encoding_is_the_autoencoders_reconstruction() -> None:
@@ -116,9 +104,15 @@ def test_the_nll_is_that_of_the_encodings() -> None:
     torch.testing.assert_close(parts["nll"], nll.mean().detach())
 
 
-@pytest.mark.parametrize("conditional", [True, False])
-def test_the_loss_falls(conditional: bool) -> None:
-    model = make(conditional_targets=conditional).train()
+OPTIONS = [
+    {}, {"conditional_targets": False}, {"imperfect_interventions": True}, {"prior": "autoregressive"},
+    {"prior": "autoregressive", "imperfect_interventions": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_loss_falls(options: dict) -> None:
+    model = make(**options, autoregressive_hidden=4).train()
     encodings, targets = world()
     generator = seeded(7)
     model.initialise_flow(encodings.flatten(0, 1), generator)

@@ -1,14 +1,12 @@
-"""The vectorised prior against a plain loop over windows, latents, variables and pairs of samples, gradients too."""
-
-import math
+"""The vectorised MLP priors against plain loops over windows, latents, variables and sample pairs, gradients too."""
 
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Normal
+from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
-from citris_cli.core.transition_prior import MLPTransitionPrior, PerLatentLinear, gaussian_nll_over_sample_pairs
+from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, MLPTransitionPrior, PerLatentLinear
 
 BATCH, SAMPLES, LATENTS, VARIABLES, HIDDEN = 3, 2, 4, 3, 5
 
@@ -129,31 +127,6 @@ def test_the_regulariser_favours_psi_0_for_a_latent_that_carries_nothing() -> No
     torch.testing.assert_close(in_psi_0, 0.5 * plain)
 
 
-@pytest.mark.parametrize("independent", [False, True])
-def test_the_average_over_sample_pairs_is_that_of_brute_force(independent: bool) -> None:
-    samples = 6
-    mean, log_std = torch.randn(
-        2, BATCH, 1 if independent else samples, LATENTS, generator=seeded(), dtype=torch.float64
-    )
-    z = torch.randn(BATCH, samples, LATENTS, generator=seeded(1), dtype=torch.float64)
-    pairs = -Normal(mean.unsqueeze(2), log_std.exp().unsqueeze(2)).log_prob(z.unsqueeze(1))  # [B, S, S', M]
-    torch.testing.assert_close(gaussian_nll_over_sample_pairs(mean, log_std, z), pairs.mean((1, 2)))
-
-
-def test_samples_far_from_zero_keep_their_digits() -> None:
-    z = 1000 + 0.05 * torch.randn(1, 8, 3, generator=seeded())
-    mean, log_std = torch.full_like(z, 1000), torch.full_like(z, -3.0)
-    single = gaussian_nll_over_sample_pairs(mean, log_std, z)
-    double = gaussian_nll_over_sample_pairs(mean.double(), log_std.double(), z.double())
-    torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)
-
-
-def test_a_standard_normal_costs_what_it_should() -> None:
-    zero = torch.zeros(1, 1, 1)
-    nll = gaussian_nll_over_sample_pairs(zero, zero, torch.full((1, 1, 1), 2.0))
-    assert nll.item() == pytest.approx(2 + 0.5 * math.log(2 * math.pi))
-
-
 def test_observational_keeps_the_leading_shape() -> None:
     prior = make()
     z_t = torch.randn(2, 3, 4, LATENTS, dtype=torch.float64, generator=seeded())
@@ -174,3 +147,165 @@ def test_same_seed_same_weights_and_the_global_generator_is_not_used() -> None:
     first, second = make().state_dict(), make().state_dict()
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def posterior() -> tuple[Tensor, Tensor]:
+    """Mean and log-std [B, M] of q(z^{t+1})."""
+    return torch.randn(2, BATCH, LATENTS, generator=seeded(5), dtype=torch.float64).requires_grad_().unbind(0)
+
+
+def divergence(q: tuple[Tensor, Tensor], b: int, m: int, mean: Tensor, log_std: Tensor) -> Tensor:
+    return kl_divergence(Normal(q[0][b, m], q[1][b, m].exp()), Normal(mean, log_std.exp()))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_divergence_under_perfect_interventions_is_that_of_the_plain_loop(training: bool) -> None:
+    prior = make(0.3).train(training)
+    samples, _, logits, targets = inputs()
+    q, z_t = posterior(), samples[:, 0]
+    p = logits.softmax(-1)
+    totals = []
+    for b in range(BATCH):
+        total = torch.zeros((), dtype=torch.float64)
+        for m in range(LATENTS):
+            free = 1 - p[m, -1] + (1 - 0.3) * p[m, -1]
+            for k in range(VARIABLES):
+                if targets[b, k]:
+                    total = total + p[m, k] * divergence(q, b, m, *prior.intervened.detach()[m, k])
+                    free = free - p[m, k]
+            total = total + free * divergence(q, b, m, *plain_observational(prior, z_t[b], m))
+        totals.append(total)
+    ours = prior.kl(*q, z_t, torch.zeros_like(z_t), targets, p)
+    torch.testing.assert_close(ours, torch.stack(totals))
+
+    weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    learned = [*(p for name, p in prior.named_parameters() if name != "intervened"), samples, *q, logits]
+    wanted = torch.autograd.grad(torch.stack(totals) @ weights, learned, retain_graph=True)
+    found = torch.autograd.grad(ours @ weights, learned, retain_graph=True)
+    for ours_, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours_, theirs)
+    (taught,) = torch.autograd.grad(ours.sum(), [prior.intervened], allow_unused=True)
+    assert (taught is not None) == training
+    if taught is not None:
+        # From every latent under every intervention that there is, whatever the assignment says.
+        own = sum(
+            divergence(q, b, m, *prior.intervened[m, k])
+            for b in range(BATCH) for m in range(LATENTS) for k in range(VARIABLES) if targets[b, k]
+        )  # fmt: skip
+        assert isinstance(own, Tensor)
+        torch.testing.assert_close(taught, torch.autograd.grad(own, [prior.intervened])[0])
+
+
+def make_imperfect(regulariser: float = 0.0) -> ImperfectMLPTransitionPrior:
+    return ImperfectMLPTransitionPrior(LATENTS, VARIABLES, HIDDEN, regulariser, seeded()).double()
+
+
+def plain_imperfect(
+    prior: ImperfectMLPTransitionPrior, z_t: Tensor, targets: Tensor, psi: Tensor, m: int
+) -> tuple[Tensor, Tensor]:
+    """Mean and log-std of latent m given one z^t [M], targets [K] and assignment [M, K+1]."""
+    entries = [z_t[m]]
+    for k in range(VARIABLES + 1):
+        target = float(targets[k]) if k < VARIABLES else 0.0
+        entries.append(psi[m, k] * target - (1 - psi[m, k]))
+    hidden = prior.context_weight[m] @ z_t + prior.context_bias[m]
+    hidden = functional.silu(hidden + prior.own.weight[m] @ torch.stack(entries) + prior.own.bias[m])
+    hidden = functional.silu(prior.middle.weight[m] @ hidden + prior.middle.bias[m])
+    mean, log_std = prior.out.weight[m] @ hidden + prior.out.bias[m]
+    return mean, log_std
+
+
+def assignments() -> Tensor:
+    """An assignment of its own for every window, one-hot [B, M, K+1]."""
+    variables = torch.randint(0, VARIABLES + 1, (BATCH, LATENTS), generator=seeded(6))
+    return functional.one_hot(variables, VARIABLES + 1).double().requires_grad_()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_imperfect_interventions_are_scored_as_in_the_plain_loop(training: bool) -> None:
+    prior = make_imperfect(0.3).train(training)
+    z_t, z_t1, logits, targets = inputs()
+    psi = assignments()
+    totals = []
+    for b in range(BATCH):
+        total = torch.zeros((), dtype=torch.float64)
+        for m in range(LATENTS):
+            for earlier in z_t[b]:
+                mean, log_std = plain_imperfect(prior, earlier, targets[b], psi[b], m)
+                for later in z_t1[b]:
+                    total = total - Normal(mean, log_std.exp()).log_prob(later[m]) / SAMPLES**2
+        totals.append(total)
+    plain = torch.stack(totals)
+    if training:
+        plain = plain + 0.3 * (1 - logits.softmax(-1)[:, -1]).mean()
+    ours = prior.nll(z_t, z_t1, targets, logits.softmax(-1), psi)
+    torch.testing.assert_close(ours, plain)
+
+    weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    learned = [*prior.parameters(), z_t, z_t1, psi]
+    wanted = torch.autograd.grad(plain @ weights, learned)
+    for found, gradient in zip(torch.autograd.grad(ours @ weights, learned), wanted, strict=True):
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(found, gradient)
+
+
+def test_divergence_under_imperfect_interventions_is_over_every_assignment() -> None:
+    prior = make_imperfect(0.3).train()
+    samples, _, logits, targets = inputs()
+    q, z_t, p = posterior(), samples[:, 0], logits.softmax(-1)
+    totals = []
+    for b in range(BATCH):
+        total = torch.zeros((), dtype=torch.float64)
+        for k in range(VARIABLES + 1):
+            psi = torch.eye(VARIABLES + 1, dtype=torch.float64)[k].expand(LATENTS, -1)
+            weight = 1 - 0.3 if k == VARIABLES else 1.0
+            for m in range(LATENTS):
+                of_k = divergence(q, b, m, *plain_imperfect(prior, z_t[b], targets[b], psi, m))
+                total = total + weight * p[m, k] * of_k
+        totals.append(total)
+    ours = prior.kl(*q, z_t, torch.zeros_like(z_t), targets, p)
+    torch.testing.assert_close(ours, torch.stack(totals))
+    learned = [*prior.parameters(), samples, *q, logits]
+    wanted = torch.autograd.grad(torch.stack(totals).sum(), learned, retain_graph=True)
+    for found, gradient in zip(torch.autograd.grad(ours.sum(), learned), wanted, strict=True):
+        torch.testing.assert_close(found, gradient)
+
+
+def test_an_imperfect_intervention_changes_its_own_latents_alone_and_leaves_the_past_in() -> None:
+    prior = make_imperfect()
+    z_t = torch.randn(1, 1, LATENTS, generator=seeded(1), dtype=torch.float64)
+    psi = functional.one_hot(torch.tensor([0, 1, 3, 0]), VARIABLES + 1).double()[None, None]
+    without, under = (prior.gaussians(z_t, torch.tensor([targets]), psi)[0] for targets in ([0, 0, 1], [1, 0, 1]))
+    assert (without != under).flatten().tolist() == [True, False, False, True]
+    jacobian = torch.autograd.functional.jacobian(
+        lambda z: prior.gaussians(z.view(1, 1, -1), torch.tensor([[1, 1, 1]]), psi)[0].flatten(), z_t.flatten()
+    )
+    assert (jacobian != 0).all()
+
+
+DRAWS = 20_000
+
+
+@pytest.mark.parametrize("perfect", [True, False])
+def test_draws_agree_with_the_parameters(perfect: bool) -> None:
+    prior = make() if perfect else make_imperfect()
+    assignment = torch.tensor([0, 1, 3, 2])  # the third latent is psi(0)'s
+    targets = torch.tensor([1.0, 0.0, 1.0])
+    z_t = torch.randn(LATENTS, generator=seeded(1), dtype=torch.float64)
+    arguments = z_t.expand(DRAWS, -1), targets.expand(DRAWS, -1), assignment
+    with torch.no_grad():
+        draws = prior.sample(*arguments, seeded(2))
+        for m in range(LATENTS):
+            if isinstance(prior, ImperfectMLPTransitionPrior):
+                psi = functional.one_hot(assignment, VARIABLES + 1).double()
+                mean, log_std = plain_imperfect(prior, z_t, targets, psi, m)
+            elif m in (0, 3):
+                mean, log_std = prior.intervened[m, assignment[m]]
+            else:
+                mean, log_std = plain_observational(prior, z_t, m)
+            error = 5 * log_std.exp().item() / DRAWS**0.5
+            torch.testing.assert_close(draws[:, m].mean(), mean, rtol=0, atol=error)
+            torch.testing.assert_close(draws[:, m].std(), log_std.exp(), rtol=0.03, atol=0)
+            still = prior.sample(*arguments, seeded(2), temperature=0.0)
+            torch.testing.assert_close(still[:, m], mean.expand(DRAWS))
+        assert torch.equal(draws, prior.sample(*arguments, seeded(2)))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from citris_cli.data.datasets import load_independent, load_sequences, load_triplets
-from citris_cli.data.layout import dataset_name, find_split
+from citris_cli.data.datasets import load_independent, load_labelled, load_sequences, load_triplets
+from citris_cli.data.layout import dataset_name, find_split, split_label
 from citris_cli.data.variables import parse_vars
 from citris_cli.errors import InputError
 from tests.data.conftest import save, sequence, triplets
@@ -146,7 +146,7 @@ def test_shards_that_disagree_name_both(tmp_path: Path) -> None:
         ({"images": np.full((6, 32, 32, 3), np.nan)}, "frame 0 holds the value nan"),
         ({"latents": np.zeros((4, 2))}, "key 'latents' has shape [4, 2]; it needs [6] rows"),
         ({"latents": np.full((6, 2), np.inf)}, "NaN or infinite"),
-        ({"keys": np.array(["x"])}, "'keys' names 1 variables for 2 columns"),
+        ({"keys": np.array(["x"])}, "'keys' names 1 variable for 2 columns"),
         ({"keys": np.array(["x", "a,b"])}, "in 'keys' the variable name 'a,b'"),
         ({"keys": np.array(["x", "y"], dtype=object)}, "pickled Python objects"),
         ({"keys": np.array([1, 2])}, "needs a list of names"),
@@ -226,6 +226,47 @@ def test_dataset_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(dataset_name([Path("x" * 200 + ".npz")])) == 64
 
 
+def test_the_files_of_a_dataset_are_told_apart_by_their_split(tmp_path: Path) -> None:
+    for stem, label in [
+        ("test_indep", "test_indep"),
+        ("train-0003", "train-0003"),
+        ("train-*", "train"),
+        ("val a", ""),
+        ("causal3d", ""),
+    ]:
+        assert split_label(tmp_path / f"{stem}.npz") == label
+    folder = tmp_path / "train"
+    folder.mkdir()
+    assert split_label(folder) == ""
+    (tmp_path / "test.npz").touch()
+    (tmp_path / "link.npz").symlink_to(tmp_path / "test.npz")
+    assert split_label(tmp_path / "link.npz") == "test"  # as its dataset's name is that of the file linked to
+
+
+def test_every_column_is_kept_with_its_name(tmp_path: Path) -> None:
+    arrays = sequence(columns=3)
+    data = load_sequences([save(tmp_path / "a.npz", **arrays, keys=np.array(["x", "y", "z"]))])
+    assert data.variables.names == ("x", "y")
+    assert data.columns.names == ("x", "y", "z")
+    assert load_independent(tmp_path / "a.npz").columns == data.columns
+    assert load_triplets(save(tmp_path / "b.npz", **triplets())).columns.names == ("var_0", "var_1")
+
+
+def test_independent_frames_are_named_as_the_training_data(tmp_path: Path) -> None:
+    arrays = sequence(columns=3)
+    path = save(tmp_path / "a.npz", **arrays)
+    known = parse_vars("x,theta:angle,lamp:categorical")
+    factors = load_independent(path, known=known).factors
+    assert factors == known
+    assert load_independent(path, given=parse_vars("a,b,c"), known=known).factors == parse_vars("a,b,c")
+    save(path, **arrays, keys=np.array(["theta", "x", "other"]))
+    factors = load_independent(path, known=known).factors
+    assert factors is not None
+    assert [(factor.name, factor.kind) for factor in factors] == [
+        ("theta", "angle"), ("x", "continuous"), ("other", "continuous"),
+    ]  # fmt: skip
+
+
 def test_independent_frames(tmp_path: Path) -> None:
     arrays = sequence()
     save(tmp_path / "test_indep.npz", **arrays)
@@ -267,6 +308,7 @@ def test_triplets(tmp_path: Path) -> None:
     [
         ({"mask": None}, "no mask of the triplets, looked for the keys mask or interventions or targets"),
         ({"mask": np.zeros((3, 2))}, "key 'mask' has 3 rows for 4 triplets; it needs 4"),
+        ({"mask": np.zeros((1, 2))}, "key 'mask' has 1 row for 4 triplets; it needs 4"),
         ({"mask": np.full((4, 2), 2)}, "0 or 1"),
         ({"images": np.zeros((4, 32, 32, 3), np.uint8)}, "single frames and no triplets"),
         ({"images": np.zeros((4, 2, 32, 32, 3), np.uint8), "latents": None}, "3 images each"),
@@ -304,3 +346,53 @@ def test_the_project_dataset(shared: Path) -> None:
     # The third image has what the mask says, column by column, for everything that varies.
     third = torch.where(three.mask.bool(), three.truth[:, 1], three.truth[:, 0])
     torch.testing.assert_close(three.truth[:, 2, :10], third[:, :10])
+
+
+def test_labelled_frames_need_no_interventions(tmp_path: Path) -> None:
+    arrays = sequence(columns=3)
+    del arrays["interventions"]
+    data = load_labelled([save(tmp_path / "a.npz", **arrays)], parse_vars("x,y:angle,z"))
+    assert data.factors is not None
+    assert [(factor.name, factor.kind) for factor in data.factors][:2] == [("x", "continuous"), ("y", "angle")]
+    assert data.truth is not None
+    np.testing.assert_array_equal(data.truth, arrays["latents"])
+
+
+def test_labelled_shards_are_one(tmp_path: Path) -> None:
+    arrays = [sequence(frames, seed=frames) for frames in (4, 3)]
+    folder = tmp_path / "world"
+    for number, content in enumerate(arrays):
+        save(folder / f"train-{number}.npz", **content)
+    data = load_labelled([folder])
+    assert data.name == "world"
+    assert data.sha256 == load_sequences([folder]).sha256
+    assert data.truth is not None
+    np.testing.assert_array_equal(data.truth, np.concatenate([content["latents"] for content in arrays]))
+    np.testing.assert_array_equal(data.frames.slice(4, 7), arrays[1]["images"])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"latents": None}, "b.npz: has no true values to learn from; save one column a variable as raw_latents"),
+        ({"latents": np.zeros((6, 5), np.float32)}, "b.npz: 5 columns of true values for 2 variables"),
+        ({"images": triplets()["images"]}, "these are triplets"),
+    ],
+)
+def test_frames_without_labels_are_refused_by_the_name_of_the_file(
+    tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    whole = save(tmp_path / "a.npz", **sequence())
+    arrays = {key: value for key, value in {**sequence(), **change}.items() if value is not None}
+    with pytest.raises(InputError) as caught:
+        load_labelled([whole, save(tmp_path / "b.npz", **arrays)])
+    assert says in str(caught.value)
+
+
+def test_labelled_shards_with_other_columns_of_labels_are_refused(tmp_path: Path) -> None:
+    arrays = sequence(columns=12, size=64)
+    short = {**arrays, "raw_latents": arrays["latents"][:, :10]}
+    del short["latents"]
+    paths = [save(tmp_path / "a.npz", **arrays), save(tmp_path / "b.npz", **short)]
+    with pytest.raises(InputError, match="different numbers of columns of true values"):
+        load_labelled(paths)

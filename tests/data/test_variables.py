@@ -155,11 +155,32 @@ def test_infer_variables_in_order_of_authority() -> None:
     assert infer_variables(2, None, (64, 64), None).names == ("var_0", "var_1")
     with pytest.raises(InputError, match=r"d\.npz: --vars names 2 variables for 3 columns"):
         infer_variables(3, None, (64, 64), given, "d.npz")
-    with pytest.raises(InputError, match="'keys' names 1 variables for 3 columns"):
+    with pytest.raises(InputError, match="'keys' names 1 variable for 3 columns"):
         infer_variables(3, ["x"], (64, 64), None)
     for keys in (["x", "x"], ["x", ""], ["x", "a,b"], ["x", "y" * 65], ["x", "\n"]):
         with pytest.raises(InputError, match=r"d\.npz: in 'keys'"):
             infer_variables(2, keys, (64, 64), None, "d.npz")
+
+
+def test_what_is_known_of_the_columns_describes_a_files_own() -> None:
+    known = parse_vars("x,theta:angle,lamp:categorical,rot_s:continuous")
+    # By name, in whatever order the file has them; a name that nobody knows is continuous.
+    found = infer_variables(4, ["theta", "new", "x", "rot-spot"], (32, 32), None, known=known)
+    kinds = [("theta", "angle"), ("new", "continuous"), ("x", "continuous"), ("rot_s", "continuous")]
+    assert [(variable.name, variable.kind) for variable in found] == kinds
+    # Without names of its own, a file has the known ones if they are as many.
+    assert infer_variables(4, None, (64, 64), None, known=known) == known
+    assert infer_variables(3, None, (64, 64), None, known=known).names == ("var_0", "var_1", "var_2")
+    assert infer_variables(12, None, (64, 64), None, known=known) == CAUSAL3DIDENT
+    given = parse_vars("theta,b")
+    assert infer_variables(2, ["x", "theta"], (32, 32), given, known=known) == given
+
+
+def test_names_given_without_a_kind_have_the_known_one() -> None:
+    known = parse_vars("x,theta:angle,lamp:categorical")
+    found = parse_vars("lamp,theta,x:angle,rot_s,new", known)
+    assert [variable.kind for variable in found] == ["categorical", "angle", "angle", "angle", "continuous"]
+    assert parse_vars("theta:continuous", known)[0].kind == "continuous"
 
 
 def test_variable_is_checked() -> None:

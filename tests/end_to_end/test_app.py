@@ -5,24 +5,40 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from citris_cli import __version__
+from citris_cli.app import app
 from citris_cli.commands.train_ae import train_ae
+from citris_cli.commands.train_causal_encoder import train_causal_encoder
 from citris_cli.commands.train_nf import train_nf
 from citris_cli.core.autoencoder import AutoencoderConfig
+from citris_cli.core.causal_encoder import CausalEncoderConfig
 from citris_cli.core.citris_nf import CitrisNFConfig
 from citris_cli.training.citris_nf import FlowTrainingConfig
 from citris_cli.training.loop import TrainingConfig
 from tests.end_to_end.conftest import Citris
 from tests.end_to_end.test_bad_input import check_refusal
 
-COMMANDS = ["train-ae", "train-nf", "encode", "eval-correlation", "info", "simulate", "simulate ball-in-boxes"]
+COMMANDS = [
+    "train-ae",
+    "train-nf",
+    "train-causal-encoder",
+    "encode",
+    "eval-correlation",
+    "animate-latents",
+    "info",
+    "simulate",
+    "simulate ball-in-boxes",
+]
 
 #: Runs command lines, one an argument, and tells last which heavy packages that has imported.
 SEVERAL = """
@@ -52,6 +68,38 @@ def test_help_and_version_import_nothing_heavy(tmp_path: Path) -> None:
         assert f"Usage: citris {command} " in text
 
 
+def test_defaults_are_in_the_help(tmp_path: Path, inside: Citris) -> None:
+    shown = " ".join(inside("encode", "--help", cwd=tmp_path).stdout.decode().split())
+    for default in (
+        "$CITRIS_MODEL, else the newest under runs/", "runs/<dataset>/", "256", "tf32 on CUDA, else float32"
+    ):  # fmt: skip
+        assert f"[default: {default}]" in shown
+    assert "Usage: citris encode [OPTIONS] {INPUT}... " in shown
+
+
+def leaves(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command below a command, with its words on the command line."""
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, one in command.commands.items():
+        yield from leaves(one, *path, name)
+
+
+def test_no_help_loses_a_default_or_dots_its_arguments_twice(tmp_path: Path, inside: Citris) -> None:
+    found = 0
+    for path, command in leaves(get_command(app)):
+        # Wide enough that no text is broken into lines.
+        shown = " ".join(inside(*path, "--help", cwd=tmp_path, COLUMNS="600").stdout.decode().split())
+        assert f"Usage: citris {' '.join(path)} [OPTIONS]" in shown
+        assert "…}..." not in shown
+        for parameter in command.params:
+            for default in re.findall(r"\[(default: [^\]]*)\]", getattr(parameter, "help", None) or ""):
+                assert f"[{default}]" in shown, (path, parameter.name)
+                found += 1
+    assert found > 10
+
+
 def test_completion_imports_nothing_heavy(tmp_path: Path) -> None:
     variables = {"_CITRIS_COMPLETE": "complete_bash", "COMP_WORDS": "citris train", "COMP_CWORD": "1"}
     done = subprocess.run(
@@ -61,7 +109,7 @@ def test_completion_imports_nothing_heavy(tmp_path: Path) -> None:
         env={**os.environ, **variables},
         check=False,
     )
-    assert done.stdout.decode().split() == ["train-ae", "train-nf"]
+    assert done.stdout.decode().split() == ["train-ae", "train-nf", "train-causal-encoder"]
     imported = {line.split("|")[-1].strip() for line in done.stderr.decode().splitlines()}
     assert "citris_cli.app" in imported
     assert not {"torch", "numpy", "scipy", "PIL", "imageio", "safetensors"} & imported
@@ -108,12 +156,16 @@ def test_the_traceback_is_shown_only_on_demand(tmp_path: Path) -> None:
 #: Parameters of the training commands that are no hyperparameters.
 ABOUT_THE_RUN = {"data", "output", "preset", "ae", "device", "variables", "resume", "save_every", "as_json"}
 #: Fields that follow from the data.
-FROM_THE_DATA = {train_ae: {"width"}, train_nf: {"variables"}}
+FROM_THE_DATA = {train_ae: {"width"}, train_nf: {"variables"}, train_causal_encoder: {"width"}}
 
 
 @pytest.mark.parametrize(
     ("command", "configurations"),
-    [(train_ae, (AutoencoderConfig, TrainingConfig)), (train_nf, (CitrisNFConfig, FlowTrainingConfig))],
+    [
+        (train_ae, (AutoencoderConfig, TrainingConfig)),
+        (train_nf, (CitrisNFConfig, FlowTrainingConfig)),
+        (train_causal_encoder, (CausalEncoderConfig, TrainingConfig)),
+    ],
 )
 def test_options_are_the_fields_of_the_configuration(
     command: Callable[..., None], configurations: tuple[type, ...]

@@ -106,8 +106,24 @@ def test_a_dataset_by_its_directory_and_json(home: Path, model: Path, inside: Ci
 
 
 def test_without_an_output_it_lies_under_runs(tmp_path: Path, frames: np.ndarray, model: Path, inside: Citris) -> None:
-    for given, path in (("two.npz", "runs/two/latents.npz"), ("pictures", "runs/pictures/latents.npz")):
-        done = inside("encode", given, "-m", model, cwd=tmp_path)
+    for dataset in ("A", "B"):
+        (tmp_path / dataset).mkdir()
+        for stem in ("val_indep", "test_indep", "train-0", "train-1"):
+            np.savez(tmp_path / dataset / f"{stem}.npz", images=frames[:2])
+    for given, path in (
+        ("two.npz", "runs/two/latents.npz"),
+        ("two.npz#1", "runs/two/latents-1.npz"),
+        ("pictures", "runs/pictures/latents.npz"),
+        ("large.png", "runs/large/latents.npz"),
+        ("A/test_indep.npz", "runs/A/latents-test_indep.npz"),
+        ("A/test_indep.npz#1", "runs/A/latents-test_indep-1.npz"),
+        ("A/val_indep.npz", "runs/A/latents-val_indep.npz"),
+        ("B/test_indep.npz", "runs/B/latents-test_indep.npz"),
+        ("B", "runs/B/latents.npz"),
+        ("B/train-*.npz", "runs/B/latents-train.npz"),
+        ("B/train-0.npz B/train-1.npz", "runs/B/latents.npz"),
+    ):
+        done = inside("encode", *given.split(), "-m", model, cwd=tmp_path)
         assert done.stdout.decode() == f"{path}\n"
         assert (tmp_path / path).is_file()
     done = inside("encode", "-", "-m", model, cwd=tmp_path, stdin=(tmp_path / "alpha.png").read_bytes())
@@ -139,10 +155,21 @@ def test_which_model_is_used_is_said(tmp_path: Path, frames: np.ndarray, model: 
 def test_what_it_cannot_do_it_says(home: Path, tmp_path: Path, frames: np.ndarray, model: Path, inside: Citris) -> None:
     autoencoder = home / "runs/boxes/ae.safetensors"
     done = inside("encode", "two.npz", "-m", autoencoder, "-o", "z.npz", cwd=tmp_path)
-    check_refusal(done, "holds an autoencoder, which has no causal latents; train one with 'citris train-nf'")
+    check_refusal(
+        done, "holds a model of kind autoencoder, which has no causal latents; train one with 'citris train-nf'"
+    )
     done = inside("encode", "two.npz", "-m", model, "--json", "-o", "-", cwd=tmp_path)
     check_refusal(done, "--json and -o - both want standard output")
+    done = inside("encode", "-", "two.npz", "-", "-m", model, "-o", "z.npz", cwd=tmp_path)
+    check_refusal(done, "standard input holds one picture; name it once")
+    done = inside("encode", "two.npz#2", "-m", model, "-o", "z.npz", cwd=tmp_path)
+    check_refusal(done, "two.npz#2: the dataset has 2 frames, counted from 0")
     assert not (tmp_path / "z.npz").exists()
+
+
+def test_one_frame_is_counted_as_one(tmp_path: Path, frames: np.ndarray, model: Path, inside: Citris) -> None:
+    done = inside("encode", "alpha.png", "-m", model, cwd=tmp_path)
+    assert done.stderr.decode().startswith("1 frame, 4 latents, ")
 
 
 def test_in_half_precision_the_latents_are_nearly_the_same(

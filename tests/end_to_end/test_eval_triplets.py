@@ -59,3 +59,27 @@ def test_columns_by_name(inside: Citris, home: Path, model: Path, tmp_path: Path
 def test_single_frames_are_refused(inside: Citris, home: Path, model: Path, tmp_path: Path) -> None:
     done = inside("eval-triplets", home / "boxes/test_indep.npz", "-m", model, "-o", "t.json", cwd=tmp_path)
     check_refusal(done, r"test_indep\.npz.*no triplets")
+
+
+def test_a_causal_encoder_tells_which_factors_are_off(inside: Citris, home: Path, model: Path, tmp_path: Path) -> None:
+    tiny = ["--steps", 20, "--channels", 4, "--batch-size", 16]
+    done = inside("train-causal-encoder", home / "boxes", *tiny, "-o", "causal_encoder.safetensors", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "nf.safetensors").write_bytes(model.read_bytes())
+    done = inside("eval-triplets", home / "boxes", "-m", "nf.safetensors", "--json", cwd=tmp_path)  # found beside it
+    assert done.returncode == 0, done.stderr
+    assert b"causal encoder: causal_encoder.safetensors" in done.stderr
+    distances = json.loads(done.stdout)["distances"]
+    assert distances["against"] == "true values"
+    for column in ("prediction", "own_error", "copy of image 1"):
+        assert list(distances[column]["factors"]) == ["ball_x", "ball_y", "box"]
+        assert 0 <= distances[column]["factors"]["box"]["distance"] <= 1
+    with np.load(home / "boxes/test_triplets.npz", allow_pickle=False) as file:
+        np.savez(tmp_path / "bare.npz", images=file["images"], mask=file["mask"], keys=file["keys"])
+    named = ["--causal-encoder", "causal_encoder.safetensors", "-m", model]
+    done = inside("eval-triplets", "bare.npz", *named, "--json", "-o", "b.json", cwd=tmp_path)
+    bare = json.loads(done.stdout)["distances"]
+    assert bare["against"] == "true frames"
+    assert "own_error" not in bare
+    refused = inside("eval-triplets", home / "boxes", "-m", model, "--causal-encoder", model, cwd=tmp_path)
+    check_refusal(refused, "no causal encoder; train one with 'citris train-causal-encoder'")

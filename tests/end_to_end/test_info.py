@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from citris_cli.artifacts.models import ModelFile, write_model
+from citris_cli.artifacts.models import ModelFile, read_model, write_model
 from citris_cli.training.files import STATE_KIND
 from tests.end_to_end.conftest import Citris
 from tests.end_to_end.test_bad_input import check_refusal
@@ -27,11 +28,21 @@ def test_a_model(home: Path, inside: Citris) -> None:
     assert found["file"] == "runs/boxes/nf.safetensors"
     assert found["kind"] == "citris_nf"
     assert found["variables"] == "ball_y, box"
+    assert found["columns of the data"] == {
+        "ball_x": "continuous", "ball_y": "continuous", "box": "categorical, 2 categories",
+    }  # fmt: skip
     assert found["configuration"]["citris_nf"]["latents"] == 4
     assert found["provenance"]["command"][:3] == ["citris", "train-nf", "boxes"]
     assert found["size"].endswith((" kB", " MB"))
     assert int(found["weights"].replace(",", "")) > 1000
     assert document(inside, home, "runs/boxes/ae.safetensors")["kind"] == "autoencoder"
+
+
+def test_a_model_whose_variables_are_malformed(model: Path, tmp_path: Path, inside: Citris) -> None:
+    contents = read_model(model)
+    write_model(tmp_path / "m.safetensors", dataclasses.replace(contents, variables=[{"kind": "angle"}]))
+    says = "^citris: m.safetensors: its metadata is damaged .a variable's description is malformed"
+    check_refusal(inside("info", "m.safetensors", cwd=tmp_path), says)
 
 
 def test_a_training_state(home: Path, tmp_path: Path, inside: Citris) -> None:
@@ -52,6 +63,48 @@ def test_latents(home: Path, inside: Citris) -> None:
     assert (found["frames"], found["latents"]) == (300, 4)
     assert set(found["latents of"]) == {"ball_y", "box", "psi(0)"}
     assert sum(found["latents of"].values()) == 4
+
+
+def test_what_intervene_wrote(home: Path, model: Path, inside: Citris) -> None:
+    pictures = [f"boxes/test_indep.npz#{number}" for number in (0, 1)]
+    done = inside("intervene", *pictures, "--var", "box", "-n", 3, "-m", model, "-o", "what_if.npz", cwd=home)
+    assert done.returncode == 0, done.stderr.decode()
+    found = document(inside, home, "what_if.npz")
+    assert found["kind"] == "interventions"
+    assert (found["pictures"], found["results"], found["frame size"], found["latents"]) == (2, 6, "32×32", 4)
+    assert found["intervened on"] == "box"
+    assert found["latents of"] == {"ball_y": 1, "box": 2, "psi(0)": 1}
+    assert "training" not in found
+
+
+def test_triplets(home: Path, tmp_path: Path, inside: Citris) -> None:
+    found = document(inside, home, "boxes/val_triplets.npz")
+    assert found["kind"] == "triplets"
+    assert found["arrays"]["mask"].startswith("int64 [250, 3]")
+    with np.load(home / "boxes/val_triplets.npz", allow_pickle=False) as triplets:
+        share = triplets["mask"].mean(0)
+        images, mask = triplets["images"], triplets["mask"]
+    assert found["evaluation"] == {
+        "triplets": 250,
+        "frame size": "32×32",
+        "taken from image 2": {"ball_x": "0.0%", "ball_y": f"{share[1]:.1%}", "box": f"{share[2]:.1%}"},
+        "ground truth": "ball_x, ball_y, box",
+    }
+    np.savez(tmp_path / "short.npz", images=images, mask=mask[:3])
+    found = document(inside, tmp_path, "short.npz")
+    assert found["kind"] == "triplets"
+    assert found["evaluation"] == ("not as it is: short.npz: key 'mask' has 3 rows for 250 triplets; it needs 250")
+
+
+def test_independent_frames(home: Path, tmp_path: Path, inside: Citris) -> None:
+    with np.load(home / "boxes/test_indep.npz", allow_pickle=False) as read:
+        arrays = {name: read[name][:20] for name in ("images", "latents")}
+    np.savez(tmp_path / "frames.npz", **arrays, keys=np.array(["x", "y", "z"]))
+    found = document(inside, tmp_path, "frames.npz")
+    assert found["kind"] == "independent frames"
+    assert found["measuring"] == {"frames": 20, "frame size": "32×32", "ground truth": "x, y, z"}
+    np.savez(tmp_path / "frames.npz", images=arrays["images"], latents=arrays["latents"] * np.nan)
+    assert document(inside, tmp_path, "frames.npz")["measuring"].startswith("not as it is: frames.npz: key 'latents'")
 
 
 def test_a_dataset(home: Path, inside: Citris) -> None:
@@ -76,6 +129,19 @@ def test_a_directory(home: Path, inside: Citris) -> None:
     found = document(inside, home, "runs/boxes")
     assert found["kind"] == "artifacts"
     assert {"ae.safetensors", "nf.safetensors"} <= set(found["files"])
+
+
+def test_a_folder_of_latents_is_no_dataset(home: Path, tmp_path: Path, model: Path, inside: Citris) -> None:
+    done = inside("encode", home / "boxes/test_indep.npz", "-m", model, "-o", "made/latents.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    found = document(inside, tmp_path, "made")
+    assert found["kind"] == "artifacts"
+    assert set(found["files"]) == {"latents.npz"}
+    assert "training" not in found
+    (tmp_path / "made/train.npz").write_bytes((home / "boxes/train.npz").read_bytes()[:5000])
+    found = document(inside, tmp_path, "made")
+    assert found["kind"] == "dataset"
+    assert found["training"].startswith("not as it is: made/train.npz: ")
 
 
 @pytest.mark.parametrize(

@@ -84,12 +84,13 @@ def test_pictures_get_files_of_their_own(
 ) -> None:
     done = inside("intervene", *pictures[:2], "--var", "box", "-m", model, "-o", "out", cwd=tmp_path)
     assert done.stdout.decode().split() == ["out/0-box.png", "out/1-box.png"]
-    (tmp_path / "out/0-box.png").unlink()
+    done = inside("intervene", pictures[0], "--var", "ball_y", "-m", model, "-o", "one", cwd=tmp_path)
+    assert done.stdout == b"one/0-ball_y.png\n"
     data = home / "boxes/test_indep.npz"
     done = inside("intervene", f"{data}#0", f"{data}#17", "--var", "box", "-m", model, cwd=tmp_path)
     assert done.stdout.decode().split() == [
-        "runs/test_indep/test_indep-0-box.png",
-        "runs/test_indep/test_indep-17-box.png",
+        "runs/boxes/test_indep-0-box.png",
+        "runs/boxes/test_indep-17-box.png",
     ]
     assert all((tmp_path / line).exists() for line in done.stdout.decode().split())
 

@@ -138,9 +138,8 @@ def stopped(home: Path, folder: Path, inside: Citris, monkeypatch: pytest.Monkey
 def test_without_resume_a_training_starts_anew_and_says_so(folder: Path, inside: Citris, stopped: list[object]) -> None:
     done = inside(*stopped, cwd=folder)
     assert done.returncode == 0
-    assert "m.state.safetensors holds an unfinished training; starting anew (--resume goes on with it)" in (
-        done.stderr.decode()
-    )
+    says = "m.state.safetensors holds an unfinished training; starting anew in its place (--resume would go on with it)"
+    assert says in done.stderr.decode()
     assert logged(folder / "m.metrics.jsonl")[0]["step"] == 1
     assert not (folder / "m.state.safetensors").exists()
 
@@ -193,3 +192,70 @@ def test_a_resumed_training_may_be_made_longer(folder: Path, inside: Citris, sto
     assert done.returncode == 0, done.stderr.decode()
     assert [line["step"] for line in logged(folder / "m.metrics.jsonl") if "loss" in line] == [1, 2, 3, 4, 5, 6]
     assert read_model(folder / "m.safetensors").provenance["settings"]["training"]["steps"] == 6
+
+
+@pytest.mark.parametrize("steps", [3, 4])
+def test_a_resumed_training_cannot_end_before_it_goes_on(
+    folder: Path, inside: Citris, stopped: list[object], steps: int
+) -> None:
+    before = (folder / "m.state.safetensors").read_bytes()
+    done = inside(*stopped, "--resume", "--steps", steps, cwd=folder)
+    says = rf"^citris: --steps {steps}: the unfinished training in m.state.safetensors has taken 4 steps already; "
+    check_refusal(done, says)
+    assert (folder / "m.state.safetensors").read_bytes() == before
+    assert not (folder / "m.safetensors").exists()
+    done = inside(*stopped, "--resume", "--steps", 5, cwd=folder)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_new_training_that_diverges_has_no_older_state_to_offer(
+    folder: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch, stopped: list[object]
+) -> None:
+    check_refusal(inside(*stopped, "--classifier-layers", "none", cwd=folder), "--classifier-layers")
+    assert (folder / "m.state.safetensors").exists()  # nothing began
+    original = CitrisNFTask.loss
+
+    def loss(task, step, generator):
+        value, parts = original(task, step, generator)
+        return value * float("nan"), parts
+
+    monkeypatch.setattr(CitrisNFTask, "loss", loss)
+    check_refusal(inside(*stopped, cwd=folder), "diverged at step 1 .*no state had been saved yet", status=1)
+    assert not (folder / "m.state.safetensors").exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_trained_model_is_measured_loses_no_step(
+    home: Path,
+    tmp_path: Path,
+    inside: Citris,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    status: int,
+) -> None:
+    arguments = ["train-nf", home / "boxes", "--ae", home / "runs/boxes/ae.safetensors", *TRAININGS["train-nf"]]
+    arguments += ["--steps", 8, "-o"]
+
+    def measure(*_: object) -> None:
+        signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("citris_cli.evaluation.correlation._fit_and_predict", measure)
+        done = inside(*arguments, "m.safetensors", cwd=tmp_path)
+    says = "stopped after the last step, .* the state is saved in m.state.safetensors: .* --resume to finish without"
+    check_refusal(done, says, status=status)
+    assert not (tmp_path / "m.safetensors").exists()
+
+    def taken(*_: object) -> None:
+        raise AssertionError("a step was taken again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CitrisNFTask, "loss", taken)
+        done = inside(*arguments, "m.safetensors", "--resume", cwd=tmp_path)
+    assert done.stdout == b"m.safetensors\n", done.stderr.decode()
+    assert not (tmp_path / "m.state.safetensors").exists()
+    assert inside(*arguments, "whole.safetensors", cwd=tmp_path).returncode == 0
+    finished, whole = (read_model(tmp_path / f"{name}.safetensors") for name in ("m", "whole"))
+    for key, value in whole.tensors.items():
+        np.testing.assert_array_equal(value.numpy(), finished.tensors[key].numpy(), err_msg=key)
+    assert finished.provenance["metrics"] == whole.provenance["metrics"]

@@ -57,4 +57,5 @@ def test_what_it_cannot_do_it_says(tmp_path: Path, inside: Citris) -> None:
     check_refusal(inside("simulate", "ball-in-boxes", "-o", "file/below", cwd=tmp_path), "cannot be written")
     check_refusal(inside("simulate", "ball-in-boxes", "--frames", 1, cwd=tmp_path), "--frames")
     check_refusal(inside("simulate", "pong", cwd=tmp_path), "No such command 'pong'")
+    check_refusal(inside("simulate", "ball-in-boxes", "-o", "-", cwd=tmp_path), "a dataset is a directory of files")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

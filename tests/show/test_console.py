@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import time
 
@@ -149,3 +150,23 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_the_clock_is_the_monotonic_one() -> None:
     assert module.time is time
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["terminal", "elsewhere"])
+def test_a_heatmap_shows_every_name_and_number(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured, watched: bool
+) -> None:
+    terminal = Terminal()
+    if watched:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("COLUMNS", "80")
+    names = [f"rot_{i}" for i in range(10)]
+    Console().heatmap("R²", ["pos_x", "psi(0)"], names, [[i / 10 for i in range(10)], [float("nan")] * 9 + [-0.04]])
+    shown = terminal.getvalue() if watched else capsys.readouterr().err
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert all(f"0.{i}" in shown for i in range(10))
+    assert "-0.04" in shown
+    assert shown.count("–") == 9
+    assert "pos_x" in shown
+    assert "psi(0)" in shown
+    assert all(len(line) <= 80 for line in shown.splitlines()) or not watched

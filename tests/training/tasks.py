@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
 from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
 from citris_cli.data.frames import Frames
+from citris_cli.data.variables import Variable
 from citris_cli.training.autoencoder import AutoencoderTask
+from citris_cli.training.causal_encoder import CausalEncoderTask, Labelled
 from citris_cli.training.citris_nf import CitrisNFTask, FlowTrainingConfig
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import TrainingConfig
@@ -42,9 +45,27 @@ def citris_nf_task(config: TrainingConfig) -> CitrisNFTask:
     return CitrisNFTask(CitrisNF(sizes, autoencoder, weights), encodings, torch.arange(29), targets, config)
 
 
-TASKS: dict[str, Callable[[TrainingConfig], AutoencoderTask | CitrisNFTask]] = {
+def causal_encoder_task(config: TrainingConfig) -> CausalEncoderTask:
+    """Frames of noise with a label of each kind, learned by a very small network."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    truth = np.stack([rng.uniform(0, 4, 20), rng.uniform(0, 6, 20), rng.integers(0, 3, 20)], axis=1)
+    factors = [
+        Variable("x", "continuous", 0.0, 4.0), Variable("a", "angle"), Variable("s", "categorical", categories=3)
+    ]  # fmt: skip
+    weights = torch.Generator().manual_seed(config.seed)
+    model = CausalEncoder(CausalEncoderConfig(width=32, channels=4, patch=2), factors, weights)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - as the command does
+    labels = torch.from_numpy(truth.astype(np.float32))
+    seen, held_out = Labelled(Frames([pixels[:15]]), labels[:15]), Labelled(Frames([pixels[15:]]), labels[15:])
+    return CausalEncoderTask(model, seen, held_out, config)
+
+
+AnyTask = AutoencoderTask | CitrisNFTask | CausalEncoderTask
+TASKS: dict[str, Callable[[TrainingConfig], AnyTask]] = {
     "autoencoder": autoencoder_task,
     "citris_nf": citris_nf_task,
+    "causal_encoder": causal_encoder_task,
 }
 
 
@@ -67,7 +88,7 @@ class Display:
         self.updates.append((step, rate_per_second, losses))
 
 
-def signal_at(task: AutoencoderTask | CitrisNFTask, step: int, number: signal.Signals) -> None:
+def signal_at(task: AnyTask, step: int, number: signal.Signals) -> None:
     """Let the task receive a signal while it computes the loss of a step (counted from 0)."""
     original = task.loss
 
@@ -79,9 +100,7 @@ def signal_at(task: AutoencoderTask | CitrisNFTask, step: int, number: signal.Si
     task.loss = loss  # type: ignore[method-assign]
 
 
-def spoiled_at(
-    task: AutoencoderTask | CitrisNFTask, step: int, spoil: Callable[[Tensor], Tensor]
-) -> AutoencoderTask | CitrisNFTask:
+def spoiled_at(task: AnyTask, step: int, spoil: Callable[[Tensor], Tensor]) -> AnyTask:
     """The task with its loss changed at a step (counted from 0) and after it."""
     original = task.loss
 

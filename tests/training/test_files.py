@@ -42,6 +42,7 @@ def test_everything_that_the_next_step_depends_on_comes_back(tmp_path: Path) -> 
     other, other_optimizer, other_generator = trained(1)
     assert files.load_state(other, other_optimizer, other_generator, torch.device("cpu")) == 7
     assert files.saved_settings() == {"seed": 0}
+    assert files.saved_step() == 7
     assert torch.equal(generator.get_state(), other_generator.get_state())
     batch = torch.randn(5, 3, generator=generator)
     for network, its_optimizer in ((model, optimizer), (other, other_optimizer)):
@@ -59,7 +60,8 @@ def test_without_a_state_nothing_changes(tmp_path: Path) -> None:
     assert files.load_state(model, optimizer, generator, torch.device("cpu")) == 0
     assert torch.equal(generator.get_state(), before)
     assert files.saved_settings() is None
-    files.finish()  # no state to remove
+    assert files.saved_step() == 0
+    files.remove_state()  # no state to remove
 
 
 def resume(files: RunFiles) -> None:
@@ -120,10 +122,10 @@ def test_a_state_that_is_not_whole_is_refused(tmp_path: Path, spoil: Callable[[M
     refused(files)
 
 
-def test_finishing_removes_the_state(tmp_path: Path) -> None:
+def test_the_state_can_be_removed(tmp_path: Path) -> None:
     files = files_in(tmp_path)
     files.save_state(files.state_of(7, *trained()))
-    files.finish()
+    files.remove_state()
     assert not files.state.exists()
 
 

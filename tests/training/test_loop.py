@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from citris_cli.artifacts.models import read_model
+from citris_cli.artifacts.models import ModelFile, read_model
 from citris_cli.errors import InterruptedRunError, TrainingDivergedError
 from citris_cli.training import loop
 from citris_cli.training.files import RunFiles
-from citris_cli.training.loop import LossWindow, StopRequest, train
+from citris_cli.training.loop import LossWindow, StopRequest, finishing, train
 from tests.training.tasks import (
     STEPS,
     TASKS,
@@ -111,11 +111,65 @@ def test_a_second_signal_ends_the_process_at_once(number: signal.Signals) -> Non
     assert os.WTERMSIG(status) == number
 
 
-@pytest.mark.parametrize("save_every", [-1.0, 1e9])
-def test_a_state_is_saved_as_often_as_was_asked_for(tmp_path: Path, save_every: float) -> None:
-    files = files_in(tmp_path)
+@pytest.mark.parametrize(("save_every", "saved"), [(-1.0, list(range(1, STEPS + 1))), (1e9, [STEPS])])
+def test_a_state_is_saved_as_often_as_was_asked_for_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_every: float, saved: list[int]
+) -> None:
+    files, steps = files_in(tmp_path), []
+    original = RunFiles.save_state
+
+    def save_state(self: RunFiles, state: ModelFile) -> None:
+        steps.append(state.config["step"])
+        original(self, state)
+
+    monkeypatch.setattr(RunFiles, "save_state", save_state)
     train(citris_nf_task(settings()), settings(), files, Display(), save_every=save_every)
-    assert files.state.exists() == (save_every < 0)
+    assert steps == saved
+    assert read_model(files.state).config["step"] == files.saved_step() == STEPS
+
+
+def test_a_new_training_leaves_no_older_state_to_go_back_to(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    train(citris_nf_task(settings()), settings(), files, Display())
+    older = files.state.read_bytes()
+    task = citris_nf_task(settings())
+    begin = task.begin
+    task.begin = lambda generator: 1 / 0  # type: ignore[assignment, method-assign]
+    with pytest.raises(ZeroDivisionError):
+        train(task, settings(), files, Display())
+    assert files.state.read_bytes() == older  # nothing had been trained yet
+    task.begin = begin  # type: ignore[method-assign]
+    with pytest.raises(TrainingDivergedError, match="no state had been saved yet"):
+        train(spoiled_at(task, 0, SPOILS["NaN"]), settings(), files, Display())
+    assert not files.state.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_last_step_loses_no_step(tmp_path: Path, number: signal.Signals) -> None:
+    files = files_in(tmp_path)
+    before = signal.getsignal(number)
+    measures = train(citris_nf_task(settings()), settings(), files, Display())
+    with pytest.raises(InterruptedRunError) as caught, finishing(files):
+        signal.raise_signal(number)
+    assert caught.value.exit_status == 128 + number
+    assert str(caught.value) == (
+        f"stopped after the last step, before the model was written; the state is saved in {files.state}: "
+        "run the same command with --resume to finish without training again"
+    )
+    assert signal.getsignal(number) == before
+    task = citris_nf_task(settings())
+    task.loss = lambda step, generator: 1 / 0  # type: ignore[assignment, method-assign] - no step is taken
+    assert train(task, settings(), files, Display(), resume=True) == measures
+
+
+def test_a_signal_in_the_last_step_stops_before_what_takes_long(tmp_path: Path) -> None:
+    files, stop = files_in(tmp_path), StopRequest()
+    with finishing(files, stop):
+        pass
+    stop.signal_number = signal.SIGTERM
+    with pytest.raises(InterruptedRunError) as caught, finishing(files, stop):
+        raise AssertionError("entered")
+    assert caught.value.exit_status == 143
 
 
 SPOILS = {

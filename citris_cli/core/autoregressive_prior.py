@@ -1,0 +1,175 @@
+"""Autoregressive transition prior: within a variable, a latent may depend on the variable's latents before it.
+
+``p(z^{t+1} | z^t, I^{t+1}) = prod_k prod_{m in psi_k} p(z_m | z_j for j < m in psi_k, z^t, I_k)`` with Gaussians whose
+parameters a masked network gives (Germain et al., "MADE", 2015; Lippe et al., 2022, section 4.2 and appendix C). The
+variables are independent of each other given z^t, as causal variables are; the latents of one variable need not be.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from citris_cli.core.assignment import with_psi_0
+from citris_cli.core.flow import MaskedLinear
+from citris_cli.core.gaussians import gaussian_draw, gaussian_kl, gaussian_nll_over_sample_pairs
+from citris_cli.core.networks import initialise
+from citris_cli.core.transition_prior import TransitionPrior
+
+
+def lower_triangular_product(weight: Tensor, x: Tensor, bias: Tensor, latents: int) -> Tensor:
+    """``weight x + bias`` with a weight in which no latent sees a later one, in two blocks.
+
+    The upper right quarter of such a weight is zero and is left out, and with it a quarter of the work; smaller blocks
+    would leave out more and gain nothing, since narrower products are slower.
+
+    Args:
+        weight: block lower triangular [M * outputs, M * inputs].
+        x: columns [M * inputs, N].
+        bias: [M * outputs].
+        latents: number of latents M.
+
+    Returns:
+        [M * outputs, N].
+    """
+    half = latents // 2
+    rows, columns = len(weight) // latents * half, len(x) // latents * half
+    bias = bias.unsqueeze(1)
+    upper = torch.addmm(bias[:rows], weight[:rows, :columns], x[:columns])
+    return torch.cat([upper, torch.addmm(bias[rows:], weight[rows:], x)])
+
+
+class AutoregressiveTransitionPrior(TransitionPrior):
+    """A masked network, run for each of the K+1 variables k, gives (mean, log-std) of every latent m as if psi(m) = k.
+
+    Its first layer is half the sum of a masked, strictly autoregressive map of ``[z^{t+1} psi_k, 2 psi_k - 1]``
+    (interleaved a latent), a map of the targets that shows only entry k and -1 elsewhere, and a map of z^t, which
+    perfect interventions on k turn off; then SiLU -> masked linear -> SiLU -> masked linear.
+
+    Args:
+        latents: number of latents M.
+        variables: number of intervened causal variables K.
+        hidden: hidden units h a latent.
+        perfect: whether an intervention on a variable cuts it off from the past.
+        regulariser: lambda >= 0, the pull of latents that carry no information into psi(0).
+        generator: source of the random start.
+    """
+
+    def __init__(
+        self,
+        latents: int,
+        variables: int,
+        hidden: int = 16,
+        perfect: bool = True,
+        regulariser: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(regulariser)
+        self.perfect = perfect
+        self.context = initialise(nn.Linear(latents, latents * hidden), generator)
+        self.target = initialise(nn.Linear(variables + 1, latents * hidden), generator)
+        self.first = MaskedLinear(2, hidden, latents, strict=True, generator=generator)
+        self.middle = MaskedLinear(hidden, hidden, latents, strict=False, generator=generator)
+        self.last = MaskedLinear(hidden, 2, latents, strict=False, generator=generator)
+
+    def gaussians(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, psi: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of every latent, as a latent of each variable.
+
+        Args:
+            z_t: samples of the earlier frame [B, S, M].
+            z_t1: samples of the later frame [B, S, M].
+            targets: intervention targets, 0 or 1, [B, K].
+            psi: which latents are each variable's, one-hot [B, M, K+1].
+
+        Returns:
+            Two tensors [B, S, K+1, M]; entry (k, m) depends on z_t1 at most through latents j < m with psi(j) = k.
+        """
+        latents = z_t.shape[-1]
+        out = functional.silu(self._first_layer(z_t, z_t1, targets, psi)).flatten(1)
+        out = functional.silu(lower_triangular_product(self.middle.masked_weight(), out, self.middle.bias, latents))
+        out = lower_triangular_product(self.last.masked_weight(), out, self.last.bias, latents)
+        mean, log_std = out.view(latents, 2, *z_t.shape[:2], -1).permute(1, 2, 3, 4, 0)
+        return mean, log_std
+
+    def _first_layer(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, psi: Tensor) -> Tensor:
+        """[h M, B, S, K+1], for every variable.
+
+        All that the layer sees is stacked and goes through one product, with the (window, sample, variable) triples
+        last. What it gives for z^t and for the targets could be computed once and added for every variable, but on
+        tensors as large as the result these additions take longer than the larger product.
+        """
+        target = with_psi_0(targets.to(z_t.dtype)).unsqueeze(1)  # [B, 1, K+1]
+        open_to_past = 1 - target if self.perfect else torch.ones_like(target)
+        psi = psi.permute(1, 0, 2).unsqueeze(2)  # [M, B, 1, K+1]
+        inputs = [
+            z_t1.permute(2, 0, 1).unsqueeze(3) * psi,
+            2 * psi - 1,
+            z_t.permute(2, 0, 1).unsqueeze(3) * open_to_past,
+            open_to_past.unsqueeze(0),  # for the bias of the map of z^t
+            # Entry k shows I_k, every other -1: (1 + I_k) in place k, and the -1 of every column is one more bias.
+            torch.diag_embed(1 + target).permute(2, 0, 1, 3),
+        ]
+        triples = (*z_t.shape[:2], psi.shape[-1])
+        columns = torch.cat([value.expand(-1, *triples) for value in inputs]).flatten(1)
+        masked = self.first.masked_weight()
+        weight = torch.cat(
+            [masked[:, 0::2], masked[:, 1::2], self.context.weight, self.context.bias.unsqueeze(1), self.target.weight],
+            dim=1,
+        )
+        bias = self.first.bias + self.target.bias - self.target.weight.sum(1)
+        return torch.addmm(0.5 * bias.unsqueeze(1), 0.5 * weight, columns).unflatten(1, triples)
+
+    def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor, psi: Tensor) -> Tensor:
+        """``sum_k sum_m p[m,k] NLL[k,m]``, averaged over sample pairs.
+
+        A pair of samples (s, s') is scored with the parameters that sample s gives, of both frames: ``z^t_s`` and, for
+        the latents before each, ``z^{t+1}_s``; ``z^{t+1}_s'`` is what is scored. As published: S evaluations serve
+        all S^2 pairs, and no sample is scored only by parameters that have seen its own noise.
+        See :meth:`TransitionPrior.nll`.
+        """
+        mean, log_std = self.gaussians(z_t, z_t1, targets, psi)
+        nll = gaussian_nll_over_sample_pairs(mean.transpose(1, 2), log_std.transpose(1, 2), z_t1.unsqueeze(1))
+        return self._with_pull((nll * probabilities.T).sum((-2, -1)), probabilities)
+
+    def kl(
+        self,
+        mean: Tensor,
+        log_std: Tensor,
+        z_t: Tensor,
+        z_t1: Tensor,
+        targets: Tensor,
+        probabilities: Tensor,
+        psi: Tensor,
+    ) -> Tensor:
+        """``sum_k sum_m p[m,k] KL[k,m]``, with the latents before each from the sample z_t1, psi(0) times 1 - lambda.
+
+        See :meth:`TransitionPrior.kl`.
+        """
+        prior = self.gaussians(z_t.unsqueeze(1), z_t1.unsqueeze(1), targets, psi)
+        kl = gaussian_kl(mean.unsqueeze(1), log_std.unsqueeze(1), prior[0].squeeze(1), prior[1].squeeze(1))
+        return (kl * self._weights(probabilities).T).sum((-2, -1))
+
+    def sample(
+        self,
+        z_t: Tensor,
+        targets: Tensor,
+        assignment: Tensor,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Draw z^{t+1}, ancestor before descendant; see :meth:`TransitionPrior.sample`.
+
+        Variables are independent given z^t, so every step draws the next latent of all variables at once: there are as
+        many steps as the largest variable has latents.
+        """
+        psi = functional.one_hot(assignment, targets.shape[1] + 1).to(z_t.dtype)
+        place = (psi.cumsum(0) - 1).gather(1, assignment.unsqueeze(1)).squeeze(1)  # 0, 1, … within the own variable
+        noise = torch.randn(z_t.shape, generator=generator).to(z_t)
+        own = assignment.expand(len(z_t), 1, -1)
+        z_t1 = torch.zeros_like(z_t)
+        for step in range(int(place.max()) + 1):
+            every = self.gaussians(z_t.unsqueeze(1), z_t1.unsqueeze(1), targets, psi.expand(len(z_t), -1, -1))
+            mean, log_std = (value.squeeze(1).gather(1, own).squeeze(1) for value in every)
+            z_t1 = torch.where(place == step, gaussian_draw(mean, log_std, noise, temperature), z_t1)
+        return z_t1

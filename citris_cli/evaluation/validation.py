@@ -1,0 +1,122 @@
+"""Both evaluations of a model with causal latents on held-out data, for the intervals of its training and its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from citris_cli.causal_model import CausalModel
+from citris_cli.data.datasets import IndependentData, TripletData, load_independent, load_triplets
+from citris_cli.data.layout import find_split
+from citris_cli.data.variables import Variables
+from citris_cli.errors import InputError
+from citris_cli.evaluation.correlation import Correlation, correlation
+from citris_cli.evaluation.triplets import evaluate_triplets, match_mask
+from citris_cli.training.citris_nf import CRITERION
+from citris_cli.training.encodings import encode_frames
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a model is evaluated on: independent frames with ground truth, triplets, or both.
+
+    Attributes:
+        independent: frames with ground truth, or None.
+        triplets: triplets, or None.
+        mask: of the triplets, one column a variable of the model, or None.
+    """
+
+    independent: IndependentData | None
+    triplets: TripletData | None
+    mask: np.ndarray[Any, Any] | None
+
+    @classmethod
+    def load(cls, path: Path, variables: Variables, width: int, names: Variables | None = None) -> Validation:
+        """Read ``val_indep`` and ``val_triplets`` of a directory, or one file of either sort.
+
+        Args:
+            path: a directory in the published layout, or a file.
+            variables: the model's variables.
+            width: the model's frame width in pixels.
+            names: the user's names of the columns, or None.
+
+        Raises:
+            InputError: there is neither ground truth nor a triplet; the frames have another size; a bad file.
+        """
+        independent, triplets = None, None
+        if path.is_dir():
+            frames, threes = find_split(path, "val_indep"), find_split(path, "val_triplets")
+            if frames and frames == threes:  # a directory with a single file offers it for every split
+                return cls.load(frames[0], variables, width, names)
+            if frames:
+                independent = load_independent(path, "val_indep", names)
+            if threes:
+                triplets = load_triplets(path, "val_triplets", names)
+        else:
+            try:
+                triplets = load_triplets(path, None, names)
+            except InputError:
+                independent = load_independent(path, None, names)
+        if independent is not None and independent.truth is None:
+            independent = None
+        if independent is None and triplets is None:
+            raise InputError(
+                f"{path}: nothing to validate on; it needs a val_indep.npz with ground truth (latents or raw_latents) "
+                "or a val_triplets.npz"
+            )
+        for data in (independent, triplets):
+            if data is not None and data.frames.width != width:
+                raise InputError(
+                    f"{data.paths[0]}: frames are {data.frames.width} pixels wide and those trained on {width}; "
+                    "validate on frames of the same size"
+                )
+        mask = match_mask(triplets, variables)[0] if triplets is not None else None
+        return cls(independent, triplets, mask)
+
+    def measure(self, model: CausalModel) -> dict[str, float]:
+        """Measures by name; the model stays as it is, and random numbers come from generators made here.
+
+        ``val_r2_diag`` and ``val_r2_sep`` (:mod:`~citris_cli.evaluation.correlation`), ``val_triplet_score``
+        (:mod:`~citris_cli.evaluation.triplets`), and ``val_score``, by which models are compared: the mean of
+        ``diag - sep`` and the triplet score, as far as there are data for them.
+        """
+        measures: dict[str, float] = {}
+        scores = []
+        if self.independent is not None:
+            report = independent_correlation(model, self.independent)
+            diag, sep = report.diag(report.r2), report.sep(report.r2)
+            measures |= {"val_r2_diag": diag, "val_r2_sep": sep}
+            scores.append(diag - sep)
+        if self.triplets is not None and self.mask is not None:
+            measures["val_triplet_score"] = evaluate_triplets(model, self.triplets, self.mask).score
+            scores.append(measures["val_triplet_score"])
+        # A measure that the data do not allow is left out; a model must not win by it.
+        measures = {name: value for name, value in measures.items() if np.isfinite(value)}
+        known = [score for score in scores if np.isfinite(score)]
+        return {**measures, CRITERION: float(np.mean(known)) if known else 0.0}
+
+
+def independent_correlation(model: CausalModel, data: IndependentData, seed: int = 0) -> Correlation:
+    """R² and Spearman matrices of a model on independent frames with ground truth.
+
+    Args:
+        model: trained model.
+        data: frames of the model's width, with ``truth`` and ``factors``.
+        seed: of the split and of the networks.
+    """
+    assert data.truth is not None
+    assert data.factors is not None
+    with torch.no_grad():
+        z = encode_frames(model.network.encode, data.frames.to(model.device), model.device)
+    return correlation(
+        z,
+        torch.from_numpy(model.assignment),
+        data.truth.numpy(),
+        data.factors,
+        model.variables.names,
+        torch.Generator().manual_seed(seed),
+    )

@@ -1,0 +1,99 @@
+"""R² and Spearman matrices as one self-contained HTML page: SVG heat-maps, the numbers beside them, no network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from citris_cli.show.heat import heat, ink
+
+#: Size of a cell, of the row labels' column and of the column labels' row, in SVG units (pixels at 100 %).
+CELL_WIDTH, CELL_HEIGHT, LABELS, HEADER = 62, 34, 96, 78
+
+_STYLE = """
+:root { color-scheme: light dark; --paper: #ffffff; --text: #14181f; --quiet: #5b6472; --line: #d5dae2; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #14181f; --text: #e8ebf0; --quiet: #9aa4b2; --line: #343b47; }
+}
+body { background: var(--paper); color: var(--text); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
+  max-width: 72rem; padding: 0 1rem; }
+h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; } dt { color: var(--quiet); }
+dd { margin: 0; overflow-wrap: anywhere; }
+.matrix { overflow-x: auto; } svg text { font: 13px system-ui, sans-serif; }
+svg .label { fill: var(--text); } svg .own { fill: none; stroke: #d1742a; stroke-width: 2.5; }
+p.note { color: var(--quiet); max-width: 46rem; }
+"""
+
+_EXPLANATION = (
+    "Every row is a small network that sees only the latents of one variable (psi(0): the latents of none) and "
+    "predicts every true factor from them; it is scored on frames that it was not trained on. Framed: the variable's "
+    "own factor, which should be near 1; all else in the row should be near 0. diag is the mean of the framed values, "
+    "sep the mean over variables of the largest other value."
+)
+
+
+def correlation_page(
+    rows: Sequence[str], factors: Sequence[str], matrices: Mapping[str, np.ndarray], facts: Mapping[str, str]
+) -> str:
+    """The page.
+
+    Args:
+        rows: whose latents were read, one name a row of the matrices.
+        factors: names of the true factors, one a column.
+        matrices: title of each matrix, and its values [rows, factors]; NaN for a factor that does not vary.
+        facts: what is said above them (model, data, …), shown in order.
+    """
+    parts = [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>citris: correlation</title><style>{_STYLE}</style></head><body>",
+        "<h1>What the latents of each variable tell of the true factors</h1><dl>",
+        *(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items()),
+        f'</dl><p class="note">{_EXPLANATION}</p>',
+    ]
+    for title, matrix in matrices.items():
+        parts += [f"<h2>{escape(title)}</h2>", '<div class="matrix">', _svg(rows, factors, matrix, title), "</div>"]
+    return "\n".join([*parts, "</body></html>\n"])
+
+
+def _svg(rows: Sequence[str], factors: Sequence[str], matrix: np.ndarray, title: str) -> str:
+    width = LABELS + CELL_WIDTH * len(factors) + 4
+    height = HEADER + CELL_HEIGHT * len(rows) + 4
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img"><title>{escape(title)}</title>'
+    ]
+    for j, factor in enumerate(factors):
+        x = LABELS + (j + 0.5) * CELL_WIDTH
+        parts.append(
+            f'<text class="label" transform="translate({x:.1f} {HEADER - 8}) rotate(-45)">{escape(factor)}</text>'
+        )
+    for i, row in enumerate(rows):
+        y = HEADER + i * CELL_HEIGHT
+        parts.append(
+            f'<text class="label" x="{LABELS - 8}" y="{y + CELL_HEIGHT / 2 + 4}" text-anchor="end">{escape(row)}</text>'
+        )
+        parts += [_cell(row, factor, float(matrix[i, j]), j, y) for j, factor in enumerate(factors)]
+    for i, row in enumerate(rows):
+        if row in factors:
+            x, y = LABELS + list(factors).index(row) * CELL_WIDTH, HEADER + i * CELL_HEIGHT
+            size = f'width="{CELL_WIDTH - 2}" height="{CELL_HEIGHT - 2}"'
+            parts.append(f'<rect class="own" x="{x + 1}" y="{y + 1}" {size}/>')
+    return "".join([*parts, "</svg>"])
+
+
+def _cell(row: str, factor: str, value: float, column: int, y: int) -> str:
+    x = LABELS + column * CELL_WIDTH
+    background, text = (f"rgb{colour}" for colour in (heat(value), ink(value)))
+    shown = "–" if math.isnan(value) else f"{value:.2f}"
+    exact = "does not vary" if math.isnan(value) else f"{value:.4f}"
+    return (
+        f'<g><title>{escape(factor)} from {escape(row)}: {exact}</title><rect x="{x}" y="{y}" width="{CELL_WIDTH}" '
+        f'height="{CELL_HEIGHT}" fill="{background}"/><text x="{x + CELL_WIDTH / 2}" y="{y + CELL_HEIGHT / 2 + 4}" '
+        f'text-anchor="middle" fill="{text}">{shown}</text></g>'
+    )

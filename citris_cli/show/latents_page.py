@@ -1,0 +1,111 @@
+"""One self-contained HTML page with a sequence's frames beside its causal latents: a slider, keys, no network."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from base64 import b64encode
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from citris_cli.show.colours import PAPER_DARK, PAPER_LIGHT, TEXT_DARK, TEXT_LIGHT
+from citris_cli.show.grids import png_bytes
+from citris_cli.show.latents import LatentSequence, axis_ticks
+
+TEMPLATE = "latents_page.html"
+#: Width and height of the one picture that holds all frames, in pixels: 64 MiB in a browser's memory.
+SHEET = 4096
+#: Values of latents in a page: some 14 MB of text.
+VALUES = 2_000_000
+#: Digits of a latent after the point.
+DIGITS = 4
+
+
+def frames_that_fit(width: int, latents: int) -> int:
+    """How many frames a page can hold.
+
+    Args:
+        width: of a frame in pixels.
+        latents: number of latents M.
+    """
+    return min((SHEET // width) ** 2, VALUES // latents)
+
+
+def latents_page(sequence: LatentSequence, rate: float) -> str:
+    """The page.
+
+    Every name is escaped, or put where the browser takes it for text; the page's own policy forbids all network access.
+
+    Args:
+        sequence: what it shows, of at most :func:`frames_that_fit` frames.
+        rate: frames a second that it starts with.
+    """
+    columns = sheet_columns(len(sequence.images))
+    sheet = b64encode(png_bytes(sprite_sheet(sequence.images, columns))).decode("ascii")
+    values = {
+        "title": html.escape(sequence.title),
+        "data": embedded_json(_data(sequence, columns, rate)),
+        "sheet": f"data:image/png;base64,{sheet}",
+        "paper_light": PAPER_LIGHT,
+        "paper_dark": PAPER_DARK,
+        "text_light": TEXT_LIGHT,
+        "text_dark": TEXT_DARK,
+    }
+    template = files("citris_cli.show").joinpath(TEMPLATE).read_text("utf-8")
+    # In one pass: what is put in is never searched for places to put something in.
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: values[place[1]], template)
+
+
+def _data(sequence: LatentSequence, columns: int, rate: float) -> dict[str, Any]:
+    low, high = sequence.limits
+    return {
+        "source": sequence.source,
+        "width": sequence.images.shape[1],
+        "columns": columns,
+        "first": sequence.first,
+        "rate": rate,
+        "limits": [low, high],
+        "ticks": [float(f"{tick:.6g}") for tick in axis_ticks(low, high)],
+        "groups": [
+            {"name": group.name, "latents": group.latents, "light": group.light, "dark": group.dark}
+            for group in sequence.groups
+        ],
+        "z": _rounded(sequence.z),
+        "ranges": _rounded(sequence.ranges),
+        "marked": [sequence.marked(frame) for frame in range(len(sequence.images))],
+        "captions": [sequence.caption(frame) for frame in range(len(sequence.images))],
+    }
+
+
+def _rounded(values: np.ndarray[Any, Any]) -> list[list[float]]:
+    return values.astype(np.float64).round(DIGITS).tolist()
+
+
+def embedded_json(value: Any) -> str:
+    """JSON that may stand inside a ``<script>`` element: no character in it can end the element or open a comment."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def sheet_columns(count: int) -> int:
+    """Frames in a row of the sheet of so many frames: about as many as there are rows."""
+    return max(1, int(np.ceil(np.sqrt(count))))
+
+
+def sprite_sheet(images: np.ndarray[Any, Any], columns: int) -> Image.Image:
+    """All frames in one picture, row by row.
+
+    Args:
+        images: uint8 [N, W, W, 3].
+        columns: frames in a row; see :func:`sheet_columns`.
+    """
+    count, width = images.shape[:2]
+    rows = -(-count // columns)
+    sheet = np.zeros((rows, width, columns, width, 3), np.uint8)
+    for number, image in enumerate(images):
+        sheet[number // columns, :, number % columns] = image
+    return Image.fromarray(sheet.reshape(rows * width, columns * width, 3))

@@ -1,0 +1,107 @@
+"""What both models share: which configuration makes which prior, sizes that are refused, recombination."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
+from citris_cli.core.causal_latents import CausalLatentsConfig, CausalLatentsModel, transition_prior
+from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, MLPTransitionPrior
+
+LATENTS, VARIABLES = 4, 2
+SIZES = {
+    "latents": LATENTS, "variables": VARIABLES, "flow_layers": 2, "flow_hidden": 3, "hidden": 5,
+    "autoregressive_hidden": 3,
+}  # fmt: skip
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def citris_nf(**options) -> CitrisNF:
+    autoencoder = Autoencoder(AutoencoderConfig(width=32, latents=LATENTS, channels=4, patch=2), seeded())
+    return CitrisNF(CitrisNFConfig(**SIZES | {"samples": 2} | options), autoencoder, seeded())
+
+
+def citris_vae(**options) -> CitrisVAE:
+    return CitrisVAE(CitrisVAEConfig(**SIZES | {"width": 32, "channels": 4, "patch": 2} | options), seeded())
+
+
+MODELS = [citris_nf, citris_vae]
+
+
+@pytest.mark.parametrize(
+    ("prior", "imperfect", "form"),
+    [
+        ("mlp", False, MLPTransitionPrior),
+        ("mlp", True, ImperfectMLPTransitionPrior),
+        ("autoregressive", False, AutoregressiveTransitionPrior),
+        ("autoregressive", True, AutoregressiveTransitionPrior),
+    ],
+)
+def test_the_configuration_names_the_prior(prior: str, imperfect: bool, form: type) -> None:
+    config = CausalLatentsConfig(**SIZES, prior=prior, imperfect_interventions=imperfect, regulariser=0.2)
+    made = transition_prior(config, seeded())
+    assert type(made) is form
+    assert made.regulariser == 0.2
+    if isinstance(made, AutoregressiveTransitionPrior):
+        assert made.perfect != imperfect
+        assert made.middle.weight.shape == (LATENTS * 3, LATENTS * 3)
+    else:
+        assert made.middle.weight.shape == (LATENTS, 5, 5)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"latents": 0}, {"variables": 0}, {"hidden": 0}, {"flow_hidden": 0}, {"autoregressive_hidden": 0},
+        {"classifier_layers": 0}, {"flow_layers": -1},
+    ],
+)  # fmt: skip
+def test_sizes_that_make_no_model_are_refused(model, option: dict[str, int]) -> None:
+    ((name, value),) = option.items()
+    with pytest.raises(ValueError, match=f"{name} is {value}; it must be at least"):
+        model(**option)
+
+
+def test_sizes_of_one_model_alone_are_refused() -> None:
+    for option in ({"samples": 0}, {"flow_layers": 0}):
+        with pytest.raises(ValueError, match="must be at least 1"):
+            citris_nf(**option)
+    for option in ({"channels": 0}, {"decoder_blocks": -1}, {"width": 0}, {"patch": 0}):
+        with pytest.raises(ValueError, match="must be at least"):
+            citris_vae(**option)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_prior_that_there_is_not_is_refused(model) -> None:
+    with pytest.raises(ValueError, match="prior is 'gaussian'; it can be mlp or autoregressive"):
+        model(prior="gaussian")
+
+
+def test_a_configuration_from_before_there_were_several_priors_is_of_the_first() -> None:
+    older = dataclasses.asdict(CitrisNFConfig())
+    for name in ("prior", "imperfect_interventions", "autoregressive_hidden"):
+        del older[name]
+    assert CitrisNFConfig(**older) == CitrisNFConfig()
+    assert CitrisNFConfig().prior == "mlp"
+    assert not CitrisNFConfig().imperfect_interventions
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_combine_takes_each_variables_latents_from_the_image_that_the_mask_names(model) -> None:
+    made: CausalLatentsModel = model()
+    assigned = [0, 1, 2, 0]  # 2 is psi(0)
+    made.assignment.logits.data.copy_(torch.eye(VARIABLES + 1)[assigned])
+    z_1, z_2 = torch.zeros(4, LATENTS), torch.ones(4, LATENTS)
+    mask = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]])
+    for kind in (torch.int64, torch.float32, torch.bool):
+        combined = made.combine(z_1, z_2, mask.to(kind))
+        for row, picks in zip(combined.tolist(), mask.tolist(), strict=True):
+            assert row == [picks[k] if k < VARIABLES else 0 for k in assigned]

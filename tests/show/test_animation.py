@@ -1,0 +1,132 @@
+"""Moving pictures: as many as were drawn, as long as was asked, in colours that stay."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from citris_cli.errors import CitrisError, InputError
+from citris_cli.show.animation import check_mp4, gif_bytes, mp4_bytes, shared_palette
+
+RED, PAPER = (200, 13, 57), (250, 251, 252)
+
+
+def pictures(count: int) -> list[Image.Image]:
+    """Noise that changes on the left, and on the right two colours that stay."""
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(count):
+        array = np.full((40, 60, 3), PAPER, np.uint8)
+        array[:, :30] = rng.integers(0, 256, (40, 30, 3))
+        array[10:20, 40:50] = RED
+        drawn.append(Image.fromarray(array))
+    return drawn
+
+
+def read(content: bytes) -> tuple[list[np.ndarray], list[int]]:
+    """The pictures of a GIF, and how long each is shown."""
+    arrays, durations = [], []
+    with Image.open(io.BytesIO(content)) as gif:
+        assert gif.format == "GIF"
+        assert gif.info["loop"] == 0
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            durations.append(gif.info["duration"])
+            arrays.append(np.asarray(gif.convert("RGB")))
+    return arrays, durations
+
+
+def palettes(content: bytes) -> tuple[int, int]:
+    """How many pictures a GIF has, and how many of them bring a palette of their own (GIF89a, section 20)."""
+    at = 13 + (3 << ((content[10] & 7) + 1) if content[10] & 0x80 else 0)
+    images = own = 0
+    while content[at] != 0x3B:
+        if content[at] == 0x2C:
+            images += 1
+            flags = content[at + 9]
+            own += flags >> 7
+            at += 10 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0) + 1
+        else:
+            at += 2
+        while content[at]:
+            at += content[at] + 1
+        at += 1
+    return images, own
+
+
+@pytest.mark.parametrize(("asked", "shown"), [(200.0, 200), (124.9, 120), (1000 / 3, 330), (3.0, 20)])
+def test_count_and_duration(asked: float, shown: int) -> None:
+    arrays, durations = read(gif_bytes(pictures(4), asked))
+    assert len(arrays) == 4
+    assert durations == [shown] * 4
+
+
+def test_one_palette_that_has_the_exact_colours() -> None:
+    drawn = pictures(5)
+    palette = shared_palette([picture.crop((0, 0, 30, 40)) for picture in drawn], [RED, PAPER])
+    content = gif_bytes(iter(drawn), 100, palette)
+    assert palettes(content) == (5, 0)
+    for array, picture in zip(read(content)[0], drawn, strict=True):
+        original = np.asarray(picture)
+        np.testing.assert_array_equal(array[:, 30:], original[:, 30:])
+        # The noise of 6,000 colours in 254 of them.
+        assert np.abs(array[:, :30].astype(int) - original[:, :30]).mean() < 20
+    assert content == gif_bytes(iter(drawn), 100, palette)
+
+
+def test_without_a_palette_one_is_made_from_all_pictures() -> None:
+    drawn = [Image.new("RGB", (20, 20), colour) for colour in (RED, PAPER, (0, 0, 0))]
+    content = gif_bytes(drawn, 100)
+    assert palettes(content) == (3, 0)
+    for array, picture in zip(read(content)[0], drawn, strict=True):
+        np.testing.assert_array_equal(array, np.asarray(picture))
+
+
+@pytest.fixture
+def ffmpeg():
+    return pytest.importorskip("imageio_ffmpeg", reason="needs imageio's ffmpeg plugin: pip install 'imageio[ffmpeg]'")
+
+
+def test_mp4_has_the_pictures(ffmpeg, tmp_path: Path) -> None:
+    drawn = [Image.new("RGB", (64, 48), (40 * i, 100, 200 - 40 * i)) for i in range(5)]
+    alive = 0
+
+    def one_by_one() -> Iterator[Image.Image]:
+        nonlocal alive
+        for picture in drawn:
+            alive += 1
+            yield picture
+
+    path = tmp_path / "x.mp4"
+    path.write_bytes(mp4_bytes(one_by_one(), 4.0))
+    assert alive == 5
+    frames = ffmpeg.read_frames(str(path))
+    about = next(frames)
+    assert about["size"] == (64, 48)
+    assert about["fps"] == pytest.approx(4)
+    found = [np.frombuffer(frame, np.uint8).reshape(48, 64, 3) for frame in frames]
+    assert len(found) == 5
+    for array, picture in zip(found, drawn, strict=True):
+        assert np.abs(array.astype(int) - np.asarray(picture)).mean() < 6
+
+
+def test_mp4_without_the_plugin_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(InputError, match=r"ffmpeg plugin, which is not installed; .*pip install 'imageio\[ffmpeg\]'"):
+        check_mp4()
+
+
+def test_a_failing_ffmpeg_is_told(ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object, **options: object) -> Iterator[None]:
+        raise OSError("Broken pipe\n\nFFMPEG COMMAND: …")
+        yield
+
+    monkeypatch.setattr(ffmpeg, "write_frames", broken)
+    with pytest.raises(CitrisError, match=r"ffmpeg could not make the MP4 \(Broken pipe\); write a \.gif"):
+        mp4_bytes(iter(pictures(2)), 5.0)
