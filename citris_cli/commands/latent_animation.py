@@ -29,7 +29,8 @@ from citris_cli.wording import counted
 
 #: Frames that are shown unless the user asks for more.
 FRAMES = 100
-SUFFIXES = (".gif", ".mp4", ".html")
+#: What can be written, by the ending of its file.
+KINDS = {".gif": "a GIF", ".mp4": "an MP4", ".html": "a page"}
 #: Bytes that a GIF's pictures (one a pixel), or an MP4's frames, may take in memory.
 GIF_BYTES, MP4_BYTES = 256 << 20, 512 << 20
 #: Frames from which a GIF takes its colours, spread over the sequence.
@@ -87,7 +88,7 @@ def run(
     else:
         atomic_write(path, lambda file: file.write(content))
     if as_json:
-        console.result(json.dumps({"animation": str(path), **_report(chosen, model, sequence)}))
+        console.result(json.dumps({"animation": str(path), **_report(chosen, clip, model, sequence)}))
     elif path != STDOUT:
         console.result(str(path))
 
@@ -96,8 +97,8 @@ def _kind(output: Path | None) -> str:
     if output is None or output == STDOUT:
         return ".gif"
     suffix = output.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError(f"-o {output}: the ending says what is written; use {', '.join(SUFFIXES)}")
+    if suffix not in KINDS:
+        raise InputError(f"-o {output}: the ending says what is written; use {', '.join(KINDS)}")
     if suffix == ".mp4":
         check_mp4()
     return suffix
@@ -119,13 +120,10 @@ def _choose(request: Request, clip: Clip, model: CausalModel, kind: str, groups:
         page = frames_that_fit(model.width, model.latents)
         instead = f", or write an .html page, which holds {page:,}" if page > fit else ""
         raise InputError(
-            f"--frames {request.frames}: {counted(fit, 'frame')} of this size fit into {_NAMES[kind]}; choose fewer, "
+            f"--frames {request.frames}: {counted(fit, 'frame')} of this size fit into {KINDS[kind]}; choose fewer, "
             f"and others with --start{instead}"
         )
     return range(request.start, request.start + count)
-
-
-_NAMES = {".gif": "a GIF", ".mp4": "an MP4", ".html": "a page"}
 
 
 def _frames_that_fit(kind: str, groups: tuple[Group, ...], model: CausalModel) -> int:
@@ -192,15 +190,13 @@ def _with_progress(pictures: Iterable[Image.Image], count: int) -> Iterator[Imag
             display.update(number, number / max(time.monotonic() - started, 1e-9), {})
 
 
-def _report(chosen: range, model: CausalModel, sequence: LatentSequence) -> dict[str, Any]:
+def _report(chosen: range, clip: Clip, model: CausalModel, sequence: LatentSequence) -> dict[str, Any]:
     keys = (*model.variables.names, "psi0")
-    steps = [step for step in sequence.intervened if step is not None]
+    counts = clip.targets[chosen.start : chosen.stop].sum(0).tolist()
     return {
         "frames": len(chosen),
         "start": chosen.start,
-        "steps_with_intervention": {
-            name: sum(name in step for step in steps) for name in dict.fromkeys(name for step in steps for name in step)
-        },
+        "steps_with_intervention": dict(zip(clip.columns.names, counts, strict=True)),
         "latents_per_variable": {key: len(group.latents) for key, group in zip(keys, sequence.groups, strict=True)},
         "model": str(model.path),
     }

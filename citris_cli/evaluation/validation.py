@@ -16,7 +16,7 @@ from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.evaluation.correlation import Correlation, correlation
 from citris_cli.evaluation.triplets import evaluate_triplets, match_mask
-from citris_cli.training.citris_nf import CRITERION
+from citris_cli.training.causal_latents import CRITERION
 from citris_cli.training.encodings import encode_frames
 
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.data.batches import ShuffledBatches
-from citris_cli.data.frames import Frames, as_model_input, as_pixels
+from citris_cli.data.frames import Frames, as_model_input
 from citris_cli.training.loop import TrainingConfig
-
-#: Frames that a validation looks at.
-VALIDATION_FRAMES = 512
-#: Frames whose reconstructions are shown at a validation.
-SHOWN_FRAMES = 8
-
-Pictures = Callable[[np.ndarray, np.ndarray], None]
+from citris_cli.training.reconstructions import Pictures, reconstruction_error
 
 
 class AutoencoderTask:
@@ -64,24 +56,10 @@ class AutoencoderTask:
         batch = self._frames.gather(self._batches.at(step))
         return self.model.loss(as_model_input(batch), generator)
 
-    @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Mean squared error per pixel and channel, images in [-1, 1], in evaluation mode without noise."""
         training = self.model.training
         self.model.eval()
-        total, shown = 0.0, None
-        count = min(VALIDATION_FRAMES, len(self._measured))
-        # Spread over the whole set: the first frames of a sequence look alike.
-        index = torch.linspace(0, len(self._measured) - 1, count).round().long()
-        for chunk in index.split(64):
-            batch = self._measured.gather(chunk)
-            images = as_model_input(batch)
-            reconstruction = self.model.decode(self.model.encode(images))
-            total += float((reconstruction - images).square().mean()) * len(chunk)
-            if shown is None:
-                pick = torch.linspace(0, len(chunk) - 1, min(SHOWN_FRAMES, len(chunk))).round().long()
-                shown = batch[pick].cpu().numpy(), as_pixels(reconstruction[pick]).cpu().numpy()
+        error = reconstruction_error(self.model, self._measured, self._pictures)
         self.model.train(training)
-        if self._pictures is not None and shown is not None:
-            self._pictures(*shown)
-        return {self._measure: total / count}
+        return {self._measure: error}

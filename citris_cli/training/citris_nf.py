@@ -11,22 +11,17 @@ from torch import Tensor
 
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.data.batches import ShuffledBatches
-from citris_cli.training.loop import TrainingConfig
+from citris_cli.training.causal_latents import CRITERION, CausalTrainingConfig, parameter_groups
 
-#: Weight decay of the target classifier's own optimiser group.
-CLASSIFIER_WEIGHT_DECAY = 1e-4
 #: Pairs that a validation looks at.
 VALIDATION_PAIRS = 1024
-#: The measure by which the best model is kept.
-CRITERION = "val_score"
 
 
 @dataclass(frozen=True)
-class FlowTrainingConfig(TrainingConfig):
+class FlowTrainingConfig(CausalTrainingConfig):
     """How CITRIS-NF is trained.
 
     Attributes:
-        classifier_lr: learning rate of the target classifier at the top of the schedule.
         noise_start: noise on the encodings at the start, in multiples of the model's sigma, at least 1. Where the
             noise is small beside a variable's steps, moving a variable from one block of latents to another costs
             likelihood all the way, and a training keeps the blocks that it happened to start with; under more noise
@@ -34,7 +29,6 @@ class FlowTrainingConfig(TrainingConfig):
         noise_decay: share of the steps over which that factor falls to 1, geometrically.
     """
 
-    classifier_lr: float = 4e-3
     noise_start: float = 1.0
     noise_decay: float = 0.4
 
@@ -79,13 +73,7 @@ class CitrisNFTask:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Flow, assignment and prior at the main rate; the classifier at its own, with weight decay."""
-        classifier = list(self.model.classifier.network.parameters())
-        theirs = {id(parameter) for parameter in classifier}
-        main = [p for p in self.model.parameters() if p.requires_grad and id(p) not in theirs]
-        return [
-            {"params": main, "lr": self._config.lr},
-            {"params": classifier, "lr": self._config.classifier_lr, "weight_decay": CLASSIFIER_WEIGHT_DECAY},
-        ]
+        return parameter_groups(self.model, self._config)
 
     def begin(self, generator: torch.Generator) -> None:
         """The first batch sets the flow's ActNorms."""

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import citris_cli
+from citris_cli.causal_model import CausalModel
 from citris_cli.show.latents_page import frames_that_fit
 from tests.end_to_end.conftest import ASSIGNMENT, Citris, run_citris
 from tests.end_to_end.test_bad_input import check_refusal
@@ -64,16 +65,13 @@ def test_the_page_has_the_models_latents_and_the_datas_interventions(
         "frames": 50,
         "start": 30,
         "steps_with_intervention": {
-            name: sum(index in step for step in expected)
-            for index, name in sorted(enumerate(["ball_y", "box"]), key=lambda one: _first(expected, one[0]))
+            "ball_x": 0,
+            "ball_y": sum(0 in step for step in expected),
+            "box": sum(1 in step for step in expected),
         },
         "latents_per_variable": {"ball_y": 1, "box": 2, "psi0": 1},
         "model": str(model),
     }
-
-
-def _first(steps: list[list[int]], index: int) -> int:
-    return next(number for number, step in enumerate(steps) if index in step)
 
 
 def test_targets_are_matched_by_name_and_not_by_place(home: Path, tmp_path: Path, model: Path, inside: Citris) -> None:
@@ -152,13 +150,25 @@ def test_too_many_frames_are_refused_with_the_number_that_fits(
         (["boxes", "--start", 300], "--start 300: the data has 300 frames, counted from 0"),
         (["boxes", "--frames", 0], "--frames"),
         (["boxes", "--fps", 0], "--fps"),
+        (["boxes", "--fps", "nan"], "--fps"),
         (["boxes", "--json", "-o", "-"], "--json and -o - both want standard output"),
         (["none.npz"], r"none\.npz: there is no such file"),
         (["boxes/test_triplets.npz"], "triplets and no sequence"),
         (["LARGE"], "64×64 and .* was trained for 32×32"),
         (["boxes", "--vars", "a,b"], "--vars names 2 variables for 3 columns"),
     ],
-    ids=["ending", "start", "no frames", "no speed", "two results", "missing", "triplets", "size", "names"],
+    ids=[
+        "ending",
+        "start",
+        "no frames",
+        "no speed",
+        "no number",
+        "two results",
+        "missing",
+        "triplets",
+        "size",
+        "names",
+    ],
 )
 def test_refusals(home: Path, tmp_path: Path, model: Path, inside: Citris, arguments: list[object], says: str) -> None:
     np.savez(tmp_path / "large.npz", images=np.zeros((3, 64, 64, 3), np.uint8))
@@ -181,3 +191,30 @@ def test_the_published_slider_is_animated_whole(
     assert len(captions) == 30
     parts = ["pos_x, pos_y, pos_z", "rot_s", "hue_b"]
     assert captions[1:] == [f"intervened on: {parts[min(i // 10, 2)]}" for i in range(29)]
+
+
+def test_latents_that_are_not_finite_are_refused(
+    home: Path, tmp_path: Path, model: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: CausalModel, frames: np.ndarray) -> np.ndarray:
+        z = np.zeros((len(frames), 4), np.float32)
+        z[2, 1] = np.nan
+        return z
+
+    monkeypatch.setattr(CausalModel, "encode", broken)
+    done = inside("animate-latents", home / "boxes", "-m", model, "--start", 7, "-o", "x.gif", cwd=tmp_path)
+    check_refusal(done, "gives frame 9 latents that are not finite; train another model", status=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_long_drawing_shows_its_progress(
+    home: Path, tmp_path: Path, model: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("citris_cli.commands.latent_animation.LONG", 5)
+    common = ["animate-latents", home / "boxes", "-m", model, "-o", "x.gif"]
+    assert "drawing" not in inside(*common, "--frames", 4, cwd=tmp_path).stderr.decode()
+    lines = inside(*common, "--frames", 5, cwd=tmp_path).stderr.decode().splitlines()
+    assert "drawing: 5 steps" in lines
+    assert lines[-1].startswith("drawing: step 5/5")
+    with Image.open(tmp_path / "x.gif") as gif:
+        assert gif.n_frames == 5

@@ -154,7 +154,7 @@ def test_the_traceback_is_shown_only_on_demand(tmp_path: Path) -> None:
 
 
 #: Parameters of the training commands that are no hyperparameters.
-ABOUT_THE_RUN = {"data", "output", "preset", "ae", "device", "variables", "resume", "save_every", "as_json"}
+ABOUT_THE_RUN = {"data", "output", "preset", "ae", "val", "device", "variables", "resume", "save_every", "as_json"}
 #: Fields that follow from the data.
 FROM_THE_DATA = {train_ae: {"width"}, train_nf: {"variables"}, train_causal_encoder: {"width"}}
 

@@ -258,7 +258,7 @@ def test_the_precision_is_the_devices_own_unless_given(
 ) -> None:
     monkeypatch.chdir(fresh)
     data = load_sequences([Path("d.npz")])
-    session = training.Session(data, None, torch.device(device), Console(), None, False, 30.0, False)
+    session = training.Session(data, None, None, torch.device(device), Console(), None, False, 30.0, False)
     plan = training.Plan.make(session, "autoencoder", *presets.AUTOENCODER["small"], {"precision": given}, None)
     assert plan.training.precision == plan.files.settings["training"]["precision"] == settled
 

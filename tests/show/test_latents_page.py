@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -238,7 +239,13 @@ def test_hostile_names_do_nothing_and_many_latents_start_thin(browser: Browser, 
     assert browser.complaints() == []
     height = "document.getElementById('group-3').offsetHeight"
     thin = browser.value(height)
-    assert browser.value("document.querySelectorAll('#group-3 .row').length") == 34
+    edges = browser.value(
+        "[...document.querySelectorAll('#group-3 .bar')].map((b) => b.getBoundingClientRect())"
+        ".map((b) => [b.top, b.bottom])"
+    )
+    assert all(bottom - top >= 3 for top, bottom in edges)
+    assert all(above[1] <= below[0] for above, below in pairwise(edges))
+    assert len(edges) == 34
     browser.click("#group-3 button")
     assert browser.value(height) > 2 * thin
     assert browser.value("document.querySelector('#group-3 button').getAttribute('aria-expanded')") == "true"

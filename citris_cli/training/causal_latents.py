@@ -1,0 +1,41 @@
+"""What the trainings of CITRIS-NF and CITRIS-VAE share: the classifier's own rate, the measure of the best model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from citris_cli.core.causal_latents import CausalLatentsModel
+from citris_cli.training.loop import TrainingConfig
+
+#: Weight decay of the target classifier's own optimiser group.
+CLASSIFIER_WEIGHT_DECAY = 1e-4
+#: The measure by which the best model is kept.
+CRITERION = "val_score"
+
+
+@dataclass(frozen=True)
+class CausalTrainingConfig(TrainingConfig):
+    """How a model with causal latents is trained.
+
+    Attributes:
+        classifier_lr: learning rate of the target classifier at the top of the schedule.
+    """
+
+    classifier_lr: float = 4e-3
+
+
+def parameter_groups(model: CausalLatentsModel, config: CausalTrainingConfig) -> list[dict[str, Any]]:
+    """Optimiser groups: all that learns at the main rate; the target classifier at its own, with weight decay.
+
+    Args:
+        model: the model in training.
+        config: how it is trained.
+    """
+    classifier = list(model.classifier.network.parameters())
+    theirs = {id(parameter) for parameter in classifier}
+    main = [p for p in model.parameters() if p.requires_grad and id(p) not in theirs]
+    return [
+        {"params": main, "lr": config.lr},
+        {"params": classifier, "lr": config.classifier_lr, "weight_decay": CLASSIFIER_WEIGHT_DECAY},
+    ]

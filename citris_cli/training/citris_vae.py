@@ -1,0 +1,145 @@
+"""Training of CITRIS-VAE on windows of consecutive frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.data.batches import ShuffledBatches
+from citris_cli.data.frames import Frames, as_model_input
+from citris_cli.training.causal_latents import CRITERION, CausalTrainingConfig, parameter_groups
+from citris_cli.training.reconstructions import Pictures, reconstruction_error
+
+#: Windows that a validation looks at.
+VALIDATION_WINDOWS = 512
+
+
+@dataclass(frozen=True)
+class VAETrainingConfig(CausalTrainingConfig):
+    """How CITRIS-VAE is trained.
+
+    Attributes:
+        seq_len: frames T of a window, at least 2.
+        kl_warmup: steps over which the weight of the divergence goes from ``kl_start`` times its own to its own.
+        kl_start: that factor at the first step: 0 begins as an autoencoder, without any noise that costs something;
+            above 1 begins with more noise on the latents than the trained model has.
+    """
+
+    seq_len: int = 2
+    kl_warmup: int = 0
+    kl_start: float = 0.0
+
+    def beta(self, step: int) -> float:
+        """Factor on the divergence's weight at a step (0, 1, …)."""
+        left = max(0.0, 1 - step / self.kl_warmup) if self.kl_warmup > 0 else 0.0
+        return 1 + (self.kl_start - 1) * left
+
+
+def window_starts(starts: Tensor, length: int) -> Tensor:
+    """First frames of all windows of consecutive frames that do not cross a shard.
+
+    Args:
+        starts: index i of every pair (i, i+1) of consecutive frames, ascending, int64 [P].
+        length: frames T of a window, at least 2.
+
+    Returns:
+        Index of the first frame of every window, ascending, int64; empty where every shard is shorter.
+    """
+    # T - 1 pairs in a row begin at neighbouring frames: the last of them T - 2 frames after the first.
+    last = starts[length - 2 :]
+    first = starts[: len(last)]
+    return first[last - first == length - 2]
+
+
+class CitrisVAETask:
+    """Windows of consecutive frames in shuffled batches; AdamW with a rate of its own for the target classifier.
+
+    Args:
+        model: CITRIS-VAE, on its device.
+        frames: N training frames, whose batches come on that device.
+        starts: index of the first frame of every window, int64 [P], at least one; see :func:`window_starts`.
+        targets: uint8 [N, K], row i the targets of the step from frame i to i+1.
+        held_out: frames whose reconstructions are measured and shown, or None: then it is training frames.
+        config: how to train.
+        evaluate: measures the model on held-out data, in evaluation mode; one of its measures is
+            :data:`~citris_cli.training.causal_latents.CRITERION`, by which the best model is kept. None to keep the
+            last.
+        pictures: called at every validation with originals and reconstructions, uint8 [n, H, W, 3] each.
+    """
+
+    unit = "windows"
+
+    def __init__(
+        self,
+        model: CitrisVAE,
+        frames: Frames,
+        starts: Tensor,
+        targets: Tensor,
+        held_out: Frames | None,
+        config: VAETrainingConfig,
+        evaluate: Callable[[], dict[str, float]] | None = None,
+        pictures: Pictures | None = None,
+    ) -> None:
+        self.criterion = CRITERION if evaluate is not None else None
+        self.model = model
+        self._evaluate = evaluate
+        self._pictures = pictures
+        self._config = config
+        self._frames = frames
+        self._device = next(model.parameters()).device
+        self._starts = starts.to(self._device)
+        self._targets = targets.to(self._device)
+        self._measured = held_out if held_out is not None else frames
+        self._measure = "val_mse" if held_out is not None else "train_mse"
+        self._batches = ShuffledBatches(len(starts), config.batch_size, config.seed)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Networks, flow, assignment and prior at the main rate; the classifier at its own, with weight decay."""
+        return parameter_groups(self.model, self._config)
+
+    def begin(self, generator: torch.Generator) -> None:
+        """The first batch sets the flow's ActNorms."""
+        frames, _ = self._windows(self._batches.at(0))
+        self.model.initialise_flow(frames.flatten(0, 1), generator)
+
+    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of the step's batch; see :meth:`CitrisVAE.loss`."""
+        frames, targets = self._windows(self._batches.at(step))
+        return self.model.loss(frames, targets, generator, self._config.beta(step))
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Measures in evaluation mode.
+
+        Returns:
+            ``train_kl`` (nats a frame) and ``train_reconstruction`` (summed squared error a frame) of windows spread
+            over the sequence; ``val_mse`` (per pixel and channel, images in [-1, 1], without noise) of held-out frames,
+            ``train_mse`` where there are none; whatever ``evaluate`` measures.
+        """
+        training = self.model.training
+        self.model.eval()
+        generator = torch.Generator(device=self._device).manual_seed(0)
+        count = min(VALIDATION_WINDOWS, len(self._starts))
+        index = torch.linspace(0, len(self._starts) - 1, count).round().long()
+        measures = {"train_kl": 0.0, "train_reconstruction": 0.0}
+        for chunk in index.split(64):
+            _, parts = self.model.loss(*self._windows(chunk), generator)
+            for name in ("kl", "reconstruction"):
+                measures[f"train_{name}"] += float(parts[name]) * len(chunk) / count
+        measures[self._measure] = reconstruction_error(self.model, self._measured, self._pictures)
+        if self._evaluate is not None:
+            measures |= self._evaluate()
+        self.model.train(training)
+        return measures
+
+    def _windows(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames [B, T, 3, W, W] and targets [B, T-1, K] of the windows at an index [B]."""
+        first = self._starts[index.to(self._device)]
+        places = first.unsqueeze(1) + torch.arange(self._config.seq_len, device=self._device)
+        images = as_model_input(self._frames.gather(places.flatten()))
+        return images.unflatten(0, places.shape), self._targets[places[:, :-1]]
