@@ -17,12 +17,15 @@ from citris_cli.commands.animate_latents import animate_latents
 from citris_cli.commands.encode import encode
 from citris_cli.commands.eval_correlation import eval_correlation
 from citris_cli.commands.eval_triplets import eval_triplets
+from citris_cli.commands.export import export
+from citris_cli.commands.import_checkpoint import import_checkpoint
 from citris_cli.commands.info import info
 from citris_cli.commands.intervene import intervene
 from citris_cli.commands.simulate import simulate_app
 from citris_cli.commands.train_ae import train_ae
 from citris_cli.commands.train_causal_encoder import train_causal_encoder
 from citris_cli.commands.train_nf import train_nf
+from citris_cli.commands.train_vae import train_vae
 from citris_cli.errors import CitrisError
 
 # Typer's usage errors, wherever this version of it keeps them.
@@ -55,20 +58,25 @@ def _options(
 
 app.command("train-ae")(train_ae)
 app.command("train-nf")(train_nf)
+app.command("train-vae")(train_vae)
 app.command("train-causal-encoder")(train_causal_encoder)
 app.command("encode")(encode)
 app.command("intervene")(intervene)
 app.command("eval-triplets")(eval_triplets)
 app.command("eval-correlation")(eval_correlation)
 app.command("animate-latents")(animate_latents)
+app.command("import-checkpoint")(import_checkpoint)
+app.command("export")(export)
 app.command("info")(info)
 app.add_typer(simulate_app, name="simulate")
 
 
 def main() -> None:
     """Run the command line; never shows a traceback unless ``--debug`` is among the arguments."""
-    # OpenMP's threads sleep while they wait: spinning ones starve each other as soon as anything else runs.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # How long OpenMP's threads spin before they sleep. By default for milliseconds, with which they starve each other
+    # as soon as anything else runs; not at all, and waking them costs as much as a small convolution.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if debug:  # it may stand anywhere, as a user adds it at the end of the line that failed

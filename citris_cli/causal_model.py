@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.curve import places_on_curve
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.frames import as_model_input, as_pixels, check_frames_shape, to_uint8_frames
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
-from citris_cli.loading import LoadedModel, load_model
+from citris_cli.loading import KINDS, LoadedModel, load_model
 
 #: Frames that go through the networks at a time.
 BATCH = 256
@@ -53,10 +53,10 @@ class CausalModel:
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
-        if loaded.variables is None or not isinstance(loaded.network, CitrisNF):
+        if loaded.variables is None or not isinstance(loaded.network, CausalLatentsModel):
             raise InputError(
                 f"{loaded.path}: holds a model of kind {loaded.kind}, which has no causal latents; "
-                "train one with 'citris train-nf'"
+                "train one with 'citris train-nf' or 'citris train-vae'"
             )
         self.network = loaded.network
         self.variables: Variables = loaded.variables
@@ -68,7 +68,7 @@ class CausalModel:
         self._reference = loaded.reference
 
     @classmethod
-    def of(cls, network: CitrisNF, variables: Variables, width: int) -> CausalModel:
+    def of(cls, network: CausalLatentsModel, variables: Variables, width: int) -> CausalModel:
         """A model that is still in training, seen as it is now.
 
         Args:
@@ -76,7 +76,7 @@ class CausalModel:
             variables: the K intervened variables.
             width: frame width and height W in pixels.
         """
-        return cls(LoadedModel("citris_nf", network, variables, width, Path(), {}))
+        return cls(LoadedModel(KINDS[type(network)], network, variables, width, Path(), {}))
 
     @property
     def latents(self) -> int:
@@ -263,7 +263,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> CausalModel:
     """A trained model with causal latents, ready for use.
 
     Args:
-        path: a ``.safetensors`` that ``citris train-nf`` wrote.
+        path: a ``.safetensors`` that ``citris train-nf`` or ``citris train-vae`` wrote.
         device: where it should compute.
 
     Raises:

@@ -13,11 +13,20 @@ from torch import nn
 from citris_cli.artifacts.models import ModelFile, read_model
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
+from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 
+#: Kinds of model by their class.
+KINDS: dict[type[nn.Module], str] = {
+    Autoencoder: "autoencoder",
+    CitrisNF: "citris_nf",
+    CitrisVAE: "citris_vae",
+    CausalEncoder: "causal_encoder",
+}
 #: Names of the reference latents in a model file, beside the weights'.
 REFERENCE_NAMES = ("reference.z", "reference.targets")
 
@@ -27,7 +36,7 @@ class LoadedModel:
     """A trained model, in evaluation mode on its device.
 
     Attributes:
-        kind: ``autoencoder``, ``citris_nf`` or ``causal_encoder``.
+        kind: ``autoencoder``, ``citris_nf``, ``citris_vae`` or ``causal_encoder``.
         network: the torch module.
         variables: the K intervened variables, the F factors that a causal encoder reads, or None for an autoencoder.
         width: frame width and height in pixels.
@@ -47,13 +56,10 @@ class LoadedModel:
 
 def model_config(model: nn.Module) -> dict[str, Any]:
     """Configuration as stored in a model file: one entry a part, all that is needed to build it again."""
-    if isinstance(model, CitrisNF):
-        return {"citris_nf": dataclasses.asdict(model.config), **model_config(model.autoencoder)}
-    if isinstance(model, Autoencoder):
-        return {"autoencoder": dataclasses.asdict(model.config)}
-    if isinstance(model, CausalEncoder):
-        return {"causal_encoder": dataclasses.asdict(model.config)}
-    raise TypeError(f"no model of ours: {type(model).__name__}")
+    if type(model) not in KINDS:
+        raise TypeError(f"no model of ours: {type(model).__name__}")
+    own = {KINDS[type(model)]: dataclasses.asdict(model.config)}  # type: ignore[call-overload]
+    return own | model_config(model.autoencoder) if isinstance(model, CitrisNF) else own
 
 
 def build_model(kind: str, config: dict[str, Any], variables: Variables | None = None) -> nn.Module:
@@ -69,6 +75,8 @@ def build_model(kind: str, config: dict[str, Any], variables: Variables | None =
     """
     if kind == "causal_encoder":
         return CausalEncoder(CausalEncoderConfig(**config["causal_encoder"]), variables or ())
+    if kind == "citris_vae":
+        return CitrisVAE(CitrisVAEConfig(**config["citris_vae"]))
     autoencoder = Autoencoder(AutoencoderConfig(**config["autoencoder"]))
     if kind == "autoencoder":
         return autoencoder
@@ -108,7 +116,8 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
         raise InputError(
             f"{path}: not a model that this version of citris can read ({error}); train it again"
         ) from error
-    width = file.config["causal_encoder" if file.kind == "causal_encoder" else "autoencoder"]["width"]
+    # CITRIS-NF sees frames through its autoencoder.
+    width = file.config["autoencoder" if file.kind == "citris_nf" else file.kind]["width"]
     return LoadedModel(file.kind, model.to(device).eval(), variables, width, path, file.provenance, reference)
 
 
@@ -125,8 +134,9 @@ def _reference(file: ModelFile, model: nn.Module) -> ReferenceLatents | None:
     if not found:
         return None
     z, targets = found
+    if not isinstance(model, CausalLatentsModel):
+        raise ValueError("it brings reference latents and has no latents that are causal")
     config = model.config
-    assert isinstance(config, CitrisNFConfig)
     if z.shape != (len(z), config.latents) or targets.shape != (len(z), config.variables) or len(z) == 0:
         raise ValueError(f"its reference latents are {tuple(z.shape)} with targets {tuple(targets.shape)}")
     return ReferenceLatents(z.float(), targets)

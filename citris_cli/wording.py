@@ -9,3 +9,14 @@ def counted(number: int, noun: str) -> str:
         noun: in the singular; its plural is made with an s.
     """
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def legible(text: str, most: int = 80) -> str:
+    """Text that a file holds as a message can show it: one line, nothing that a terminal would act on, not endless.
+
+    Args:
+        text: whatever it is.
+        most: characters that are kept of it.
+    """
+    kept = "".join(character if character.isprintable() else "?" for character in text[:most])
+    return kept + ("…" if len(text) > most else "")

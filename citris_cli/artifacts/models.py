@@ -36,7 +36,7 @@ class ModelFile:
     """Contents of a model file.
 
     Attributes:
-        kind: ``autoencoder``, ``citris_nf``, ``causal_encoder``, ``encodings`` or ``training_state``.
+        kind: ``autoencoder``, ``citris_nf``, ``citris_vae``, ``causal_encoder``, ``encodings`` or ``training_state``.
         config: what is needed to build the model again.
         variables: as JSON objects the K intervened variables, or the F factors of a causal encoder, or None.
         provenance: command, seed, versions, SHA-256 of the data, measures.
@@ -106,8 +106,6 @@ def _finite(value: Any) -> Any:
 
 def model_bytes(file: ModelFile) -> bytes:
     """The bytes of a model file; the same for the same contents."""
-    from safetensors.torch import save
-
     fields: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -116,8 +114,20 @@ def model_bytes(file: ModelFile) -> bytes:
         "variables": file.variables,
         "provenance": file.provenance,
     }
+    return safetensors_bytes(file.tensors, fields)
+
+
+def safetensors_bytes(tensors: dict[str, Tensor], fields: Mapping[str, Any]) -> bytes:
+    """The bytes of a safetensors file; the same for the same contents.
+
+    Args:
+        tensors: by name, on the CPU, contiguous.
+        fields: what its metadata holds, each as a JSON string.
+    """
+    from safetensors.torch import save
+
     metadata = {name: json.dumps(_finite(value), allow_nan=False) for name, value in fields.items()}
-    content = save(file.tensors, metadata)
+    content = save(tensors, metadata)
     # safetensors writes the metadata in the order of a hash table, which differs from run to run.
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
@@ -146,14 +156,17 @@ def read_model_header(path: Path) -> ModelHeader:
     Raises:
         InputError: no such file, not a safetensors file, truncated, not ours, or of a newer version.
     """
-    header = _checked_header(path)
+    header = read_safetensors_header(path)
     metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or "format" not in metadata or "kind" not in metadata:
         raise InputError(f"{path}: a safetensors file, but not one of citris; give a file that a citris command wrote")
     try:
         fields = {name: json.loads(value) for name, value in metadata.items()}
         if fields["format"] != FORMAT:
-            raise InputError(f"{path}: a safetensors file of {fields['format']}, not of citris; give one of citris")
+            raise InputError(
+                f"{path}: a safetensors file of {fields['format']}, not of citris; give one of citris, or import a "
+                "published one with 'citris import-checkpoint'"
+            )
         if int(fields["format_version"]) > FORMAT_VERSION:
             raise InputError(f"{path}: written by a newer citris (format {fields['format_version']}); upgrade citris")
         kind, config, variables = fields["kind"], fields["config"], fields["variables"]
@@ -182,8 +195,12 @@ def read_model(path: Path) -> ModelFile:
     return ModelFile(header.kind, header.config, header.variables, header.provenance, tensors)
 
 
-def _checked_header(path: Path) -> dict[str, Any]:
-    """The header of a safetensors file whose offsets are consistent with its size."""
+def read_safetensors_header(path: Path) -> dict[str, Any]:
+    """The header of any safetensors file: ``dtype``, ``shape`` and ``data_offsets`` by name, and ``__metadata__``.
+
+    Raises:
+        InputError: no such file, not a safetensors file, or one whose offsets are not consistent with its size.
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -226,5 +243,8 @@ def _span(entry: Mapping[str, Any]) -> tuple[int, int]:
 
 def _not_safetensors(path: Path, start: bytes) -> str:
     if start[:2] == b"PK" or start[:1] == b"\x80":
-        return f"{path}: a pickle checkpoint or archive, and citris reads models from .safetensors files only"
+        return (
+            f"{path}: a pickle checkpoint or archive, and citris reads models from .safetensors files only; import a "
+            "published checkpoint with 'citris import-checkpoint'"
+        )
     return f"{path}: not a safetensors file, or a truncated one; give a model that a citris command wrote"

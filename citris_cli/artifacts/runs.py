@@ -15,10 +15,11 @@ MODEL_VARIABLE = "CITRIS_MODEL"
 FILE_NAMES = {
     "autoencoder": "ae.safetensors",
     "citris_nf": "nf.safetensors",
+    "citris_vae": "vae.safetensors",
     "causal_encoder": "causal_encoder.safetensors",
 }
 #: Kinds that have causal latents.
-CAUSAL_KINDS = ("citris_nf",)
+CAUSAL_KINDS = ("citris_nf", "citris_vae")
 
 
 def header_or_none(path: Path) -> ModelHeader | None:
@@ -78,6 +79,6 @@ def find_causal_model(given: Path | None) -> tuple[Path, str]:
     if newest is None:
         raise InputError(
             f"no model given with --model, none in ${MODEL_VARIABLE} and none under {RUNS}/: "
-            "train one with 'citris train-nf DATA'"
+            "train one with 'citris train-nf DATA' or 'citris train-vae DATA'"
         )
     return newest, f"the newest under {RUNS}/"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from citris_cli.artifacts.checkpoints import is_published, read_checkpoint
 from citris_cli.artifacts.models import read_model_header
 from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, optional_key
 from citris_cli.data.npz import NpzFile, open_npz
@@ -26,6 +27,8 @@ def describe(path: Path) -> dict[str, Any]:
         return _directory(path)
     if path.suffix == ".npz":
         return _arrays(path)
+    if is_published(path):
+        return _checkpoint(path)
     return _model(path)
 
 
@@ -55,6 +58,30 @@ def _model(path: Path) -> dict[str, Any]:
     if provenance:
         description["provenance"] = provenance
     return description
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    """What ``citris import-checkpoint`` would see of a published checkpoint, or why it would refuse it."""
+    from citris_cli.conversion import PARTS, described, model_file_of
+
+    checkpoint = read_checkpoint(path)
+    description: dict[str, Any] = {"file": str(path), "kind": "published checkpoint", "size": _size(path)}
+    description["weights"] = f"{sum(value.numel() for value in checkpoint.weights.values()):,}"
+    try:
+        description["model"], configuration = described(checkpoint, path)
+        if description["model"] == "citris_nf" and "autoencoder" not in configuration:
+            description["import"] = "needs its autoencoder, with --ae"
+        else:
+            variables = model_file_of(checkpoint, path).variables
+            if variables is not None:
+                description["variables"] = ", ".join(variable["name"] for variable in variables)
+    except InputError as error:
+        return description | {"import": f"not as it is: {error}"}
+    inside = [part for part in PARTS if any(name.startswith(f"{part}.") for name in checkpoint.weights)]
+    if inside:
+        description["keeps inside"] = ", ".join(inside)
+    origin = {name: value for name, value in checkpoint.origin.items() if name != "file"}
+    return description | {"configuration": configuration, "provenance": origin}
 
 
 def _described(path: Path, variables: Any) -> dict[str, str]:

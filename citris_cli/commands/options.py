@@ -44,6 +44,15 @@ class PresetName(str, Enum):
 
 Preset = Annotated[PresetName, typer.Option("--preset", help="small: a laptop's CPU; paper: the published sizes.")]
 Latents = Annotated[int | None, typer.Option("--latents", help="Number of latents M.", min=1)]
+Val = Annotated[
+    Path | None,
+    typer.Option(
+        "--val",
+        help="Held-out data (val_indep with ground truth, val_triplets) to measure on at intervals; the best model is "
+        "kept.",
+        show_default=False,
+    ),
+]
 Vars = Annotated[
     str | None,
     typer.Option(
@@ -56,8 +65,68 @@ SaveEvery = Annotated[float, typer.Option("--save-every", help="Seconds between 
 Steps = Annotated[
     int | None, typer.Option("--steps", help="Optimiser steps; bounds every training of the command.", min=1)
 ]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Frames or pairs a step.", min=1)]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Frames, pairs or windows a step.", min=1)]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate at its highest.", min=0)]
 Clip = Annotated[float | None, typer.Option("--clip", help="Bound on the gradient's norm.", min=0)]
 Warmup = Annotated[int | None, typer.Option("--warmup", help="Steps of linear warm-up.", min=0)]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of weights, batches and noise.  \\[default: 0]", min=0)]
+
+# Of the convolutional networks.
+Channels = Annotated[int | None, typer.Option("--channels", help="Channels of every convolutional stage.", min=1)]
+DecoderBlocks = Annotated[int | None, typer.Option("--decoder-blocks", help="Residual blocks a decoder stage.", min=1)]
+Patch = Annotated[
+    int | None,
+    typer.Option("--patch", help="Side of pixel blocks folded into channels: 1 published, 2 faster.", min=1, max=2),
+]
+
+
+class PriorName(str, Enum):
+    """Forms of the transition prior; see :mod:`citris_cli.core.transition_prior`."""
+
+    mlp = "mlp"
+    autoregressive = "autoregressive"
+
+
+# Of the models with causal latents.
+FlowHidden = Annotated[int | None, typer.Option("--flow-hidden", help="Hidden units a latent in the flow.", min=1)]
+Hidden = Annotated[
+    int | None, typer.Option("--hidden", help="Width of the MLP prior's and the classifier's networks.", min=1)
+]
+Prior = Annotated[
+    PriorName | None,
+    typer.Option("--prior", help="Latents of a variable independent given the past (mlp), or not.  \\[default: mlp]"),
+]
+ImperfectInterventions = Annotated[
+    bool | None,
+    typer.Option(
+        "--imperfect-interventions/--perfect-interventions",
+        help="Whether a variable still depends on its past where it was intervened on.",
+    ),
+]
+AutoregressiveHidden = Annotated[
+    int | None,
+    typer.Option("--autoregressive-hidden", help="Hidden units a latent in the autoregressive prior.", min=1),
+]
+ClassifierLayers = Annotated[
+    int | None, typer.Option("--classifier-layers", help="Hidden layers of the target classifier.", min=1)
+]
+ClassifierMomentum = Annotated[
+    float | None,
+    typer.Option("--classifier-momentum", help="Momentum of the classifier's frozen copy.", min=0, max=0.9999),
+]
+ClassifierWeight = Annotated[
+    float | None,
+    typer.Option("--classifier-weight", help="Weight of the classifier's loss on the latents.", min=0),
+]
+ConditionalTargets = Annotated[
+    bool | None,
+    typer.Option("--conditional-targets/--independent-targets", help="Whether targets may tell of each other."),
+]
+Regulariser = Annotated[
+    float | None,
+    typer.Option("--regulariser", help="Pull of latents that carry no information into psi(0).", min=0),
+]
+Temperature = Annotated[float | None, typer.Option("--temperature", help="Of the Gumbel-softmax assignment.", min=0.01)]
+ClassifierLearningRate = Annotated[
+    float | None, typer.Option("--classifier-lr", help="Learning rate of the target classifier.", min=0)
+]

@@ -74,7 +74,7 @@ class Session:
         validation = None
         if given.get("val") is not None:
             assert isinstance(data, SequenceData)
-            validation = Validation.load(given["val"], data.variables, data.frames.width, names)
+            validation = Validation.load(given["val"], data.variables, data.frames.width, names, data.columns)
         return cls(
             data,
             held_out,

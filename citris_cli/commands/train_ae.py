@@ -14,11 +14,9 @@ def train_ae(
     output: options.Output = None,
     preset: options.Preset = options.PresetName.small,
     latents: options.Latents = None,
-    channels: Annotated[int | None, typer.Option(help="Channels of every convolutional stage.", min=1)] = None,
-    decoder_blocks: Annotated[int | None, typer.Option(help="Residual blocks a decoder stage.", min=1)] = None,
-    patch: Annotated[
-        int | None, typer.Option(help="Side of pixel blocks folded into channels: 1 published, 2 faster.", min=1, max=2)
-    ] = None,
+    channels: options.Channels = None,
+    decoder_blocks: options.DecoderBlocks = None,
+    patch: options.Patch = None,
     noise: Annotated[float | None, typer.Option(help="Std of the noise on the latents in training.", min=0)] = None,
     latent_penalty: Annotated[float | None, typer.Option(help="Weight of the mean squared latent.", min=0)] = None,
     steps: options.Steps = None,

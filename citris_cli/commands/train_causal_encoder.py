@@ -13,10 +13,8 @@ def train_causal_encoder(
     data: options.Data,
     output: options.Output = None,
     preset: options.Preset = options.PresetName.small,
-    channels: Annotated[int | None, typer.Option(help="Channels of every convolutional stage.", min=1)] = None,
-    patch: Annotated[
-        int | None, typer.Option(help="Side of pixel blocks folded into channels: 1 published, 2 faster.", min=1, max=2)
-    ] = None,
+    channels: options.Channels = None,
+    patch: options.Patch = None,
     norm_penalty: Annotated[
         float | None, typer.Option(help="Weight that keeps the vectors of angles at norm 2.", min=0)
     ] = None,

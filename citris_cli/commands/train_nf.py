@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from citris_cli.commands import options
-
-
-class PriorName(str, Enum):
-    """Forms of the transition prior; see :mod:`citris_cli.core.transition_prior`."""
-
-    mlp = "mlp"
-    autoregressive = "autoregressive"
 
 
 def train_nf(
@@ -25,60 +17,29 @@ def train_nf(
         Path | None,
         typer.Option(help="Trained autoencoder.  \\[default: this dataset's under runs/, else one is trained first]"),
     ] = None,
-    val: Annotated[
-        Path | None,
-        typer.Option(
-            help="Held-out data (val_indep with ground truth, val_triplets) to measure on at intervals; the best model "
-            "is kept.",
-            show_default=False,
-        ),
-    ] = None,
+    val: options.Val = None,
     preset: options.Preset = options.PresetName.small,
     latents: options.Latents = None,
     flow_layers: Annotated[int | None, typer.Option(help="Layers of the flow.", min=1)] = None,
-    flow_hidden: Annotated[int | None, typer.Option(help="Hidden units a latent in the flow.", min=1)] = None,
+    flow_hidden: options.FlowHidden = None,
     samples: Annotated[int | None, typer.Option(help="Noisy copies of every encoding.", min=1)] = None,
     noise: Annotated[
         float | None, typer.Option(help="Std of that noise.  \\[default: the autoencoder's]", min=0)
     ] = None,
-    hidden: Annotated[
-        int | None, typer.Option(help="Width of the MLP prior's and the classifier's networks.", min=1)
-    ] = None,
-    prior: Annotated[
-        PriorName | None,
-        typer.Option(help="Latents of a variable independent given the past (mlp), or not.  \\[default: mlp]"),
-    ] = None,
-    imperfect_interventions: Annotated[
-        bool | None,
-        typer.Option(
-            "--imperfect-interventions/--perfect-interventions",
-            help="Whether a variable still depends on its past where it was intervened on.",
-        ),
-    ] = None,
-    autoregressive_hidden: Annotated[
-        int | None, typer.Option(help="Hidden units a latent in the autoregressive prior.", min=1)
-    ] = None,
-    classifier_layers: Annotated[
-        int | None, typer.Option(help="Hidden layers of the target classifier.", min=1)
-    ] = None,
-    classifier_momentum: Annotated[
-        float | None, typer.Option(help="Momentum of the classifier's frozen copy.", min=0, max=0.9999)
-    ] = None,
-    classifier_weight: Annotated[
-        float | None, typer.Option(help="Weight of the classifier's loss on the latents.", min=0)
-    ] = None,
-    conditional_targets: Annotated[
-        bool | None,
-        typer.Option("--conditional-targets/--independent-targets", help="Whether targets may tell of each other."),
-    ] = None,
-    regulariser: Annotated[
-        float | None, typer.Option(help="Pull of latents that carry no information into psi(0).", min=0)
-    ] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of the Gumbel-softmax assignment.", min=0.01)] = None,
+    hidden: options.Hidden = None,
+    prior: options.Prior = None,
+    imperfect_interventions: options.ImperfectInterventions = None,
+    autoregressive_hidden: options.AutoregressiveHidden = None,
+    classifier_layers: options.ClassifierLayers = None,
+    classifier_momentum: options.ClassifierMomentum = None,
+    classifier_weight: options.ClassifierWeight = None,
+    conditional_targets: options.ConditionalTargets = None,
+    regulariser: options.Regulariser = None,
+    temperature: options.Temperature = None,
     steps: options.Steps = None,
     batch_size: options.BatchSize = None,
     lr: options.LearningRate = None,
-    classifier_lr: Annotated[float | None, typer.Option(help="Learning rate of the target classifier.", min=0)] = None,
+    classifier_lr: options.ClassifierLearningRate = None,
     noise_start: Annotated[
         float | None, typer.Option(help="Noise at the start of the training, in multiples of --noise.", min=1)
     ] = None,

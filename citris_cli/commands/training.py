@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from citris_cli.causal_model import CausalModel
 from citris_cli.commands.session import Plan, Session
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.causal_encoder import CausalEncoder
+from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.errors import InputError, InterruptedRunError
@@ -29,10 +31,11 @@ from citris_cli.show.grids import png_bytes, reconstruction_grid
 from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
 from citris_cli.training.citris_nf import CitrisNFTask
-from citris_cli.training.encodings import cached_encodings
+from citris_cli.training.citris_vae import CitrisVAETask, window_starts
+from citris_cli.training.encodings import cached_encodings, encode_frames
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import finishing
-from citris_cli.training.presets import AUTOENCODER, CAUSAL_ENCODER, CITRIS_NF
+from citris_cli.training.presets import AUTOENCODER, CAUSAL_ENCODER, CITRIS_NF, vae_preset
 from citris_cli.wording import counted
 
 #: Frames whose latents a model keeps, so that it knows what its variables' values look like.
@@ -104,17 +107,57 @@ def citris_nf(session: Session, given: Mapping[str, Any]) -> RunFiles:
         f"encodings of {counted(len(encodings), 'frame')} {'read from' if cached else 'computed'}"
         + (f" {cache}" if cached else f" and kept in {cache}" if cache else "")
     )
-    validation = session.validation
-    as_it_is = partial(CausalModel.of, model, data.variables, data.frames.width)
-    evaluate = None if validation is None else lambda: validation.measure(as_it_is())
-    task = CitrisNFTask(model, encodings, data.starts, data.targets, plan.training, evaluate)
-    measures: dict[str, Any] = plan.train(session, task, f"CITRIS-NF on {data.name}")
-    with finishing(plan.files, session.stop):
-        measures |= _identification(session, as_it_is())
-        with torch.no_grad():
-            z = torch.cat([model.flow(chunk)[0] for chunk in encodings.split(ENCODINGS_AT_ONCE)])
-        reference = ReferenceLatents.spread_over(z, data.starts, data.targets, REFERENCE_FRAMES)
-        plan.write(session, model, measures, data.variables, reference)
+    task = CitrisNFTask(model, encodings, data.starts, data.targets, plan.training, _evaluation(session, model))
+    measures = plan.train(session, task, f"CITRIS-NF on {data.name}")
+
+    def of_all_frames() -> torch.Tensor:
+        return torch.cat([model.flow(chunk)[0] for chunk in encodings.split(ENCODINGS_AT_ONCE)])
+
+    _finish(session, plan, model, measures, of_all_frames)
+    return plan.files
+
+
+def citris_vae(session: Session, given: Mapping[str, Any]) -> RunFiles:
+    """Train CITRIS-VAE on a session's frames.
+
+    Args:
+        session: data and device.
+        given: options by name; those that are None come from the preset.
+    """
+    data = session.data
+    assert isinstance(data, SequenceData)
+    preset, training_preset = vae_preset(given["preset"].value, data.frames.width)
+    preset = dataclasses.replace(preset, variables=len(data.variables))
+    plan = Plan.make(session, "citris_vae", preset, training_preset, given, session.output)
+    if plan.finished(session):
+        return plan.files
+    try:
+        model = CitrisVAE(plan.model, torch.Generator().manual_seed(plan.training.seed))
+    except ValueError as error:
+        raise InputError(f"these sizes make no VAE ({error}); choose other --networks or another --patch") from error
+    starts = window_starts(data.starts, plan.training.seq_len)
+    if len(starts) == 0:
+        # In a shard, the number of a pair and that of its first frame count on together.
+        runs = (data.starts - torch.arange(len(data.starts))).unique_consecutive(return_counts=True)[1]
+        raise InputError(
+            f"--seq-len {plan.training.seq_len}: no file of {data.name} has so many frames in a row; "
+            f"give {int(runs.max()) + 1} at most"
+        )
+    model = model.to(session.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    frames = data.frames.to(session.device)
+    task = CitrisVAETask(
+        model,
+        frames,
+        starts,
+        data.targets,
+        session.held_out.frames.to(session.device) if session.held_out else None,
+        plan.training,
+        _evaluation(session, model),
+        partial(_write_reconstructions, plan.files.pictures),
+    )
+    measures = plan.train(session, task, f"CITRIS-VAE on {data.name}")
+    _finish(session, plan, model, measures, lambda: encode_frames(model.encode, frames, session.device))
+    session.console.note(f"reconstructions beside originals: {plan.files.pictures}")
     return plan.files
 
 
@@ -150,6 +193,41 @@ def causal_encoder(session: Session, given: Mapping[str, Any]) -> RunFiles:
         _factor_table(session, task, measures)
         plan.write(session, model, measures, factors)
     return plan.files
+
+
+def _evaluation(session: Session, model: CausalLatentsModel) -> Callable[[], dict[str, float]] | None:
+    """Measures of a model in training on what was given with --val, or None."""
+    validation, data = session.validation, session.data
+    if validation is None:
+        return None
+    assert isinstance(data, SequenceData)
+    variables, width = data.variables, data.frames.width
+    return lambda: validation.measure(CausalModel.of(model, variables, width))
+
+
+def _finish(
+    session: Session,
+    plan: Plan,
+    model: CausalLatentsModel,
+    measures: Mapping[str, Any],
+    latents: Callable[[], torch.Tensor],
+) -> None:
+    """Measure a trained model with causal latents and write it, with latents of training frames.
+
+    Args:
+        session: the data.
+        plan: where it goes.
+        model: the trained model.
+        measures: its last validation's.
+        latents: computes the causal latents of all training frames [N, M].
+    """
+    data = session.data
+    assert isinstance(data, SequenceData)
+    with finishing(plan.files, session.stop):
+        identified = _identification(session, CausalModel.of(model, data.variables, data.frames.width))
+        with torch.no_grad():
+            reference = ReferenceLatents.spread_over(latents(), data.starts, data.targets, REFERENCE_FRAMES)
+        plan.write(session, model, {**measures, **identified}, data.variables, reference)
 
 
 def _autoencoder_path(session: Session, given: Mapping[str, Any]) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from citris_cli.artifacts.files import atomic_write, check_writable
 from citris_cli.artifacts.runs import FILE_NAMES
 from citris_cli.causal_model import CausalModel
-from citris_cli.commands.inputs import STDOUT, load_causal_model
+from citris_cli.commands.inputs import STDOUT, known_columns, load_causal_model
 from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.data.datasets import TripletData, load_triplets
 from citris_cli.data.layout import find_split
@@ -51,11 +51,12 @@ def run(
     device = select_device(device_name)
     if as_json and output == STDOUT:
         raise InputError("--json and -o - both want standard output; give -o a file")
-    which = "test_triplets" if find_split(path, "test_triplets") else "val_triplets"
-    data = load_triplets(path, which, parse_vars(variables) if variables else None)
+    model = load_causal_model(model_path, device, console)
+    known = known_columns(model)
+    which = "test_triplets" if path.is_dir() and find_split(path, "test_triplets") else "val_triplets"
+    data = load_triplets(path, which, parse_vars(variables, known) if variables else None, known)
     for note in data.notes:
         console.note(note)
-    model = load_causal_model(model_path, device, console)
     if data.frames.width != model.width:
         raise InputError(
             f"{data.paths[0]}: frames are {data.frames.width} pixels wide and the model was trained for {model.width}; "

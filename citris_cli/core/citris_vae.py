@@ -60,7 +60,7 @@ class CitrisVAE(CausalLatentsModel):
         self.encoder, self.decoder = vae_networks(
             config.networks, config.width, config.channels, config.latents, config.decoder_blocks, config.patch
         )
-        initialise(self.encoder, generator)
+        initialise(self.encoder, generator).narrow()
         initialise(self.decoder, generator)
 
     def encode(self, images: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ Lippe et al., "CITRIS: Causal Identifiability from Temporal Intervened Sequences
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,6 +19,8 @@ NETWORKS = ("pyramid", "small")
 SMALL_WIDTH = 32
 #: Bound on the log standard deviations of the small pair.
 SMALL_MAX_LOG_STD = 4.0
+#: Where :meth:`GaussianEncoder.narrow` puts the log standard deviations, before their bound, and a learned bound.
+START_LOG_STD, START_MAX_LOG_STD = -3.0, 4.0
 
 
 class GaussianEncoder(nn.Module):
@@ -43,6 +47,21 @@ class GaussianEncoder(nn.Module):
             return mean, SMALL_MAX_LOG_STD * torch.tanh(log_std / SMALL_MAX_LOG_STD)
         bound = functional.softplus(self.scale)
         return mean, bound * torch.tanh(log_std / bound)
+
+    @torch.no_grad()
+    def narrow(self) -> GaussianEncoder:
+        """Let a training start with narrow posteriors, the same for every image, std about 0.08; returns the encoder.
+
+        At random weights all images have nearly the same means; with posteriors of width 1 around these, the decoder
+        would learn that latents are noise, and the divergence would then keep them so.
+        """
+        last = [module for module in self.network.modules() if isinstance(module, nn.Linear)][-1]
+        half = last.out_features // 2
+        last.weight[half:] = 0
+        last.bias[half:] = START_LOG_STD
+        if self.scale is not None:
+            self.scale.fill_(math.log(math.expm1(START_MAX_LOG_STD)))  # softplus's inverse
+        return self
 
 
 class SmallEncoder(nn.Sequential):

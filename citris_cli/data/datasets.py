@@ -219,19 +219,22 @@ def _independent(paths: Sequence[Path], shards: Sequence[_Shard], files: tuple[P
     )
 
 
-def load_triplets(path: Path, which: str | None = None, given: Variables | None = None) -> TripletData:
+def load_triplets(
+    path: Path, which: str | None = None, given: Variables | None = None, known: Variables | None = None
+) -> TripletData:
     """Triplets of frames with the mask that says which factors of the third come from the second.
 
     Args:
         path: a file, a pattern, or a directory.
         which: the directory's split, such as "test_triplets"; None for val_triplets, else test_triplets.
         given: names of the mask's columns, or None.
+        known: the columns of the training data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
 
     Raises:
         InputError: anything that the files do wrong; single frames; no mask.
     """
     files = _all_files([path], (which,) if which else ("val_triplets", "test_triplets"))
-    shards = [_read_triplets(file, given) for file in files]
+    shards = [_read_triplets(file, given, known) for file in files]
     _check_agreement(shards)
     factors, truth = _join_truth(shards)
     mask = np.concatenate([shard.columns for shard in shards if shard.columns is not None])
@@ -297,7 +300,7 @@ def _read_independent(path: Path, given: Variables | None, known: Variables | No
         return _read_shard(file, frame_key, None, given, known)
 
 
-def _read_triplets(path: Path, given: Variables | None) -> _Shard:
+def _read_triplets(path: Path, given: Variables | None, known: Variables | None = None) -> _Shard:
     with open_npz(path) as file:
         frame_key = first_key(file, FRAME_KEYS, "triplets of frames")
         shape = file.shape(frame_key)
@@ -309,7 +312,7 @@ def _read_triplets(path: Path, given: Variables | None) -> _Shard:
         check_frames_shape(shape, f"{path}: key {frame_key!r}")
         mask_key = first_key(file, MASK_KEYS, "mask of the triplets")
         _check_columns_shape(file, mask_key, (shape[0],), "triplet", "")
-        return _read_shard(file, frame_key, mask_key, given)
+        return _read_shard(file, frame_key, mask_key, given, known)
 
 
 def _refuse_triplets(file: NpzFile, frame_key: str) -> None:

@@ -35,7 +35,14 @@ class Validation:
     mask: np.ndarray[Any, Any] | None
 
     @classmethod
-    def load(cls, path: Path, variables: Variables, width: int, names: Variables | None = None) -> Validation:
+    def load(
+        cls,
+        path: Path,
+        variables: Variables,
+        width: int,
+        names: Variables | None = None,
+        columns: Variables | None = None,
+    ) -> Validation:
         """Read ``val_indep`` and ``val_triplets`` of a directory, or one file of either sort.
 
         Args:
@@ -43,6 +50,7 @@ class Validation:
             variables: the model's variables.
             width: the model's frame width in pixels.
             names: the user's names of the columns, or None.
+            columns: the columns of the training data, whose names a file without names takes, or None.
 
         Raises:
             InputError: there is neither ground truth nor a triplet; the frames have another size; a bad file.
@@ -51,16 +59,16 @@ class Validation:
         if path.is_dir():
             frames, threes = find_split(path, "val_indep"), find_split(path, "val_triplets")
             if frames and frames == threes:  # a directory with a single file offers it for every split
-                return cls.load(frames[0], variables, width, names)
+                return cls.load(frames[0], variables, width, names, columns)
             if frames:
-                independent = load_independent(path, "val_indep", names)
+                independent = load_independent(path, "val_indep", names, columns)
             if threes:
-                triplets = load_triplets(path, "val_triplets", names)
+                triplets = load_triplets(path, "val_triplets", names, columns)
         else:
             try:
-                triplets = load_triplets(path, None, names)
+                triplets = load_triplets(path, None, names, columns)
             except InputError:
-                independent = load_independent(path, None, names)
+                independent = load_independent(path, None, names, columns)
         if independent is not None and independent.truth is None:
             independent = None
         if independent is None and triplets is None:

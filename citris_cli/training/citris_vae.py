@@ -25,19 +25,20 @@ class VAETrainingConfig(CausalTrainingConfig):
 
     Attributes:
         seq_len: frames T of a window, at least 2.
-        kl_warmup: steps over which the weight of the divergence goes from ``kl_start`` times its own to its own.
-        kl_start: that factor at the first step: 0 begins as an autoencoder, without any noise that costs something;
-            above 1 begins with more noise on the latents than the trained model has.
+        kl_warmup: steps over which the weight of the divergence rises from ``kl_start`` times its own to its own,
+            geometrically. At its own weight from the start, it silences latents that say nothing of the frames yet
+            before the decoder has learned to listen.
+        kl_start: that factor at the first step, above 0. Above 1 the weight falls.
     """
 
     seq_len: int = 2
     kl_warmup: int = 0
-    kl_start: float = 0.0
+    kl_start: float = 0.01
 
     def beta(self, step: int) -> float:
         """Factor on the divergence's weight at a step (0, 1, …)."""
-        left = max(0.0, 1 - step / self.kl_warmup) if self.kl_warmup > 0 else 0.0
-        return 1 + (self.kl_start - 1) * left
+        left = 1 - step / self.kl_warmup if self.kl_warmup > 0 else 0.0
+        return self.kl_start ** max(0.0, left)
 
 
 def window_starts(starts: Tensor, length: int) -> Tensor:

@@ -35,7 +35,7 @@ class TrainingConfig:
 
     Attributes:
         steps: optimiser steps.
-        batch_size: frames (autoencoder) or pairs of frames (CITRIS-NF) a step.
+        batch_size: frames (autoencoder), pairs of frames (CITRIS-NF) or windows of frames (CITRIS-VAE) a step.
         lr: learning rate at the top of the schedule.
         warmup: steps of linear warm-up.
         clip: bound on the norm of the gradient.

@@ -8,10 +8,15 @@ pairs with fewer noisy copies each, which cuts the gradient's noise; its noise s
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from citris_cli.core.autoencoder import AutoencoderConfig
 from citris_cli.core.causal_encoder import CausalEncoderConfig
 from citris_cli.core.citris_nf import CitrisNFConfig
+from citris_cli.core.citris_vae import CitrisVAEConfig
+from citris_cli.core.vae_networks import SMALL_WIDTH
 from citris_cli.training.citris_nf import FlowTrainingConfig
+from citris_cli.training.citris_vae import VAETrainingConfig
 from citris_cli.training.loop import TrainingConfig
 
 AUTOENCODER: dict[str, tuple[AutoencoderConfig, TrainingConfig]] = {
@@ -30,6 +35,14 @@ CITRIS_NF: dict[str, tuple[CitrisNFConfig, FlowTrainingConfig]] = {
     "paper": (CitrisNFConfig(), FlowTrainingConfig(steps=100_000, batch_size=512, lr=1e-3, clip=1.0)),
 }
 
+CITRIS_VAE: dict[str, tuple[CitrisVAEConfig, VAETrainingConfig]] = {
+    "small": (
+        CitrisVAEConfig(latents=16, channels=32, patch=2, regulariser=0.05),
+        VAETrainingConfig(steps=6000, batch_size=64, lr=1e-3, clip=50.0),
+    ),
+    "paper": (CitrisVAEConfig(), VAETrainingConfig(steps=250_000, batch_size=512, lr=1e-3, clip=50.0, kl_warmup=100)),
+}
+
 CAUSAL_ENCODER: dict[str, tuple[CausalEncoderConfig, TrainingConfig]] = {
     "small": (
         CausalEncoderConfig(channels=32, patch=2),
@@ -37,3 +50,16 @@ CAUSAL_ENCODER: dict[str, tuple[CausalEncoderConfig, TrainingConfig]] = {
     ),
     "paper": (CausalEncoderConfig(), TrainingConfig(steps=100_000, batch_size=256, lr=1e-3, clip=1.0, warmup=500)),
 }
+
+
+def vae_preset(preset: str, width: int) -> tuple[CitrisVAEConfig, VAETrainingConfig]:
+    """A preset of CITRIS-VAE for frames of a width; the published networks for 32x32 frames are others.
+
+    Args:
+        preset: its name.
+        width: frame width and height in pixels.
+    """
+    config, training = CITRIS_VAE[preset]
+    if preset == "paper" and width == SMALL_WIDTH:
+        config = replace(config, networks="small")
+    return replace(config, width=width), training

@@ -3,4 +3,4 @@
 import os
 
 # As the command line does, and before torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")

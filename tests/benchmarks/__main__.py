@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import frames, parts, processes, steps
+from tests.benchmarks import evaluation, frames, parts, processes, steps
 from tests.benchmarks.measure import QUICK, Effort, Row
 
 BENCHMARKS: dict[str, Callable[[Effort], list[Row]]] = {
@@ -29,6 +29,8 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Row]]] = {
     "citris-nf-step": steps.citris_nf_step,
     "encode": frames.encode,
     "render": frames.render,
+    "correlation": evaluation.correlation,
+    "intervene": evaluation.intervene,
     "help": processes.help_time,
     "memory": processes.memory,
 }

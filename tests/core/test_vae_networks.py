@@ -1,5 +1,7 @@
 """Networks of the VAE: shapes, bounds on the log standard deviation, sizes that make no network."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -64,6 +66,17 @@ def test_the_pyramid_learns_its_bound() -> None:
     torch.testing.assert_close(log_std, encoder.scale.exp().log1p().expand(4, -1))
     log_std.sum().backward()
     assert (encoder.scale.grad != 0).all()
+
+
+@pytest.mark.parametrize("networks", ["small", "pyramid"])
+def test_a_training_starts_with_narrow_posteriors(networks: str) -> None:
+    encoder, _ = make(networks, 32)
+    images = torch.rand(4, 3, 32, 32, generator=seeded()) * 2 - 1
+    before, _ = encoder(images)
+    mean, log_std = encoder.narrow()(images)
+    assert torch.equal(mean, before)
+    torch.testing.assert_close(log_std, torch.full((4, LATENTS), 4 * math.tanh(-3 / 4)))
+    assert 0.07 < log_std.exp().mean() < 0.09
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,13 @@ from citris_cli.app import app
 from citris_cli.commands.train_ae import train_ae
 from citris_cli.commands.train_causal_encoder import train_causal_encoder
 from citris_cli.commands.train_nf import train_nf
+from citris_cli.commands.train_vae import train_vae
 from citris_cli.core.autoencoder import AutoencoderConfig
 from citris_cli.core.causal_encoder import CausalEncoderConfig
 from citris_cli.core.citris_nf import CitrisNFConfig
+from citris_cli.core.citris_vae import CitrisVAEConfig
 from citris_cli.training.citris_nf import FlowTrainingConfig
+from citris_cli.training.citris_vae import VAETrainingConfig
 from citris_cli.training.loop import TrainingConfig
 from tests.end_to_end.conftest import Citris
 from tests.end_to_end.test_bad_input import check_refusal
@@ -31,10 +34,13 @@ from tests.end_to_end.test_bad_input import check_refusal
 COMMANDS = [
     "train-ae",
     "train-nf",
+    "train-vae",
     "train-causal-encoder",
     "encode",
     "eval-correlation",
     "animate-latents",
+    "import-checkpoint",
+    "export",
     "info",
     "simulate",
     "simulate ball-in-boxes",
@@ -109,7 +115,7 @@ def test_completion_imports_nothing_heavy(tmp_path: Path) -> None:
         env={**os.environ, **variables},
         check=False,
     )
-    assert done.stdout.decode().split() == ["train-ae", "train-nf", "train-causal-encoder"]
+    assert done.stdout.decode().split() == ["train-ae", "train-nf", "train-vae", "train-causal-encoder"]
     imported = {line.split("|")[-1].strip() for line in done.stderr.decode().splitlines()}
     assert "citris_cli.app" in imported
     assert not {"torch", "numpy", "scipy", "PIL", "imageio", "safetensors"} & imported
@@ -156,7 +162,12 @@ def test_the_traceback_is_shown_only_on_demand(tmp_path: Path) -> None:
 #: Parameters of the training commands that are no hyperparameters.
 ABOUT_THE_RUN = {"data", "output", "preset", "ae", "val", "device", "variables", "resume", "save_every", "as_json"}
 #: Fields that follow from the data.
-FROM_THE_DATA = {train_ae: {"width"}, train_nf: {"variables"}, train_causal_encoder: {"width"}}
+FROM_THE_DATA = {
+    train_ae: {"width"},
+    train_nf: {"variables"},
+    train_vae: {"width", "variables"},
+    train_causal_encoder: {"width"},
+}
 
 
 @pytest.mark.parametrize(
@@ -164,6 +175,7 @@ FROM_THE_DATA = {train_ae: {"width"}, train_nf: {"variables"}, train_causal_enco
     [
         (train_ae, (AutoencoderConfig, TrainingConfig)),
         (train_nf, (CitrisNFConfig, FlowTrainingConfig)),
+        (train_vae, (CitrisVAEConfig, VAETrainingConfig)),
         (train_causal_encoder, (CausalEncoderConfig, TrainingConfig)),
     ],
 )

@@ -83,3 +83,13 @@ def test_a_causal_encoder_tells_which_factors_are_off(inside: Citris, home: Path
     assert "own_error" not in bare
     refused = inside("eval-triplets", home / "boxes", "-m", model, "--causal-encoder", model, cwd=tmp_path)
     check_refusal(refused, "no causal encoder; train one with 'citris train-causal-encoder'")
+
+
+def test_a_mask_without_names_has_those_of_the_training(
+    inside: Citris, home: Path, model: Path, tmp_path: Path
+) -> None:
+    with np.load(home / "boxes/test_triplets.npz", allow_pickle=False) as file:
+        np.savez(tmp_path / "bare.npz", images=file["images"], mask=file["mask"])
+    named = inside("eval-triplets", home / "boxes", "-m", model, "--json", "-o", "a.json", cwd=tmp_path)
+    bare = inside("eval-triplets", "bare.npz", "-m", model, "--json", "-o", "b.json", cwd=tmp_path)
+    assert json.loads(named.stdout)["measures"] == json.loads(bare.stdout)["measures"]

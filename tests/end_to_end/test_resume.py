@@ -26,6 +26,7 @@ STEPS = 80
 TRAININGS = {
     "train-ae": ["--latents", "3", "--channels", "4", "--batch-size", "4", "--steps", STEPS],
     "train-nf": ["--samples", "2", "--hidden", "4", "--flow-layers", "2", "--batch-size", "4", "--steps", STEPS],
+    "train-vae": ["--latents", "3", "--channels", "4", "--flow-layers", "1", "--batch-size", "4", "--steps", STEPS],
 }
 STATUSES = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -83,6 +84,7 @@ def run_and_stop(arguments: list[object], folder: Path, step: int, number: signa
     [
         ("train-ae", [signal.SIGKILL, signal.SIGINT, signal.SIGKILL]),
         ("train-nf", [signal.SIGKILL, signal.SIGTERM]),
+        ("train-vae", [signal.SIGKILL, signal.SIGINT]),
     ],
 )
 def test_stopped_at_random_and_resumed(home: Path, folder: Path, name: str, signals: list[signal.Signals]) -> None:

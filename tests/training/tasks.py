@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,14 @@ from torch import Tensor
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
 from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
 from citris_cli.data.frames import Frames
 from citris_cli.data.variables import Variable
 from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, Labelled
+from citris_cli.training.causal_latents import CausalTrainingConfig
 from citris_cli.training.citris_nf import CitrisNFTask, FlowTrainingConfig
+from citris_cli.training.citris_vae import CitrisVAETask, VAETrainingConfig, window_starts
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import TrainingConfig
 
@@ -45,6 +49,22 @@ def citris_nf_task(config: TrainingConfig) -> CitrisNFTask:
     return CitrisNFTask(CitrisNF(sizes, autoencoder, weights), encodings, torch.arange(29), targets, config)
 
 
+def citris_vae_task(config: TrainingConfig) -> CitrisVAETask:
+    """Windows of three frames of noise with two targets, learned by a very small VAE whose divergence comes slowly."""
+    common = {field.name: getattr(config, field.name) for field in dataclasses.fields(CausalTrainingConfig)}
+    generator = torch.Generator().manual_seed(9)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    targets = (torch.rand(20, 2, generator=generator) < 0.4).to(torch.uint8)
+    sizes = CitrisVAEConfig(
+        latents=3, variables=2, flow_layers=2, flow_hidden=3, hidden=4, width=32, channels=4, patch=2
+    )
+    model = CitrisVAE(sizes, torch.Generator().manual_seed(config.seed))
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - as the command does
+    starts = window_starts(torch.arange(19), 3)
+    vae_config = VAETrainingConfig(**common, seq_len=3, kl_warmup=6)
+    return CitrisVAETask(model, Frames([pixels]), starts, targets, Frames([pixels[:5]]), vae_config)
+
+
 def causal_encoder_task(config: TrainingConfig) -> CausalEncoderTask:
     """Frames of noise with a label of each kind, learned by a very small network."""
     rng = np.random.default_rng(0)
@@ -61,10 +81,11 @@ def causal_encoder_task(config: TrainingConfig) -> CausalEncoderTask:
     return CausalEncoderTask(model, seen, held_out, config)
 
 
-AnyTask = AutoencoderTask | CitrisNFTask | CausalEncoderTask
+AnyTask = AutoencoderTask | CitrisNFTask | CitrisVAETask | CausalEncoderTask
 TASKS: dict[str, Callable[[TrainingConfig], AnyTask]] = {
     "autoencoder": autoencoder_task,
     "citris_nf": citris_nf_task,
+    "citris_vae": citris_vae_task,
     "causal_encoder": causal_encoder_task,
 }
 

@@ -1,0 +1,341 @@
+"""What a published model is: its kind, its sizes and the rest of its configuration, and the same the other way.
+
+Sizes are read off the weights, which cannot lie about them, and the hyperparameters must agree; what weights do not
+tell (the weight of a loss, a momentum) is taken from the hyperparameters, or is our default where they are silent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from citris_cli.core.autoencoder import AutoencoderConfig
+from citris_cli.core.causal_encoder import REACH, CausalEncoderConfig
+from citris_cli.core.causal_latents import CausalLatentsConfig
+from citris_cli.core.citris_nf import CitrisNFConfig
+from citris_cli.core.citris_vae import CitrisVAEConfig
+from citris_cli.core.networks import GRID
+from citris_cli.core.vae_networks import SMALL_WIDTH
+from citris_cli.wording import counted, legible
+
+#: What people call the kinds of model.
+TITLES = {
+    "autoencoder": "autoencoder",
+    "citris_nf": "CITRIS-NF",
+    "citris_vae": "CITRIS-VAE",
+    "causal_encoder": "causal encoder",
+}
+#: Widest frames whose networks are built on a file's word.
+MAX_WIDTH = 1024
+#: Most variables of a model: what a target classifier keeps of them grows with their square.
+MAX_VARIABLES = 1000
+#: The activation function of every network of ours.
+ACTIVATION = "silu"
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """Hyperparameters of one kind by our fields: those that weights tell of as well, and those that only they tell."""
+
+    sizes: Mapping[str, str]
+    others: Mapping[str, str]
+
+
+_SHARED_SIZES = {
+    "latents": "num_latents",
+    "variables": "num_causal_vars",
+    "classifier_layers": "classifier_num_layers",
+    "imperfect_interventions": "imperfect_interventions",
+}
+_SHARED_OTHERS = {
+    "classifier_momentum": "classifier_momentum",
+    "classifier_weight": "beta_classifier",
+    "conditional_targets": "classifier_use_conditional_targets",
+    "regulariser": "lambda_reg",
+    "temperature": "classifier_gumbel_temperature",
+}
+_SETTINGS = {
+    "autoencoder": _Settings(
+        {"width": "img_width", "latents": "num_latents", "channels": "c_hid"},
+        {"noise": "noise_level", "latent_penalty": "regularizer_weight"},
+    ),
+    "citris_nf": _Settings(
+        _SHARED_SIZES | {"hidden": "c_hid", "flow_layers": "num_flows", "flow_hidden": "hidden_per_var"},
+        _SHARED_OTHERS | {"samples": "num_samples", "noise": "noise_level"},
+    ),
+    "citris_vae": _Settings(
+        _SHARED_SIZES | {"width": "img_width", "channels": "c_hid", "decoder_blocks": "decoder_num_blocks"},
+        _SHARED_OTHERS | {"kl_weight": "beta_t1"},
+    ),
+    "causal_encoder": _Settings(
+        {"width": "img_width", "channels": "c_hid"},
+        {"norm_penalty": "angle_reg_weight"},
+    ),
+}
+_CONFIGS: dict[str, type] = {
+    "autoencoder": AutoencoderConfig,
+    "citris_nf": CitrisNFConfig,
+    "citris_vae": CitrisVAEConfig,
+    "causal_encoder": CausalEncoderConfig,
+}
+
+
+def kind_of(weights: Mapping[str, Tensor]) -> str:
+    """Kind of model that a published state dict is of, by the parts that it has.
+
+    Raises:
+        ValueError: none that is known.
+    """
+    parts = {name.partition(".")[0] for name in weights}
+    if "prior_t1" in parts:
+        if "encoder" in parts:
+            return "citris_vae"
+        if "flow" in parts:
+            return "citris_nf"
+    elif "pred_layers" in parts:
+        return "causal_encoder"
+    elif {"encoder", "decoder"} <= parts:
+        return "autoencoder"
+    shown = legible(", ".join(sorted(parts))) or "none"
+    raise ValueError(f"its weights (parts: {shown}) are of no model that citris knows: {', '.join(TITLES.values())}")
+
+
+def configuration(kind: str, weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Our configuration of a published model, by part, as a model file has it.
+
+    Args:
+        kind: of the model, see :func:`kind_of`.
+        weights: its published state dict. The autoencoder of a CITRIS-NF may be missing, and then is here too.
+        hyper_parameters: its published hyperparameters.
+
+    Raises:
+        ValueError: a weight that tells a size is missing, hyperparameters disagree with the weights or are no values
+            that they can have, or the model has networks that ours do not.
+    """
+    for name in ("act_fn", "flow_act_fn", "classifier_act_fn"):
+        given = hyper_parameters.get(name, ACTIVATION)
+        if not isinstance(given, str) or given != ACTIVATION:
+            raise ValueError(f"its {name} is {_shown(given)}, and citris has networks with {ACTIVATION} only")
+    if kind == "autoencoder":
+        sizes = _autoencoder_sizes(weights)
+    elif kind == "causal_encoder":
+        sizes = _image_encoder_sizes(weights)
+    else:
+        sizes = _causal_latents_sizes(weights, hyper_parameters)
+        if kind == "citris_vae":
+            sizes |= _vae_sizes(weights)
+    own = _settled(kind, sizes, hyper_parameters)
+    if kind == "citris_nf" and any(name.startswith("autoencoder.") for name in weights):
+        inner = _autoencoder_sizes(weights, "autoencoder.")
+        _check_agreement({"width": inner["width"]}, {"width": "img_width"}, hyper_parameters)
+        autoencoder = _settled("autoencoder", inner, {"noise_level": own["noise"]})
+        return {kind: own, "autoencoder": autoencoder}
+    return {kind: own}
+
+
+def hyper_parameters_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Published hyperparameters of a configuration of ours; the inverse of :func:`configuration`.
+
+    Args:
+        kind: of the model.
+        config: its configuration by part.
+    """
+    own, table = config[kind], _SETTINGS[kind]
+    found = {name: own[field] for field, name in {**table.sizes, **table.others}.items()}
+    found["act_fn"] = ACTIVATION
+    if kind in ("citris_nf", "citris_vae"):
+        found["autoregressive_prior"] = own["prior"] == "autoregressive"
+        found["use_flow_prior"] = kind == "citris_vae" and own["flow_layers"] > 0
+        found["no_encoder_decoder"] = kind == "citris_nf"
+        found |= {"classifier_act_fn": ACTIVATION, "classifier_use_normalization": True}
+    if kind == "citris_nf":
+        found |= {"img_width": config["autoencoder"]["width"], "flow_act_fn": ACTIVATION}
+    return found
+
+
+def factor_kinds(weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Factors of a published causal encoder by name, as ``causal_var_info`` describes them, in the order of its heads.
+
+    A causal encoder that is kept inside another model has no hyperparameters of its own; its heads tell their kinds:
+    two layers are a continuous factor's, and one of two outputs, in the published worlds, an angle's.
+
+    Raises:
+        ValueError: ``causal_var_info`` is malformed or names other factors than the heads, or there are no heads.
+    """
+    heads: dict[str, str] = {}
+    for name, value in weights.items():
+        match = re.fullmatch(r"pred_layers\.([^.]+)\.(0\.)?weight", name)
+        if match is not None:
+            outputs = value.shape[0] if value.ndim else 0
+            heads[match[1]] = f"continuous_{REACH:g}" if match[2] else "angle" if outputs == 2 else f"categ_{outputs}"
+    info = hyper_parameters.get("causal_var_info", heads)
+    if not isinstance(info, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in info.items()):
+        raise ValueError("its causal_var_info is malformed; it needs the kind of every factor by name")
+    if not heads or info.keys() != heads.keys():
+        raise ValueError(
+            f"its causal_var_info names the factors {legible(', '.join(info)) or 'none'} and it has heads for "
+            f"{legible(', '.join(heads)) or 'none'}"
+        )
+    for name, kind in info.items():
+        if not re.fullmatch(r"continuous_2(\.0+)?|angle|categ_[1-9]\d{0,5}", kind):
+            raise ValueError(
+                f"its factor {legible(name)} is of the kind {legible(kind)}, and citris knows continuous_2, angle and "
+                "categ_… of published causal encoders"
+            )
+    return dict(info)
+
+
+def _settled(kind: str, sizes: Mapping[str, Any], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole configuration of one part: sizes as they are, all else as the hyperparameters say or our defaults."""
+    table = _SETTINGS[kind]
+    ambiguous = {"decoder_blocks"} if sizes.get("networks") == "small" else set()
+    _check_agreement(sizes, {f: n for f, n in table.sizes.items() if f not in ambiguous}, hyper_parameters)
+    others = {}
+    for field, name in table.others.items():
+        default = getattr(_CONFIGS[kind](), field)
+        others[field] = _value(name, hyper_parameters.get(name, default), default)
+    return dataclasses.asdict(_CONFIGS[kind](**sizes, **others))
+
+
+def _check_agreement(sizes: Mapping[str, Any], names: Mapping[str, str], hyper_parameters: Mapping[str, Any]) -> None:
+    for field, name in names.items():
+        if field in sizes and name in hyper_parameters and not _same(hyper_parameters[name], sizes[field]):
+            raise ValueError(
+                f"its hyperparameter {name} is {_shown(hyper_parameters[name])} and its weights say {sizes[field]}"
+            )
+
+
+def _same(given: Any, told: Any) -> bool:
+    # A tensor or an object of a file must not be asked whether it equals a number.
+    return type(given) in (bool, int, float) and given == told
+
+
+def _value(name: str, given: Any, default: Any) -> Any:
+    """A hyperparameter of the default's type, numbers not negative."""
+    if isinstance(default, bool):
+        fits = isinstance(given, bool)
+    elif isinstance(default, int):
+        fits = type(given) is int and 1 <= given <= 10**6
+    else:
+        fits = type(given) in (int, float) and math.isfinite(given) and given >= 0
+    if not fits:
+        wanted = {bool: "true or false", int: "a whole number from 1 on"}.get(type(default), "a number from 0 on")
+        raise ValueError(f"its hyperparameter {name} is {_shown(given)}; it must be {wanted}")
+    return type(default)(given)
+
+
+def _shown(value: Any) -> str:
+    plain = isinstance(value, (bool, int, float, str))
+    return legible(repr(value), 40) if plain else f"of type {type(value).__name__}"
+
+
+class _Shapes:
+    """Shapes of published weights, in which a missing one is an error of the file's."""
+
+    def __init__(self, weights: Mapping[str, Tensor], prefix: str = "") -> None:
+        self._weights = weights
+        self._prefix = prefix
+
+    def __contains__(self, name: str) -> bool:
+        return self._prefix + name in self._weights
+
+    def of(self, name: str, dimensions: int) -> tuple[int, ...]:
+        """Shape of a weight that must be there and have so many dimensions, none of them empty."""
+        name = self._prefix + name
+        if name not in self._weights:
+            raise ValueError(f"the weight {name} is missing; get the file again")
+        shape = tuple(self._weights[name].shape)
+        if len(shape) != dimensions or 0 in shape:
+            raise ValueError(f"the weight {name} has the shape {list(shape)}; it needs {dimensions} dimensions")
+        return shape
+
+    def count(self, pattern: str) -> int:
+        """How many different things a pattern's group stands for among the names."""
+        compiled = re.compile(re.escape(self._prefix) + pattern)
+        return len({match[1] for name in self._weights if (match := compiled.fullmatch(name))})
+
+
+def _image_encoder_sizes(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Any]:
+    shapes = _Shapes(weights, prefix)
+    channels, inputs = shapes.of("encoder.net.0.0.weight", 4)[:2]
+    stages = shapes.count(r"encoder\.net\.(\d+)\.0\.weight")
+    patch = math.isqrt(max(1, inputs // 3))
+    if inputs != 3 * patch**2 or patch > 2:
+        raise ValueError(f"its encoder reads {inputs} channels, and citris has networks for pictures of 3")
+    width = patch * GRID * 2 ** min(stages, 20)
+    if width > MAX_WIDTH:
+        raise ValueError(f"its encoder has {stages} stages, too many for frames of at most {MAX_WIDTH} pixels")
+    return {"width": width, "channels": channels, "patch": patch}
+
+
+def _autoencoder_sizes(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Any]:
+    shapes = _Shapes(weights, prefix)
+    latents = shapes.of("decoder.linear.0.weight", 2)[1]
+    return {**_image_encoder_sizes(weights, prefix), "latents": latents, "decoder_blocks": _decoder_blocks(shapes)}
+
+
+def _decoder_blocks(shapes: _Shapes) -> int:
+    return shapes.count(r"decoder\.net\.0\.(\d+)\.net\.0\.weight")
+
+
+def _vae_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    shapes = _Shapes(weights)
+    if "encoder.net.0.weight" in shapes:
+        channels = shapes.of("encoder.net.0.weight", 4)[0]
+        return {"networks": "small", "width": SMALL_WIDTH, "channels": channels}
+    blocks = _decoder_blocks(shapes)
+    return {"networks": "pyramid", **_image_encoder_sizes(weights), "decoder_blocks": blocks}
+
+
+def _causal_latents_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes of flow, prior and classifier; fields of :class:`~citris_cli.core.causal_latents.CausalLatentsConfig`."""
+    shapes = _Shapes(weights)
+    latents, columns = shapes.of("prior_t1.target_params", 2)
+    if not 2 <= columns <= MAX_VARIABLES + 1:
+        raise ValueError(
+            f"the weight prior_t1.target_params has {counted(columns, 'column')}; it needs one for each of 1 to "
+            f"{MAX_VARIABLES} variables and another"
+        )
+    sizes: dict[str, Any] = {
+        "latents": latents,
+        "variables": columns - 1,
+        "hidden": shapes.of("intv_classifier.classifiers.0.weight", 2)[0] // 2,
+        "classifier_layers": _classifier_layers(weights),
+        "flow_layers": shapes.count(r"flow\.flows\.(\d+)\.transformation\.scaling"),
+        **_prior_sizes(shapes, latents, hyper_parameters),
+    }
+    if sizes["flow_layers"] > 0:
+        sizes["flow_hidden"] = shapes.of("flow.flows.1.net.0.linear.weight", 2)[0] // latents
+    return sizes
+
+
+def _classifier_layers(weights: Mapping[str, Tensor]) -> int:
+    # Of its layers only the linear maps have matrices, and the last of them is no hidden one.
+    linear = re.compile(r"intv_classifier\.classifiers\.\d+\.weight")
+    matrices = sum(value.ndim == 2 for name, value in weights.items() if linear.fullmatch(name))
+    if matrices < 2:
+        raise ValueError("its target classifier (intv_classifier.classifiers) has no hidden layer")
+    return matrices - 1
+
+
+def _prior_sizes(shapes: _Shapes, latents: int, hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Form of the transition prior and its sizes."""
+    default = CausalLatentsConfig()
+    if shapes.count(r"(prior_t1\.prior_model)\.init_layer\..+"):
+        hidden = shapes.of("prior_t1.prior_model.init_layer.linear.weight", 2)[0] // latents
+        form = {"prior": "autoregressive", "autoregressive_hidden": hidden}
+        name = "imperfect_interventions"
+        imperfect = _value(name, hyper_parameters.get(name, default.imperfect_interventions), False)
+    elif "prior_t1.inp_layer.weight" in shapes:
+        form = {"prior": "mlp"}
+        imperfect = shapes.of("prior_t1.inp_layer.weight", 3)[2] > 1
+    else:
+        raise ValueError("its transition prior (prior_t1) is of no form that citris knows: mlp, autoregressive")
+    _check_agreement({"prior": form["prior"] == "autoregressive"}, {"prior": "autoregressive_prior"}, hyper_parameters)
+    return {**form, "imperfect_interventions": imperfect}

@@ -1,0 +1,175 @@
+"""CITRIS-VAE as a user trains it, and its model in every command that takes one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import citris_cli
+from citris_cli.artifacts.models import read_model, read_model_header, write_model
+from citris_cli.core.causal_latents import PRIORS
+from citris_cli.core.vae_networks import NETWORKS
+from tests.end_to_end.conftest import ASSIGNMENT, Citris, succeed
+from tests.end_to_end.test_bad_input import check_refusal
+
+TINY_VAE = [
+    "--steps", 20, "--batch-size", 8, "--latents", 4, "--channels", 4, "--hidden", 4, "--flow-layers", 1
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which train-vae was the only training."""
+    folder = tmp_path_factory.mktemp("vae")
+    (folder / "boxes").symlink_to(home / "boxes")
+    assert succeed("train-vae", "boxes", *TINY_VAE, cwd=folder) == "runs/boxes/vae.safetensors"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vae(trained: Path) -> Path:
+    """The folder's model, with latents that are known to belong to every variable."""
+    path = trained / "runs/boxes/vae.safetensors"
+    file = read_model(path)
+    file.tensors["assignment.logits"] = torch.eye(3)[ASSIGNMENT]
+    write_model(path, file)
+    return path
+
+
+def test_what_a_training_leaves(trained: Path) -> None:
+    folder = trained / "runs/boxes"
+    assert {path.name for path in folder.iterdir()} >= {
+        "vae.safetensors", "vae.metrics.jsonl", "vae.reconstructions.png",
+    }  # fmt: skip
+    assert not list(folder.glob("*.state.safetensors"))
+    header = read_model_header(folder / "vae.safetensors")
+    assert header.kind == "citris_vae"
+    assert header.variables is not None
+    assert [variable["name"] for variable in header.variables] == ["ball_y", "box"]
+    config = header.config["citris_vae"]
+    assert (config["width"], config["variables"], config["latents"], config["flow_layers"]) == (32, 2, 4, 1)
+    assert header.provenance["settings"]["model"] == config
+    measures = header.provenance["metrics"]
+    assert set(measures) == {"train_kl", "train_reconstruction", "val_mse", "identification"}
+    assert np.shape(measures["identification"]["r2"]) == (3, 3)
+    lines = [json.loads(line) for line in (folder / "vae.metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, 21))
+    assert {"kl", "reconstruction", "classifier", "latents", "gradient_norm", "lr", "per_second"} < set(steps[0])
+    assert steps[-1]["reconstruction"] < steps[0]["reconstruction"]
+    with Image.open(folder / "vae.reconstructions.png") as picture:
+        picture.load()
+        assert picture.width > 8 * 96
+
+
+def test_latents_of_training_frames_are_kept(trained: Path) -> None:
+    tensors = read_model(trained / "runs/boxes/vae.safetensors").tensors
+    with np.load(trained / "boxes/train.npz", allow_pickle=False) as file:
+        images, targets = file["images"], file["targets"]
+    z = citris_cli.load(trained / "runs/boxes/vae.safetensors").encode(images)
+    np.testing.assert_allclose(tensors["reference.z"].numpy(), z[1:], atol=1e-4)
+    assert np.array_equal(tensors["reference.targets"].numpy(), targets[:, 1:])  # ball_x is never intervened on
+
+
+def test_info_tells_its_kind(vae: Path, trained: Path, inside: Citris) -> None:
+    found = json.loads(inside("info", vae, "--json", cwd=trained).stdout)
+    assert (found["kind"], found["variables"]) == ("citris_vae", "ball_y, box")
+    assert found["configuration"]["citris_vae"]["kl_weight"] > 0
+
+
+def test_it_encodes_as_the_newest_model(vae: Path, trained: Path, inside: Citris) -> None:
+    done = inside("encode", "boxes/test_indep.npz", "-o", "z.npz", cwd=trained)
+    assert done.stdout == b"z.npz\n", done.stderr
+    assert "model: runs/boxes/vae.safetensors (the newest under runs/)" in done.stderr.decode()
+    with np.load(trained / "z.npz", allow_pickle=False) as found, np.load(trained / "boxes/test_indep.npz") as data:
+        assert found["assignment"].tolist() == ASSIGNMENT
+        np.testing.assert_allclose(found["z"], citris_cli.load(vae).encode(data["images"]), atol=1e-4)
+        assert found["z_box"].shape == (len(data["images"]), 2)
+
+
+def test_it_intervenes(vae: Path, trained: Path, inside: Citris) -> None:
+    frame = "boxes/test_indep.npz#3"
+    for options in (["--from", "boxes/test_indep.npz#5"], ["-n", 2], ["--sweep", 3]):
+        done = inside("intervene", frame, "--var", "box", *options, "-m", vae, "-o", "x.npz", cwd=trained)
+        assert done.returncode == 0, done.stderr
+        with np.load(trained / "x.npz", allow_pickle=False) as found:
+            moved = (found["z_after"] != found["z_before"]).any(0)
+        assert moved.tolist() == [variable == 1 for variable in ASSIGNMENT]
+
+
+def test_it_is_evaluated_on_triplets(vae: Path, trained: Path, inside: Citris) -> None:
+    done = inside("eval-triplets", "boxes", "-m", vae, "-o", "t.json", "--json", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    measures = json.loads(done.stdout)["measures"]
+    assert {"prediction", "copy of image 1"} < set(measures)
+    assert all(row["mse"] > 0 for row in measures.values())
+    assert (trained / "t.png").exists()
+
+
+def test_it_is_compared_with_ground_truth(vae: Path, trained: Path, inside: Citris) -> None:
+    done = inside("eval-correlation", "boxes", "-m", vae, "-o", "c.json", "--json", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    assert np.shape(json.loads(done.stdout)["r2"]) == (3, 3)
+
+
+def test_its_latents_are_animated(vae: Path, trained: Path, inside: Citris) -> None:
+    done = inside("animate-latents", "boxes", "-m", vae, "--frames", 2, "-o", "l.gif", cwd=trained)
+    assert done.stdout == b"l.gif\n", done.stderr
+    with Image.open(trained / "l.gif") as gif:
+        assert gif.n_frames == 2
+
+
+def test_the_best_model_is_kept(trained: Path, tmp_path: Path, inside: Citris) -> None:
+    data = trained / "boxes"
+    options = ["--val", data, "--steps", 4, "-o", "vae.safetensors", "--json"]
+    done = inside("train-vae", data, *TINY_VAE, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    measures = json.loads(done.stdout)["metrics"]
+    logged = [json.loads(line) for line in (tmp_path / "vae.metrics.jsonl").read_text().splitlines()]
+    scores = {line["step"]: line["val_score"] for line in logged if "val_score" in line}
+    assert measures["val_score"] == max(scores.values()) == scores[measures["best_step"]]
+    assert measures["identification"]["r2_diag"] == np.round(measures["val_r2_diag"], 6)
+    assert not list(tmp_path.glob("*.best.safetensors"))
+
+
+def test_every_option_is_recorded(trained: Path, tmp_path: Path, inside: Citris) -> None:
+    given = {
+        "latents": 3, "networks": "pyramid", "channels": 3, "decoder_blocks": 2, "patch": 2, "kl_weight": 2.5,
+        "flow_layers": 0, "flow_hidden": 3, "hidden": 5, "prior": "autoregressive", "autoregressive_hidden": 4,
+        "classifier_layers": 2, "classifier_momentum": 0.5, "classifier_weight": 1.5, "regulariser": 0.02,
+        "temperature": 0.9, "seq_len": 3, "steps": 3, "batch_size": 7, "lr": 0.002, "classifier_lr": 0.003,
+        "kl_warmup": 2, "kl_start": 0.1, "clip": 0.7, "warmup": 2, "seed": 5, "precision": "bf16",
+    }  # fmt: skip
+    options = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", value)]
+    flags = ["--independent-targets", "--imperfect-interventions"]
+    done = inside("train-vae", trained / "boxes", *options, *flags, "-o", "all.safetensors", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    settings = read_model_header(tmp_path / "all.safetensors").provenance["settings"]
+    recorded = {**settings["model"], **settings["training"]}
+    assert {name: recorded[name] for name in given} == given
+    assert (recorded["conditional_targets"], recorded["imperfect_interventions"]) == (False, True)
+    assert citris_cli.load(tmp_path / "all.safetensors").latents == 3
+
+
+def test_sizes_that_make_no_model_are_refused(trained: Path, tmp_path: Path, inside: Citris) -> None:
+    data = trained / "boxes"
+    done = inside("train-vae", data, "--networks", "small", "--patch", 2, "-o", "m.safetensors", cwd=tmp_path)
+    check_refusal(done, "these sizes make no VAE .* with patch 2.; choose other --networks or another --patch")
+    done = inside("train-vae", data, "--seq-len", 301, "-o", "m.safetensors", cwd=tmp_path)
+    check_refusal(done, "--seq-len 301: no file of boxes has so many frames in a row; give 300 at most")
+    check_refusal(inside("train-vae", data, "--seq-len", 1, cwd=tmp_path), "--seq-len")
+    check_refusal(inside("train-vae", data, "--networks", "large", cwd=tmp_path), "--networks.*'pyramid', 'small'")
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_name_every_form(trained: Path) -> None:
+    from citris_cli.commands.options import PriorName
+    from citris_cli.commands.train_vae import NetworksName
+
+    assert tuple(name.value for name in PriorName) == PRIORS
+    assert tuple(name.value for name in NetworksName) == NETWORKS
