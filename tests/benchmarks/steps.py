@@ -15,7 +15,8 @@ from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames
 from citris_cli.training.autoencoder import AutoencoderTask
-from citris_cli.training.citris_nf import CLASSIFIER_WEIGHT_DECAY, CitrisNFTask, FlowTrainingConfig
+from citris_cli.training.causal_latents import CLASSIFIER_WEIGHT_DECAY
+from citris_cli.training.citris_nf import CitrisNFTask, FlowTrainingConfig
 from citris_cli.training.loop import LossWindow, Task, TrainingConfig
 from citris_cli.training.presets import AUTOENCODER
 from tests.benchmarks.measure import Effort, Row, interleaved, matrix_product, product_rate
