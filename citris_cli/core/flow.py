@@ -190,32 +190,59 @@ class AutoregressiveAffine(nn.Module):
         batch, latents = z.shape
         width = self.hidden
         bound = self._bound()
-        # The division inside the tanh is folded into the rows of the last layer that make the log-scales.
-        last_weight, last_bias = self.last.masked_weight(), self.last.bias.clone()
+        # Signs and the division inside the tanh are folded into the last layer, which then gives -t and -s: with few
+        # points, what costs is the number of operations a step.
+        last_weight, last_bias = -self.last.masked_weight(), -self.last.bias
         last_weight[1::2] /= bound.clamp_min(1.0)[:, None]
         last_bias[1::2] /= bound.clamp_min(1.0)
-        steps = zip(
-            self.first.masked_weight().split(width),
-            self.first.bias[:, None].split(width),
-            self.middle.masked_weight().split(width),
-            self.middle.bias[:, None].split(width),
-            last_weight.split(2),
-            last_bias[:, None].split(2),
-            bound.tolist(),
-            z.T.contiguous().unbind(0),
-            strict=True,
-        )
+        weights = [
+            part
+            for weight, bias in (
+                (self.first.masked_weight(), self.first.bias),
+                (self.middle.masked_weight(), self.middle.bias),
+                (last_weight, last_bias),
+            )
+            for part in (weight.split(len(weight) // latents), bias.split(len(bias) // latents))
+        ]
+        if batch == 1:
+            return self._inverse_of_one(z[0], weights, bound)
         x = z.new_empty(latents, batch)
         first = z.new_empty(latents * width, batch)
-        middle = z.new_empty(latents * width, batch)
-        for i, (w1, b1, w2, b2, w3, b3, bound_i, z_i) in enumerate(steps):
+        middle = torch.empty_like(first)
+        steps = zip(
+            *weights,
+            bound.tolist(),
+            z.T.contiguous().unbind(0),
+            x.unbind(0),
+            first.split(width),
+            middle.split(width),
+            strict=True,
+        )
+        for i, (w1, b1, w2, b2, w3, b3, bound_i, z_i, x_i, first_i, middle_i) in enumerate(steps):
             seen = (i + 1) * width
-            block = slice(i * width, seen)
-            first[block] = functional.silu(torch.addmm(b1, w1[:, :i], x[:i]))
-            middle[block] = functional.silu(torch.addmm(b2, w2[:, :seen], first[:seen]))
-            shift, log_scale = torch.addmm(b3, w3[:, :seen], middle[:seen]).unbind(0)
-            x[i] = torch.addcmul(-shift, z_i, (torch.tanh(log_scale) * -bound_i).exp())
+            torch.addmm(b1[:, None], w1[:, :i], x[:i], out=first_i)
+            functional.silu(first_i, inplace=True)
+            torch.addmm(b2[:, None], w2[:, :seen], first[:seen], out=middle_i)
+            functional.silu(middle_i, inplace=True)
+            shift, log_scale = torch.addmm(b3[:, None], w3[:, :seen], middle[:seen]).unbind(0)
+            torch.addcmul(shift, z_i, log_scale.tanh_().mul_(bound_i).exp_(), out=x_i)
         return x.T.contiguous()
+
+    def _inverse_of_one(self, z: Tensor, weights: list[tuple[Tensor, ...]], bound: Tensor) -> Tensor:
+        """The same for a single point z [M] -> [1, M]: matrix-vector products, and single numbers as Python's own."""
+        width = self.hidden
+        x = torch.empty_like(z)
+        first, middle = z.new_empty(2, len(z) * width)
+        steps = zip(*weights, bound.tolist(), z.tolist(), first.split(width), middle.split(width), strict=True)
+        for i, (w1, b1, w2, b2, w3, b3, bound_i, z_i, first_i, middle_i) in enumerate(steps):
+            seen = (i + 1) * width
+            torch.addmv(b1, w1[:, :i], x[:i], out=first_i)
+            functional.silu(first_i, inplace=True)
+            torch.addmv(b2, w2[:, :seen], first[:seen], out=middle_i)
+            functional.silu(middle_i, inplace=True)
+            shift, log_scale = torch.addmv(b3, w3[:, :seen], middle[:seen]).tolist()
+            x[i] = z_i * math.exp(math.tanh(log_scale) * bound_i) + shift
+        return x[None]
 
 
 class NormalizingFlow(nn.Module):

@@ -202,3 +202,11 @@ def test_same_seed_same_weights_and_the_global_generator_is_not_used() -> None:
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["transforms.1.first.weight"], other["transforms.1.first.weight"])
+
+
+@torch.no_grad()
+def test_the_inverse_of_one_point_is_that_of_the_point_among_others() -> None:
+    flow = NormalizingFlow(LATENTS, 3, 5, torch.Generator().manual_seed(0))
+    z = torch.randn(4, LATENTS, generator=torch.Generator().manual_seed(1))
+    alone = torch.cat([flow.inverse(one[None]) for one in z])
+    torch.testing.assert_close(alone, flow.inverse(z), rtol=1e-4, atol=1e-5)
