@@ -14,7 +14,6 @@ import json
 import pickletools
 import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,7 +181,7 @@ def _read_pickled(path: Path, origin: dict[str, Any]) -> Checkpoint:
                 f"{path}: the weight {legible(name)} claims to be larger than what is stored of it; {_AGAIN}"
             )
     for name in ("epoch", "global_step"):
-        if type(found.get(name)) is int:
+        if type(found.get(name)) is int and 0 <= found[name] < 2**63:
             origin[name] = found[name]
     weights = {name: value.detach() for name, value in found["state_dict"].items()}
     return Checkpoint(weights, dict(hyper_parameters), origin)
@@ -204,7 +203,9 @@ def _check_archive(path: Path) -> None:
                 raise InputError(f"{path}: its pickle is larger than {MAX_PICKLE:,} bytes; {_AGAIN}")
             damaged = archive.testzip()
             content = archive.read(pickles[0])
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # damaged archives end the reading in many ways
         raise InputError(f"{path}: truncated or damaged ({_brief(error)}); get the file again") from error
     if damaged is not None:
         raise InputError(f"{path}: damaged (the checksum of {legible(damaged)!r} is another); get the file again")

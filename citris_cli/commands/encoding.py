@@ -13,7 +13,7 @@ from citris_cli.artifacts.files import check_writable, write_stdout
 from citris_cli.commands.inputs import STDOUT, default_place, gather_frames, load_causal_model
 from citris_cli.errors import InputError
 from citris_cli.show.console import Console
-from citris_cli.training.devices import compute_in, resolve_precision, select_device
+from citris_cli.training.devices import compute_in, keep_freed_memory, resolve_precision, select_device
 from citris_cli.training.encodings import encode_frames
 from citris_cli.wording import counted
 
@@ -30,6 +30,7 @@ def run(
     """Encode all inputs in order and write one .npz; see :func:`citris_cli.commands.encode.encode`."""
     console = Console()
     device = select_device(device_name)
+    keep_freed_memory()
     settled = resolve_precision(precision or "auto", device)
     if as_json and output == STDOUT:
         raise InputError("--json and -o - both want standard output; give -o a file")

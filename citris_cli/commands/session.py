@@ -23,7 +23,7 @@ from citris_cli.errors import InputError
 from citris_cli.evaluation.validation import Validation
 from citris_cli.loading import model_config, model_tensors
 from citris_cli.show.console import Console, Progress
-from citris_cli.training.devices import resolve_precision, select_device
+from citris_cli.training.devices import keep_freed_memory, resolve_precision, select_device
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import StopRequest, Task, TrainingConfig, train
 from citris_cli.wording import counted
@@ -62,6 +62,7 @@ class Session:
         console = Console()
         if given["as_json"] and given["output"] == STDOUT:
             raise InputError("--json and -o - both want standard output; give -o a file")
+        keep_freed_memory()
         device = select_device(given["device"])
         resolve_precision(given["precision"] or "auto", device)
         if given["output"] not in (None, STDOUT):

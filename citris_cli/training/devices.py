@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 from contextlib import AbstractContextManager
 
 import torch
 
 from citris_cli.errors import InputError
+
+#: glibc's names for what :func:`keep_freed_memory` sets, and the values: bytes; the largest that it takes.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = 2**31 - 1, 2**26, 2**25
 
 PRECISIONS = ("auto", "float32", "tf32", "bf16")
 
@@ -29,6 +34,19 @@ def select_device(name: str) -> torch.device:
     if index and int(index) >= torch.cuda.device_count():
         raise InputError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices, counted from 0")
     return torch.device(name)
+
+
+def keep_freed_memory() -> None:
+    """Let the process keep what it frees (up to 2 GB) rather than give it back and fetch it again at every step.
+
+    A training step frees all its activations, and glibc returns them to the system; the next step then spends up to a
+    third of its time on fresh pages. Without glibc nothing happens.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+        mallopt(_M_TOP_PAD, _TOP_PAD)
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

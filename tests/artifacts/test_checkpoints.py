@@ -195,7 +195,7 @@ def test_a_tensor_that_claims_to_be_huge(tmp_path: Path, larger: str) -> None:
 def test_a_tensor_that_repeats_what_little_is_stored(tmp_path: Path) -> None:
     torch.save({**PLAIN, "state_dict": {"w": torch.zeros(1).expand(10**12)}}, tmp_path / "m.ckpt")
     assert (tmp_path / "m.ckpt").stat().st_size < 5000
-    check_refused(tmp_path / "m.ckpt", "the weight w claims more than is stored of it")
+    check_refused(tmp_path / "m.ckpt", "the weight w claims to be larger than what is stored of it")
 
 
 def test_a_sparse_tensor(tmp_path: Path) -> None:

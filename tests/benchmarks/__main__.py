@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from citris_cli.training.devices import keep_freed_memory
 from tests.benchmarks import evaluation, frames, parts, processes, steps
 from tests.benchmarks.measure import QUICK, Effort, Row
 
@@ -91,6 +92,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.threads is not None:
         torch.set_num_threads(given.threads)
+    keep_freed_memory()  # as the commands do
     effort = QUICK if given.quick else Effort()
     # Where no terminal sets a width, the table takes what it needs.
     console, progress = Console(width=None if sys.stdout.isatty() else 150), Console(stderr=True)

@@ -243,7 +243,7 @@ def _another_prior(contents: dict[str, Any], folder: Path) -> None:
     ("change", "says"),
     [
         (_planted, "its pickle asks for (io|_io).open, which is more than weights"),
-        (_with_weight("flow.flows.0.bias", lambda w: torch.zeros(1).expand(10**12)), "claims more than is stored"),
+        (_with_weight("flow.flows.0.bias", lambda w: torch.zeros(1).expand(10**12)), "claims to be larger"),
         (_with_weight("flow.flows.0.bias", lambda w: w * float("nan")), "flow.flows.0.bias holds NaN"),
         (_with_weight("flow.flows.0.bias", lambda w: w[:2]), r"flow.flows.0.bias has the shape \[2\], .* has \[4\]"),
         (_without("flow.flows.0.bias"), "the weight flow.flows.0.bias is missing"),

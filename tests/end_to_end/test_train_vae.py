@@ -126,7 +126,7 @@ def test_its_latents_are_animated(vae: Path, trained: Path, inside: Citris) -> N
 
 def test_the_best_model_is_kept(trained: Path, tmp_path: Path, inside: Citris) -> None:
     data = trained / "boxes"
-    options = ["--val", data, "--steps", 4, "-o", "vae.safetensors", "--json"]
+    options = ["--val", data, "--steps", 2, "-o", "vae.safetensors", "--json"]
     done = inside("train-vae", data, *TINY_VAE, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     measures = json.loads(done.stdout)["metrics"]

@@ -1,10 +1,13 @@
 """Names of devices and precisions: what they become, and what is said where they do not exist."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from citris_cli.errors import InputError
-from citris_cli.training.devices import compute_in, resolve_precision, select_device
+from citris_cli.training.devices import compute_in, keep_freed_memory, resolve_precision, select_device
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -75,3 +78,33 @@ def test_what_a_product_is_computed_in(precision: str, kind: torch.dtype) -> Non
     with compute_in(precision, CPU):
         assert layer(x).dtype == kind
     assert layer(x).dtype == layer.weight.dtype == torch.float32
+
+
+def test_keeping_freed_memory_changes_no_result() -> None:
+    before = torch.randn(3, generator=torch.Generator().manual_seed(0))
+    keep_freed_memory()
+    assert torch.equal(torch.randn(3, generator=torch.Generator().manual_seed(0)), before)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has it")
+def test_freed_memory_is_taken_again_without_new_pages() -> None:
+    code = """if True:
+        import resource, sys, torch
+        from citris_cli.training.devices import keep_freed_memory
+        if sys.argv[1] == "keep":
+            keep_freed_memory()
+        for _ in range(3):
+            many = [torch.ones(1 << 20) for _ in range(24)]
+            del many
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(10):
+            many = [torch.ones(1 << 20) for _ in range(24)]
+            del many
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    faults = [
+        int(subprocess.run([sys.executable, "-c", code, how], capture_output=True, check=True).stdout)
+        for how in ("keep", "as it is")
+    ]
+    assert faults[0] < 1000  # a page is 4 KB, the tensors have 240 MB a round
+    assert faults[0] * 10 < faults[1]
