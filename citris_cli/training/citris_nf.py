@@ -70,6 +70,7 @@ class CitrisNFTask:
         self._starts = starts.to(encodings.device)
         self._targets = targets.to(encodings.device)
         self._batches = ShuffledBatches(len(starts), config.batch_size, config.seed)
+        self.batch_size = self._batches.batch_size
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Flow, assignment and prior at the main rate; the classifier at its own, with weight decay."""

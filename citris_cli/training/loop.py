@@ -56,6 +56,8 @@ class Task(Protocol):
     """What the loop needs to know of a training: the model, its optimiser groups, its loss and its measures."""
 
     unit: str
+    #: Samples a step, fewer than was asked for where there are not so many.
+    batch_size: int
     #: The measure by which the best model is kept (more is better), or None where the last one is.
     criterion: str | None
 
@@ -180,7 +182,7 @@ def train(
             stopping = stop.signal_number is not None
             saving = stopping or time.monotonic() - saved_at > save_every
             if step % log_every == 0 or step == config.steps or saving:
-                losses, rate = window.read(config.batch_size)
+                losses, rate = window.read(task.batch_size)
                 sound.check(step, losses)
                 files.log(step, {**losses, "lr": optimizer.param_groups[0]["lr"], "per_second": rate})
                 display.update(step, rate, losses)

@@ -47,6 +47,7 @@ def triplets(names: str, mask: list[list[int]]) -> TripletData:
         factors=None,
         notes=(),
         mask=torch.tensor(mask, dtype=torch.int8),
+        columns=variables,
         variables=variables,
         truth=None,
     )

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -366,3 +367,8 @@ def test_the_window_sees_what_is_not_finite() -> None:
     window.add({"a": torch.tensor(1.0)})
     losses, _ = window.read(1)
     assert losses["a"] != losses["a"]
+
+
+def test_the_rate_counts_no_more_samples_than_there_are() -> None:
+    assert citris_nf_task(replace(settings(), batch_size=1000)).batch_size == 29
+    assert citris_nf_task(settings()).batch_size == settings().batch_size
