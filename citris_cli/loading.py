@@ -27,6 +27,8 @@ KINDS: dict[type[nn.Module], str] = {
     CitrisVAE: "citris_vae",
     CausalEncoder: "causal_encoder",
 }
+#: Numbers of layers in a configuration.
+DEPTHS = ("flow_layers", "classifier_layers", "decoder_blocks")
 #: Names of the reference latents in a model file, beside the weights'.
 REFERENCE_NAMES = ("reference.z", "reference.targets")
 
@@ -99,6 +101,7 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
     weights = {name: value for name, value in file.tensors.items() if name not in REFERENCE_NAMES}
     try:
         variables = None if file.variables is None else Variables.from_json(file.variables)
+        _check_depth(file.config, len(weights))
         # Built without memory: sizes in the file are believed only once its own weights have those shapes.
         with torch.device("meta"):
             model = build_model(file.kind, file.config, variables)
@@ -112,13 +115,21 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
         model = build_model(file.kind, file.config, variables)
         model.load_state_dict(weights)
         reference = _reference(file, model)
-    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
         raise InputError(
             f"{path}: not a model that this version of citris can read ({error}); train it again"
         ) from error
     # CITRIS-NF sees frames through its autoencoder.
     width = file.config["autoencoder" if file.kind == "citris_nf" else file.kind]["width"]
     return LoadedModel(file.kind, model.to(device).eval(), variables, width, path, file.provenance, reference)
+
+
+def _check_depth(config: dict[str, Any], weights: int) -> None:
+    """Refuse more layers than the file has weights for: even without memory, building a billion would never end."""
+    for part in config.values():
+        for name in DEPTHS:
+            if isinstance(part.get(name, 0), int) and part.get(name, 0) > weights:
+                raise ValueError(f"{name} is {part[name]}, and it has {weights} weights")
 
 
 def model_tensors(model: nn.Module, reference: ReferenceLatents | None = None) -> dict[str, torch.Tensor]:
