@@ -52,11 +52,17 @@ def train_vae(
     batch_size: options.BatchSize = None,
     lr: options.LearningRate = None,
     classifier_lr: options.ClassifierLearningRate = None,
-    kl_warmup: Annotated[
-        int | None, typer.Option(help="Steps over which the divergence's weight rises to --kl-weight.", min=0)
-    ] = None,
     kl_start: Annotated[
-        float | None, typer.Option(help="That weight at the start, in multiples of --kl-weight.", min=1e-6)
+        float | None, typer.Option(help="The divergence's weight at the start, in multiples of --kl-weight.", min=1e-6)
+    ] = None,
+    kl_peak: Annotated[
+        float | None, typer.Option(help="Its weight after the warm-up, in multiples of --kl-weight.", min=1)
+    ] = None,
+    kl_warmup: Annotated[
+        int | None, typer.Option(help="Steps over which it rises from the one to the other.", min=0)
+    ] = None,
+    kl_hold: Annotated[
+        float | None, typer.Option(help="Share of the steps after which it is --kl-weight.", min=0, max=1)
     ] = None,
     clip: options.Clip = None,
     warmup: options.Warmup = None,

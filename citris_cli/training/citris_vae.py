@@ -23,22 +23,31 @@ VALIDATION_WINDOWS = 512
 class VAETrainingConfig(CausalTrainingConfig):
     """How CITRIS-VAE is trained.
 
+    The weight of the divergence goes through three stages. It starts low: at its own weight, the divergence silences
+    latents that say nothing of the frames yet, before the decoder has learned to listen. Then it is high, which widens
+    the posteriors: where they are narrow beside a variable's steps, moving a variable from one block of latents to
+    another costs likelihood all the way, and a training keeps the blocks that it happened to start with. At last it is
+    its own, so that little of a variable that is hidden in the noise of another's latents costs something again.
+
     Attributes:
         seq_len: frames T of a window, at least 2.
-        kl_warmup: steps over which the weight of the divergence rises from ``kl_start`` times its own to its own,
-            geometrically. At its own weight from the start, it silences latents that say nothing of the frames yet
-            before the decoder has learned to listen.
-        kl_start: that factor at the first step, above 0. Above 1 the weight falls.
+        kl_start: factor on the weight of the divergence at the first step, above 0.
+        kl_peak: that factor after the warm-up, at least 1.
+        kl_warmup: steps over which it rises from the one to the other, geometrically.
+        kl_hold: share of the steps after which it is 1 at most.
     """
 
     seq_len: int = 2
-    kl_warmup: int = 0
     kl_start: float = 0.01
+    kl_peak: float = 1.0
+    kl_warmup: int = 0
+    kl_hold: float = 0.7
 
     def beta(self, step: int) -> float:
         """Factor on the divergence's weight at a step (0, 1, …)."""
-        left = 1 - step / self.kl_warmup if self.kl_warmup > 0 else 0.0
-        return self.kl_start ** max(0.0, left)
+        risen = min(1.0, step / self.kl_warmup) if self.kl_warmup > 0 else 1.0
+        factor = self.kl_start ** (1 - risen) * self.kl_peak**risen
+        return factor if step < self.kl_hold * self.steps else min(factor, 1.0)
 
 
 def window_starts(starts: Tensor, length: int) -> Tensor:

@@ -71,16 +71,30 @@ def test_a_batch_is_windows_with_the_targets_of_their_steps(monkeypatch: pytest.
     assert sorted(firsts) == list(range(FRAMES - LENGTH + 1))
 
 
+def betas(**options: Any) -> list[float]:
+    config = VAETrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0, **options)
+    return [config.beta(step) for step in range(100)]
+
+
 def test_the_divergences_weight_rises_to_its_own_and_stays_there() -> None:
-    config = VAETrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0, kl_warmup=40, kl_start=0.01)
-    betas = [config.beta(step) for step in range(100)]
-    assert betas[0] == pytest.approx(0.01)
-    assert betas[20] == pytest.approx(0.1)
-    assert all(earlier < later for earlier, later in pairwise(betas[:41]))
-    assert set(betas[40:]) == {1.0}
-    falling = VAETrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0, kl_warmup=40, kl_start=4.0)
-    assert [falling.beta(step) for step in (0, 20, 40)] == [4, pytest.approx(2), 1]
-    assert VAETrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0).beta(0) == 1
+    factors = betas(kl_warmup=40, kl_start=0.01)
+    assert factors[0] == pytest.approx(0.01)
+    assert factors[20] == pytest.approx(0.1)
+    assert all(earlier < later for earlier, later in pairwise(factors[:41]))
+    assert set(factors[40:]) == {1.0}
+    assert set(betas()) == {1.0}
+
+
+def test_it_may_rise_above_its_own_for_a_while() -> None:
+    factors = betas(kl_warmup=40, kl_start=0.04, kl_peak=4.0, kl_hold=0.6)
+    assert factors[20] == pytest.approx(0.4)
+    assert factors[40:60] == [4.0] * 20
+    assert factors[60:] == [1.0] * 40
+    # A warm-up that takes longer ends at 1.
+    factors = betas(kl_warmup=80, kl_start=0.01, kl_peak=4.0, kl_hold=0.5)
+    assert factors[50] == pytest.approx(0.01 * 400 ** (50 / 80))
+    assert all(earlier <= later for earlier, later in pairwise(factors))
+    assert factors[-1] == 1.0
 
 
 def test_the_loss_has_the_steps_weight() -> None:
@@ -136,6 +150,7 @@ def test_every_preset_makes_a_model_of_every_width(preset: str, width: int) -> N
     config, _ = vae_preset(preset, width)
     assert config.width == width
     assert config.networks == ("small" if (preset, width) == ("paper", 32) else "pyramid")
+    assert (config.latents < CITRIS_VAE[preset][0].latents) == ((preset, width) == ("small", 32))
     with torch.device("meta"):
         model = CitrisVAE(config)
         frames = torch.empty(2, 2, 3, width, width)
