@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from citris_cli.artifacts.files import atomic_write, check_writable
-from citris_cli.commands.inputs import STDOUT, known_columns, load_causal_model
+from citris_cli.commands.inputs import STDOUT, known_columns, load_causal_model, require_width
 from citris_cli.data.datasets import load_independent
 from citris_cli.data.layout import find_split
 from citris_cli.data.variables import parse_vars
@@ -43,11 +43,7 @@ def run(
     if len(truth.frames) < 10:
         number = counted(len(truth.frames), "frame")
         raise InputError(f"{data}: has {number}; to fit on one half and score on the other, 10 or more are needed")
-    if truth.frames.width != loaded.width:
-        raise InputError(
-            f"{data}: frames are {truth.frames.width} pixels wide and the model was trained for {loaded.width}; "
-            "use a model trained on such frames"
-        )
+    require_width(truth.frames, data, loaded.width)
     if not set(truth.factors.names) & set(loaded.variables.names):
         console.note(
             f"no factor ({', '.join(truth.factors.names)}) is called like a variable of the model "

@@ -109,13 +109,27 @@ def gather_frames(inputs: list[Path], width: int, console: Console) -> list[tupl
     return gathered
 
 
-def _dataset_frames(path: Path, width: int) -> Frames:
-    frames = read_frames(path)
+def require_width(frames: Frames, path: Path, width: int) -> None:
+    """Refuse frames of another size than the model's.
+
+    Args:
+        frames: frames of a dataset.
+        path: where they came from, for the message.
+        width: the model's frame width and height in pixels.
+
+    Raises:
+        InputError: the frames have another size.
+    """
     if frames.width != width:
         raise InputError(
             f"{path}: frames are {frames.height}×{frames.width} and the model was trained for {width}×{width}; "
             "use a model trained on such frames"
         )
+
+
+def _dataset_frames(path: Path, width: int) -> Frames:
+    frames = read_frames(path)
+    require_width(frames, path, width)
     return frames
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from citris_cli.artifacts.files import atomic_write, check_writable
 from citris_cli.artifacts.runs import FILE_NAMES
 from citris_cli.causal_model import CausalModel
-from citris_cli.commands.inputs import STDOUT, known_columns, load_causal_model
+from citris_cli.commands.inputs import STDOUT, known_columns, load_causal_model, require_width
 from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.data.datasets import TripletData, load_triplets
 from citris_cli.data.layout import find_split
@@ -57,11 +57,7 @@ def run(
     data = load_triplets(path, which, parse_vars(variables, known) if variables else None, known)
     for note in data.notes:
         console.note(note)
-    if data.frames.width != model.width:
-        raise InputError(
-            f"{data.paths[0]}: frames are {data.frames.width} pixels wide and the model was trained for {model.width}; "
-            "use a model trained on such frames"
-        )
+    require_width(data.frames, data.paths[0], model.width)
     encoder = _causal_encoder(encoder_path, model, console)
     mask, others = match_mask(data, model.variables)
     taken = [name for name in others if data.mask[:, data.variables.names.index(name)].any()]

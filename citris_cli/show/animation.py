@@ -8,12 +8,17 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from citris_cli.errors import CitrisError, InputError
 
 #: A GIF counts time in hundredths of a second, and browsers slow down what is shown for less than two of them.
 GIF_TICK, GIF_SHORTEST = 10, 20
+#: For a palette: colours with the largest areas that it has as they are, and low bits that make no other shade.
+COMMON, COARSE = 32, 3
+#: What red, green and blue count in a number that stands for a colour.
+PLACES = np.array([1 << 16, 1 << 8, 1])
 
 
 def shared_palette(pictures: Sequence[Image.Image], exact: Sequence[tuple[int, int, int]] = ()) -> Image.Image:
@@ -26,12 +31,16 @@ def shared_palette(pictures: Sequence[Image.Image], exact: Sequence[tuple[int, i
     Returns:
         A picture of mode P that carries the palette.
     """
-    width, height = pictures[0].size
-    together = Image.new("RGB", (width, height * len(pictures)))
-    for number, picture in enumerate(pictures):
-        together.paste(picture, (0, number * height))
-    palette = together.quantize(256 - len(exact), dither=Image.Dither.NONE)
-    colours = (palette.getpalette() or [])[: 3 * (256 - len(exact))]
+    each = [np.unique(np.asarray(picture) @ PLACES, return_counts=True) for picture in pictures]
+    found, place_of = np.unique(np.concatenate([colours for colours, _ in each]), return_inverse=True)
+    counts = np.bincount(place_of, weights=np.concatenate([areas for _, areas in each]))
+    distinct = np.stack([found // place % 256 for place in PLACES], axis=1).astype(np.uint8)
+    # Margins and flat grounds as they are; of the rest every shade counts once, however few pixels have it: a palette
+    # by area would give a small object, whose colour is what an intervention changes, a colour of the background.
+    common = distinct[np.argsort(-counts, kind="stable")[:COMMON]]
+    _, first = np.unique(distinct >> COARSE, axis=0, return_index=True)
+    rest = Image.fromarray(distinct[first][None]).quantize(256 - len(exact) - len(common), dither=Image.Dither.NONE)
+    colours = [*common.flatten().tolist(), *(rest.getpalette() or [])][: 3 * (256 - len(exact))]
     carrier = Image.new("P", (1, 1))
     carrier.putpalette([*chain.from_iterable(exact), *colours])
     return carrier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import io
 import sys
 from collections.abc import Iterator
@@ -130,3 +131,20 @@ def test_a_failing_ffmpeg_is_told(ffmpeg, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ffmpeg, "write_frames", broken)
     with pytest.raises(CitrisError, match=r"ffmpeg could not make the MP4 \(Broken pipe\); write a \.gif"):
         mp4_bytes(iter(pictures(2)), 5.0)
+
+
+def test_a_small_objects_colours_are_kept_beside_a_large_background() -> None:
+    """A ball of 12 pixels that takes every hue in turn, on a background of thousands of colours."""
+    across = np.linspace(40, 120, 64)
+    background = np.stack(np.broadcast_arrays(across[:, None], across[None] + 30, across[:, None] + 60), axis=2)
+    hues = [tuple(round(255 * v) for v in colorsys.hsv_to_rgb(i / 12, 1, 0.8)) for i in range(12)]
+    pictures = []
+    for hue in hues:
+        pixels = background.astype(np.uint8)
+        pixels[30:33, 30:34] = hue
+        pictures.append(Image.fromarray(pixels))
+    with Image.open(io.BytesIO(gif_bytes(pictures, 100))) as gif:
+        for number, hue in enumerate(hues):
+            gif.seek(number)
+            shown = np.asarray(gif.convert("RGB"))[31, 31].astype(int)
+            assert np.abs(shown - hue).max() <= 24

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from citris_cli.errors import InputError
-from citris_cli.training.devices import compute_in, keep_freed_memory, resolve_precision, select_device
+from citris_cli.training.devices import compute_in, resolve_precision, select_device
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -78,12 +78,6 @@ def test_what_a_product_is_computed_in(precision: str, kind: torch.dtype) -> Non
     with compute_in(precision, CPU):
         assert layer(x).dtype == kind
     assert layer(x).dtype == layer.weight.dtype == torch.float32
-
-
-def test_keeping_freed_memory_changes_no_result() -> None:
-    before = torch.randn(3, generator=torch.Generator().manual_seed(0))
-    keep_freed_memory()
-    assert torch.equal(torch.randn(3, generator=torch.Generator().manual_seed(0)), before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has it")
