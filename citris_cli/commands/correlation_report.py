@@ -44,7 +44,8 @@ def run(
         number = counted(len(truth.frames), "frame")
         raise InputError(f"{data}: has {number}; to fit on one half and score on the other, 10 or more are needed")
     require_width(truth.frames, data, loaded.width)
-    if not set(truth.factors.names) & set(loaded.variables.names):
+    owners = {loaded.variables.owner(factor) for factor in truth.factors} - {None}
+    if not owners:
         console.note(
             f"no factor ({', '.join(truth.factors.names)}) is called like a variable of the model "
             f"({', '.join(loaded.variables.names)}); --vars gives the columns other names"
@@ -53,7 +54,7 @@ def run(
     if path != STDOUT:
         check_writable(path)
     report = independent_correlation(loaded, truth, seed)
-    without = [name for name in loaded.variables.names if name not in truth.factors.names]
+    without = [name for index, name in enumerate(loaded.variables.names) if index not in owners]
     if without and len(without) < len(loaded.variables):
         console.note(f"{', '.join(without)}: no ground truth under this name, so left out of diag")
     scored = counted(len(truth.frames) - len(truth.frames) // 2, "frame")
@@ -70,7 +71,7 @@ def run(
             "data": str(data),
             "frames": f"{len(truth.frames):,}, one half to fit, one to score",
         }
-        page = correlation_page(report.rows, report.factors, matrices, facts)
+        page = correlation_page(report.rows, report.factors, report.own, matrices, facts)
         html = path.with_suffix(".html")
         atomic_write(html, lambda file: file.write(page.encode()))
         console.note(f"heat-maps: {html}")

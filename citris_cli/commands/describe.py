@@ -50,7 +50,10 @@ def _model(path: Path) -> dict[str, Any]:
     if header.variables and header.kind == "causal_encoder":
         description["factors"] = _described(path, header.variables)
     elif header.variables:
-        description["variables"] = ", ".join(_described(path, header.variables))
+        variables = _variables(path, header.variables)
+        description["variables"] = ", ".join(
+            f"{variable.name} ({_kind(variable)})" if variable.members else variable.name for variable in variables
+        )
     if "columns" in provenance:
         description["columns of the data"] = _described(path, provenance.pop("columns"))
     if header.config:
@@ -86,13 +89,19 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
 def _described(path: Path, variables: Any) -> dict[str, str]:
     """Kind and range of each variable in a model's metadata, by name."""
+    return {variable.name: _kind(variable) for variable in _variables(path, variables)}
+
+
+def _variables(path: Path, variables: Any) -> Variables:
     try:
-        return {variable.name: _kind(variable) for variable in Variables.from_json(variables)}
+        return Variables.from_json(variables)
     except InputError as error:
         raise InputError(f"{path}: its metadata is damaged ({error}); get the file again or train anew") from error
 
 
 def _kind(variable: Variable) -> str:
+    if variable.members:
+        return " + ".join(variable.members)
     if variable.kind == "categorical" and variable.categories is not None:
         return f"categorical, {variable.categories} categories"
     if variable.kind == "continuous" and variable.low is not None and variable.high is not None:
@@ -177,6 +186,7 @@ def _holds_data(path: Path) -> bool:
 def _sequence(path: Path) -> dict[str, Any]:
     """What training would see of a dataset, or why it would refuse it."""
     from citris_cli.data.datasets import load_sequences
+    from citris_cli.data.identifiability import findings
 
     try:
         data = load_sequences([path])
@@ -192,6 +202,8 @@ def _sequence(path: Path) -> dict[str, Any]:
     }
     if data.dropped:
         training["never intervened on"] = ", ".join(data.dropped.names)
+    found = {", ".join(finding.variables): finding.sentence for finding in findings(data)}
+    training["identifiability"] = found or "every variable's target tells it from all others"
     if data.factors is not None:
         training["ground truth"] = ", ".join(data.factors.names)
     return {"training": training}

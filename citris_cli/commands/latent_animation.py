@@ -145,9 +145,13 @@ def _sequence(title: str, chosen: range, clip: Clip, model: CausalModel, groups:
     if not np.isfinite(z).all():
         frame = chosen.start + int(np.argmin(np.isfinite(z).all(axis=1)))
         raise CitrisError(f"{model.path}: gives frame {frame} latents that are not finite; train another model")
-    names = clip.columns.names
+    owners = [model.variables.owner(column) for column in clip.columns]
+    names = [
+        column.name if owner is None else model.variables[owner].name
+        for column, owner in zip(clip.columns, owners, strict=True)
+    ]
     intervened = tuple(
-        tuple(name for name, target in zip(names, clip.targets[frame], strict=True) if target)
+        tuple(dict.fromkeys(name for name, target in zip(names, clip.targets[frame], strict=True) if target))
         if clip.told[frame]
         else None
         for frame in chosen
@@ -164,7 +168,8 @@ def _say(console: Console, chosen: range, clip: Clip, model: CausalModel, sequen
         console.note("the data tells of no steps with intervention targets: nothing is marked")
     elif clip.columns:
         happened = {name for step in sequence.intervened for name in step or ()}
-        if missing := [name for name in model.variables.names if name not in clip.columns.names]:
+        owned = {model.variables.owner(column) for column in clip.columns}
+        if missing := [name for index, name in enumerate(model.variables.names) if index not in owned]:
             console.note(f"{', '.join(missing)}: no column of the data (--vars names them), so never marked")
         if foreign := [name for name in clip.columns.names if name in happened - set(model.variables.names)]:
             console.note(f"{', '.join(foreign)}: no variable of the model, so named below the frame only")

@@ -59,6 +59,14 @@ Vars = Annotated[
         "--vars", help="Names of the columns: name[:kind],… (continuous, angle, categorical).", metavar="LIST"
     ),
 ]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        help="Columns that are one variable: groups that the columns have (pos_o,rot_o), or name=column+column,….",
+        metavar="LIST",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished training, if there is one.")]
 SaveEvery = Annotated[float, typer.Option("--save-every", help="Seconds between saved states.", min=0.0)]
 

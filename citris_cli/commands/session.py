@@ -17,6 +17,7 @@ from citris_cli.artifacts.models import ModelFile, provenance, write_model
 from citris_cli.artifacts.runs import FILE_NAMES, header_or_none, run_folder
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_sequences
+from citris_cli.data.grouping import merge_columns
 from citris_cli.data.layout import find_split
 from citris_cli.data.variables import Variables, parse_vars
 from citris_cli.errors import InputError
@@ -69,6 +70,9 @@ class Session:
             check_writable(given["output"])
         names = parse_vars(given["variables"]) if given["variables"] else None
         data = load(given["data"], names)
+        if given.get("group") is not None:
+            assert isinstance(data, SequenceData)
+            data = merge_columns(data, given["group"])
         held_out = _held_out(given["data"], data, names)
         for note in dict.fromkeys((*data.notes, *(held_out.notes if held_out is not None else ()))):
             console.note(note)
@@ -129,6 +133,7 @@ class Plan:
         given: Mapping[str, Any],
         output: Path | None,
         factors: Variables | None = None,
+        groups: str = "",
     ) -> Plan:
         """The preset, or the unfinished run's settings when resuming, with the options that were given.
 
@@ -139,6 +144,8 @@ class Plan:
             given: options by name.
             output: where the model goes.
             factors: what the model learns to read, for a kind whose networks follow from them; part of the settings.
+            groups: which columns were merged (:func:`~citris_cli.data.grouping.spelled_groups`), for a kind that learns
+                from targets; part of the settings.
 
         Raises:
             InputError: the unfinished training is another one.
@@ -154,6 +161,9 @@ class Plan:
                 raise InputError(f"{files.state}: belongs to other data; resume with the data it was started with")
             if factors is not None and saved.get("factors") != _spelled(factors):
                 raise InputError(f"{files.state}: learns other factors; resume with the --vars it was started with")
+            if saved.get("groups", "") != groups:
+                merged = f"--group {saved['groups']}" if saved.get("groups") else "no --group"
+                raise InputError(f"{files.state}: learns other variables; resume with {merged}, as it was started")
             preset = _restored(preset, saved.get("model"), files.state)
             training_preset = _restored(training_preset, saved.get("training"), files.state)
         elif files.state.exists() and not session.resume:
@@ -182,6 +192,8 @@ class Plan:
         }
         if factors is not None:
             settings["factors"] = _spelled(factors)
+        if groups:
+            settings["groups"] = groups
         return cls(kind, model, training, dataclasses.replace(files, settings=settings))
 
     def finished(self, session: Session) -> bool:

@@ -52,6 +52,7 @@ def train_nf(
     precision: options.Precision = None,
     device: options.Device = "auto",
     variables: options.Vars = None,
+    group: options.Group = None,
     resume: options.Resume = False,
     save_every: options.SaveEvery = 30.0,
     as_json: options.Json = False,

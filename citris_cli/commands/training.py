@@ -22,6 +22,8 @@ from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData
+from citris_cli.data.grouping import spelled_groups
+from citris_cli.data.identifiability import findings
 from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.evaluation.distances import UNITS
 from citris_cli.evaluation.validation import independent_correlation
@@ -82,6 +84,7 @@ def citris_nf(session: Session, given: Mapping[str, Any]) -> RunFiles:
     """
     data = session.data
     assert isinstance(data, SequenceData)
+    _say_what_is_identifiable(session)
     ae_path = _autoencoder_path(session, given)
     loaded = load_model(ae_path, session.device)
     if loaded.kind != "autoencoder":
@@ -98,7 +101,8 @@ def citris_nf(session: Session, given: Mapping[str, Any]) -> RunFiles:
         raise InputError(f"--latents {given['latents']}: the autoencoder {ae_path} has {latents}; leave the option out")
     preset, training_preset = CITRIS_NF[given["preset"].value]
     preset = dataclasses.replace(preset, latents=latents, variables=len(data.variables), noise=network.config.noise)
-    plan = Plan.make(session, "citris_nf", preset, training_preset, given, session.output)
+    groups = spelled_groups(data.variables)
+    plan = Plan.make(session, "citris_nf", preset, training_preset, given, session.output, groups=groups)
     if plan.finished(session):
         return plan.files
     model = CitrisNF(plan.model, network, torch.Generator().manual_seed(plan.training.seed)).to(session.device)
@@ -126,9 +130,11 @@ def citris_vae(session: Session, given: Mapping[str, Any]) -> RunFiles:
     """
     data = session.data
     assert isinstance(data, SequenceData)
+    _say_what_is_identifiable(session)
     preset, training_preset = vae_preset(given["preset"].value, data.frames.width)
     preset = dataclasses.replace(preset, variables=len(data.variables))
-    plan = Plan.make(session, "citris_vae", preset, training_preset, given, session.output)
+    groups = spelled_groups(data.variables)
+    plan = Plan.make(session, "citris_vae", preset, training_preset, given, session.output, groups=groups)
     if plan.finished(session):
         return plan.files
     try:
@@ -193,6 +199,13 @@ def causal_encoder(session: Session, given: Mapping[str, Any]) -> RunFiles:
         _factor_table(session, task, measures)
         plan.write(session, model, measures, factors)
     return plan.files
+
+
+def _say_what_is_identifiable(session: Session) -> None:
+    """Notes on variables that the targets do not tell apart."""
+    assert isinstance(session.data, SequenceData)
+    for finding in findings(session.data):
+        session.console.note(finding.sentence)
 
 
 def _evaluation(session: Session, model: CausalLatentsModel) -> Callable[[], dict[str, float]] | None:

@@ -19,6 +19,7 @@ from citris_cli.data.variables import parse_vars
 from citris_cli.errors import InputError
 from citris_cli.evaluation.distances import UNITS
 from citris_cli.evaluation.triplets import (
+    MatchedMask,
     TripletDistances,
     TripletMeasures,
     evaluate_triplets,
@@ -59,32 +60,31 @@ def run(
         console.note(note)
     require_width(data.frames, data.paths[0], model.width)
     encoder = _causal_encoder(encoder_path, model, console)
-    mask, others = match_mask(data, model.variables)
-    taken = [name for name in others if data.mask[:, data.variables.names.index(name)].any()]
-    if taken:
-        console.note(f"{', '.join(taken)}: no variable of the model, so always taken from image 1")
+    matched = match_mask(data, model.variables)
+    for note in matched.notes:
+        console.note(note)
     target = output if output is not None else model.path.with_name("triplets.json")
     if target != STDOUT:
         check_writable(target)
-    measures = evaluate_triplets(model, data, mask)
+    measures = evaluate_triplets(model, data, matched)
     report: dict[str, Any] = {
         "model": str(model.path),
         "data": str(path),
-        "triplets": len(mask),
+        "triplets": len(matched.rows),
         "score": None if np.isnan(measures.score) else measures.score,
         "measures": measures.summary(),
     }
-    _show(console, measures, len(mask))
+    _show(console, measures, len(matched.rows))
     if encoder is not None:
         assert isinstance(encoder.network, CausalEncoder)
         assert encoder.variables is not None
-        distances = factor_distances(model, data, mask, encoder.network, encoder.variables)
+        distances = factor_distances(model, data, matched, encoder.network, encoder.variables)
         report["distances"] = _distances_json(encoder, distances)
         _show_distances(console, distances)
     text = json.dumps(_finite(report), indent=None if as_json else 2)
     if target != STDOUT:
         picture = target.with_suffix(".png")
-        content = png_bytes(_grid(model, data, mask, min(rows, len(mask))))
+        content = png_bytes(_grid(model, data, matched, rows))
         atomic_write(picture, lambda file: file.write(content))
         console.note(f"first rows: {picture}")
         atomic_write(target, lambda file: file.write((text + "\n").encode()))
@@ -147,12 +147,12 @@ def _show_distances(console: Console, distances: TripletDistances) -> None:
     console.table(title, ["factor", "prediction", "its own error", "copy of image 1", "in"], rows)
 
 
-def _grid(model: CausalModel, data: TripletData, mask: np.ndarray[Any, Any], rows: int) -> Any:
-    triplets = frames_of(data, 0, rows)
-    predictions = predict(model, triplets, mask[:rows])
+def _grid(model: CausalModel, data: TripletData, matched: MatchedMask, rows: int) -> Any:
+    triplets, mask = frames_of(data, matched.rows[:rows]), matched.mask[:rows]
+    predictions = predict(model, triplets, mask)
     labels = [
         "\n".join(name for name, taken in zip(model.variables.names, row, strict=True) if taken) or "nothing"
-        for row in mask[:rows]
+        for row in mask
     ]
     images = [[*triplet, prediction] for triplet, prediction in zip(triplets, predictions, strict=True)]
     return image_grid(images, row_labels=labels, column_labels=COLUMNS)

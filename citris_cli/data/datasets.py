@@ -146,10 +146,6 @@ def load_sequences(paths: Sequence[Path], given: Variables | None = None) -> Seq
         raise InputError(
             f"{shards[0].where}: no variable is ever intervened on; training needs interventions on at least one"
         )
-    notes = []
-    if dropped:
-        verb = "are" if len(dropped) > 1 else "is"
-        notes.append(f"{', '.join(dropped.names)} {verb} never intervened on: dropped")
     factors, truth = _join_truth(shards)
     return SequenceData(
         name=dataset_name(paths),
@@ -157,7 +153,7 @@ def load_sequences(paths: Sequence[Path], given: Variables | None = None) -> Seq
         frames=Frames([shard.images for shard in shards]),
         columns=everything,
         factors=factors,
-        notes=(*notes, *_join_notes(shards)),
+        notes=_join_notes(shards),
         starts=torch.from_numpy(starts.astype(np.int64)),
         targets=torch.from_numpy(np.ascontiguousarray(columns[:, used])),
         variables=variables,

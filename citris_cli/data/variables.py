@@ -44,6 +44,8 @@ class Variable:
         high: greatest value, or None where it is not known; 2π for an angle.
         categories: number of categories, or None where it is not known or the kind is another.
         group: the name that it shares with others (`pos_o`), or None.
+        members: names of the columns that were merged into it (:mod:`citris_cli.data.grouping`); empty for one that is
+            a column itself.
 
     Raises:
         InputError: the name cannot be used, or the kind or the range is no such thing.
@@ -55,6 +57,7 @@ class Variable:
     high: float | None = None
     categories: int | None = None
     group: str | None = None
+    members: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -86,11 +89,13 @@ class Variable:
         numbers = [data.get(key) for key in ("low", "high", "categories")]
         texts = [data.get("kind", "continuous"), data.get("group") or ""]
         finite = all(n is None or (type(n) in (int, float) and math.isfinite(n)) for n in numbers)
-        if not finite or not all(isinstance(t, str) for t in texts):
+        members = data.get("members", [])
+        listed = isinstance(members, list | tuple) and all(isinstance(name, str) for name in members)
+        if not finite or not listed or not all(isinstance(t, str) for t in texts):
             raise InputError(
-                f"variable {data['name']!r} is malformed; its range must be numbers, its kind and group text"
+                f"variable {data['name']!r} is malformed; its range must be numbers, its kind, group and members text"
             )
-        return cls(**data)
+        return cls(**{**data, "members": tuple(members)})
 
 
 class Variables(Sequence[Variable]):
@@ -144,6 +149,18 @@ class Variables(Sequence[Variable]):
                 groups.setdefault(variable.group, []).append(variable.name)
         return groups
 
+    def owner(self, column: Variable) -> int | None:
+        """The position of the variable that a column or true factor belongs to, by name; None if there is none.
+
+        That is the variable of the same name, the one that the column was merged into, or the one that has the name of
+        the column's group and does not say what was merged into it.
+        """
+        for index, variable in enumerate(self._items):
+            if column.name == variable.name or column.name in variable.members:
+                return index
+        coarse = (i for i, item in enumerate(self._items) if item.name == column.group and not item.members)
+        return next(coarse, None)
+
     # `Sequence.index` takes a value; here the name is what people know a variable by.
     def index(self, name: str) -> int:  # type: ignore[override]
         """The position of the variable with this name, in any spelling; InputError with a guess if there is none."""
@@ -182,6 +199,12 @@ class Variables(Sequence[Variable]):
             found = [i for i, item in enumerate(self._items) if item.group and _fold(item.group) in wanted]
             if found:
                 return found
+        whole = next((item for item in self._items if wanted & {_fold(member) for member in item.members}), None)
+        if whole is not None:
+            raise InputError(
+                f"{name!r} was merged into {whole.name!r} when the model was trained ({' + '.join(whole.members)}); "
+                f"name {whole.name!r}"
+            )
         raise InputError(f"there is no variable {name!r}{self._guess(name)}; the variables are {self._listing()}")
 
     def _guess(self, name: str) -> str:

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
-from citris_cli.data.variables import Variable
+from citris_cli.data.variables import Variable, Variables
 
 HIDDEN = 128
 EPOCHS = 100
@@ -33,26 +33,28 @@ class Correlation:
     Attributes:
         rows: names of the variables whose latents were read; the last is ``psi(0)``.
         factors: names of the true factors.
+        own: for each factor the row of the variable that it belongs to, or None.
         r2: 1 is perfect, 0 no better than the mean (circular mean, mode); NaN for a factor that does not vary.
         spearman: rank correlation between prediction and truth, in [-1, 1]; NaN where there is none.
     """
 
     rows: tuple[str, ...]
     factors: tuple[str, ...]
+    own: tuple[int | None, ...]
     r2: np.ndarray
     spearman: np.ndarray
 
     def diag(self, matrix: np.ndarray) -> float:
         """Mean over factors of the value in their own variable's row; higher is better."""
-        values = [matrix[self.rows.index(f), j] for j, f in enumerate(self.factors) if f in self.rows]
+        values = [matrix[i, j] for j, i in enumerate(self.own) if i is not None]
         values = [value for value in values if not np.isnan(value)]
         return float(np.mean(values)) if values else float("nan")
 
     def sep(self, matrix: np.ndarray) -> float:
         """Mean over variables of the largest value in their row for another variable's factor; lower is better."""
         largest = []
-        for i, row in enumerate(self.rows[:-1]):
-            others = [matrix[i, j] for j, factor in enumerate(self.factors) if factor != row]
+        for i in range(len(self.rows) - 1):
+            others = [matrix[i, j] for j, own in enumerate(self.own) if own != i]
             others = [value for value in others if not np.isnan(value)]
             if others:
                 largest.append(max(others))
@@ -61,7 +63,8 @@ class Correlation:
     def to_json(self) -> dict[str, Any]:
         """Every number, NaN as None."""
         matrices = {"r2": self.r2, "spearman": self.spearman}
-        report: dict[str, Any] = {"rows": list(self.rows), "factors": list(self.factors)}
+        own = [None if row is None else self.rows[row] for row in self.own]
+        report: dict[str, Any] = {"rows": list(self.rows), "factors": list(self.factors), "own_rows": own}
         for name, matrix in matrices.items():
             report[name] = [[None if np.isnan(value) else round(float(value), 6) for value in row] for row in matrix]
             report[f"{name}_diag"] = _rounded(self.diag(matrix))
@@ -78,7 +81,7 @@ def correlation(
     assignment: Tensor,
     truth: np.ndarray,
     factors: Sequence[Variable],
-    variables: Sequence[str],
+    variables: Variables,
     generator: torch.Generator,
     epochs: int = EPOCHS,
 ) -> Correlation:
@@ -89,7 +92,8 @@ def correlation(
         assignment: variable of each latent, int64 [M], in 0 … K (K is psi(0)).
         truth: true factors [N, F]; angles in radians, categories as integers.
         factors: names and kinds of the F columns.
-        variables: names of the K variables.
+        variables: the K variables; factors belong to them by name
+            (:meth:`~citris_cli.data.variables.Variables.owner`).
         generator: source of the split, the weights and the batches (on the CPU).
         epochs: passes over the training half.
 
@@ -100,7 +104,7 @@ def correlation(
     z = ((z - z.mean(0)) / z.std(0).clamp_min(1e-6)).cpu().float()[order]
     values = np.asarray(truth, dtype=np.float64)[order.numpy()]
     half = len(z) // 2
-    rows = (*variables, "psi(0)")
+    rows = (*variables.names, "psi(0)")
     masks = functional.one_hot(assignment.cpu(), len(rows)).T.float()  # [K+1, M]
     varied = [j for j in range(len(factors)) if np.unique(values[:, j]).size > 1]
     heads = [_Head(factors[j], values[:, j], half) for j in varied]
@@ -115,7 +119,8 @@ def correlation(
         for i in range(len(rows)):
             r2[i, j] = head.r2(outputs[i])
             spearman[i, j] = head.spearman(outputs[i])
-    return Correlation(rows, tuple(factor.name for factor in factors), r2, spearman)
+    own = tuple(variables.owner(factor) for factor in factors)
+    return Correlation(rows, tuple(factor.name for factor in factors), own, r2, spearman)
 
 
 class _Head:

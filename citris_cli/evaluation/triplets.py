@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from citris_cli.causal_model import CausalModel
 from citris_cli.core.causal_encoder import CausalEncoder
@@ -19,6 +20,7 @@ from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.evaluation.distances import FactorDistances, columns_of, compare, read_factors
 from citris_cli.evaluation.image_measures import mse, psnr, ssim
+from citris_cli.wording import counted
 
 #: Triplets that are in memory at a time.
 CHUNK = 256
@@ -65,28 +67,72 @@ class TripletMeasures:
         }
 
 
-def match_mask(data: TripletData, variables: Variables) -> tuple[Array, tuple[str, ...]]:
-    """The mask's columns of the model's variables, matched by name, and the names of columns that it has besides.
+@dataclass(frozen=True, eq=False)
+class MatchedMask:
+    """Which triplets a model can predict, and what of each comes from the second frame.
+
+    Attributes:
+        mask: 0 or 1 [N, K], 1 where a variable of the model comes from the second frame.
+        rows: int64 [N], the places of these triplets in the data.
+        notes: sentences on what of the data's mask is not in it.
+    """
+
+    mask: Array
+    rows: Array
+    notes: tuple[str, ...] = ()
+
+
+def match_mask(data: TripletData, variables: Variables) -> MatchedMask:
+    """The data's mask in terms of the model's variables, matched by name.
+
+    A variable that was merged from several columns comes from one frame as a whole, so triplets that mix its columns
+    are left out. The column of a whole group stands for each variable of the group.
 
     Args:
         data: triplets.
         variables: the model's K variables.
 
-    Returns:
-        Mask int8 [N, K], and the names of the columns that are no variable of the model.
-
     Raises:
-        InputError: the mask has no column for one of the variables.
+        InputError: the mask has no column for one of the variables, or every triplet mixes one's columns.
     """
-    missing = [name for name in variables.names if name not in data.variables.names]
+    names, values = data.variables.names, data.mask.numpy()
+    taken: set[str] = set()
+    columns, missing = [], []
+    whole = np.ones(len(values), bool)
+    mixed = []
+    for variable in variables:
+        known = [name for name in (variable.name, variable.group) if name in names][:1]
+        parts = known or [member for member in variable.members if member in names]
+        if not parts or (not known and len(parts) < len(variable.members)):
+            missing.append(variable.name)
+            continue
+        chosen = values[:, [names.index(part) for part in parts]]
+        agree = (chosen == chosen[:, :1]).all(axis=1)
+        if not agree.all():
+            mixed.append(f"{variable.name} ({' + '.join(parts)})")
+        whole &= agree
+        taken |= set(parts)
+        columns.append(chosen[:, 0])
     if missing:
         raise InputError(
-            f"{data.paths[0]}: the mask has no column for {', '.join(missing)}; its columns are "
-            f"{', '.join(data.variables.names)}, and --vars gives them other names"
+            f"{data.paths[0]}: the mask has no column for {', '.join(missing)}; its columns are {', '.join(names)}, "
+            "and --vars gives them other names"
         )
-    columns = [data.variables.names.index(name) for name in variables.names]
-    others = tuple(name for name in data.variables.names if name not in variables.names)
-    return data.mask.numpy()[:, columns], others
+    notes = []
+    if mixed:
+        if not whole.any():
+            raise InputError(
+                f"{data.paths[0]}: every triplet mixes parts of {', '.join(mixed)}, which the model knows as one; "
+                "use triplets that take it as a whole, or a model that was trained without --group"
+            )
+        notes.append(
+            f"{', '.join(mixed)} of the model is one: {counted(int((~whole).sum()), 'triplet')} of {len(whole):,} that "
+            "mix its parts left out"
+        )
+    rows = np.flatnonzero(whole)
+    if others := [name for j, name in enumerate(names) if name not in taken and values[rows, j].any()]:
+        notes.append(f"{', '.join(others)}: no variable of the model, so always taken from image 1")
+    return MatchedMask(np.stack(columns, axis=1)[rows], rows, tuple(notes))
 
 
 def predict(model: CausalModel, triplets: Array, mask: Array) -> Array:
@@ -103,21 +149,21 @@ def predict(model: CausalModel, triplets: Array, mask: Array) -> Array:
     return model.decode(model.combine(model.encode(triplets[:, 0]), model.encode(triplets[:, 1]), mask))
 
 
-def evaluate_triplets(model: CausalModel, data: TripletData, mask: Array) -> TripletMeasures:
+def evaluate_triplets(model: CausalModel, data: TripletData, matched: MatchedMask) -> TripletMeasures:
     """Measure predicted third frames and the anchors; nothing random, and the model stays as it is.
 
     Args:
         model: trained model.
         data: triplets of frames of the model's width.
-        mask: from :func:`match_mask`.
+        matched: from :func:`match_mask`.
     """
     errors: dict[str, list[Array]] = {name: [] for name in CANDIDATES}
     similarities: dict[str, list[Array]] = {name: [] for name in CANDIDATES}
-    for start in range(0, len(mask), CHUNK):
-        triplets = frames_of(data, start, start + CHUNK)
+    for start in range(0, len(matched.rows), CHUNK):
+        triplets = frames_of(data, matched.rows[start : start + CHUNK])
         truth = triplets[:, 2]
         shown = (
-            predict(model, triplets, mask[start : start + CHUNK]),
+            predict(model, triplets, matched.mask[start : start + CHUNK]),
             model.decode(model.encode(truth)),
             triplets[:, 0],
             triplets[:, 1],
@@ -149,14 +195,14 @@ class TripletDistances:
 
 
 def factor_distances(
-    model: CausalModel, data: TripletData, mask: Array, encoder: CausalEncoder, factors: Variables
+    model: CausalModel, data: TripletData, matched: MatchedMask, encoder: CausalEncoder, factors: Variables
 ) -> TripletDistances:
     """Which factors of the predicted third frames are off, and by how much.
 
     Args:
         model: trained model.
         data: triplets of frames of the model's width.
-        mask: from :func:`match_mask`.
+        matched: from :func:`match_mask`.
         encoder: causal encoder for frames of that width, in evaluation mode.
         factors: the factors that it reads, in its order.
 
@@ -164,9 +210,9 @@ def factor_distances(
         InputError: none of these has a true value in the data, which have some.
     """
     read: dict[str, list[Array]] = {"prediction": [], "truth": [], "copied": []}
-    for start in range(0, len(mask), CHUNK):
-        triplets = frames_of(data, start, start + CHUNK)
-        predictions = predict(model, triplets, mask[start : start + CHUNK])
+    for start in range(0, len(matched.rows), CHUNK):
+        triplets = frames_of(data, matched.rows[start : start + CHUNK])
+        predictions = predict(model, triplets, matched.mask[start : start + CHUNK])
         for name, frames in (("prediction", predictions), ("truth", triplets[:, 2]), ("copied", triplets[:, 0])):
             read[name].append(read_factors(encoder, frames))
     values = {name: np.concatenate(parts) for name, parts in read.items()}
@@ -179,15 +225,15 @@ def factor_distances(
             f"{data.paths[0]}: its true factors ({', '.join(data.factors.names)}) are none that the causal encoder "
             f"reads ({', '.join(factors.names)}); name its columns with --vars"
         )
-    truth, shared = data.truth[:, 2, theirs].numpy(), factors.select(own)
+    truth, shared = data.truth[matched.rows, 2][:, theirs].numpy(), factors.select(own)
     prediction, own_error, copied = (
         compare(values[name][:, own], truth, shared) for name in ("prediction", "truth", "copied")
     )
     return TripletDistances("true values", prediction, own_error, copied)
 
 
-def frames_of(data: TripletData, start: int, stop: int) -> Array:
-    """Frames uint8 [n, 3, W, W, 3] of the triplets from ``start`` to before ``stop``."""
-    stop = min(stop, len(data.mask))
-    frames = data.frames.slice(3 * start, 3 * stop).cpu().contiguous().numpy()
+def frames_of(data: TripletData, rows: Array) -> Array:
+    """Frames uint8 [n, 3, W, W, 3] of the triplets at some places, int64 [n]."""
+    index = torch.from_numpy(3 * rows[:, None] + np.arange(3)).flatten()
+    frames = data.frames.gather(index).cpu().contiguous().numpy()
     return frames.reshape(-1, 3, *frames.shape[1:])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from citris_cli.data.layout import find_split
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.evaluation.correlation import Correlation, correlation
-from citris_cli.evaluation.triplets import evaluate_triplets, match_mask
+from citris_cli.evaluation.triplets import MatchedMask, evaluate_triplets, match_mask
 from citris_cli.training.causal_latents import CRITERION
 from citris_cli.training.encodings import encode_frames
 
@@ -27,12 +26,12 @@ class Validation:
     Attributes:
         independent: frames with ground truth, or None.
         triplets: triplets, or None.
-        mask: of the triplets, one column a variable of the model, or None.
+        matched: the triplets' mask in terms of the model's variables, or None.
     """
 
     independent: IndependentData | None
     triplets: TripletData | None
-    mask: np.ndarray[Any, Any] | None
+    matched: MatchedMask | None
 
     @classmethod
     def load(
@@ -82,8 +81,7 @@ class Validation:
                     f"{data.paths[0]}: frames are {data.frames.width} pixels wide and those trained on {width}; "
                     "validate on frames of the same size"
                 )
-        mask = match_mask(triplets, variables)[0] if triplets is not None else None
-        return cls(independent, triplets, mask)
+        return cls(independent, triplets, match_mask(triplets, variables) if triplets is not None else None)
 
     def measure(self, model: CausalModel) -> dict[str, float]:
         """Measures by name; the model stays as it is, and random numbers come from generators made here.
@@ -99,8 +97,8 @@ class Validation:
             diag, sep = report.diag(report.r2), report.sep(report.r2)
             measures |= {"val_r2_diag": diag, "val_r2_sep": sep}
             scores.append(diag - sep)
-        if self.triplets is not None and self.mask is not None:
-            measures["val_triplet_score"] = evaluate_triplets(model, self.triplets, self.mask).score
+        if self.triplets is not None and self.matched is not None:
+            measures["val_triplet_score"] = evaluate_triplets(model, self.triplets, self.matched).score
             scores.append(measures["val_triplet_score"])
         # A measure that the data do not allow is left out; a model must not win by it.
         measures = {name: value for name, value in measures.items() if np.isfinite(value)}
@@ -125,6 +123,6 @@ def independent_correlation(model: CausalModel, data: IndependentData, seed: int
         torch.from_numpy(model.assignment),
         data.truth.numpy(),
         data.factors,
-        model.variables.names,
+        model.variables,
         torch.Generator().manual_seed(seed),
     )

@@ -31,19 +31,24 @@ p.note { color: var(--quiet); max-width: 46rem; }
 _EXPLANATION = (
     "Every row is a small network that sees only the latents of one variable (psi(0): the latents of none) and "
     "predicts every true factor from them; it is scored on frames that it was not trained on. Framed: the variable's "
-    "own factor, which should be near 1; all else in the row should be near 0. diag is the mean of the framed values, "
+    "own factors, which should be near 1; all else in the row should be near 0. diag is the mean of the framed values, "
     "sep the mean over variables of the largest other value."
 )
 
 
 def correlation_page(
-    rows: Sequence[str], factors: Sequence[str], matrices: Mapping[str, np.ndarray], facts: Mapping[str, str]
+    rows: Sequence[str],
+    factors: Sequence[str],
+    own: Sequence[int | None],
+    matrices: Mapping[str, np.ndarray],
+    facts: Mapping[str, str],
 ) -> str:
     """The page.
 
     Args:
         rows: whose latents were read, one name a row of the matrices.
         factors: names of the true factors, one a column.
+        own: for each factor the row of the variable that it belongs to, which is framed, or None.
         matrices: title of each matrix, and its values [rows, factors]; NaN for a factor that does not vary.
         facts: what is said above them (model, data, …), shown in order.
     """
@@ -57,11 +62,12 @@ def correlation_page(
         f'</dl><p class="note">{_EXPLANATION}</p>',
     ]
     for title, matrix in matrices.items():
-        parts += [f"<h2>{escape(title)}</h2>", '<div class="matrix">', _svg(rows, factors, matrix, title), "</div>"]
+        picture = _svg(rows, factors, own, matrix, title)
+        parts += [f"<h2>{escape(title)}</h2>", '<div class="matrix">', picture, "</div>"]
     return "\n".join([*parts, "</body></html>\n"])
 
 
-def _svg(rows: Sequence[str], factors: Sequence[str], matrix: np.ndarray, title: str) -> str:
+def _svg(rows: Sequence[str], factors: Sequence[str], own: Sequence[int | None], matrix: np.ndarray, title: str) -> str:
     width = LABELS + CELL_WIDTH * len(factors) + 4
     height = HEADER + CELL_HEIGHT * len(rows) + 4
     parts = [
@@ -79,9 +85,9 @@ def _svg(rows: Sequence[str], factors: Sequence[str], matrix: np.ndarray, title:
             f'<text class="label" x="{LABELS - 8}" y="{y + CELL_HEIGHT / 2 + 4}" text-anchor="end">{escape(row)}</text>'
         )
         parts += [_cell(row, factor, float(matrix[i, j]), j, y) for j, factor in enumerate(factors)]
-    for i, row in enumerate(rows):
-        if row in factors:
-            x, y = LABELS + list(factors).index(row) * CELL_WIDTH, HEADER + i * CELL_HEIGHT
+    for j, own_row in enumerate(own):
+        if own_row is not None:
+            x, y = LABELS + j * CELL_WIDTH, HEADER + own_row * CELL_HEIGHT
             size = f'width="{CELL_WIDTH - 2}" height="{CELL_HEIGHT - 2}"'
             parts.append(f'<rect class="own" x="{x + 1}" y="{y + 1}" {size}/>')
     return "".join([*parts, "</svg>"])

@@ -31,10 +31,9 @@ def correlation(effort: Effort) -> list[Row]:
     truth = rng.uniform(0, 6, (FRAMES, VARIABLES))
     z = torch.from_numpy(np.tanh(truth @ rng.normal(size=(VARIABLES, LATENTS)) / 6)).float()
     assignment = torch.arange(LATENTS) % (VARIABLES + 1)
-    names = [factor.name for factor in factors]
 
     def run() -> None:
-        batched.correlation(z, assignment, truth, factors, names, torch.Generator().manual_seed(0))
+        batched.correlation(z, assignment, truth, factors, factors, torch.Generator().manual_seed(0))
 
     def one_by_one() -> None:
         fit = batched._fit_and_predict

@@ -68,13 +68,13 @@ def test_a_last_row_for_the_last_frame_is_no_step(tmp_path: Path) -> None:
     assert "no variable is ever intervened on" in refused([save(tmp_path / "b.npz", **arrays)])
 
 
-def test_columns_never_intervened_on_are_dropped_with_a_note(tmp_path: Path) -> None:
+def test_columns_never_intervened_on_are_dropped(tmp_path: Path) -> None:
     arrays = sequence(columns=12, size=64)
     arrays["raw_latents"], arrays["shape_latents"] = arrays["latents"][:, :10], np.full((6, 2), 3, np.uint8)
     data = load_sequences([save(tmp_path / "a.npz", **arrays)])
     assert data.variables.names == ("pos_x", "pos_y")
     assert len(data.dropped) == 10
-    assert data.notes[0].endswith("hue_b, obj_s, obj_m are never intervened on: dropped")
+    assert data.dropped.names[-3:] == ("hue_b", "obj_s", "obj_m")
     assert data.targets.shape == (6, 2)
     assert data.factors is not None
     assert data.factors.names[10:] == ("obj_s", "obj_m")
@@ -325,7 +325,8 @@ def test_bad_triplets(tmp_path: Path, change: dict[str, Any], message: str) -> N
 def test_the_tutorials_files(shared: Path) -> None:
     data = load_sequences([shared / "tutorial" / "causal3d.npz"])
     assert (data.name, len(data.frames), len(data.starts), len(data.variables)) == ("causal3d", 100, 99, 9)
-    assert data.notes == ("rot_gamma, obj_s, obj_m are never intervened on: dropped",)
+    assert data.dropped.names == ("rot_gamma", "obj_s", "obj_m")
+    assert data.notes == ()
     assert data.truth is None
     slider = load_sequences([shared / "tutorial" / "data_slider.npz"])
     assert slider.variables.names == ("pos_x", "pos_y", "pos_z", "rot_s", "hue_b")

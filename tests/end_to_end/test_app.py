@@ -160,7 +160,19 @@ def test_the_traceback_is_shown_only_on_demand(tmp_path: Path) -> None:
 
 
 #: Parameters of the training commands that are no hyperparameters.
-ABOUT_THE_RUN = {"data", "output", "preset", "ae", "val", "device", "variables", "resume", "save_every", "as_json"}
+ABOUT_THE_RUN = {
+    "data",
+    "output",
+    "preset",
+    "ae",
+    "val",
+    "device",
+    "variables",
+    "group",
+    "resume",
+    "save_every",
+    "as_json",
+}
 #: Fields that follow from the data.
 FROM_THE_DATA = {
     train_ae: {"width"},

@@ -118,6 +118,7 @@ def test_a_dataset(home: Path, inside: Citris) -> None:
         share = train["targets"].mean(0)
     assert training["intervened on"] == {"ball_y": f"{share[1]:.1%}", "box": f"{share[2]:.1%}"}
     assert training["never intervened on"] == "ball_x"
+    assert list(training["identifiability"]) == ["ball_x"]
     assert training["ground truth"] == "ball_x, ball_y, box"
 
 

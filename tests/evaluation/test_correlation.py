@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from citris_cli.data.variables import Variable
+from citris_cli.data.variables import Variable, Variables
 from citris_cli.evaluation import correlation as module
 from citris_cli.evaluation.correlation import BATCH, HIDDEN, LEARNING_RATE, Correlation, correlation
 
 FRAMES = 1200
 FACTORS = [Variable("pos"), Variable("hue", "angle"), Variable("shape", "categorical", categories=3)]
-NAMES = [factor.name for factor in FACTORS]
+VARIABLES = Variables(FACTORS)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -50,7 +50,7 @@ def perfect(values: np.ndarray) -> tuple[Tensor, Tensor]:
 def report() -> Correlation:
     values = truth()
     z, assignment = perfect(values)
-    return correlation(z, assignment, values, FACTORS, NAMES, seeded(), epochs=60)
+    return correlation(z, assignment, values, FACTORS, VARIABLES, seeded(), epochs=60)
 
 
 def test_perfect_latents_are_found_perfect(report: Correlation) -> None:
@@ -72,7 +72,7 @@ def test_latents_of_other_frames_tell_nothing() -> None:
     values = truth()
     z, assignment = perfect(values)
     shuffled = z[torch.randperm(FRAMES, generator=seeded(3))]
-    found = correlation(shuffled, assignment, values, FACTORS, NAMES, seeded(), epochs=20)
+    found = correlation(shuffled, assignment, values, FACTORS, VARIABLES, seeded(), epochs=20)
     assert found.r2.max() < 0.1, found.r2
     assert np.abs(found.spearman).max() < 0.15, found.spearman
 
@@ -81,7 +81,7 @@ def test_latents_in_the_wrong_variable_are_found_there() -> None:
     values = truth()
     z, _ = perfect(values)
     swapped = torch.tensor([1, 0, 0, 2, 3, 3])  # the angle's latents are said to be the position's and the reverse
-    found = correlation(z, swapped, values, FACTORS, NAMES, seeded(), epochs=60)
+    found = correlation(z, swapped, values, FACTORS, VARIABLES, seeded(), epochs=60)
     assert found.r2[1, 0] > 0.95
     assert found.r2[0, 1] > 0.95
     assert found.diag(found.r2) < 0.5
@@ -91,7 +91,7 @@ def test_latents_in_the_wrong_variable_are_found_there() -> None:
 def test_a_variable_without_latents_knows_nothing() -> None:
     values = truth()
     z, _ = perfect(values)
-    found = correlation(z, torch.zeros(6, dtype=torch.int64), values, FACTORS, NAMES, seeded(), epochs=30)
+    found = correlation(z, torch.zeros(6, dtype=torch.int64), values, FACTORS, VARIABLES, seeded(), epochs=30)
     assert (found.r2[1:] < 0.05).all()
     np.testing.assert_array_equal(found.spearman[1:], 0)
     assert (found.r2[0] > 0.9).all()
@@ -101,7 +101,7 @@ def test_a_factor_that_does_not_vary_has_no_value() -> None:
     values = truth()
     values[:, 1] = 0.7
     z, assignment = perfect(truth())
-    found = correlation(z, assignment, values, FACTORS, NAMES, seeded(), epochs=30)
+    found = correlation(z, assignment, values, FACTORS, VARIABLES, seeded(), epochs=30)
     assert np.isnan(found.r2[:, 1]).all()
     assert np.isnan(found.spearman[:, 1]).all()
     assert not np.isnan(found.r2[:, [0, 2]]).any()
@@ -115,7 +115,7 @@ def test_a_factor_that_does_not_vary_has_no_value() -> None:
 @pytest.mark.filterwarnings("error")
 def test_where_nothing_varies_nothing_has_a_value() -> None:
     z, assignment = perfect(truth())
-    found = correlation(z, assignment, np.ones((FRAMES, 3)), FACTORS, NAMES, seeded())
+    found = correlation(z, assignment, np.ones((FRAMES, 3)), FACTORS, VARIABLES, seeded())
     assert np.isnan(found.r2).all()
     assert np.isnan(found.spearman).all()
     document = json.loads(json.dumps(found.to_json(), allow_nan=False))
@@ -125,12 +125,20 @@ def test_where_nothing_varies_nothing_has_a_value() -> None:
 
 def test_diag_and_sep_are_what_they_say() -> None:
     r2 = np.array([[0.9, 0.1, 0.3], [0.2, 0.7, np.nan], [0.5, 0.6, 0.4]])
-    found = Correlation(("a", "b", "psi(0)"), ("a", "b", "never intervened on"), r2, r2)
+    found = Correlation(("a", "b", "psi(0)"), ("a", "b", "never intervened on"), (0, 1, None), r2, r2)
     assert found.diag(r2) == pytest.approx((0.9 + 0.7) / 2)
     assert found.sep(r2) == pytest.approx((0.3 + 0.2) / 2)
-    strangers = Correlation(("c", "psi(0)"), ("a",), r2[:2, :1], r2[:2, :1])
+    strangers = Correlation(("c", "psi(0)"), ("a",), (None,), r2[:2, :1], r2[:2, :1])
     assert np.isnan(strangers.diag(strangers.r2))
     assert strangers.to_json()["r2_diag"] is None
+
+
+def test_a_variable_of_several_columns_has_several_own_factors() -> None:
+    r2 = np.array([[0.9, 0.7, 0.3], [0.2, 0.1, 0.8], [0.5, 0.6, 0.4]])
+    found = Correlation(("where", "hue", "psi(0)"), ("x", "y", "hue"), (0, 0, 1), r2, r2)
+    assert found.diag(r2) == pytest.approx((0.9 + 0.7 + 0.8) / 3)
+    assert found.sep(r2) == pytest.approx((0.3 + 0.2) / 2)
+    assert found.to_json()["own_rows"] == ["where", "where", "hue"]
 
 
 def test_the_short_way_around_the_circle_counts() -> None:
@@ -201,9 +209,9 @@ def test_only_the_generator_is_drawn_from_and_nothing_is_changed() -> None:
     z, assignment = perfect(values)
     before = z.clone(), assignment.clone(), values.copy()
     states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 - the global one must stay as it is
-    first = correlation(z, assignment, values, FACTORS, NAMES, seeded(), epochs=2)
-    second = correlation(z, assignment, values, FACTORS, NAMES, seeded(), epochs=2)
-    other = correlation(z, assignment, values, FACTORS, NAMES, seeded(1), epochs=2)
+    first = correlation(z, assignment, values, FACTORS, VARIABLES, seeded(), epochs=2)
+    second = correlation(z, assignment, values, FACTORS, VARIABLES, seeded(), epochs=2)
+    other = correlation(z, assignment, values, FACTORS, VARIABLES, seeded(1), epochs=2)
     np.testing.assert_array_equal(first.r2, second.r2)
     assert (first.r2 != other.r2).any()
     assert torch.equal(torch.get_rng_state(), states[0])

@@ -8,7 +8,7 @@ import torch
 
 from citris_cli.data.datasets import TripletData
 from citris_cli.data.frames import Frames
-from citris_cli.data.variables import parse_vars
+from citris_cli.data.variables import Variable, Variables, parse_vars
 from citris_cli.errors import InputError
 from citris_cli.evaluation.triplets import CANDIDATES, TripletMeasures, frames_of, match_mask
 
@@ -55,9 +55,10 @@ def triplets(names: str, mask: list[list[int]]) -> TripletData:
 
 def test_mask_is_matched_by_name_whatever_the_order() -> None:
     data = triplets("b,extra,a", [[1, 0, 0], [0, 1, 1]])
-    mask, others = match_mask(data, parse_vars("a,b"))
-    assert mask.tolist() == [[0, 1], [1, 0]]
-    assert others == ("extra",)
+    matched = match_mask(data, parse_vars("a,b"))
+    assert matched.mask.tolist() == [[0, 1], [1, 0]]
+    assert matched.rows.tolist() == [0, 1]
+    assert matched.notes == ("extra: no variable of the model, so always taken from image 1",)
 
 
 def test_mask_without_one_of_the_variables_is_refused() -> None:
@@ -65,7 +66,27 @@ def test_mask_without_one_of_the_variables_is_refused() -> None:
         match_mask(triplets("a,b", [[0, 1]]), parse_vars("a,b,c"))
 
 
-def test_frames_of_a_range_keep_the_three_together() -> None:
-    some = frames_of(triplets("a", [[0], [1], [1]]), 1, 9)
+WHERE = Variables([Variable("where", members=("x", "y")), Variable("hue")])
+
+
+def test_triplets_that_mix_what_the_model_knows_as_one_are_left_out() -> None:
+    data = triplets("x,hue,y", [[1, 0, 1], [1, 1, 0], [0, 1, 0], [0, 0, 1]])
+    matched = match_mask(data, WHERE)
+    assert matched.rows.tolist() == [0, 2]
+    assert matched.mask.tolist() == [[1, 0], [0, 1]]
+    assert matched.notes == ("where (x + y) of the model is one: 2 triplets of 4 that mix its parts left out",)
+    with pytest.raises(InputError, match=r"every triplet mixes parts of where \(x \+ y\).*--group"):
+        match_mask(triplets("x,hue,y", [[1, 0, 0]]), WHERE)
+    with pytest.raises(InputError, match="no column for where"):
+        match_mask(triplets("x,hue", [[1, 0]]), WHERE)
+
+
+def test_a_column_of_a_whole_group_stands_for_each_of_its_variables() -> None:
+    matched = match_mask(triplets("pos_o,hue_o", [[1, 0], [0, 1]]), parse_vars("hue_o,pos_x,pos_y"))
+    assert matched.mask.tolist() == [[0, 1, 1], [1, 0, 0]]
+
+
+def test_frames_of_some_rows_keep_the_three_together() -> None:
+    some = frames_of(triplets("a", [[0], [1], [1]]), np.array([1, 2]))
     assert some.shape == (2, 3, 32, 32, 3)
     assert some[:, :, 0, 0, 0].tolist() == [[3, 4, 5], [6, 7, 8]]

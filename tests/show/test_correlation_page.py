@@ -15,7 +15,8 @@ MATRIX = np.array([[0.1, -0.2, 0.987], [np.nan, 1.0, 0.0], [0.5, 0.25, 0.75]])
 
 @pytest.fixture
 def page() -> str:
-    return correlation_page(ROWS, FACTORS, {"R²: a <title>": MATRIX, "Spearman": MATRIX}, {"model": "a<b>.safetensors"})
+    matrices = {"R²: a <title>": MATRIX, "Spearman": MATRIX}
+    return correlation_page(ROWS, FACTORS, (None, 1, 0), matrices, {"model": "a<b>.safetensors"})
 
 
 def test_nothing_is_fetched_and_names_are_text(page: str) -> None:
