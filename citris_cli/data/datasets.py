@@ -1,4 +1,4 @@
-"""Sequences to learn from, independent frames and triplets to measure on, as published or as users save them."""
+"""Shards joined to a dataset: sequences to learn from, independent frames and triplets to measure on."""
 
 from __future__ import annotations
 
@@ -12,23 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from citris_cli.data.frames import Frames, check_frames_shape, load_frames
-from citris_cli.data.layout import (
-    FRAME_KEYS,
-    MASK_KEYS,
-    SHAPE_KEY,
-    TARGET_KEYS,
-    TRUTH_KEYS,
-    column_names,
-    dataset_name,
-    find_files,
-    first_key,
-    optional_key,
-)
-from citris_cli.data.npz import NpzFile, open_npz
-from citris_cli.data.variables import Variables, infer_variables
+from citris_cli.data.frames import Frames, load_frames
+from citris_cli.data.layout import FRAME_KEYS, TRUTH_KEYS, dataset_name, find_files, first_key
+from citris_cli.data.npz import open_npz
+from citris_cli.data.shards import Shard, read_independent, read_sequence, read_triplets
+from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
-from citris_cli.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,18 +98,6 @@ class TripletData(_Data):
     truth: torch.Tensor | None
 
 
-@dataclass(frozen=True)
-class _Shard:
-    """One file's arrays, checked by themselves; `where` names the file and its columns' key in messages."""
-
-    where: str
-    images: np.ndarray[Any, Any]
-    columns: np.ndarray[Any, Any] | None
-    variables: Variables
-    truth: np.ndarray[Any, Any] | None
-    notes: tuple[str, ...]
-
-
 def load_sequences(paths: Sequence[Path], given: Variables | None = None) -> SequenceData:
     """Frames with intervention targets, for training.
 
@@ -132,7 +109,7 @@ def load_sequences(paths: Sequence[Path], given: Variables | None = None) -> Seq
         InputError: anything that the files do wrong; triplets; fewer than 2 frames; no variable intervened on.
     """
     files = _all_files(paths, ("train",))
-    shards = [_read_sequence(path, given) for path in files]
+    shards = [read_sequence(path, given) for path in files]
     _check_agreement(shards)
     lengths = [len(shard.images) for shard in shards]
     columns = np.concatenate([_one_row_a_frame(shard) for shard in shards])
@@ -177,7 +154,7 @@ def load_independent(
         InputError: anything that the files do wrong; triplets.
     """
     files = _all_files([path], (which,) if which else ("val_indep", "test_indep"))
-    return _independent([path], [_read_independent(file, given, known) for file in files], files)
+    return _independent([path], [read_independent(file, given, known) for file in files], files)
 
 
 def load_labelled(paths: Sequence[Path], given: Variables | None = None) -> IndependentData:
@@ -191,7 +168,7 @@ def load_labelled(paths: Sequence[Path], given: Variables | None = None) -> Inde
         InputError: anything that the files do wrong; triplets; a file without true values.
     """
     files = _all_files(paths, ("train",))
-    shards = [_read_independent(file, given) for file in files]
+    shards = [read_independent(file, given) for file in files]
     if lacking := next((shard for shard in shards if shard.truth is None), None):
         found = ", ".join(lacking.notes) or "has no true values to learn from"
         raise InputError(f"{lacking.where}: {found}; save one column a variable as {' or '.join(TRUTH_KEYS)}")
@@ -201,7 +178,7 @@ def load_labelled(paths: Sequence[Path], given: Variables | None = None) -> Inde
     return data
 
 
-def _independent(paths: Sequence[Path], shards: Sequence[_Shard], files: tuple[Path, ...]) -> IndependentData:
+def _independent(paths: Sequence[Path], shards: Sequence[Shard], files: tuple[Path, ...]) -> IndependentData:
     _check_agreement(shards)
     factors, truth = _join_truth(shards)
     return IndependentData(
@@ -230,7 +207,7 @@ def load_triplets(
         InputError: anything that the files do wrong; single frames; no mask.
     """
     files = _all_files([path], (which,) if which else ("val_triplets", "test_triplets"))
-    shards = [_read_triplets(file, given, known) for file in files]
+    shards = [read_triplets(file, given, known) for file in files]
     _check_agreement(shards)
     factors, truth = _join_truth(shards)
     mask = np.concatenate([shard.columns for shard in shards if shard.columns is not None])
@@ -276,135 +253,7 @@ def _all_files(paths: Sequence[Path], splits: Sequence[str]) -> tuple[Path, ...]
     return tuple(files)
 
 
-def _read_sequence(path: Path, given: Variables | None) -> _Shard:
-    with open_npz(path) as file:
-        frame_key = first_key(file, FRAME_KEYS, "frames")
-        target_key = first_key(file, TARGET_KEYS, "intervention targets")
-        shape = file.shape(frame_key)
-        _refuse_triplets(file, frame_key)
-        check_frames_shape(shape, f"{path}: key {frame_key!r}")
-        if shape[0] == 1:
-            raise InputError(f"{path}: key {frame_key!r} holds 1 frame; a sequence needs at least 2")
-        _check_columns_shape(file, target_key, (shape[0] - 1, shape[0]), "frame", " (one a step)")
-        return _read_shard(file, frame_key, target_key, given)
-
-
-def _read_independent(path: Path, given: Variables | None, known: Variables | None = None) -> _Shard:
-    with open_npz(path) as file:
-        frame_key = first_key(file, FRAME_KEYS, "frames")
-        _refuse_triplets(file, frame_key)
-        return _read_shard(file, frame_key, None, given, known)
-
-
-def _read_triplets(path: Path, given: Variables | None, known: Variables | None = None) -> _Shard:
-    with open_npz(path) as file:
-        frame_key = first_key(file, FRAME_KEYS, "triplets of frames")
-        shape = file.shape(frame_key)
-        if len(shape) == 4:
-            raise InputError(
-                f"{path}: key {frame_key!r} has shape {list(shape)}, single frames and no triplets; "
-                "give a file such as val_triplets.npz with [triplets, 3, height, width, channels]"
-            )
-        check_frames_shape(shape, f"{path}: key {frame_key!r}")
-        mask_key = first_key(file, MASK_KEYS, "mask of the triplets")
-        _check_columns_shape(file, mask_key, (shape[0],), "triplet", "")
-        return _read_shard(file, frame_key, mask_key, given, known)
-
-
-def _refuse_triplets(file: NpzFile, frame_key: str) -> None:
-    shape = file.shape(frame_key)
-    if len(shape) == 5:
-        raise InputError(
-            f"{file.path}: key {frame_key!r} has shape {list(shape)}, these are triplets and no sequence; "
-            "`citris eval-triplets` takes them"
-        )
-
-
-def _read_shard(
-    file: NpzFile, frame_key: str, column_key: str | None, given: Variables | None, known: Variables | None = None
-) -> _Shard:
-    """Everything in the file, the cheap arrays first, so that a bad file is refused before its frames are read."""
-    shape = file.shape(frame_key)
-    lead = shape[: len(shape) - 3]
-    # Independent frames come here unjudged.
-    check_frames_shape(shape, f"{file.path}: key {frame_key!r}")
-    names = column_names(file)
-    truth, truth_notes = _read_truth(file, lead)
-    columns = None if column_key is None else _read_binary(file, column_key)
-    if columns is not None:
-        count = columns.shape[1]
-    else:
-        # Nothing was asked of the targets, but they still say how many columns the names belong to.
-        key = optional_key(file, TARGET_KEYS)
-        told = key is not None and len(file.shape(key)) == 2
-        count = file.shape(key)[1] if key is not None and told else truth.shape[-1] if truth is not None else 0
-    where = f"{file.path}: key {column_key!r}" if column_key else file.path
-    variables = Variables()
-    if count:
-        variables = infer_variables(count, names, (shape[-3], shape[-2]), given, where, known)
-    truth, match_notes = _match_truth(truth, len(variables))
-    images = load_frames(file, frame_key)
-    return _Shard(where, images, columns, variables, truth, (*truth_notes, *match_notes))
-
-
-def _check_columns_shape(file: NpzFile, key: str, rows: tuple[int, ...], of: str, unit: str) -> None:
-    shape = file.shape(key)
-    where = f"{file.path}: key {key!r}"
-    if len(shape) != 2 or shape[1] == 0:
-        raise InputError(f"{where} has shape {list(shape)}; it needs [steps, variables] with at least one variable")
-    if shape[0] not in rows:
-        wanted = " or ".join([f"{rows[0]}{unit}", *map(str, rows[1:])])
-        raise InputError(f"{where} has {counted(shape[0], 'row')} for {counted(rows[-1], of)}; it needs {wanted}")
-
-
-def _read_binary(file: NpzFile, key: str) -> np.ndarray[Any, Any]:
-    """An array of zeros and ones in any number type, as uint8."""
-    array = file.array(key)
-    where = f"{file.path}: key {key!r}"
-    if array.dtype.kind not in "buif":
-        raise InputError(f"{where} holds {array.dtype}; intervention targets are 0 or 1")
-    wrong = (array != 0) & (array != 1)
-    if wrong.any():
-        row, column = (int(i) for i in np.argwhere(wrong)[0])
-        raise InputError(f"{where} holds {array[row, column]:g} in row {row}, column {column}; targets are 0 or 1")
-    return array.astype(np.uint8)
-
-
-def _read_truth(file: NpzFile, lead: tuple[int, ...]) -> tuple[np.ndarray[Any, Any] | None, tuple[str, ...]]:
-    """True values float32 [*lead, F] of the file, its shape columns last, or None."""
-    key = optional_key(file, TRUTH_KEYS)
-    if key is None:
-        return None, ()
-    parts, notes = [], []
-    for name in (key, SHAPE_KEY):
-        if name not in file:
-            continue
-        where, shape = f"{file.path}: key {name!r}", file.shape(name)
-        if file.dtype(name).kind not in "buif":
-            raise InputError(f"{where} holds {file.dtype(name)}; true values are numbers")
-        if name == SHAPE_KEY and shape[:-1] != lead:
-            notes.append(f"{where} has shape {list(shape)} for {list(lead)} images: ignored")
-            continue
-        if shape[:-1] != lead or len(shape) != len(lead) + 1:
-            raise InputError(f"{where} has shape {list(shape)}; it needs {[*lead]} rows of values as the frames have")
-        values = file.array(name).astype(np.float32)
-        if not np.isfinite(values).all():
-            raise InputError(f"{where} holds NaN or infinite values; true values must be finite, or leave the key out")
-        parts.append(values)
-    return np.concatenate(parts, axis=-1), tuple(notes)
-
-
-def _match_truth(
-    truth: np.ndarray[Any, Any] | None, columns: int
-) -> tuple[np.ndarray[Any, Any] | None, tuple[str, ...]]:
-    """The true values if their columns are the variables' (or all but Causal3DIdent's two of shape), else None."""
-    if truth is None or truth.shape[-1] == columns or (columns, truth.shape[-1]) == (12, 10):
-        return truth, ()
-    found = f"{counted(truth.shape[-1], 'column')} of true values for {counted(columns, 'variable')}"
-    return None, (f"{found}: true values ignored",)
-
-
-def _one_row_a_frame(shard: _Shard) -> np.ndarray[Any, Any]:
+def _one_row_a_frame(shard: Shard) -> np.ndarray[Any, Any]:
     """The targets uint8 [frames, columns] with zeros in the last row, which is no step."""
     assert shard.columns is not None
     rows = np.zeros((len(shard.images), shard.columns.shape[1]), dtype=np.uint8)
@@ -412,7 +261,7 @@ def _one_row_a_frame(shard: _Shard) -> np.ndarray[Any, Any]:
     return rows
 
 
-def _check_agreement(shards: Sequence[_Shard]) -> None:
+def _check_agreement(shards: Sequence[Shard]) -> None:
     first = shards[0]
     for shard in shards[1:]:
         sizes = [f"{s.images.shape[-3]}×{s.images.shape[-2]}" for s in (first, shard)]
@@ -428,7 +277,7 @@ def _check_agreement(shards: Sequence[_Shard]) -> None:
             )
 
 
-def _join_truth(shards: Sequence[_Shard]) -> tuple[Variables | None, torch.Tensor | None]:
+def _join_truth(shards: Sequence[Shard]) -> tuple[Variables | None, torch.Tensor | None]:
     """The factors and their values over all shards; None where a shard lacks them or has other columns of them."""
     truths = [shard.truth for shard in shards if shard.truth is not None]
     if len(truths) != len(shards) or len({truth.shape[-1] for truth in truths}) != 1:
@@ -437,5 +286,5 @@ def _join_truth(shards: Sequence[_Shard]) -> tuple[Variables | None, torch.Tenso
     return factors, torch.from_numpy(np.concatenate(truths))
 
 
-def _join_notes(shards: Sequence[_Shard]) -> tuple[str, ...]:
+def _join_notes(shards: Sequence[Shard]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(note for shard in shards for note in shard.notes))
