@@ -27,6 +27,7 @@ from citris_cli.artifacts.published.settings import (
 )
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.causal_encoder import REACH
+from citris_cli.core.causal_latents import BASELINES, CausalLatentsModel
 from citris_cli.data.variables import Variables, infer_variables, parse_vars
 from citris_cli.errors import InputError
 from citris_cli.loading import LoadedModel, build_model, model_config, model_tensors
@@ -124,6 +125,8 @@ def published_of(loaded: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]
         InputError: a factor's name that cannot be part of a weight's.
     """
     config = model_config(loaded.network)
+    if isinstance(loaded.network, CausalLatentsModel) and loaded.network.config.prior in BASELINES:
+        raise InputError(f"{loaded.path}: a baseline (--prior {loaded.network.config.prior}) has no published form")
     hyper_parameters = hyper_parameters_of(loaded.kind, config)
     factors = {}
     if loaded.kind == "causal_encoder":

@@ -17,6 +17,15 @@ class NetworksName(str, Enum):
     small = "small"
 
 
+class VAEPriorName(str, Enum):
+    """Forms of the transition prior, and the priors of two baselines; see :mod:`citris_cli.core.causal_latents`."""
+
+    mlp = "mlp"
+    autoregressive = "autoregressive"
+    ivae = "ivae"
+    slow = "slow"
+
+
 def train_vae(
     data: options.Data,
     output: options.Output = None,
@@ -38,7 +47,13 @@ def train_vae(
     ] = None,
     flow_hidden: options.FlowHidden = None,
     hidden: options.Hidden = None,
-    prior: options.Prior = None,
+    prior: Annotated[
+        VAEPriorName | None,
+        typer.Option(
+            help="Latents of a variable independent given the past (mlp), or not; or a baseline, iVAE* (ivae) or "
+            "SlowVAE (slow).  \\[default: mlp]"
+        ),
+    ] = None,
     imperfect_interventions: options.ImperfectInterventions = None,
     autoregressive_hidden: options.AutoregressiveHidden = None,
     classifier_layers: options.ClassifierLayers = None,

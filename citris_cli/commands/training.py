@@ -17,7 +17,7 @@ from citris_cli.causal_model import CausalModel
 from citris_cli.commands.session import Plan, Session
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.causal_encoder import CausalEncoder
-from citris_cli.core.causal_latents import CausalLatentsModel
+from citris_cli.core.causal_latents import BASELINES, CausalLatentsModel
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.reference import ReferenceLatents
@@ -26,7 +26,7 @@ from citris_cli.data.grouping import spelled_groups
 from citris_cli.data.identifiability import findings
 from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.evaluation.distances import UNITS
-from citris_cli.evaluation.validation import independent_correlation
+from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
 from citris_cli.loading import load_model
 from citris_cli.show.console import as_cells
 from citris_cli.show.grids import png_bytes, reconstruction_grid
@@ -43,6 +43,9 @@ from citris_cli.wording import counted
 #: Frames whose latents a model keeps, so that it knows what its variables' values look like.
 REFERENCE_FRAMES = 4096
 ENCODINGS_AT_ONCE = 4096
+#: What a baseline's VAE has besides its prior: no flow, no target classifier, no pull into psi(0).
+WITHOUT_ASSIGNMENT: dict[str, Any] = {"flow_layers": 0, "classifier_weight": 0.0, "regulariser": 0.0}
+BASELINE_TITLES = {"ivae": "iVAE*", "slow": "SlowVAE"}
 
 
 def autoencoder(session: Session, given: Mapping[str, Any], output: Path | None = None) -> RunFiles:
@@ -133,10 +136,18 @@ def citris_vae(session: Session, given: Mapping[str, Any]) -> RunFiles:
     _say_what_is_identifiable(session)
     preset, training_preset = vae_preset(given["preset"].value, data.frames.width)
     preset = dataclasses.replace(preset, variables=len(data.variables))
+    if given["prior"] in BASELINES:
+        preset = dataclasses.replace(preset, prior=given["prior"], **WITHOUT_ASSIGNMENT)
+        training_preset = dataclasses.replace(training_preset, kl_peak=1.0)
     groups = spelled_groups(data.variables)
     plan = Plan.make(session, "citris_vae", preset, training_preset, given, session.output, groups=groups)
     if plan.finished(session):
         return plan.files
+    if plan.model.prior in BASELINES and _labelled(session) is None:
+        raise InputError(
+            f"--prior {plan.model.prior} learns no assignment, which labels have to give it: put a val_indep.npz with "
+            "ground truth beside the training data, or name one with --val"
+        )
     try:
         model = CitrisVAE(plan.model, torch.Generator().manual_seed(plan.training.seed))
     except ValueError as error:
@@ -161,7 +172,8 @@ def citris_vae(session: Session, given: Mapping[str, Any]) -> RunFiles:
         _evaluation(session, model),
         partial(_write_reconstructions, plan.files.pictures),
     )
-    measures = plan.train(session, task, f"CITRIS-VAE on {data.name}")
+    title = BASELINE_TITLES.get(plan.model.prior, "CITRIS-VAE")
+    measures = plan.train(session, task, f"{title} on {data.name}")
     _finish(session, plan, model, measures, lambda: encode_frames(model.encode, frames, session.device))
     session.console.note(f"reconstructions beside originals: {plan.files.pictures}")
     return plan.files
@@ -215,7 +227,28 @@ def _evaluation(session: Session, model: CausalLatentsModel) -> Callable[[], dic
         return None
     assert isinstance(data, SequenceData)
     variables, width = data.variables, data.frames.width
-    return lambda: validation.measure(CausalModel.of(model, variables, width))
+
+    def measure() -> dict[str, float]:
+        _assign_baseline(session, model)
+        return validation.measure(CausalModel.of(model, variables, width))
+
+    return measure
+
+
+def _labelled(session: Session) -> IndependentData | None:
+    """Independent frames with ground truth, given with --val or brought by the dataset."""
+    data = session.validation.independent if session.validation is not None else session.held_out
+    return data if data is not None and data.truth is not None and data.factors is not None else None
+
+
+def _assign_baseline(session: Session, model: CausalLatentsModel) -> None:
+    """Give the latents of a model that learns no assignment to the variables that they tell most of."""
+    labelled = _labelled(session)
+    if model.config.prior not in BASELINES or labelled is None:
+        return
+    assert isinstance(session.data, SequenceData)
+    model.eval()
+    model.assignment.fix(assignment_by_labels(model, labelled, session.data.variables))
 
 
 def _finish(
@@ -237,6 +270,7 @@ def _finish(
     data = session.data
     assert isinstance(data, SequenceData)
     with finishing(plan.files, session.stop):
+        _assign_baseline(session, model)
         identified = _identification(session, CausalModel.of(model, data.variables, data.frames.width))
         with torch.no_grad():
             reference = ReferenceLatents.spread_over(latents(), data.starts, data.targets, REFERENCE_FRAMES)
@@ -285,8 +319,8 @@ def _write_reconstructions(path: Path, originals: np.ndarray, reconstructions: n
 
 def _identification(session: Session, model: CausalModel) -> dict[str, Any]:
     """R² of each variable's latents against ground truth, where there are independent frames with it."""
-    data = session.validation.independent if session.validation is not None else session.held_out
-    if data is None or data.truth is None or data.factors is None:
+    data = _labelled(session)
+    if data is None:
         return {}
     model.network.eval()
     report = independent_correlation(model, data)

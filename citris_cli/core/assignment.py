@@ -52,6 +52,11 @@ class CausalAssignment(nn.Module):
         """Most likely variable of every latent, int64 [M]; K stands for psi(0)."""
         return self.logits.argmax(-1)
 
+    @torch.no_grad()
+    def fix(self, assignment: Tensor) -> None:
+        """Give every latent to a variable, int64 [M]; K stands for psi(0)."""
+        self.logits.zero_().scatter_(1, assignment.to(self.logits.device).unsqueeze(1), 10.0)
+
     def one_hot(self) -> Tensor:
         """Hard assignment as one-hot float [M, K+1]."""
         return nn.functional.one_hot(self.hard(), self.logits.shape[1]).to(self.logits.dtype)

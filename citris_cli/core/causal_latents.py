@@ -14,12 +14,15 @@ from torch import Tensor, nn
 
 from citris_cli.core.assignment import CausalAssignment, with_psi_0
 from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
+from citris_cli.core.baseline_priors import ConditionalPrior, SlowPrior
 from citris_cli.core.flow import NormalizingFlow
 from citris_cli.core.target_classifier import TargetClassifier
 from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, MLPTransitionPrior, TransitionPrior
 
 #: Forms of the transition prior by the name that a configuration gives them.
 PRIORS = ("mlp", "autoregressive")
+#: Priors without an assignment, of what CITRIS is compared with.
+BASELINES = ("ivae", "slow")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class CausalLatentsConfig:
         flow_layers: layers F of the flow.
         flow_hidden: hidden units h a latent in the flow's autoregressive networks.
         hidden: width c of the MLP prior's and the classifier's networks.
-        prior: form of the transition prior: ``mlp``, or ``autoregressive`` within each variable.
+        prior: form of the transition prior: ``mlp``, or ``autoregressive`` within each variable; or a baseline's,
+            ``ivae`` or ``slow``, which knows no assignment.
         imperfect_interventions: whether a variable still depends on the past where it was intervened on.
         autoregressive_hidden: hidden units a latent of the autoregressive prior.
         classifier_layers: hidden layers of the target classifier.
@@ -71,8 +75,12 @@ def transition_prior(config: CausalLatentsConfig, generator: torch.Generator | N
         return AutoregressiveTransitionPrior(
             *sizes, config.autoregressive_hidden, perfect, config.regulariser, generator
         )
+    if config.prior == "ivae":
+        return ConditionalPrior(*sizes, config.hidden, generator)
+    if config.prior == "slow":
+        return SlowPrior()
     if config.prior != "mlp":
-        raise ValueError(f"prior is {config.prior!r}; it can be {' or '.join(PRIORS)}")
+        raise ValueError(f"prior is {config.prior!r}; it can be {', '.join((*PRIORS, *BASELINES))}")
     form = ImperfectMLPTransitionPrior if config.imperfect_interventions else MLPTransitionPrior
     return form(*sizes, config.hidden, config.regulariser, generator)
 

@@ -92,7 +92,7 @@ class CitrisVAE(CausalLatentsModel):
 
         Returns:
             The scalar loss and its parts, detached: ``kl`` (nats a frame), ``reconstruction`` (summed squared error a
-            frame), ``classifier`` (L_model), ``latents`` (L_z).
+            frame) and, unless it weighs nothing, ``classifier`` (L_model), ``latents`` (L_z).
 
         Raises:
             ValueError: a window of a single frame.
@@ -123,10 +123,12 @@ class CitrisVAE(CausalLatentsModel):
         # A mean over windows and steps alike: the sums over steps are divided by their number.
         reconstruction = error.square().sum((1, 2, 3)).mean()
         kl = kl.mean()
-        loss_model, loss_z = self.classifier(windows, targets, psi)
-        parts = {"kl": kl, "reconstruction": reconstruction, "classifier": loss_model, "latents": loss_z}
+        parts = {"kl": kl, "reconstruction": reconstruction}
         loss = beta * self.config.kl_weight * kl + reconstruction
-        loss = loss + self.config.classifier_weight * (loss_model + loss_z)
+        if self.config.classifier_weight > 0:
+            loss_model, loss_z = self.classifier(windows, targets, psi)
+            parts |= {"classifier": loss_model, "latents": loss_z}
+            loss = loss + self.config.classifier_weight * (loss_model + loss_z)
         return loss, {name: part.detach() for name, part in parts.items()}
 
 

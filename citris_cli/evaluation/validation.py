@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from citris_cli.causal_model import CausalModel
+from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.data.datasets import IndependentData, TripletData, load_independent, load_triplets
 from citris_cli.data.layout import find_split
-from citris_cli.data.variables import Variables
+from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
 from citris_cli.evaluation.correlation import Correlation, correlation
 from citris_cli.evaluation.triplets import MatchedMask, evaluate_triplets, match_mask
@@ -126,3 +128,34 @@ def independent_correlation(model: CausalModel, data: IndependentData, seed: int
         model.variables,
         torch.Generator().manual_seed(seed),
     )
+
+
+def assignment_by_labels(
+    network: CausalLatentsModel, data: IndependentData, variables: Variables, seed: int = 0
+) -> Tensor:
+    """For a model that learns no assignment: every latent to the variable whose factors it tells most of.
+
+    A small network reads each latent alone, as those of :mod:`~citris_cli.evaluation.correlation` read blocks. That is
+    what such models are given in comparisons (Lippe et al., 2022, section 6.1); it takes labels, which CITRIS does not.
+
+    Args:
+        network: the model, in evaluation mode.
+        data: labelled frames of its width.
+        variables: the K intervened variables.
+        seed: of the split and of the networks.
+
+    Returns:
+        int64 [M], 0 … K; K (psi(0)) for a latent that tells most of a factor of none of them, or of nothing.
+    """
+    assert data.truth is not None
+    assert data.factors is not None
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        z = encode_frames(network.encode, data.frames.to(device), device)
+    single = Variables(Variable(f"latent {index}") for index in range(z.shape[1]))
+    generator = torch.Generator().manual_seed(seed)
+    found = correlation(z, torch.arange(len(single)), data.truth.numpy(), data.factors, single, generator)
+    owners = [variables.owner(factor) for factor in data.factors]
+    told = np.nan_to_num(found.r2[:-1], nan=-np.inf)
+    best = [owners[factor] if told[latent, factor] > 0 else None for latent, factor in enumerate(told.argmax(axis=1))]
+    return torch.tensor([len(variables) if owner is None else owner for owner in best])

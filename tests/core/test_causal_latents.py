@@ -81,7 +81,7 @@ def test_sizes_of_one_model_alone_are_refused() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_prior_that_there_is_not_is_refused(model) -> None:
-    with pytest.raises(ValueError, match="prior is 'gaussian'; it can be mlp or autoregressive"):
+    with pytest.raises(ValueError, match="prior is 'gaussian'; it can be mlp, autoregressive, ivae, slow"):
         model(prior="gaussian")
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import citris_cli
 from citris_cli.artifacts.models import read_model, read_model_header, write_model
-from citris_cli.core.causal_latents import PRIORS
+from citris_cli.core.causal_latents import BASELINES, PRIORS
 from citris_cli.core.vae_networks import NETWORKS
 from tests.end_to_end.conftest import ASSIGNMENT, Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
@@ -170,7 +170,8 @@ def test_sizes_that_make_no_model_are_refused(trained: Path, tmp_path: Path, ins
 
 def test_options_name_every_form(trained: Path) -> None:
     from citris_cli.commands.options import PriorName
-    from citris_cli.commands.train_vae import NetworksName
+    from citris_cli.commands.train_vae import NetworksName, VAEPriorName
 
     assert tuple(name.value for name in PriorName) == PRIORS
+    assert tuple(name.value for name in VAEPriorName) == (*PRIORS, *BASELINES)
     assert tuple(name.value for name in NetworksName) == NETWORKS
