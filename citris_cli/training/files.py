@@ -140,6 +140,8 @@ class RunFiles:
 
     def save_best(self, step: int, measures: Mapping[str, float], model: nn.Module) -> None:
         """Write the weights that gave the best validation so far, atomically."""
+        if not self.writes:
+            return
         config = {"step": step, "measures": dict(measures), "settings": dict(self.settings)}
         write_model(self.best, ModelFile(STATE_KIND, config, None, {}, _detached(model.state_dict())))
 

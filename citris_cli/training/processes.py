@@ -238,7 +238,7 @@ class _Loss(nn.Module):
 
 def _started() -> int:
     """How many processes torchrun started, this one among them; 1 without torchrun."""
-    return int(os.environ["WORLD_SIZE"]) if distributed.is_torchelastic_launched() else 1
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def _tells_of_loss(error: BaseException) -> bool:
