@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -96,6 +97,7 @@ class Processes:
         except (RuntimeError, LostProcessError) as error:
             if self.size == 1 or not (isinstance(error, LostProcessError) or _tells_of_loss(error)):
                 raise
+            _end_undisturbed()
             step = files.saved_step() if files is not None else 0
             kept = f"the state of step {step} is kept in {files.state}: " if files is not None and step else ""
             resume = "with --resume to go on" if step else "again"
@@ -160,6 +162,7 @@ def first_to_fail() -> bool:
     """Whether a process that fails tells why: the first of all to ask, since the others fail alike or because of it."""
     if _store is None:  # they have not met yet: what is wrong with the command line, all of them find
         return os.environ.get("LOCAL_RANK", "0") == "0"
+    _end_undisturbed()
     sys.stderr = sys.__stderr__
     with suppress(RuntimeError):
         return _store.add("citris/failed", 1) == 1
@@ -239,6 +242,11 @@ class _Loss(nn.Module):
 def _started() -> int:
     """How many processes torchrun started, this one among them; 1 without torchrun."""
     return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+def _end_undisturbed() -> None:
+    """Let this process, which is about to end, say why before torchrun, which ends all when one has ended, ends it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _tells_of_loss(error: BaseException) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,15 @@ def test_one_process_agrees_with_itself() -> None:
         raise RuntimeError("an error of its own, of gloo or not")
 
 
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """What a process that ends does with signals, it takes back for the tests that follow."""
+    earlier = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, earlier)
+
+
+@pytest.mark.usefixtures("own_signals")
 @pytest.mark.parametrize(
     ("saved", "says"),
     [
@@ -176,9 +187,12 @@ def test_before_processes_meet_the_first_of_each_machine_speaks(monkeypatch: pyt
     assert not first_to_fail()
 
 
+@pytest.mark.usefixtures("own_signals")
 def test_of_processes_that_fail_one_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_store", torch.distributed.HashStore())
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
     assert [first_to_fail() for _ in range(3)] == [True, False, False]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN  # torchrun ends the others as soon as one has ended
 
 
 def test_every_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
