@@ -46,7 +46,7 @@ def torchrun(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
 
 def ended(process: subprocess.Popen[str], cwd: Path) -> tuple[list[str], str, str]:
     """Exit statuses of both processes, what they wrote to standard output, and what to standard error."""
-    output, error = process.communicate(timeout=60)
+    output, error = process.communicate(timeout=120)
     statuses = []
     for rank in range(2):
         path = cwd / f"status.{rank}"
@@ -137,7 +137,7 @@ def test_a_lost_process_a_signal_and_a_resumption_by_one(home: Path, folder: Pat
 
 def after_step(step: int, process: subprocess.Popen[str], folder: Path) -> None:
     """Wait until a training has taken a step."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not any(line["step"] >= step for line in logged(folder / "m.metrics.jsonl")):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
