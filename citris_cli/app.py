@@ -127,6 +127,16 @@ def _usage_sentence(error: Exception) -> str:
 
 def _fail(sentence: str, status: int) -> None:
     one_line = " ".join(sentence.split())
-    with contextlib.suppress(BrokenPipeError):
-        print(f"citris: {one_line}", file=sys.stderr)
+    if _first_to_fail():
+        with contextlib.suppress(BrokenPipeError):
+            print(f"citris: {one_line}", file=sys.stderr)
     sys.exit(status)
+
+
+def _first_to_fail() -> bool:
+    """Whether this process tells why it fails: it is alone, or the first to fail of several that torchrun started."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return True
+    from citris_cli.training.processes import first_to_fail
+
+    return first_to_fail()

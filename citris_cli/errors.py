@@ -24,6 +24,10 @@ class TrainingDivergedError(CitrisError):
     """The loss or the weights are no longer finite, or have grown beyond any use."""
 
 
+class LostProcessError(CitrisError):
+    """Of several processes that train together, another one has ended."""
+
+
 class InterruptedRunError(CitrisError):
     """A signal ended a training run after its state was saved.
 

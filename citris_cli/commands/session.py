@@ -24,9 +24,10 @@ from citris_cli.errors import InputError
 from citris_cli.evaluation.validation import Validation
 from citris_cli.loading import model_config, model_tensors
 from citris_cli.show.console import Console, Progress
-from citris_cli.training.devices import keep_freed_memory, resolve_precision, select_device
+from citris_cli.training.devices import keep_freed_memory, resolve_precision
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import StopRequest, Task, TrainingConfig, train
+from citris_cli.training.processes import ALONE, Processes, join, own_device
 from citris_cli.wording import counted
 
 ConfigT = TypeVar("ConfigT")
@@ -36,7 +37,7 @@ STDOUT = Path("-")
 
 @dataclass(frozen=True)
 class Session:
-    """One training command: its data, where it computes, where it writes, and whether it was asked to stop."""
+    """One training command: its data, where it computes, where it writes, who takes part, whether it has to stop."""
 
     data: SequenceData | IndependentData
     held_out: IndependentData | None
@@ -48,6 +49,7 @@ class Session:
     save_every: float
     as_json: bool
     stop: StopRequest = field(default_factory=StopRequest)
+    processes: Processes = ALONE
 
     @classmethod
     def start(cls, given: Mapping[str, Any], load: Loader = load_sequences) -> Session:
@@ -64,8 +66,9 @@ class Session:
         if given["as_json"] and given["output"] == STDOUT:
             raise InputError("--json and -o - both want standard output; give -o a file")
         keep_freed_memory()
-        device = select_device(given["device"])
+        device = own_device(given["device"])
         resolve_precision(given["precision"] or "auto", device)
+        processes = join(device)
         if given["output"] not in (None, STDOUT):
             check_writable(given["output"])
         names = parse_vars(given["variables"]) if given["variables"] else None
@@ -77,7 +80,7 @@ class Session:
         for note in dict.fromkeys((*data.notes, *(held_out.notes if held_out is not None else ()))):
             console.note(note)
         validation = None
-        if given.get("val") is not None:
+        if given.get("val") is not None and processes.first:
             assert isinstance(data, SequenceData)
             validation = Validation.load(given["val"], data.variables, data.frames.width, names, data.columns)
         return cls(
@@ -90,6 +93,7 @@ class Session:
             given["resume"],
             given["save_every"],
             given["as_json"],
+            processes=processes,
         )
 
     def files(self, kind: str, settings: Mapping[str, Any], output: Path | None) -> RunFiles:
@@ -98,7 +102,7 @@ class Session:
         path = default if output in (None, STDOUT) else output
         check_writable(path)
         stem = path.with_name(path.name.removesuffix(".safetensors"))
-        return RunFiles(None if output == STDOUT else path, stem, settings)
+        return RunFiles(None if output == STDOUT else path, stem, settings, writes=self.processes.first)
 
     def report(self, files: RunFiles) -> None:
         """The command's result on standard output: the model's path, or one JSON document."""
@@ -209,7 +213,7 @@ class Plan:
 
     def train(self, session: Session, task: Task, title: str) -> dict[str, float]:
         """Train with a progress display; the last validation's measures. See :func:`citris_cli.training.loop.train`."""
-        with Progress(self.training.steps, title, unit=task.unit) as display:
+        with Progress(self.training.steps, title, unit=task.unit) as display, session.processes.together(self.files):
             return train(
                 task,
                 self.training,
@@ -218,6 +222,7 @@ class Plan:
                 resume=session.resume,
                 save_every=session.save_every,
                 stop=session.stop,
+                processes=session.processes,
             )
 
     def write(

@@ -72,6 +72,8 @@ def autoencoder(session: Session, given: Mapping[str, Any], output: Path | None 
     pictures = partial(_write_reconstructions, plan.files.pictures)
     task = AutoencoderTask(model, data.frames.to(session.device), held_out, training, pictures)
     measures = plan.train(session, task, f"autoencoder on {data.name}")
+    if not session.processes.first:
+        return plan.files
     with finishing(plan.files):
         plan.write(session, model, measures)
     session.console.note(f"reconstructions beside originals: {plan.files.pictures}")
@@ -109,7 +111,8 @@ def citris_nf(session: Session, given: Mapping[str, Any]) -> RunFiles:
     if plan.finished(session):
         return plan.files
     model = CitrisNF(plan.model, network, torch.Generator().manual_seed(plan.training.seed)).to(session.device)
-    encodings, cache, cached = cached_encodings(network, data.frames, data.sha256, ae_path.parent, session.device)
+    with session.processes.in_turn():
+        encodings, cache, cached = cached_encodings(network, data.frames, data.sha256, ae_path.parent, session.device)
     session.console.note(
         f"encodings of {counted(len(encodings), 'frame')} {'read from' if cached else 'computed'}"
         + (f" {cache}" if cached else f" and kept in {cache}" if cache else "")
@@ -207,6 +210,8 @@ def causal_encoder(session: Session, given: Mapping[str, Any]) -> RunFiles:
     measured = held_out.to(session.device) if held_out is not None else None
     task = CausalEncoderTask(model, labelled.to(session.device), measured, plan.training)
     measures = plan.train(session, task, f"causal encoder on {data.name}")
+    if not session.processes.first:
+        return plan.files
     with finishing(plan.files):
         _factor_table(session, task, measures)
         plan.write(session, model, measures, factors)
@@ -258,7 +263,7 @@ def _finish(
     measures: Mapping[str, Any],
     latents: Callable[[], torch.Tensor],
 ) -> None:
-    """Measure a trained model with causal latents and write it, with latents of training frames.
+    """Measure a trained model with causal latents and write it, with latents of training frames; in one process alone.
 
     Args:
         session: the data.
@@ -269,6 +274,8 @@ def _finish(
     """
     data = session.data
     assert isinstance(data, SequenceData)
+    if not session.processes.first:
+        return
     with finishing(plan.files, session.stop):
         _assign_baseline(session, model)
         identified = _identification(session, CausalModel.of(model, data.variables, data.frames.width))
@@ -303,6 +310,7 @@ def _autoencoder_path(session: Session, given: Mapping[str, Any]) -> Path:
                 "'citris train-ae' makes a longer one in its place"
             )
     autoencoder(session, options, output=path)
+    session.processes.wait()  # until the first one has written it
     if session.stop.signal_number is not None:
         raise InterruptedRunError(
             f"stopped before the training of CITRIS-NF; the autoencoder is finished, in {path}: "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from citris_cli.core import shares
+
 
 def gumbel_softmax_sample(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
     """Straight-through Gumbel-softmax sample (Jang et al., 2017): one-hot forward, soft backward.
@@ -17,7 +19,7 @@ def gumbel_softmax_sample(logits: Tensor, temperature: float, generator: torch.G
     Returns:
         One-hot float tensor [..., C] that carries the soft sample's gradient.
     """
-    uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=torch.float32)
+    uniform = shares.noise(torch.rand, logits.shape, logits, generator)
     # Kept off 0 and 1, where the double logarithm is infinite.
     gumbel = -(-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
     soft = ((logits + gumbel) / temperature).softmax(-1)

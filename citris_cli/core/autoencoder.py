@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core import shares
 from citris_cli.core.networks import ConvDecoder, ConvEncoder, initialise
 
 
@@ -72,6 +73,6 @@ class Autoencoder(nn.Module):
             The scalar loss and its parts, detached: ``mse`` (per pixel and channel, images in [-1, 1]).
         """
         latents = self.encode(images)
-        noise = torch.randn(latents.shape, generator=generator, device=latents.device, dtype=latents.dtype)
+        noise = shares.noise(torch.randn, latents.shape, latents, generator)
         mse = functional.mse_loss(self.decode(latents + self.config.noise * noise), images)
         return mse + self.config.latent_penalty * latents.square().mean(), {"mse": mse.detach()}

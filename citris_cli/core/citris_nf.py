@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from citris_cli.core import shares
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.causal_latents import CausalLatentsConfig, CausalLatentsModel, require_at_least
 
@@ -67,7 +68,7 @@ class CitrisNF(CausalLatentsModel):
         self, encodings: Tensor, generator: torch.Generator | None = None, noise_scale: float = 1.0
     ) -> None:
         """Set the flow's ActNorms from the first training batch of encodings [B, M], noise as in training included."""
-        noise = torch.randn(encodings.shape, generator=generator, device=encodings.device)
+        noise = shares.noise(torch.randn, encodings.shape, encodings, generator)
         self.flow.initialise(encodings + noise_scale * self.config.noise * noise)
 
     def loss(
@@ -92,7 +93,7 @@ class CitrisNF(CausalLatentsModel):
         batch, frames, latents = encodings.shape
         samples = self.config.samples
         shape = (batch, frames, samples, latents)
-        noise = torch.randn(shape, generator=generator, device=encodings.device, dtype=encodings.dtype)
+        noise = shares.noise(torch.randn, shape, encodings, generator)
         noisy = encodings.unsqueeze(2) + noise_scale * self.config.noise * noise
         z, ldj = self.flow(noisy.reshape(-1, latents))
         z = z.view(shape)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from citris_cli.core import shares
 from citris_cli.core.causal_latents import CausalLatentsConfig, CausalLatentsModel, require_at_least
 from citris_cli.core.gaussians import HALF_LOG_2PI
 from citris_cli.core.networks import initialise
@@ -133,4 +134,4 @@ class CitrisVAE(CausalLatentsModel):
 
 
 def _noise_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    return shares.noise(torch.randn, x.shape, x, generator)

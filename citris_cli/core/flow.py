@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core import shares
+
 #: Bound on the log-scales of ActNorm and of the affine maps.
 MAX_LOG_SCALE = 3.0
 
@@ -274,6 +276,7 @@ class NormalizingFlow(nn.Module):
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
         """Set every ActNorm from the first training batch x [B, M] as it arrives at that layer."""
+        x = shares.whole(x)
         for transform in self.transforms:
             if isinstance(transform, ActNorm):
                 transform.initialise(x)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core.batch_norm import BatchNorm
+
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 #: Side of the grid at which every pyramid ends.
@@ -100,10 +102,10 @@ class ConvEncoder(nn.Module):
                 nn.Sequential(
                     nn.Conv2d(3 * patch**2 if stage == 0 else channels, channels, 3, stride=2, padding=1, bias=False),
                     PositionLayer(channels, grid) if stage == 0 else nn.Identity(),
-                    nn.BatchNorm2d(channels),
+                    BatchNorm(channels),
                     nn.SiLU(),
                     nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(channels),
+                    BatchNorm(channels),
                     nn.SiLU(),
                 )
             )
@@ -133,11 +135,11 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.BatchNorm2d(channels),
+            BatchNorm(channels),
             nn.SiLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
             PositionLayer(channels, width),
-            nn.BatchNorm2d(channels),
+            BatchNorm(channels),
             nn.SiLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
@@ -184,11 +186,11 @@ class ConvDecoder(nn.Module):
             )
         self.stages = nn.Sequential(*stages)
         self.tail = nn.Sequential(
-            nn.BatchNorm2d(channels),
+            BatchNorm(channels),
             nn.SiLU(),
             nn.Conv2d(channels, channels, 1),
             PositionLayer(channels, grid),
-            nn.BatchNorm2d(channels),
+            BatchNorm(channels),
             nn.SiLU(),
             nn.Conv2d(channels, 3 * patch**2, 1),
         )

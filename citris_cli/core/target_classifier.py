@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core import shares
 from citris_cli.core.networks import initialise
 
 
@@ -77,7 +78,7 @@ class TargetClassifier(nn.Module):
         steps, variables = targets.shape[1:]
         targets = targets.to(z.dtype)
         if self.training:
-            self._update(targets)
+            self._update(shares.whole(targets))
         masks = torch.cat([sample.transpose(1, 2), torch.ones_like(sample[:, None, :, 0])], dim=1)  # [B, K+2, M]
         masks = masks.unsqueeze(1).expand(-1, steps, -1, -1)
         before = z[:, :-1].unsqueeze(2).expand_as(masks)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from citris_cli.core import shares
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames, as_model_input
@@ -54,7 +55,7 @@ class AutoencoderTask:
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the step's batch; see :meth:`Autoencoder.loss`."""
-        batch = self._frames.gather(self._batches.at(step))
+        batch = self._frames.gather(shares.own(self._batches.at(step)))
         return self.model.loss(as_model_input(batch), generator)
 
     def validate(self) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from citris_cli.core import shares
 from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.core.factors import distances, normalised
 from citris_cli.data.batches import ShuffledBatches
@@ -144,7 +145,7 @@ class CausalEncoderTask:
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the step's batch; see :meth:`CausalEncoder.loss`."""
-        index = self._batches.at(step)
+        index = shares.own(self._batches.at(step))
         images = as_model_input(self._labelled.frames.gather(index))
         return self.model.loss(images, self._labelled.truth[index.to(self._labelled.truth.device)])
 

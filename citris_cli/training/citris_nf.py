@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from citris_cli.core import shares
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.training.causal_latents import CRITERION, CausalTrainingConfig, parameter_groups
@@ -78,12 +79,12 @@ class CitrisNFTask:
 
     def begin(self, generator: torch.Generator) -> None:
         """The first batch sets the flow's ActNorms."""
-        encodings, _ = self._pairs(self._batches.at(0))
+        encodings, _ = self._pairs(shares.own(self._batches.at(0)))
         self.model.initialise_flow(encodings.flatten(0, 1), generator, self._config.noise_scale(0))
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the step's batch; see :meth:`CitrisNF.loss`."""
-        encodings, targets = self._pairs(self._batches.at(step))
+        encodings, targets = self._pairs(shares.own(self._batches.at(step)))
         return self.model.loss(encodings, targets, generator, self._config.noise_scale(step))
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from citris_cli.core import shares
 from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames, as_model_input
@@ -115,12 +116,12 @@ class CitrisVAETask:
 
     def begin(self, generator: torch.Generator) -> None:
         """The first batch sets the flow's ActNorms."""
-        frames, _ = self._windows(self._batches.at(0))
+        frames, _ = self._windows(shares.own(self._batches.at(0)))
         self.model.initialise_flow(frames.flatten(0, 1), generator)
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the step's batch; see :meth:`CitrisVAE.loss`."""
-        frames, targets = self._windows(self._batches.at(step))
+        frames, targets = self._windows(shares.own(self._batches.at(step)))
         return self.model.loss(frames, targets, generator, self._config.beta(step))
 
     @torch.no_grad()

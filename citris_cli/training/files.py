@@ -29,11 +29,13 @@ class RunFiles:
         model: the finished model, or None for standard output.
         stem: path without suffix, beside which ``.state.safetensors``, ``.metrics.jsonl`` and others lie.
         settings: what the run is (model, training, data), stored in the state and compared when resuming.
+        writes: whether anything is written; of several processes that train together, only the first one does.
     """
 
     model: Path | None
     stem: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
+    writes: bool = True
 
     @property
     def state(self) -> Path:
@@ -94,7 +96,8 @@ class RunFiles:
 
     def save_state(self, state: ModelFile) -> None:
         """Write a state of :meth:`state_of`, atomically."""
-        write_model(self.state, state)
+        if self.writes:
+            write_model(self.state, state)
 
     def load_state(
         self,
@@ -137,6 +140,8 @@ class RunFiles:
 
     def save_best(self, step: int, measures: Mapping[str, float], model: nn.Module) -> None:
         """Write the weights that gave the best validation so far, atomically."""
+        if not self.writes:
+            return
         config = {"step": step, "measures": dict(measures), "settings": dict(self.settings)}
         write_model(self.best, ModelFile(STATE_KIND, config, None, {}, _detached(model.state_dict())))
 
@@ -160,6 +165,8 @@ class RunFiles:
         Raises:
             CitrisError: the file cannot be read or written.
         """
+        if not self.writes:
+            return
         kept = []
         if step > 0 and self.metrics.exists():
             with self._open_metrics("r") as file:
@@ -178,6 +185,8 @@ class RunFiles:
         Raises:
             CitrisError: the file cannot be written, as when the disk is full.
         """
+        if not self.writes:
+            return
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with self._open_metrics("a") as file:
             file.write(json.dumps({"step": step, **finite}) + "\n")
@@ -196,8 +205,9 @@ class RunFiles:
 
     def remove_state(self) -> None:
         """Remove the state: the model is written and says everything, or a new training begins in its place."""
-        self.state.unlink(missing_ok=True)
-        self.best.unlink(missing_ok=True)
+        if self.writes:
+            self.state.unlink(missing_ok=True)
+            self.best.unlink(missing_ok=True)
 
 
 def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 
 It can be killed at any moment: the state on disk is whole or absent, and a resumed run takes the very steps that an
 uninterrupted one takes, because batches depend on the step alone and the noise generator's state is saved.
+Several processes may go through it together (:mod:`citris_cli.training.processes`); what one of them decides by its
+clock or by a signal, all agree on first, so that they take every turn at the same step.
 The state on disk is also good: it is written only after its weights have given the next batch a finite loss. It is of
 this training: what an earlier one left is removed when a new one begins.
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,9 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from citris_cli.artifacts.models import ModelFile
-from citris_cli.errors import InterruptedRunError, TrainingDivergedError
+from citris_cli.errors import InputError, InterruptedRunError, TrainingDivergedError
 from citris_cli.training.devices import compute_in
 from citris_cli.training.files import RunFiles
+from citris_cli.training.processes import ALONE, BatchLoss, Processes
 from citris_cli.training.schedule import warmup_cosine
 
 #: A loss this many times larger than at the start of the training will not come back.
@@ -117,6 +120,7 @@ def train(
     resume: bool = False,
     save_every: float = 30.0,
     stop: StopRequest | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, float]:
     """Train ``task.model`` for ``config.steps`` steps; the final state is saved, for the caller to remove.
 
@@ -128,14 +132,16 @@ def train(
         resume: continue from the state in ``files`` if there is one.
         save_every: seconds between saved states.
         stop: remembers a signal; the caller's own tells it of one that came too late to stop before the last step.
+        processes: that train this model together, each with a task of its own and the same arguments.
 
     Returns:
-        The last validation's measures.
+        The last validation's measures; in all processes but the first, nothing.
 
     Raises:
         InterruptedRunError: SIGINT or SIGTERM came; the state is saved.
         TrainingDivergedError: a loss, a measure or a weight is not finite, or the loss exploded; the last good state
             is kept.
+        InputError: the state does not fit, or a batch is too small for the processes.
         CitrisError: the state or the metrics cannot be written.
     """
     device = next(task.model.parameters()).device
@@ -144,16 +150,19 @@ def train(
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     generator = torch.Generator(device=device).manual_seed(config.seed)
     step = files.load_state(task.model, optimizer, generator, device) if resume else 0
+    if processes.agree(step) != [step]:  # and from here on, no process looks for what an earlier training left
+        raise InputError(f"{files.state}: not all processes can read it; keep it where all of them find it")
+    batch_loss = BatchLoss(task, processes)
     files.start_metrics(step)
     if step == 0:
-        task.begin(generator)
+        batch_loss.begin(generator)
     if not resume:
         files.remove_state()  # that of an earlier training is none to go back to from this one
     task.model.train()
 
     log_every = max(1, min(50, config.steps // 100))
     validate_every = max(log_every, math.ceil(config.steps / 10))
-    window = LossWindow(device)
+    window = LossWindow(device, batch_loss.whole)
     sound = Soundness(files, config)
     state: ModelFile | None = None
     measures: dict[str, float] = {}
@@ -165,32 +174,34 @@ def train(
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * warmup_cosine(step, config.warmup, config.steps)
             with compute_in(config.precision, device):
-                loss, parts = task.loss(step, generator)
+                loss, parts = batch_loss.of(step, generator)
             if state is not None:
-                sound.check(step + 1, {"loss": float(loss.detach())}, state.tensors.values())
+                sound.check(step + 1, {"loss": float(batch_loss.whole(loss.detach()))}, state.tensors.values())
                 files.save_state(state)
                 state = None
-                if stop.signal_number is not None:
-                    raise _interrupted(step, stop, files, config)
+                (number,) = processes.agree(stop.signal_number or 0)
+                if number:
+                    raise _interrupted(step, number, files, config)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            batch_loss.backward(loss)
             norm = nn.utils.clip_grad_norm_(parameters, config.clip)
             optimizer.step()
             window.add({"loss": loss.detach(), **parts, "gradient_norm": norm})
             step += 1
 
-            stopping = stop.signal_number is not None
-            saving = stopping or time.monotonic() - saved_at > save_every
+            saving = any(processes.agree(stop.signal_number or 0, time.monotonic() - saved_at > save_every))
             if step % log_every == 0 or step == config.steps or saving:
                 losses, rate = window.read(task.batch_size)
                 sound.check(step, losses)
                 files.log(step, {**losses, "lr": optimizer.param_groups[0]["lr"], "per_second": rate})
                 display.update(step, rate, losses)
             if step % validate_every == 0 or step == config.steps:
-                measures = task.validate()
-                sound.check(step, measures)
-                files.log(step, measures)
-                best.offer(step, measures)
+                if processes.first:
+                    measures = task.validate()
+                    sound.check(step, measures)
+                    files.log(step, measures)
+                    best.offer(step, measures)
+                processes.wait()
                 window.restart_clock()
             if saving:
                 # Copied now, before the next loss moves random state and batch statistics; written when it is known.
@@ -200,7 +211,8 @@ def train(
         if step > resumed_at:
             # What the caller does with the model may take a while, and no step should be taken twice for it.
             files.save_state(state or files.state_of(step, task.model, optimizer, generator))
-        return best.restore(measures or task.validate())
+        stop.signal_number = processes.agree(stop.signal_number or 0)[0] or None
+        return best.restore(measures or task.validate()) if processes.first else {}
 
 
 class BestModel:
@@ -303,10 +315,16 @@ class Soundness:
 
 
 class LossWindow:
-    """Sums of named losses on the device since they were last read, so that a step does not wait for the device."""
+    """Sums of named losses on the device since they were last read, so that a step does not wait for the device.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        device: where they are.
+        whole: makes of losses of this process's share of a batch those of the whole batch.
+    """
+
+    def __init__(self, device: torch.device, whole: Callable[[Tensor], Tensor] = lambda losses: losses) -> None:
         self.device = device
+        self._whole = whole
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
         self.restart_clock()
@@ -326,7 +344,7 @@ class LossWindow:
     def read(self, batch_size: int) -> tuple[dict[str, float], float]:
         """Mean of every loss since the last reading, and items a second; then starts anew."""
         names = list(self._sums)
-        means = (torch.stack([self._sums[name].float() for name in names]) / self._steps).tolist()
+        means = self._whole(torch.stack([self._sums[name].float() for name in names]) / self._steps).tolist()
         rate = self._timed * batch_size / max(1e-9, time.monotonic() - self._since)
         self._sums.clear()
         self._steps = 0
@@ -334,9 +352,9 @@ class LossWindow:
         return dict(zip(names, means, strict=True)), rate
 
 
-def _interrupted(step: int, stop: StopRequest, files: RunFiles, config: TrainingConfig) -> InterruptedRunError:
+def _interrupted(step: int, number: int, files: RunFiles, config: TrainingConfig) -> InterruptedRunError:
     return InterruptedRunError(
         f"stopped at step {step} of {config.steps}; the state is saved in {files.state}: "
         "run the same command with --resume to go on",
-        stop.signal_number or signal.SIGINT,
+        number,
     )

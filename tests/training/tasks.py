@@ -6,6 +6,7 @@ import dataclasses
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,8 +38,8 @@ def autoencoder_task(config: TrainingConfig) -> AutoencoderTask:
     return AutoencoderTask(model, Frames([pixels[:15]]), Frames([pixels[15:]]), config)
 
 
-def citris_nf_task(config: TrainingConfig) -> CitrisNFTask:
-    """Encodings of noise with two targets, learned by a very small flow."""
+def citris_nf_task(config: TrainingConfig, **changes: Any) -> CitrisNFTask:
+    """Encodings of noise with two targets, learned by a very small flow; ``changes`` are of its settings."""
     assert isinstance(config, FlowTrainingConfig)
     generator = torch.Generator().manual_seed(9)
     encodings = 3 * torch.randn(30, 3, generator=generator) + 1
@@ -46,6 +47,7 @@ def citris_nf_task(config: TrainingConfig) -> CitrisNFTask:
     weights = torch.Generator().manual_seed(config.seed)
     autoencoder = Autoencoder(AutoencoderConfig(width=32, latents=3, channels=4, patch=2), weights)
     sizes = CitrisNFConfig(latents=3, variables=2, flow_layers=2, flow_hidden=3, samples=2, hidden=4)
+    sizes = dataclasses.replace(sizes, **changes)
     return CitrisNFTask(CitrisNF(sizes, autoencoder, weights), encodings, torch.arange(29), targets, config)
 
 

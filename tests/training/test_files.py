@@ -53,6 +53,22 @@ def test_everything_that_the_next_step_depends_on_comes_back(tmp_path: Path) -> 
         assert torch.equal(value, other.state_dict()[name])
 
 
+def test_a_process_that_only_takes_part_reads_and_writes_nothing(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    model, optimizer, generator = trained(0)
+    files.save_state(files.state_of(7, model, optimizer, generator))
+    files.log(7, {"loss": 1.0})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = dataclasses.replace(files, writes=False)
+    assert other.load_state(*trained(1), torch.device("cpu")) == 7
+    other.start_metrics(3)
+    other.log(8, {"loss": 2.0})
+    other.save_state(other.state_of(8, model, optimizer, generator))
+    other.save_best(8, {"val_score": 1.0}, model)
+    other.remove_state()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_without_a_state_nothing_changes(tmp_path: Path) -> None:
     model, optimizer, generator = trained()
     before = generator.get_state()
