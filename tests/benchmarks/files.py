@@ -95,7 +95,10 @@ def unpack(effort: Effort) -> list[Row]:
         drawn = BallInBoxes(size=SIDE).render(BallInBoxes(size=SIDE).independent(2000, np.random.default_rng(0)))
         frames = drawn[np.random.default_rng(1).integers(0, len(drawn), size // drawn[0].nbytes)]
         np.savez_compressed(folder / "d.npz", images=frames)
-        reads = {way: [_unpacked(folder, way) for _ in range(effort.rounds)] for way in ("ours", "numpy")}
+        reads: dict[str, list[tuple[float, float]]] = {"ours": [], "numpy": []}
+        for _ in range(effort.rounds):
+            for way, read in reads.items():
+                read.append(_unpacked(folder, way))
     seconds = {way: float(np.median([took for took, _ in read])) for way, read in reads.items()}
     peak = max(memory for _, memory in reads["ours"])
     what = f"frames in a compressed .npz, {size / 1e9:g} GB"
