@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -79,7 +80,10 @@ def feed(effort: Effort) -> list[Row]:
             writer.add("images", frames)
         model = load(folder / "m.safetensors")
         arguments = [folder / "d.npz"], folder / "m.safetensors", folder / "z.npz", BATCH, "cpu", None, False
-        forms = {"ours": partial(_silent, arguments), "plain": partial(_encode, model, torch.from_numpy(frames))}
+        forms: dict[str, Callable[[], object]] = {
+            "ours": partial(_silent, arguments),
+            "plain": partial(_encode, model, torch.from_numpy(frames)),
+        }
         taken = interleaved(forms, Effort(rounds=1 if effort != QUICK else effort.rounds, seconds=effort.seconds))
     rates = count / taken["ours"], count / taken["plain"]
     what = f"citris encode of {count:,} frames, against the encoder alone"
