@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +11,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from citris_cli.artifacts.models import ModelFile, read_model
+from citris_cli.artifacts.models import ModelFile, read_model, write_model
+from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
+from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
-from citris_cli.loading import DEPTHS, model_from_file
+from citris_cli.loading import DEPTHS, KINDS, model_config, model_from_file, model_tensors
 
 MODEL = Path(__file__).parents[1] / "examples/models/ball_in_boxes.safetensors"
 
@@ -56,3 +64,46 @@ def test_a_missing_weight_is_named() -> None:
     tensors = {name: value for name, value in file.tensors.items() if name != "assignment.logits"}
     with pytest.raises(InputError, match=r"assignment\.logits is missing"):
         load(dataclasses.replace(file, tensors=tensors))
+
+
+#: Loads the models that it is told of, then names what was imported beyond PyTorch itself and that no model needs.
+LOAD = """
+import sys
+from pathlib import Path
+import torch
+
+before = set(sys.modules)
+from citris_cli.loading import load_model
+
+for path in sys.argv[1:]:
+    load_model(Path(path))
+print(*{"sympy", "torch._dynamo", "torch.onnx", "scipy", "rich", "imageio"} & (sys.modules.keys() - before))
+"""
+
+
+def _networks() -> dict[str, nn.Module]:
+    sizes: dict[str, Any] = {"latents": 8, "variables": 3}
+    autoencoder = Autoencoder(AutoencoderConfig(width=32, latents=8, channels=4))
+    factors = Variables.from_json([{"name": "x", "low": 0, "high": 1}, {"name": "a", "kind": "angle"}])
+    return {
+        "autoencoder": autoencoder,
+        "nf": CitrisNF(CitrisNFConfig(**sizes), autoencoder),
+        "imperfect": CitrisNF(CitrisNFConfig(**sizes, imperfect_interventions=True), autoencoder),
+        "autoregressive": CitrisNF(CitrisNFConfig(**sizes, prior="autoregressive"), autoencoder),
+        "vae": CitrisVAE(CitrisVAEConfig(**sizes, width=32, channels=4)),
+        "causal_encoder": CausalEncoder(CausalEncoderConfig(width=32, channels=4), factors),
+    }
+
+
+def test_loading_a_model_imports_no_compiler(tmp_path: Path) -> None:
+    """PyTorch's compiler takes longer to import than all else that a command on one picture does."""
+    paths = []
+    for name, network in _networks().items():
+        columns = [{"name": column} for column in "abc"]
+        if isinstance(network, CausalEncoder):
+            columns = Variables(network.factors).to_json()
+        file = ModelFile(KINDS[type(network)], model_config(network), columns, {}, model_tensors(network))
+        paths.append(tmp_path / f"{name}.safetensors")
+        write_model(paths[-1], file)
+    done = subprocess.run([sys.executable, "-c", LOAD, *map(str, paths)], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [], done.stdout

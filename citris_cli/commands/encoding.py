@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from citris_cli.artifacts.arrays import npz_bytes, write_npz
 from citris_cli.artifacts.files import check_writable, write_stdout
-from citris_cli.commands.inputs import STDOUT, default_place, gather_frames, load_causal_model
+from citris_cli.commands.inputs import STDOUT, default_place, gather_frames, in_batches, load_causal_model
 from citris_cli.errors import InputError
 from citris_cli.show.console import Console
 from citris_cli.training.devices import compute_in, keep_freed_memory, resolve_precision, select_device
@@ -39,11 +40,12 @@ def run(
         check_writable(path)
     loaded = load_causal_model(model, device, console)
     started = time.monotonic()
-    chunks, sources = [], []
+    chunks: list[np.ndarray[Any, Any]] = []
+    sources: list[str] = []
     with compute_in(settled, device):
-        for source, frames in gather_frames(inputs, loaded.width, console):
+        for inputs_of, frames in in_batches(gather_frames(inputs, loaded.width, console), batch_size):
             chunks.append(encode_frames(loaded.network.encode, frames.to(device), device, batch_size).cpu().numpy())
-            sources += [source] * len(frames)
+            sources += inputs_of
     z = np.concatenate(chunks)
     seconds = time.monotonic() - started
     names = loaded.variables.names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -75,15 +76,15 @@ def default_place(inputs: list[Path]) -> tuple[Path, str]:
     return RUNS / dataset_name([path, *inputs[1:]]), "-".join(part for part in parts if part)
 
 
-def gather_frames(inputs: list[Path], width: int, console: Console) -> list[tuple[str, Frames]]:
-    """Frames of every input, brought to the model's size if they are pictures.
+def gather_frames(inputs: list[Path], width: int, console: Console) -> Iterator[tuple[str, Frames]]:
+    """Frames of every input, brought to the model's size if they are pictures; each is read when it is its turn.
 
     Args:
         inputs: pictures, folders of pictures, datasets, single frames of datasets (``data.npz#17``), or ``-``.
         width: the model's frame width and height in pixels.
         console: takes the notes on what was cropped or resized.
 
-    Returns:
+    Yields:
         For every picture or dataset its name and its frames.
 
     Raises:
@@ -91,13 +92,12 @@ def gather_frames(inputs: list[Path], width: int, console: Console) -> list[tupl
     """
     if inputs.count(STDIN) > 1:
         raise InputError("standard input holds one picture; name it once")
-    gathered = []
     for path in inputs:
         frame = None if path.exists() else _FRAME_OF.fullmatch(str(path))
         if frame is not None:
-            gathered.append((str(path), _one_frame(Path(frame[1]), int(frame[2]), width)))
+            yield str(path), _one_frame(Path(frame[1]), int(frame[2]), width)
         elif path != STDIN and (path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npz")))):
-            gathered.append((str(path), _dataset_frames(path, width)))
+            yield str(path), _dataset_frames(path, width)
         else:
             pictures = list_images(path) if path != STDIN and path.is_dir() else [path]
             for picture in pictures:
@@ -105,8 +105,32 @@ def gather_frames(inputs: list[Path], width: int, console: Console) -> list[tupl
                 image, note = read_image(content, "standard input" if picture == STDIN else str(picture), width)
                 if note:
                     console.note(note)
-                gathered.append((str(picture), Frames([image[None]])))
-    return gathered
+                yield str(picture), Frames([image[None]])
+
+
+def in_batches(gathered: Iterable[tuple[str, Frames]], size: int) -> Iterator[tuple[list[str], Frames]]:
+    """Consecutive single pictures joined, so that a network sees many at a time; datasets as they are.
+
+    Args:
+        gathered: names and frames, as :func:`gather_frames` yields them.
+        size: the most pictures that are joined.
+
+    Yields:
+        A name for every frame, and the frames.
+    """
+    names: list[str] = []
+    pictures: list[torch.Tensor] = []
+    for name, frames in gathered:
+        if len(frames) == 1:
+            names.append(name)
+            pictures.append(frames.slice(0, 1))
+        if names and (len(names) == size or len(frames) > 1):
+            yield names, Frames([torch.cat(pictures).numpy()])
+            names, pictures = [], []
+        if len(frames) > 1:
+            yield [name] * len(frames), frames
+    if names:
+        yield names, Frames([torch.cat(pictures).numpy()])
 
 
 def require_width(frames: Frames, path: Path, width: int) -> None:

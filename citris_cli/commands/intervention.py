@@ -121,7 +121,7 @@ def _values(
 ) -> tuple[np.ndarray[Any, Any] | None, list[np.ndarray[Any, Any]]]:
     """Latents whose blocks replace the picture's, where they do not depend on it; pictures that they come from."""
     if request.other is not None:
-        ((_, stack),) = gather_frames([request.other], model.width, console)[:1]
+        _, stack = next(gather_frames([request.other], model.width, console))
         if len(stack) > 1:
             raise InputError(f"--from {request.other}: holds {len(stack)} frames; name one, such as {request.other}#0")
         other = stack.slice(0, 1).cpu().numpy()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from citris_cli.core import shares
+from citris_cli.core.networks import shapes_only
 
 #: Bound on the log-scales of ActNorm and of the affine maps.
 MAX_LOG_SCALE = 3.0
@@ -75,15 +76,12 @@ class InvertibleLinear(nn.Module):
 
     def __init__(self, latents: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        # The sign correction makes QR's factor uniform over the orthogonal group (Mezzadri, 2007).
-        q, r = torch.linalg.qr(torch.randn(latents, latents, generator=generator))
-        permutation, lower, upper = torch.linalg.lu(q * r.diagonal().sign())
-        diagonal = upper.diagonal()
-        self.lower = nn.Parameter(lower.tril(-1))
-        self.upper = nn.Parameter(upper.triu(1))
-        self.log_diagonal = nn.Parameter(diagonal.abs().log())
+        lower, upper, log_diagonal, permutation, sign = _random_rotation(latents, generator)
+        self.lower = nn.Parameter(lower)
+        self.upper = nn.Parameter(upper)
+        self.log_diagonal = nn.Parameter(log_diagonal)
         self.register_buffer("permutation", permutation)
-        self.register_buffer("sign", diagonal.sign())
+        self.register_buffer("sign", sign)
 
     def _triangles(self) -> tuple[Tensor, Tensor]:
         unit = torch.eye(len(self.sign), device=self.sign.device, dtype=self.lower.dtype)
@@ -106,12 +104,26 @@ class InvertibleLinear(nn.Module):
         return y @ self.permutation.T
 
 
+def _random_rotation(latents: int, generator: torch.Generator | None) -> tuple[Tensor, ...]:
+    """Of ``P L U`` that is orthogonal: L and U without their diagonals, log|diag U|, P, sign of diag U."""
+    if shapes_only():
+        square, line = torch.empty(latents, latents), torch.empty(latents)
+        return square, square, line, square, line
+    # The sign correction makes QR's factor uniform over the orthogonal group (Mezzadri, 2007).
+    q, r = torch.linalg.qr(torch.randn(latents, latents, generator=generator))
+    permutation, lower, upper = torch.linalg.lu(q * r.diagonal().sign())
+    diagonal = upper.diagonal()
+    return lower.tril(-1), upper.triu(1), diagonal.abs().log(), permutation, diagonal.sign()
+
+
 def autoregressive_mask(outputs: int, inputs: int, variables: int, strict: bool) -> Tensor:
     """Mask [variables * outputs, variables * inputs] of a linear map between per-variable blocks.
 
     Entry 1 where the output block's variable i may see the input block's variable j: j < i if ``strict``, else j <= i.
     """
-    order = torch.ones(variables, variables).tril(-1 if strict else 0)
+    order = torch.ones(variables, variables)
+    if not shapes_only():
+        order = order.tril(-1 if strict else 0)
     return order.repeat_interleave(outputs, 0).repeat_interleave(inputs, 1)
 
 

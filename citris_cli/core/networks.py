@@ -56,6 +56,15 @@ def initialise(module: ModuleT, generator: torch.Generator | None) -> ModuleT:
     return module
 
 
+def shapes_only() -> bool:
+    """Whether modules are being built without memory, within ``torch.device("meta")``, for their weights' shapes.
+
+    No start need be computed then, and some must not: PyTorch's forms without memory of linspace, tril, randn and the
+    decompositions of matrices import its compiler first, which takes longer than all that a command does.
+    """
+    return torch.empty(0).is_meta
+
+
 class PositionLayer(nn.Module):
     """Adds a learned linear map of the (row, column) position, both in [-1, 1]: a convolution cannot tell where it is.
 
@@ -69,12 +78,19 @@ class PositionLayer(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.map = nn.Linear(2, channels)
-        axis = torch.linspace(-1.0, 1.0, width)
-        self.register_buffer("grid", torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1), persistent=False)
+        self.register_buffer("grid", _positions(width), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature map [B, C, W, W] -> [B, C, W, W]."""
         return x + self.map(self.grid).permute(2, 0, 1)
+
+
+def _positions(width: int) -> Tensor:
+    """Row and column of every place of a grid, in [-1, 1]: [width, width, 2]."""
+    if shapes_only():
+        return torch.empty(width, width, 2)
+    axis = torch.linspace(-1.0, 1.0, width)
+    return torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1)
 
 
 class ConvEncoder(nn.Module):

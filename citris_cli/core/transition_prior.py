@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from citris_cli.core.assignment import with_psi_0
 from citris_cli.core.gaussians import HALF_LOG_2PI, gaussian_draw, gaussian_kl, gaussian_nll_over_sample_pairs
+from citris_cli.core.networks import shapes_only
 
 
 class PerLatentLinear(nn.Module):
@@ -185,7 +186,9 @@ class MLPTransitionPrior(PerLatentMLP):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(latents, 1, hidden, regulariser, generator)
-        self.intervened = nn.Parameter(0.5 * torch.randn(latents, variables, 2, generator=generator))
+        shape = latents, variables, 2
+        start = torch.empty(shape) if shapes_only() else 0.5 * torch.randn(shape, generator=generator)
+        self.intervened = nn.Parameter(start)
 
     def observational(self, z_t: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation without intervention.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from citris_cli.data.npz import NpzFile, release_pages
+from citris_cli.data.npz import NpzFile, release_pages, require_memory
 from citris_cli.errors import InputError
 
 SIZES = (32, 64, 128)
@@ -19,6 +20,8 @@ _RELEASE_EVERY = 128 << 20
 # Touching one byte of a mapping can make this many around it resident (Linux maps a whole cached huge page at once).
 _FAULT_AROUND = 2 << 20
 _CHUNK = 32 << 20
+# Frames that are no bytes are converted so many of their own bytes at a time: what a processor's cache holds.
+_PIECE = 2 << 20
 
 
 class Frames:
@@ -170,8 +173,14 @@ def load_frames(file: NpzFile, key: str) -> np.ndarray[Any, Any]:
         InputError: the shape is judged before the data is read, then the values; or as `NpzFile.array`.
     """
     where = f"{file.path}: key {key!r}"
-    check_frames_shape(file.shape(key), where)
-    return to_uint8_frames(file.array(key), where)
+    shape, dtype = file.shape(key), file.dtype(key)
+    check_frames_shape(shape, where)
+    if dtype == np.uint8:
+        return file.array(key)
+    _check_number_type(dtype, where)
+    # Only the bytes are kept: of floats a quarter of what the file holds.
+    require_memory(math.prod(shape), where)
+    return _converted(file.pieces(key, _PIECE), shape, where)
 
 
 def check_frames_shape(shape: tuple[int, ...], where: str) -> None:
@@ -216,13 +225,24 @@ def to_uint8_frames(array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, 
     """
     if array.dtype == np.uint8:
         return array
-    if array.dtype.kind not in "buif":
-        raise InputError(f"{where} holds {array.dtype}, which are no pixels; save uint8 0…255 or floats 0…1")
-    frames = np.empty(array.shape, dtype=np.uint8)
-    rows = max(1, _CHUNK // max(1, array[:1].nbytes))
-    for start in range(0, len(array), rows):
-        frames[start : start + rows] = _chunk_to_uint8(array[start : start + rows], start, where)
-        release_pages(array)
+    _check_number_type(array.dtype, where)
+    rows = max(1, _PIECE // max(1, array[:1].nbytes))
+    pieces = (array[start : start + rows] for start in range(0, len(array), rows))
+    return _converted(pieces, array.shape, where)
+
+
+def _check_number_type(dtype: np.dtype[Any], where: str) -> None:
+    if dtype.kind not in "buif":
+        raise InputError(f"{where} holds {dtype}, which are no pixels; save uint8 0…255 or floats 0…1")
+
+
+def _converted(pieces: Iterable[np.ndarray[Any, Any]], shape: tuple[int, ...], where: str) -> np.ndarray[Any, Any]:
+    """Consecutive frames of any number type, that make up `shape`, as bytes."""
+    frames = np.empty(shape, dtype=np.uint8)
+    start = 0
+    for piece in pieces:
+        frames[start : start + len(piece)] = _chunk_to_uint8(piece, start, where)
+        start += len(piece)
     return frames
 
 

@@ -116,6 +116,37 @@ class NpzFile:
                 return self._map(name, member)
             return self._read(name, member)
 
+    def pieces(self, name: str, size: int) -> Iterator[np.ndarray[Any, Any]]:
+        """The array piece by piece along its first axis, for what need not be in memory as a whole.
+
+        Args:
+            name: the array's.
+            size: bytes a piece, about; a piece holds at least one row.
+
+        Yields:
+            Consecutive rows, in C order and native byte order.
+
+        Raises:
+            InputError: as `array`; a damaged member is found only once its last piece is taken.
+        """
+        member = self._member(name)
+        length = member.shape[0] if member.shape else 0
+        rows = max(1, size * length // max(1, member.size))
+        if self.is_mapped(name) or member.fortran or not length:
+            # In place, or with its rows spread over all of its data.
+            array = self.array(name)
+            for start in range(0, length, rows):
+                yield array[start : start + rows]
+                release_pages(array)
+            return
+        with _malformed(self.path, f"key {name!r}"), self._zip.open(member.info) as stream:
+            stream.read(member.data_at)
+            for start in range(0, length, rows):
+                piece = np.empty((min(rows, length - start), *member.shape[1:]), member.dtype)
+                _fill(piece, stream)
+                yield _native(piece)
+            _check_end(stream)
+
     def _member(self, name: str) -> _Member:
         if name not in self._infos:
             raise InputError(f"{self.path}: there is no key {name!r}; the file has {', '.join(self.names)}")
@@ -145,30 +176,17 @@ class NpzFile:
         return member
 
     def _read(self, name: str, member: _Member) -> np.ndarray[Any, Any]:
-        available = available_memory()
-        if member.size > available:
-            raise InputError(
-                f"{self.path}: key {name!r} needs {_gib(member.size)} of memory and {_gib(available)} is available; "
-                "save it uncompressed with np.savez (then it is read in place), or in smaller shards"
-            )
+        require_memory(member.size, f"{self.path}: key {name!r}")
         # Zeros come from the system page by page as they are touched: no second pass over the memory.
         flat = np.zeros(math.prod(member.shape), dtype=member.dtype)
-        target = flat.view(np.uint8)
         with self._zip.open(member.info) as stream:
             stream.read(member.data_at)
-            done = 0
-            while done < member.size:
-                block = stream.read(min(_CHUNK, member.size - done))
-                if not block:
-                    raise EOFError("the data ends early")
-                target[done : done + len(block)] = np.frombuffer(block, np.uint8)
-                done += len(block)
-            # zipfile compares the checksum when it meets the end of the data.
-            stream.read(1)
+            _fill(flat, stream)
+            _check_end(stream)
         array = flat.reshape(member.shape)
         if member.fortran:
             array = np.ascontiguousarray(flat.reshape(member.shape, order="F")).reshape(member.shape)
-        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+        return _native(array)
 
     def _map(self, name: str, member: _Member) -> np.ndarray[Any, Any]:
         info = member.info
@@ -250,6 +268,16 @@ def available_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def require_memory(size: int, where: str) -> None:
+    """Refuse data of more bytes than `available_memory`; `where` names them in the message (InputError)."""
+    available = available_memory()
+    if size > available:
+        raise InputError(
+            f"{where} needs {_gib(size)} of memory and {_gib(available)} is available; "
+            "save it uncompressed with np.savez (then it is read in place), or in smaller shards"
+        )
+
+
 def _open(stream: IO[bytes], path: str, *, mappable: bool) -> NpzFile:
     try:
         start = stream.read(6)
@@ -282,6 +310,27 @@ def _read_header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, 
     header = io.BytesIO(prefix + stream.read(length))
     read = np.lib.format.read_array_header_1_0 if magic[6] == 1 else np.lib.format.read_array_header_2_0
     return read(header)
+
+
+def _fill(array: np.ndarray[Any, Any], stream: IO[bytes]) -> None:
+    """Decompress the next bytes of a member into an array."""
+    target = array.reshape(-1).view(np.uint8)
+    done = 0
+    while done < len(target):
+        block = stream.read(min(_CHUNK, len(target) - done))
+        if not block:
+            raise EOFError("the data ends early")
+        target[done : done + len(block)] = np.frombuffer(block, np.uint8)
+        done += len(block)
+
+
+def _check_end(stream: IO[bytes]) -> None:
+    """Let zipfile compare the checksum, as it does when it meets the end of the data."""
+    stream.read(1)
+
+
+def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _check_sum(mapping: mmap.mmap, start: int, info: zipfile.ZipInfo) -> None:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from citris_cli.training.devices import keep_freed_memory
-from tests.benchmarks import evaluation, frames, parts, processes, steps
+from tests.benchmarks import evaluation, files, frames, parts, processes, steps
 from tests.benchmarks.measure import QUICK, Effort, Row
 
 BENCHMARKS: dict[str, Callable[[Effort], list[Row]]] = {
@@ -34,6 +34,9 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Row]]] = {
     "intervene": evaluation.intervene,
     "help": processes.help_time,
     "memory": processes.memory,
+    "start-up": files.start_up,
+    "feed": files.feed,
+    "unpack": files.unpack,
 }
 
 

@@ -142,6 +142,37 @@ def test_mapped_frames_equal_compressed_ones(tmp_path: Path) -> None:
     assert torch.equal(mapped.gather(index), torch.from_numpy(frames[..., :3])[index])
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the most resident memory from /proc")
+def test_compressed_floats_leave_only_their_bytes_in_memory(tmp_path: Path) -> None:
+    frames = np.zeros((2500, 64, 64, 3), np.float32)
+    frames[:, 7] = 0.5
+    np.savez_compressed(tmp_path / "a.npz", imgs=frames)
+    code = (
+        "import sys; from pathlib import Path; from citris_cli.data.frames import load_frames\n"
+        "from citris_cli.data.npz import open_npz\n"
+        "def peak(): return next(int(s.split()[1]) for s in open('/proc/self/status') if 'VmHWM' in s) * 1024\n"
+        "before = peak()\n"
+        "frames = load_frames(open_npz(Path(sys.argv[1])), 'imgs')\n"
+        "assert (frames[:, 7] == 128).all()\n"
+        "print(peak() - before)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert frames.nbytes / 5 < int(done.stdout) < frames.nbytes / 2
+
+
+def test_floats_that_would_not_fit_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "a.npz", imgs=np.zeros((4, 32, 32, 3), np.float64))
+    monkeypatch.setattr("citris_cli.data.npz.available_memory", lambda: 4 * 32 * 32 * 3)
+    with open_npz(tmp_path / "a.npz") as file:
+        assert load_frames(file, "imgs").shape == (4, 32, 32, 3)
+        monkeypatch.setattr("citris_cli.data.npz.available_memory", lambda: 4 * 32 * 32 * 3 - 1)
+        with pytest.raises(InputError, match="memory"):
+            load_frames(file, "imgs")
+
+
 def test_moving_to_the_cpu_changes_nothing() -> None:
     frames = Frames([pixels(4)])
     moved = frames.to("cpu")

@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 
 from citris_cli.artifacts.models import read_model, write_model
-from citris_cli.data.frames import as_model_input
+from citris_cli.commands.inputs import in_batches
+from citris_cli.data.frames import Frames, as_model_input
 from citris_cli.loading import load_model
 from tests.end_to_end.conftest import ASSIGNMENT, Citris
 from tests.end_to_end.test_bad_input import check_refusal
@@ -74,6 +75,13 @@ def test_a_mixture_of_inputs_in_the_order_given(
     assert sources == [
         "two.npz", "two.npz", "-", "pictures/frame2.png", "pictures/frame10.png", "alpha.png", "pictures/frame10.png"
     ]  # fmt: skip
+
+
+def test_pictures_go_through_the_network_many_at_a_time() -> None:
+    one, two = (np.full((n, 32, 32, 3), n, np.uint8) for n in (1, 2))
+    gathered = [("a", Frames([one])), ("b", Frames([one])), ("c", Frames([one])), ("d", Frames([two]))]
+    batches = [(names, len(frames)) for names, frames in in_batches([*gathered, *gathered[:1]], 2)]
+    assert batches == [(["a", "b"], 2), (["c"], 1), (["d", "d"], 2), (["a"], 1)]
 
 
 def test_pictures_of_another_size_are_brought_to_the_models_with_a_note(
