@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core.masked import MaskedLinear
+
 #: Bound on the log-scales of ActNorm and of the affine maps.
 MAX_LOG_SCALE = 3.0
 
@@ -104,49 +106,6 @@ class InvertibleLinear(nn.Module):
         return y @ self.permutation.T
 
 
-def autoregressive_mask(outputs: int, inputs: int, variables: int, strict: bool) -> Tensor:
-    """Mask [variables * outputs, variables * inputs] of a linear map between per-variable blocks.
-
-    Entry 1 where the output block's variable i may see the input block's variable j: j < i if ``strict``, else j <= i.
-    """
-    order = torch.ones(variables, variables).tril(-1 if strict else 0)
-    return order.repeat_interleave(outputs, 0).repeat_interleave(inputs, 1)
-
-
-class MaskedLinear(nn.Module):
-    """``y = x (W * mask)^T + b``: a linear map between per-variable blocks that keeps the autoregressive order.
-
-    Args:
-        inputs: features a variable in the input.
-        outputs: features a variable in the output.
-        variables: number of variables M.
-        strict: whether a variable must not see itself (the first layer of an autoregressive network).
-        generator: source of the random start (uniform, Kaiming's bound for the full fan-in, as nn.Linear).
-    """
-
-    mask: Tensor
-
-    def __init__(
-        self, inputs: int, outputs: int, variables: int, strict: bool, generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__()
-        fan_in = inputs * variables
-        bound = 1 / math.sqrt(fan_in)
-        self.weight = nn.Parameter(
-            torch.empty(outputs * variables, fan_in).uniform_(-bound, bound, generator=generator)
-        )
-        self.bias = nn.Parameter(torch.empty(outputs * variables).uniform_(-bound, bound, generator=generator))
-        self.register_buffer("mask", autoregressive_mask(outputs, inputs, variables, strict), persistent=False)
-
-    def masked_weight(self) -> Tensor:
-        """W * mask [variables * outputs, variables * inputs]."""
-        return self.weight * self.mask
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., variables * inputs] -> [..., variables * outputs]."""
-        return functional.linear(x, self.masked_weight(), self.bias)
-
-
 class AutoregressiveAffine(nn.Module):
     """``z_i = (x_i + t_i) * exp(s_i)`` with (t_i, s_i) from a masked MLP of x_1 … x_{i-1}.
 
@@ -172,12 +131,13 @@ class AutoregressiveAffine(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, M] -> z [B, M], ldj [B]."""
-        hidden = functional.silu(self.first(x))
-        hidden = functional.silu(self.middle(hidden))
-        shift, log_scale = self.last(hidden).unflatten(-1, (-1, 2)).unbind(-1)
-        bound = self._bound()
+        columns = x.T
+        hidden = functional.silu(self.first.columns(columns))
+        hidden = functional.silu(self.middle.columns(hidden))
+        shift, log_scale = self.last.columns(hidden).unflatten(0, (-1, 2)).unbind(1)
+        bound = self._bound().unsqueeze(1)
         log_scale = torch.tanh(log_scale / bound.clamp_min(1.0)) * bound
-        return (x + shift) * log_scale.exp(), -log_scale.sum(-1)
+        return ((columns + shift) * log_scale.exp()).T, -log_scale.sum(0)
 
     @torch.no_grad()
     def inverse(self, z: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
 from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior, lower_triangular_product
-from citris_cli.core.flow import MaskedLinear
+from citris_cli.core.masked import MaskedLinear
 
 BATCH, SAMPLES, LATENTS, VARIABLES, HIDDEN = 3, 2, 5, 2, 3
 #: The last is psi(0).
