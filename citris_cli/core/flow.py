@@ -148,6 +148,8 @@ class AutoregressiveAffine(nn.Module):
         Everything is held transposed, [units, B], so that a block is a contiguous slice of rows.
         """
         batch, latents = z.shape
+        if batch == 1:
+            return self._inverse_of_one(z[0])
         width = self.hidden
         bound = self._bound()
         # Signs and the division inside the tanh are folded into the last layer, which then gives -t and -s: with few
@@ -164,8 +166,6 @@ class AutoregressiveAffine(nn.Module):
             )
             for part in (weight.split(len(weight) // latents), bias.split(len(bias) // latents))
         ]
-        if batch == 1:
-            return self._inverse_of_one(z[0], weights, bound)
         x = z.new_empty(latents, batch)
         first = z.new_empty(latents * width, batch)
         middle = torch.empty_like(first)
@@ -188,21 +188,34 @@ class AutoregressiveAffine(nn.Module):
             torch.addcmul(shift, z_i, log_scale.tanh_().mul_(bound_i).exp_(), out=x_i)
         return x.T.contiguous()
 
-    def _inverse_of_one(self, z: Tensor, weights: list[tuple[Tensor, ...]], bound: Tensor) -> Tensor:
-        """The same for a single point z [M] -> [1, M]: matrix-vector products, and single numbers as Python's own."""
+    def _inverse_of_one(self, z: Tensor) -> Tensor:
+        """The same for a single point z [M] -> [1, M], where what costs is the number of operations.
+
+        As soon as a block is known, one product adds it to the sums of all blocks that it feeds; so a step needs no
+        slices, which would cost as much as the products. Single numbers are Python's own.
+        """
         width = self.hidden
-        x = torch.empty_like(z)
-        first, middle = z.new_empty(2, len(z) * width)
-        steps = zip(*weights, bound.tolist(), z.tolist(), first.split(width), middle.split(width), strict=True)
-        for i, (w1, b1, w2, b2, w3, b3, bound_i, z_i, first_i, middle_i) in enumerate(steps):
-            seen = (i + 1) * width
-            torch.addmv(b1, w1[:, :i], x[:i], out=first_i)
-            functional.silu(first_i, inplace=True)
-            torch.addmv(b2, w2[:, :seen], first[:seen], out=middle_i)
-            functional.silu(middle_i, inplace=True)
-            shift, log_scale = torch.addmv(b3, w3[:, :seen], middle[:seen]).tolist()
-            x[i] = z_i * math.exp(math.tanh(log_scale) * bound_i) + shift
-        return x[None]
+        first, middle, last = (layer.bias.clone() for layer in (self.first, self.middle, self.last))
+        steps = zip(
+            z.tolist(),
+            self._bound().tolist(),
+            self.first.masked_weight().T.contiguous().unbind(0),
+            self.middle.masked_weight().split(width, dim=1),
+            self.last.masked_weight().split(width, dim=1),
+            first.split(width),
+            middle.split(width),
+            last.split(2),
+            strict=True,
+        )
+        x = []
+        for z_i, bound_i, w1, w2, w3, first_i, middle_i, last_i in steps:
+            middle.addmv_(w2, functional.silu(first_i))
+            last.addmv_(w3, functional.silu(middle_i))
+            shift, log_scale = last_i.tolist()
+            x_i = z_i * math.exp(-math.tanh(log_scale / max(bound_i, 1.0)) * bound_i) - shift
+            first.add_(w1, alpha=x_i)
+            x.append(x_i)
+        return z.new_tensor([x])
 
 
 class NormalizingFlow(nn.Module):

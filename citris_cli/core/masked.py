@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def autoregressive_mask(outputs: int, inputs: int, variables: int, strict: bool) -> Tensor:
