@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from citris_cli.core.assignment import with_psi_0
-from citris_cli.core.masked import MaskedLinear
 from citris_cli.core.gaussians import gaussian_draw, gaussian_kl, gaussian_nll_over_sample_pairs
+from citris_cli.core.masked import MaskedLinear
 from citris_cli.core.networks import initialise
 from citris_cli.core.transition_prior import TransitionPrior
 

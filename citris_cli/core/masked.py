@@ -1,6 +1,7 @@
-"""Linear maps between per-variable blocks that keep an order: no variable sees a later one (Germain et al., "MADE", 2015).
+"""Linear maps between per-variable blocks that keep an order: no variable sees a later one.
 
-Their weights are block lower triangular. On a CPU the products leave most of the empty half out.
+After Germain et al., "MADE", 2015. Their weights are block lower triangular. On a CPU the products leave most of the
+empty half out.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _blocks(variables: int, outputs: int, inputs: int, split: int) -> list[tuple
     Args:
         variables: number of variables M.
         outputs, inputs: features a variable.
-        split: which of the two decides how many blocks there are.
+        split: which of the two, outputs or inputs, decides how many blocks there are.
     """
     number = max(1, min(variables, variables * split // BLOCK))
     bounds = [variables * i // number for i in range(number + 1)]
@@ -98,10 +99,11 @@ class _BlockedProduct(torch.autograd.Function):
     def forward(ctx: Any, weight: Tensor, mask: Tensor, bias: Tensor, x: Tensor, variables: int) -> Tensor:
         weight = weight * mask
         ctx.save_for_backward(weight, mask, x)
-        ctx.sizes = variables, len(weight) // variables, len(x) // variables
+        ctx.sizes = outputs, inputs = len(weight) // variables, len(x) // variables
+        ctx.variables = variables
         out = x.new_empty(len(weight), x.shape[1])
         column = bias.unsqueeze(1)
-        for rows, own in _blocks(*ctx.sizes, split=ctx.sizes[1]):
+        for rows, own in _blocks(ctx.variables, outputs, inputs, outputs):
             torch.addmm(column[rows], weight[rows, : own.stop], x[: own.stop], out=out[rows])
         return out
 
@@ -109,16 +111,17 @@ class _BlockedProduct(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weight, mask, x = ctx.saved_tensors
+        outputs, inputs = ctx.sizes
         of_weight = of_bias = of_x = None
         if ctx.needs_input_grad[0]:
             of_weight = torch.zeros_like(weight)
-            for rows, own in _blocks(*ctx.sizes, split=ctx.sizes[1]):
+            for rows, own in _blocks(ctx.variables, outputs, inputs, outputs):
                 torch.mm(gradient[rows], x[: own.stop].T, out=of_weight[rows, : own.stop])
             of_weight.mul_(mask)
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum(1)
         if ctx.needs_input_grad[3]:
             of_x = torch.empty_like(x)
-            for rows, own in _blocks(*ctx.sizes, split=ctx.sizes[2]):
+            for rows, own in _blocks(ctx.variables, outputs, inputs, inputs):
                 torch.mm(weight[rows.start :, own].T, gradient[rows.start :], out=of_x[own])
         return of_weight, None, of_bias, of_x, None
