@@ -96,7 +96,8 @@ class InvertibleLinear(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, M] -> z [B, M], ldj [B]."""
-        return x @ self.weight(), -self.log_diagonal.sum().expand(len(x))
+        # Transposed twice: the samples stay last in memory, as the masked products of the next layer take them.
+        return (self.weight().T @ x.T).T, -self.log_diagonal.sum().expand(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
         """z [B, M] -> x [B, M], by two triangular solves rather than a matrix inverse, which would lose digits."""
@@ -254,6 +255,7 @@ class NormalizingFlow(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Encodings x [B, M] -> causal latents z [B, M] and ldj = -log|det dz/dx| [B]."""
+        x = x.T.contiguous().T  # samples last in memory from here on, so that no layer rearranges them
         total = x.new_zeros(len(x))
         for transform in self.transforms:
             x, ldj = transform(x)

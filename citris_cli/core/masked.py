@@ -69,7 +69,8 @@ class MaskedLinear(nn.Module):
         return _BlockedProduct.apply(self.weight, self.mask, self.bias, x, self.variables)
 
 
-#: Rows or columns of a weight that make a block: fewer leave out more zeros, but narrower products are slower.
+#: Rows or columns of a weight that make a block, where there are enough for more than two blocks: fewer would leave out
+#: more zeros, but narrower products are slower.
 BLOCK = 128
 
 
@@ -81,7 +82,7 @@ def _blocks(variables: int, outputs: int, inputs: int, split: int) -> list[tuple
         outputs, inputs: features a variable.
         split: which of the two, outputs or inputs, decides how many blocks there are.
     """
-    number = max(1, min(variables, variables * split // BLOCK))
+    number = min(variables, max(2, variables * split // BLOCK))
     bounds = [variables * i // number for i in range(number + 1)]
     return [
         (slice(first * outputs, last * outputs), slice(first * inputs, last * inputs))
@@ -115,8 +116,8 @@ class _BlockedProduct(torch.autograd.Function):
         of_weight = of_bias = of_x = None
         if ctx.needs_input_grad[0]:
             of_weight = torch.zeros_like(weight)
-            for rows, own in _blocks(ctx.variables, outputs, inputs, outputs):
-                torch.mm(gradient[rows], x[: own.stop].T, out=of_weight[rows, : own.stop])
+            for rows, own in _blocks(ctx.variables, outputs, inputs, inputs):
+                torch.mm(gradient[rows.start :], x[own].T, out=of_weight[rows.start :, own])
             of_weight.mul_(mask)
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum(1)
