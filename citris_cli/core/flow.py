@@ -193,16 +193,17 @@ class AutoregressiveAffine(nn.Module):
         """The same for a single point z [M] -> [1, M], where what costs is the number of operations.
 
         As soon as a block is known, one product adds it to the sums of all blocks that it feeds; so a step needs no
-        slices, which would cost as much as the products. Single numbers are Python's own.
+        slices, which would cost as much as the products. Single numbers are Python's own. Nothing has to be masked:
+        what the other half of a weight adds arrives at blocks that have been read already.
         """
         width = self.hidden
         first, middle, last = (layer.bias.clone() for layer in (self.first, self.middle, self.last))
         steps = zip(
             z.tolist(),
             self._bound().tolist(),
-            self.first.masked_weight().T.contiguous().unbind(0),
-            self.middle.masked_weight().split(width, dim=1),
-            self.last.masked_weight().split(width, dim=1),
+            self.first.weight.T.contiguous().unbind(0),
+            self.middle.weight.split(width, dim=1),
+            self.last.weight.split(width, dim=1),
             first.split(width),
             middle.split(width),
             last.split(2),
