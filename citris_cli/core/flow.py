@@ -261,7 +261,7 @@ class NormalizingFlow(nn.Module):
         for transform in self.transforms:
             x, ldj = transform(x)
             total = total + ldj
-        return x, total
+        return x.contiguous(), total
 
     @torch.no_grad()
     def inverse(self, z: Tensor) -> Tensor:
