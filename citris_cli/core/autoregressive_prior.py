@@ -12,32 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from citris_cli.core.assignment import with_psi_0
-from citris_cli.core.flow import MaskedLinear
 from citris_cli.core.gaussians import gaussian_draw, gaussian_kl, gaussian_nll_over_sample_pairs
+from citris_cli.core.masked import MaskedLinear
 from citris_cli.core.networks import initialise
 from citris_cli.core.transition_prior import TransitionPrior
-
-
-def lower_triangular_product(weight: Tensor, x: Tensor, bias: Tensor, latents: int) -> Tensor:
-    """``weight x + bias`` with a weight in which no latent sees a later one, in two blocks.
-
-    The upper right quarter of such a weight is zero and is left out, and with it a quarter of the work; smaller blocks
-    would leave out more and gain nothing, since narrower products are slower.
-
-    Args:
-        weight: block lower triangular [M * outputs, M * inputs].
-        x: columns [M * inputs, N].
-        bias: [M * outputs].
-        latents: number of latents M.
-
-    Returns:
-        [M * outputs, N].
-    """
-    half = latents // 2
-    rows, columns = len(weight) // latents * half, len(x) // latents * half
-    bias = bias.unsqueeze(1)
-    upper = torch.addmm(bias[:rows], weight[:rows, :columns], x[:columns])
-    return torch.cat([upper, torch.addmm(bias[rows:], weight[rows:], x)])
 
 
 class AutoregressiveTransitionPrior(TransitionPrior):
@@ -85,11 +63,10 @@ class AutoregressiveTransitionPrior(TransitionPrior):
         Returns:
             Two tensors [B, S, K+1, M]; entry (k, m) depends on z_t1 at most through latents j < m with psi(j) = k.
         """
-        latents = z_t.shape[-1]
         out = functional.silu(self._first_layer(z_t, z_t1, targets, psi)).flatten(1)
-        out = functional.silu(lower_triangular_product(self.middle.masked_weight(), out, self.middle.bias, latents))
-        out = lower_triangular_product(self.last.masked_weight(), out, self.last.bias, latents)
-        mean, log_std = out.view(latents, 2, *z_t.shape[:2], -1).permute(1, 2, 3, 4, 0)
+        out = functional.silu(self.middle.columns(out))
+        out = self.last.columns(out)
+        mean, log_std = out.view(z_t.shape[-1], 2, *z_t.shape[:2], -1).permute(1, 2, 3, 4, 0)
         return mean, log_std
 
     def _first_layer(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, psi: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from citris_cli.core import shares
+from citris_cli.core.masked import MaskedLinear
 from citris_cli.core.networks import shapes_only
 
 #: Bound on the log-scales of ActNorm and of the affine maps.
@@ -94,7 +95,8 @@ class InvertibleLinear(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, M] -> z [B, M], ldj [B]."""
-        return x @ self.weight(), -self.log_diagonal.sum().expand(len(x))
+        # Transposed twice: the samples stay last in memory, as the masked products of the next layer take them.
+        return (self.weight().T @ x.T).T, -self.log_diagonal.sum().expand(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
         """z [B, M] -> x [B, M], by two triangular solves rather than a matrix inverse, which would lose digits."""
@@ -114,51 +116,6 @@ def _random_rotation(latents: int, generator: torch.Generator | None) -> tuple[T
     permutation, lower, upper = torch.linalg.lu(q * r.diagonal().sign())
     diagonal = upper.diagonal()
     return lower.tril(-1), upper.triu(1), diagonal.abs().log(), permutation, diagonal.sign()
-
-
-def autoregressive_mask(outputs: int, inputs: int, variables: int, strict: bool) -> Tensor:
-    """Mask [variables * outputs, variables * inputs] of a linear map between per-variable blocks.
-
-    Entry 1 where the output block's variable i may see the input block's variable j: j < i if ``strict``, else j <= i.
-    """
-    order = torch.ones(variables, variables)
-    if not shapes_only():
-        order = order.tril(-1 if strict else 0)
-    return order.repeat_interleave(outputs, 0).repeat_interleave(inputs, 1)
-
-
-class MaskedLinear(nn.Module):
-    """``y = x (W * mask)^T + b``: a linear map between per-variable blocks that keeps the autoregressive order.
-
-    Args:
-        inputs: features a variable in the input.
-        outputs: features a variable in the output.
-        variables: number of variables M.
-        strict: whether a variable must not see itself (the first layer of an autoregressive network).
-        generator: source of the random start (uniform, Kaiming's bound for the full fan-in, as nn.Linear).
-    """
-
-    mask: Tensor
-
-    def __init__(
-        self, inputs: int, outputs: int, variables: int, strict: bool, generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__()
-        fan_in = inputs * variables
-        bound = 1 / math.sqrt(fan_in)
-        self.weight = nn.Parameter(
-            torch.empty(outputs * variables, fan_in).uniform_(-bound, bound, generator=generator)
-        )
-        self.bias = nn.Parameter(torch.empty(outputs * variables).uniform_(-bound, bound, generator=generator))
-        self.register_buffer("mask", autoregressive_mask(outputs, inputs, variables, strict), persistent=False)
-
-    def masked_weight(self) -> Tensor:
-        """W * mask [variables * outputs, variables * inputs]."""
-        return self.weight * self.mask
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., variables * inputs] -> [..., variables * outputs]."""
-        return functional.linear(x, self.masked_weight(), self.bias)
 
 
 class AutoregressiveAffine(nn.Module):
@@ -186,12 +143,13 @@ class AutoregressiveAffine(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, M] -> z [B, M], ldj [B]."""
-        hidden = functional.silu(self.first(x))
-        hidden = functional.silu(self.middle(hidden))
-        shift, log_scale = self.last(hidden).unflatten(-1, (-1, 2)).unbind(-1)
-        bound = self._bound()
+        columns = x.T
+        hidden = functional.silu(self.first.columns(columns))
+        hidden = functional.silu(self.middle.columns(hidden))
+        shift, log_scale = self.last.columns(hidden).unflatten(0, (-1, 2)).unbind(1)
+        bound = self._bound().unsqueeze(1)
         log_scale = torch.tanh(log_scale / bound.clamp_min(1.0)) * bound
-        return (x + shift) * log_scale.exp(), -log_scale.sum(-1)
+        return ((columns + shift) * log_scale.exp()).T, -log_scale.sum(0)
 
     @torch.no_grad()
     def inverse(self, z: Tensor) -> Tensor:
@@ -202,6 +160,8 @@ class AutoregressiveAffine(nn.Module):
         Everything is held transposed, [units, B], so that a block is a contiguous slice of rows.
         """
         batch, latents = z.shape
+        if batch == 1:
+            return self._inverse_of_one(z[0])
         width = self.hidden
         bound = self._bound()
         # Signs and the division inside the tanh are folded into the last layer, which then gives -t and -s: with few
@@ -218,8 +178,6 @@ class AutoregressiveAffine(nn.Module):
             )
             for part in (weight.split(len(weight) // latents), bias.split(len(bias) // latents))
         ]
-        if batch == 1:
-            return self._inverse_of_one(z[0], weights, bound)
         x = z.new_empty(latents, batch)
         first = z.new_empty(latents * width, batch)
         middle = torch.empty_like(first)
@@ -242,21 +200,35 @@ class AutoregressiveAffine(nn.Module):
             torch.addcmul(shift, z_i, log_scale.tanh_().mul_(bound_i).exp_(), out=x_i)
         return x.T.contiguous()
 
-    def _inverse_of_one(self, z: Tensor, weights: list[tuple[Tensor, ...]], bound: Tensor) -> Tensor:
-        """The same for a single point z [M] -> [1, M]: matrix-vector products, and single numbers as Python's own."""
+    def _inverse_of_one(self, z: Tensor) -> Tensor:
+        """The same for a single point z [M] -> [1, M], where what costs is the number of operations.
+
+        As soon as a block is known, one product adds it to the sums of all blocks that it feeds; so a step needs no
+        slices, which would cost as much as the products. Single numbers are Python's own. Nothing has to be masked:
+        what the other half of a weight adds arrives at blocks that have been read already.
+        """
         width = self.hidden
-        x = torch.empty_like(z)
-        first, middle = z.new_empty(2, len(z) * width)
-        steps = zip(*weights, bound.tolist(), z.tolist(), first.split(width), middle.split(width), strict=True)
-        for i, (w1, b1, w2, b2, w3, b3, bound_i, z_i, first_i, middle_i) in enumerate(steps):
-            seen = (i + 1) * width
-            torch.addmv(b1, w1[:, :i], x[:i], out=first_i)
-            functional.silu(first_i, inplace=True)
-            torch.addmv(b2, w2[:, :seen], first[:seen], out=middle_i)
-            functional.silu(middle_i, inplace=True)
-            shift, log_scale = torch.addmv(b3, w3[:, :seen], middle[:seen]).tolist()
-            x[i] = z_i * math.exp(math.tanh(log_scale) * bound_i) + shift
-        return x[None]
+        first, middle, last = (layer.bias.clone() for layer in (self.first, self.middle, self.last))
+        steps = zip(
+            z.tolist(),
+            self._bound().tolist(),
+            self.first.weight.T.contiguous().unbind(0),
+            self.middle.weight.split(width, dim=1),
+            self.last.weight.split(width, dim=1),
+            first.split(width),
+            middle.split(width),
+            last.split(2),
+            strict=True,
+        )
+        x = []
+        for z_i, bound_i, w1, w2, w3, first_i, middle_i, last_i in steps:
+            middle.addmv_(w2, functional.silu(first_i))
+            last.addmv_(w3, functional.silu(middle_i))
+            shift, log_scale = last_i.tolist()
+            x_i = z_i * math.exp(-math.tanh(log_scale / max(bound_i, 1.0)) * bound_i) - shift
+            first.add_(w1, alpha=x_i)
+            x.append(x_i)
+        return z.new_tensor([x])
 
 
 class NormalizingFlow(nn.Module):
@@ -296,11 +268,12 @@ class NormalizingFlow(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Encodings x [B, M] -> causal latents z [B, M] and ldj = -log|det dz/dx| [B]."""
+        x = x.T.contiguous().T  # samples last in memory from here on, so that no layer rearranges them
         total = x.new_zeros(len(x))
         for transform in self.transforms:
             x, ldj = transform(x)
             total = total + ldj
-        return x, total
+        return x.contiguous(), total
 
     @torch.no_grad()
     def inverse(self, z: Tensor) -> Tensor:

@@ -97,9 +97,9 @@ class TargetClassifier(nn.Module):
     def _desired(self, targets: Tensor) -> tuple[Tensor, Tensor]:
         """What each mask's latents should tell of the targets [B, T-1, K+2, K], and which are its own [K+2, K]."""
         variables = targets.shape[-1]
-        own = torch.cat(
-            [torch.eye(variables), torch.zeros(1, variables), torch.ones(1, variables)],
-        ).to(targets)
+        # Made where it is used: a copy from the host would make a GPU wait.
+        own = torch.eye(variables + 2, variables, dtype=targets.dtype, device=targets.device)
+        own[-1] = 1
         other = self.mean.expand(*targets.shape[:-1], variables + 2, variables)
         if self.conditional:
             given = torch.lerp(self.conditional_mean[:, 0], self.conditional_mean[:, 1], targets.unsqueeze(-1))

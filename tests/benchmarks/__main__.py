@@ -20,14 +20,17 @@ from rich.console import Console
 from rich.table import Table
 
 from citris_cli.training.devices import keep_freed_memory
-from tests.benchmarks import evaluation, files, frames, parts, processes, steps
+from tests.benchmarks import causal_steps, evaluation, files, frames, parts, processes, steps
 from tests.benchmarks.measure import QUICK, Effort, Row
 
 BENCHMARKS: dict[str, Callable[[Effort], list[Row]]] = {
     "flow-inverse": parts.flow_inverse,
     "prior": parts.prior,
+    "autoregressive-prior": parts.autoregressive_prior,
     "autoencoder-step": steps.autoencoder_step,
-    "citris-nf-step": steps.citris_nf_step,
+    "citris-nf-step": causal_steps.citris_nf_step,
+    "citris-nf-steps": causal_steps.citris_nf_steps,
+    "citris-vae-step": causal_steps.citris_vae_step,
     "encode": frames.encode,
     "render": frames.render,
     "correlation": evaluation.correlation,
@@ -54,7 +57,9 @@ def target(row: Row) -> str:
     if row.target is None:
         return ""
     sign, bound = ("≥" if row.target.least else "≤"), row.target.bound
-    wanted = f"{sign} {bound:g}×" if row.target.of == "ratio" else f"{sign} {number(bound, row.unit)}"
+    wanted = f"{sign} {number(bound, row.unit)}" if row.target.of == "ours" else f"{sign} {bound:g}×"
+    if row.target.of == "floor":
+        wanted += " floor"
     return f"[green]{wanted}, met[/]" if row.met else f"[bold red]{wanted}, missed[/]"
 
 
@@ -62,12 +67,12 @@ def table(rows: list[Row], title: str) -> Table:
     """All rows as a table."""
     drawn = Table(title=title, title_justify="left")
     drawn.add_column("what")
-    for name in ("ours", "plain form", "floor", "ratio", "target"):
+    for name in ("ours", "plain form", "floor", "ratio", "/ floor", "target"):
         drawn.add_column(name, justify="right")
     for row in rows:
-        ratio = "" if row.ratio is None else f"{row.ratio:.3g}×"
+        ratios = ("" if value is None else f"{value:.3g}×" for value in (row.ratio, row.above_floor))
         values = (number(value, row.unit) for value in (row.ours, row.plain, row.floor))
-        drawn.add_row(row.what, *values, ratio, target(row))
+        drawn.add_row(row.what, *values, *ratios, target(row))
     return drawn
 
 
@@ -82,7 +87,10 @@ def document(rows: list[Row], effort: Effort) -> dict[str, object]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "effort": dataclasses.asdict(effort),
-        "rows": [{**dataclasses.asdict(row), "ratio": row.ratio, "met": row.met} for row in rows],
+        "rows": [
+            {**dataclasses.asdict(row), "ratio": row.ratio, "above_floor": row.above_floor, "met": row.met}
+            for row in rows
+        ],
     }
 
 

@@ -29,7 +29,7 @@ class Target:
     """A bound that a number should keep.
 
     Attributes:
-        of: ``ratio`` or ``ours``.
+        of: ``ratio`` (to the plain form), ``ours``, or ``floor``: how many times the floor ours is.
         bound: the number itself, for ``ours`` in the row's unit.
         least: whether it is the least that is wanted; else the most.
     """
@@ -67,11 +67,18 @@ class Row:
         return self.ours / self.plain if self.unit.endswith("/s") else self.plain / self.ours
 
     @property
+    def above_floor(self) -> float | None:
+        """How many times worse ours is than the floor."""
+        if self.floor is None:
+            return None
+        return self.floor / self.ours if self.unit.endswith("/s") else self.ours / self.floor
+
+    @property
     def met(self) -> bool | None:
         """Whether the target is met; None where there is none."""
         if self.target is None:
             return None
-        value = self.ratio if self.target.of == "ratio" else self.ours
+        value = {"ratio": self.ratio, "ours": self.ours, "floor": self.above_floor}[self.target.of]
         assert value is not None
         return value >= self.target.bound if self.target.least else value <= self.target.bound
 

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.flow import AutoregressiveAffine, NormalizingFlow
+from citris_cli.core.masked import MaskedLinear
 from citris_cli.core.target_classifier import TargetClassifier
-from citris_cli.core.transition_prior import MLPTransitionPrior
+from citris_cli.core.transition_prior import (
+    ImperfectMLPTransitionPrior,
+    MLPTransitionPrior,
+    PerLatentMLP,
+    TransitionPrior,
+)
 
 
 @torch.no_grad()
@@ -62,13 +70,37 @@ def _one_a_latent(weights: Tensor, biases: Tensor) -> nn.ModuleList:
     return nn.ModuleList(layers)
 
 
-class PlainPrior(nn.Module):
+class _PlainNetworks(nn.Module):
+    """The MLP prior's networks as M modules of four ``nn.Linear`` each, called one latent after the other."""
+
+    def __init__(self, prior: PerLatentMLP) -> None:
+        super().__init__()
+        self.context = _one_a_latent(prior.context_weight, prior.context_bias)
+        self.own = _one_a_latent(prior.own.weight, prior.own.bias)
+        self.middle = _one_a_latent(prior.middle.weight, prior.middle.bias)
+        self.out = _one_a_latent(prior.out.weight, prior.out.bias)
+
+    def gaussians(self, z_t: Tensor, shown: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation [B, M], given one z^t [B, M] and what else each latent sees [B, M, …]."""
+        results = []
+        for m in range(z_t.shape[1]):
+            own = z_t[:, m : m + 1]
+            if shown is not None:
+                own = torch.cat([own, shown[:, m]], dim=1)
+            hidden = functional.silu(self.context[m](z_t) + self.own[m](own))
+            hidden = functional.silu(self.middle[m](hidden))
+            results.append(self.out[m](hidden))
+        both = torch.stack(results, dim=1)
+        return both[..., 0], both[..., 1]
+
+
+class PlainPrior(_PlainNetworks):
     """The MLP transition prior with perfect interventions, in loops.
 
-    The observational networks are M modules of four ``nn.Linear`` each, called one latent after the other, and, unless
-    ``all_samples``, one of the S samples of z^t after the other, each with all B pairs at once. Their results are
-    stacked to [B, S, M] and the likelihoods of all pairs of samples are made as [B, S, S, M] and, under
-    interventions, as [B, S, M, K], twice: once for the value and once for the parameters' own gradient.
+    The observational networks are called one latent after the other and, unless ``all_samples``, one of the S samples
+    of z^t after the other, each with all B pairs at once. Their results are stacked to [B, S, M] and the likelihoods
+    of all pairs of samples are made as [B, S, S, M] and, under interventions, as [B, S, M, K], twice: once for the
+    value and once for the parameters' own gradient.
 
     Args:
         prior: production prior with one Gaussian a latent and variable, whose weights are copied.
@@ -76,32 +108,20 @@ class PlainPrior(nn.Module):
     """
 
     def __init__(self, prior: MLPTransitionPrior, all_samples: bool = False) -> None:
-        super().__init__()
+        super().__init__(prior)
         self.regulariser = prior.regulariser
         self.all_samples = all_samples
-        self.context = _one_a_latent(prior.context_weight, prior.context_bias)
-        self.own = _one_a_latent(prior.own.weight, prior.own.bias)
-        self.middle = _one_a_latent(prior.middle.weight, prior.middle.bias)
-        self.out = _one_a_latent(prior.out.weight, prior.out.bias)
         self.intervened = nn.Parameter(prior.intervened.detach().reshape(len(self.out), -1, 2).clone())
 
-    def observational(self, z_t: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation [B, M] without intervention, given one z^t [B, M]."""
-        results = []
-        for m in range(z_t.shape[1]):
-            hidden = functional.silu(self.context[m](z_t) + self.own[m](z_t[:, m : m + 1]))
-            hidden = functional.silu(self.middle[m](hidden))
-            results.append(self.out[m](hidden))
-        both = torch.stack(results, dim=1)
-        return both[..., 0], both[..., 1]
-
-    def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor) -> Tensor:
+    def nll(
+        self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor, psi: Tensor | None = None
+    ) -> Tensor:
         """As :meth:`MLPTransitionPrior.nll`: [B, S, M] twice, [B, K], [M, K+1] -> [B]."""
         targets = targets.to(z_t.dtype)
         if self.all_samples:
-            mean, log_std = (part.view(z_t.shape) for part in self.observational(z_t.flatten(0, 1)))
+            mean, log_std = (part.view(z_t.shape) for part in self.gaussians(z_t.flatten(0, 1)))
         else:
-            each = [self.observational(z_t[:, s]) for s in range(z_t.shape[1])]
+            each = [self.gaussians(z_t[:, s]) for s in range(z_t.shape[1])]
             mean, log_std = (torch.stack(parts, dim=1) for parts in zip(*each, strict=True))
         pairs = gaussian_nll(mean[:, :, None], log_std[:, :, None], z_t1[:, None])  # [B, S, S, M]
         observational = pairs.mean((1, 2))
@@ -119,6 +139,85 @@ class PlainPrior(nn.Module):
         return gaussian_nll(parameters[..., 0], parameters[..., 1], z_t1[..., None]).mean(
             1
         )  # [B, S, M, K] -> [B, M, K]
+
+
+class PlainImperfectPrior(_PlainNetworks):
+    """The MLP transition prior with imperfect interventions: one sample and one latent after the other.
+
+    Args:
+        prior: production prior, whose weights are copied.
+    """
+
+    def __init__(self, prior: ImperfectMLPTransitionPrior) -> None:
+        super().__init__(prior)
+        self.regulariser = prior.regulariser
+
+    def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor, psi: Tensor) -> Tensor:
+        """As :meth:`ImperfectMLPTransitionPrior.nll`: [B, S, M] twice, [B, K], [M, K+1], [B, M, K+1] -> [B]."""
+        with_0 = torch.cat([targets.to(z_t.dtype), torch.zeros(len(targets), 1)], dim=1)
+        shown = psi * with_0[:, None] - (1 - psi)
+        each = [self.gaussians(z_t[:, s], shown) for s in range(z_t.shape[1])]
+        mean, log_std = (torch.stack(parts, dim=1) for parts in zip(*each, strict=True))
+        pairs = gaussian_nll(mean[:, :, None], log_std[:, :, None], z_t1[:, None])  # [B, S, S, M]
+        return pairs.mean((1, 2)).sum(-1) + self.regulariser * (1 - probabilities[:, -1]).mean()
+
+
+class PlainAutoregressivePrior(nn.Module):
+    """The autoregressive transition prior: its whole network once a variable, with dense masked weights.
+
+    Args:
+        prior: production prior, whose weights are copied.
+    """
+
+    def __init__(self, prior: AutoregressiveTransitionPrior) -> None:
+        super().__init__()
+        self.regulariser = prior.regulariser
+        self.perfect = prior.perfect
+        self.context = copy.deepcopy(prior.context)
+        self.target = copy.deepcopy(prior.target)
+        self.first, self.middle, self.last = map(copy.deepcopy, (prior.first, prior.middle, prior.last))
+
+    def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor, psi: Tensor) -> Tensor:
+        """As :meth:`AutoregressiveTransitionPrior.nll`: [B, S, M] twice, [B, K], [M, K+1], [B, M, K+1] -> [B]."""
+        with_0 = torch.cat([targets.to(z_t.dtype), torch.zeros(len(targets), 1)], dim=1)
+        total = self.regulariser * (1 - probabilities[:, -1]).mean()
+        for k in range(psi.shape[-1]):
+            own = psi[:, None, :, k]
+            inputs = torch.stack([z_t1 * own, (2 * own - 1).expand_as(z_t1)], dim=-1).flatten(2)
+            shown = torch.full_like(with_0, -1.0)
+            shown[:, k] = with_0[:, k]
+            past = self.context(z_t)
+            if self.perfect:
+                past = past * (1 - with_0[:, k])[:, None, None]
+            hidden = functional.silu((self.first(inputs) + self.target(shown)[:, None] + past) / 2)
+            out = self.last(functional.silu(self.middle(hidden)))
+            mean, log_std = out[..., 0::2], out[..., 1::2]
+            pairs = gaussian_nll(mean[:, :, None], log_std[:, :, None], z_t1[:, None])  # [B, S, S, M]
+            total = total + (probabilities[:, k] * pairs.mean((1, 2))).sum(-1)
+        return total
+
+
+def plain_prior(prior: TransitionPrior) -> PlainPrior | PlainImperfectPrior | PlainAutoregressivePrior:
+    """The plain form of a production prior."""
+    if isinstance(prior, AutoregressiveTransitionPrior):
+        return PlainAutoregressivePrior(prior)
+    if isinstance(prior, ImperfectMLPTransitionPrior):
+        return PlainImperfectPrior(prior)
+    assert isinstance(prior, MLPTransitionPrior)
+    return PlainPrior(prior)
+
+
+def _unblocked(flow: NormalizingFlow) -> NormalizingFlow:
+    """A copy of a flow whose masked maps are dense products."""
+    flow = copy.deepcopy(flow)
+    for module in flow.modules():
+        if isinstance(module, MaskedLinear):
+            module.columns = partial(_dense_columns, module)  # type: ignore[method-assign]
+    return flow
+
+
+def _dense_columns(layer: MaskedLinear, x: Tensor) -> Tensor:
+    return layer(x.T).T
 
 
 class PlainClassifier(nn.Module):
@@ -183,7 +282,7 @@ class PlainClassifier(nn.Module):
 class PlainCitrisNF(nn.Module):
     """CITRIS-NF's loss: the flow once a frame and sample, then the plain prior and the plain classifier.
 
-    The flow's layers are the production ones, whose forward pass is the formula itself.
+    The flow's layers are the production ones with dense masked products, and so the formula itself.
 
     Args:
         model: production model, whose weights are copied.
@@ -192,9 +291,9 @@ class PlainCitrisNF(nn.Module):
     def __init__(self, model: CitrisNF) -> None:
         super().__init__()
         self.config = model.config
-        self.flow = copy.deepcopy(model.flow)
+        self.flow = _unblocked(model.flow)
         self.logits = nn.Parameter(model.assignment.logits.detach().clone())
-        self.prior = PlainPrior(model.prior)
+        self.prior = plain_prior(model.prior)
         self.classifier = PlainClassifier(model.classifier)
 
     def loss(self, encodings: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
@@ -211,9 +310,10 @@ class PlainCitrisNF(nn.Module):
                 if frame == 1:
                     ldj = ldj + its_ldj / samples
             frames.append(torch.stack(each, dim=1))
-        nll = (self.prior.nll(frames[0], frames[1], targets, self.logits.softmax(-1)) + ldj).mean()
         uniform = torch.rand(batch, latents, self.logits.shape[1], generator=generator).clamp(1e-9, 1 - 1e-7)
         soft = (self.logits - (-uniform.log()).log()).softmax(-1)
         hard = functional.one_hot(soft.argmax(-1), soft.shape[-1]) + soft - soft.detach()
+        probabilities = self.logits.softmax(-1)
+        nll = (self.prior.nll(frames[0], frames[1], targets, probabilities, hard) + ldj).mean()
         loss_model, loss_z = self.classifier(torch.stack([frames[0][:, 0], frames[1][:, 0]], dim=1), targets, hard)
         return nll + loss_model + self.config.classifier_weight * loss_z

@@ -11,17 +11,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames
 from citris_cli.training.autoencoder import AutoencoderTask
-from citris_cli.training.causal_latents import CLASSIFIER_WEIGHT_DECAY
-from citris_cli.training.citris_nf import CitrisNFTask, FlowTrainingConfig
 from citris_cli.training.loop import LossWindow, Task, TrainingConfig
 from citris_cli.training.presets import AUTOENCODER
 from tests.benchmarks.measure import Effort, Row, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_autoencoder import PlainAutoencoder, as_images
-from tests.benchmarks.plain_citris_nf import PlainCitrisNF
 
 FRAMES, BATCH = 1024, 64
 
@@ -58,36 +54,6 @@ def autoencoder_step(effort: Effort) -> list[Row]:
     return rows
 
 
-def citris_nf_step(effort: Effort) -> list[Row]:
-    """One step of CITRIS-NF on 64 pairs at the published sizes."""
-    generator = torch.Generator().manual_seed(0)
-    sizes = CitrisNFConfig(latents=32, variables=9, flow_layers=4, flow_hidden=16, samples=8, hidden=64)
-    encodings = torch.randn(FRAMES, sizes.latents, generator=generator)
-    targets = (torch.rand(FRAMES, sizes.variables, generator=generator) < 0.1).to(torch.uint8)
-    autoencoder = Autoencoder(AutoencoderConfig(width=32, latents=sizes.latents, channels=8, patch=2), generator)
-    model = CitrisNF(sizes, autoencoder, generator)
-    config = FlowTrainingConfig(steps=1, batch_size=BATCH, lr=1e-4, clip=1.0, classifier_lr=4e-4)
-    task = CitrisNFTask(model, encodings, torch.arange(FRAMES - 1), targets, config)
-    task.begin(generator)
-    plain = PlainCitrisNF(model)
-    batches = ShuffledBatches(FRAMES - 1, BATCH, config.seed)
-
-    def plain_loss(step: int, generator: torch.Generator) -> Tensor:
-        index = batches.at(step)
-        pairs = torch.stack([torch.stack([encodings[i], encodings[i + 1]]) for i in index.tolist()])
-        return plain.loss(pairs, targets[index], generator)
-
-    plain.classifier.frozen.requires_grad_(False)
-    main = [*plain.flow.parameters(), plain.logits, *plain.prior.parameters()]
-    classifier = {"params": plain.classifier.network.parameters(), "lr": config.classifier_lr}
-    groups: list[dict[str, Any]] = [{"params": main}, {**classifier, "weight_decay": CLASSIFIER_WEIGHT_DECAY}]
-    what = (
-        f"CITRIS-NF step ({BATCH} pairs, M {sizes.latents}, K {sizes.variables}, S {sizes.samples}, "
-        f"F {sizes.flow_layers}, c {sizes.hidden})"
-    )
-    return [_compare(what, task, config, plain, plain_loss, groups, effort)]
-
-
 def _compare(
     what: str,
     task: Task,
@@ -100,8 +66,8 @@ def _compare(
     """Both steps in turn, from the same weights, batch and noise; floor: our step's products at the machine's rate."""
     task.model.train()
     plain.train()
-    ours = _our_step(task, config)
-    theirs = _plain_step(plain, plain_loss, plain_groups, config)
+    ours = our_step(task, config)
+    theirs = plain_step(plain, plain_loss, plain_groups, config)
     with FlopCounterMode(display=False) as counter:
         first = ours()
     torch.testing.assert_close(first, torch.tensor(theirs()), rtol=1e-3, atol=1e-3)
@@ -110,7 +76,7 @@ def _compare(
     return Row(what, "s", taken["ours"], taken["plain"], floor)
 
 
-def _our_step(task: Task, config: TrainingConfig) -> Callable[[], Tensor]:
+def our_step(task: Task, config: TrainingConfig) -> Callable[[], Tensor]:
     """A step of :func:`citris_cli.training.loop.train`, whose losses stay on the device until they are read."""
     optimizer = torch.optim.AdamW(task.parameter_groups(), weight_decay=0.0, fused=True)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -130,7 +96,7 @@ def _our_step(task: Task, config: TrainingConfig) -> Callable[[], Tensor]:
     return step
 
 
-def _plain_step(
+def plain_step(
     model: nn.Module,
     loss_of: Callable[[int, torch.Generator], Tensor],
     groups: list[dict[str, Any]],

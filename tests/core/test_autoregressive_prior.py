@@ -6,8 +6,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
-from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior, lower_triangular_product
-from citris_cli.core.flow import MaskedLinear
+from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 
 BATCH, SAMPLES, LATENTS, VARIABLES, HIDDEN = 3, 2, 5, 2, 3
 #: The last is psi(0).
@@ -172,14 +171,6 @@ def test_draws_are_explained_by_the_parameters_at_the_draws(perfect: bool) -> No
         assert torch.equal(draws, prior.sample(z_t, targets, ASSIGNMENT, seeded(5)))
         still = prior.sample(z_t, targets, ASSIGNMENT, seeded(6), temperature=0.0)
         assert torch.equal(still, prior.sample(z_t, targets, ASSIGNMENT, seeded(7), temperature=0.0))
-
-
-@pytest.mark.parametrize("latents", [1, 2, 5, 8])
-def test_the_product_in_blocks_is_the_product(latents: int) -> None:
-    layer = MaskedLinear(3, 2, latents, strict=False, generator=seeded())
-    x = torch.randn(3 * latents, 7, generator=seeded(1))
-    ours = lower_triangular_product(layer.masked_weight(), x, layer.bias, latents)
-    torch.testing.assert_close(ours, layer(x.T).T)
 
 
 def test_a_single_latent_has_a_distribution() -> None:

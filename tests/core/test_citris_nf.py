@@ -133,3 +133,13 @@ def test_same_seed_same_model() -> None:
     first, second, other = make(0).state_dict(), make(0).state_dict(), make(1).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["prior.intervened"], other["prior.intervened"])
+
+
+@pytest.mark.parametrize("imperfect", [False, True])
+@pytest.mark.parametrize("prior", ["mlp", "autoregressive"])
+def test_a_step_reads_no_value_from_the_device(prior: str, imperfect: bool) -> None:
+    """Meta tensors have no values: whatever waits for one of a GPU's fails here."""
+    model = make(prior=prior, imperfect_interventions=imperfect).to("meta").train()
+    loss, parts = model.loss(torch.empty(5, 2, LATENTS, device="meta"), torch.empty(5, VARIABLES, device="meta"))
+    loss.backward()
+    assert all(value.device.type == "meta" for value in (loss, *parts.values()))

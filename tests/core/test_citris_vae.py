@@ -193,3 +193,15 @@ def test_same_seed_same_model() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["prior.intervened"], other["prior.intervened"])
     assert not torch.equal(first["decoder.0.weight"], other["decoder.0.weight"])
+
+
+@pytest.mark.parametrize("flow_layers", [0, 1])
+@pytest.mark.parametrize("imperfect", [False, True])
+@pytest.mark.parametrize("prior", ["mlp", "autoregressive"])
+def test_a_step_reads_no_value_from_the_device(prior: str, imperfect: bool, flow_layers: int) -> None:
+    """Meta tensors have no values: whatever waits for one of a GPU's fails here."""
+    model = make(prior=prior, imperfect_interventions=imperfect, flow_layers=flow_layers).to("meta").train()
+    frames, targets = (value.to("meta") for value in windows())
+    loss, parts = model.loss(frames, targets)
+    loss.backward()
+    assert all(value.device.type == "meta" for value in (loss, *parts.values()))

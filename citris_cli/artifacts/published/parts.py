@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from citris_cli.core.flow import autoregressive_mask
+from citris_cli.core.masked import autoregressive_mask
 
 StateDict = dict[str, Tensor]
 #: Pairs of templates (published, ours): ``#`` is a number and ``*`` the last part of a name, the same in both.

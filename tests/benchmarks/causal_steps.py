@@ -1,0 +1,147 @@
+"""Whole training steps of CITRIS-NF and CITRIS-VAE, with every transition prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
+from citris_cli.core.causal_latents import CausalLatentsModel
+from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.core.masked import MaskedLinear
+from citris_cli.data.batches import ShuffledBatches
+from citris_cli.data.frames import Frames
+from citris_cli.training.causal_latents import CLASSIFIER_WEIGHT_DECAY
+from citris_cli.training.citris_nf import CitrisNFTask, FlowTrainingConfig
+from citris_cli.training.citris_vae import CitrisVAETask, VAETrainingConfig
+from tests.benchmarks.measure import Effort, Row, Target, interleaved, matrix_product, product_rate
+from tests.benchmarks.plain_citris_nf import PlainCitrisNF
+from tests.benchmarks.steps import our_step, plain_step
+
+FRAMES, BATCH = 1024, 64
+#: Every transition prior but the default, as a configuration names it.
+OTHER_PRIORS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("MLP, imperfect", {"imperfect_interventions": True}),
+    ("autoregressive, perfect", {"prior": "autoregressive"}),
+    ("autoregressive, imperfect", {"prior": "autoregressive", "imperfect_interventions": True}),
+)
+
+
+def citris_nf_step(effort: Effort) -> list[Row]:
+    """One step of CITRIS-NF on 64 pairs at the published sizes, with the default prior."""
+    return _citris_nf({}, "", Target("floor", 1.6, least=False), effort)
+
+
+def citris_nf_steps(effort: Effort) -> list[Row]:
+    """The same with every other prior."""
+    return [row for name, options in OTHER_PRIORS for row in _citris_nf(options, f", {name}", None, effort)]
+
+
+def citris_vae_step(effort: Effort) -> list[Row]:
+    """One step of CITRIS-VAE on 64 windows of two 64x64 frames, the small preset's sizes, without and with a flow."""
+    rows = []
+    pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, 64, 64, 3), dtype=np.uint8)
+    for name, layers in (("standard", 0), ("flow", 4)):
+        generator = torch.Generator().manual_seed(0)
+        sizes = CitrisVAEConfig(latents=16, channels=32, patch=2, flow_layers=layers)
+        targets = (torch.rand(FRAMES, sizes.variables, generator=generator) < 0.1).to(torch.uint8)
+        model = CitrisVAE(sizes, generator).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        config = VAETrainingConfig(steps=1, batch_size=BATCH, lr=1e-4, clip=50.0, classifier_lr=4e-4)
+        task = CitrisVAETask(model, Frames([pixels]), torch.arange(FRAMES - 1), targets, None, config)
+        task.begin(generator)
+        model.train()
+        ours = our_step(task, config)
+        _, needed = products(model, ours)
+        taken = interleaved({"ours": ours, "product": matrix_product()}, effort)
+        what = f"CITRIS-VAE step, {name} prior ({BATCH} windows, 64x64, c {sizes.channels}, M {sizes.latents})"
+        rows.append(Row(what, "s", taken["ours"], None, needed / product_rate(taken["product"])))
+    return rows
+
+
+def products(model: CausalLatentsModel, step: Callable[[], object]) -> tuple[int, int]:
+    """Floating-point operations of a step's matrix products and convolutions.
+
+    Args:
+        model: the model that the step trains.
+        step: one training step, which is taken.
+
+    Returns:
+        All of them, every masked matrix counted whole; and what no form can do without: of the three products of every
+        masked matrix (forward, gradient of its weights, gradient of its inputs) only half, since half of it is zero.
+    """
+    widths: dict[MaskedLinear, int] = {}
+    with _dense(widths), FlopCounterMode(display=False) as counter:
+        step()
+    if isinstance(model.prior, AutoregressiveTransitionPrior):  # its first layer is part of a larger product
+        widths[model.prior.first] = widths[model.prior.middle]
+    whole = sum(3 * 2 * layer.weight.numel() * width for layer, width in widths.items())
+    return counter.get_total_flops(), counter.get_total_flops() - whole // 2
+
+
+@contextmanager
+def _dense(widths: dict[MaskedLinear, int]) -> Iterator[None]:
+    """Masked maps as one dense product each; the number of columns that each is given goes into ``widths``."""
+
+    def columns(layer: MaskedLinear, x: Tensor) -> Tensor:
+        widths[layer] = x.shape[1]
+        return torch.addmm(layer.bias.unsqueeze(1), layer.masked_weight(), x)
+
+    blocked = MaskedLinear.columns
+    MaskedLinear.columns = columns  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        MaskedLinear.columns = blocked  # type: ignore[method-assign]
+
+
+def _citris_nf(options: dict[str, Any], name: str, target: Target | None, effort: Effort) -> list[Row]:
+    """Our step and the plain one in turn, from the same weights, batches and noise.
+
+    Floor: our step's products at the machine's rate, half of every masked matrix. Where there is a target, a second row
+    shows the floor with these matrices counted whole, which is as low as dense products get.
+    """
+    generator = torch.Generator().manual_seed(0)
+    sizes = CitrisNFConfig(latents=32, variables=9, flow_layers=4, flow_hidden=16, samples=8, hidden=64, **options)
+    encodings = torch.randn(FRAMES, sizes.latents, generator=generator)
+    targets = (torch.rand(FRAMES, sizes.variables, generator=generator) < 0.1).to(torch.uint8)
+    autoencoder = Autoencoder(AutoencoderConfig(width=32, latents=sizes.latents, channels=8, patch=2), generator)
+    model = CitrisNF(sizes, autoencoder, generator)
+    config = FlowTrainingConfig(steps=1, batch_size=BATCH, lr=1e-4, clip=1.0, classifier_lr=4e-4)
+    task = CitrisNFTask(model, encodings, torch.arange(FRAMES - 1), targets, config)
+    task.begin(generator)
+    plain = PlainCitrisNF(model)
+    batches = ShuffledBatches(FRAMES - 1, BATCH, config.seed)
+
+    def plain_loss(step: int, generator: torch.Generator) -> Tensor:
+        index = batches.at(step)
+        pairs = torch.stack([torch.stack([encodings[i], encodings[i + 1]]) for i in index.tolist()])
+        return plain.loss(pairs, targets[index], generator)
+
+    plain.classifier.frozen.requires_grad_(False)
+    main = [*plain.flow.parameters(), plain.logits, *plain.prior.parameters()]
+    classifier = {"params": plain.classifier.network.parameters(), "lr": config.classifier_lr}
+    groups: list[dict[str, Any]] = [{"params": main}, {**classifier, "weight_decay": CLASSIFIER_WEIGHT_DECAY}]
+    model.train()
+    plain.train()
+    ours = our_step(task, config)
+    theirs = plain_step(plain, plain_loss, groups, config)
+    torch.testing.assert_close(ours(), torch.tensor(theirs()), rtol=1e-3, atol=1e-3)
+    dense, needed = products(model, ours)
+    taken = interleaved({"ours": ours, "plain": theirs, "product": matrix_product()}, effort)
+    rate = product_rate(taken["product"])
+    what = (
+        f"CITRIS-NF step{name} ({BATCH} pairs, M {sizes.latents}, K {sizes.variables}, S {sizes.samples}, "
+        f"F {sizes.flow_layers}, c {sizes.hidden})"
+    )
+    rows = [Row(what, "s", taken["ours"], taken["plain"], needed / rate, target)]
+    if target is not None:
+        rows.append(Row("  its floor if masked matrices were dense", "s", taken["ours"], None, dense / rate))
+    return rows
