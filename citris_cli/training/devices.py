@@ -11,7 +11,7 @@ import torch
 from citris_cli.errors import InputError
 
 #: glibc's names for what :func:`keep_freed_memory` sets, and the values: bytes; the largest that it takes.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = 2**31 - 1, 2**26, 2**25
 
 PRECISIONS = ("auto", "float32", "tf32", "bf16")
@@ -40,13 +40,15 @@ def keep_freed_memory() -> None:
     """Let the process keep what it frees (up to 2 GB) rather than give it back and fetch it again at every step.
 
     A training step frees all its activations, and glibc returns them to the system; the next step then spends up to a
-    third of its time on fresh pages. Without glibc nothing happens.
+    third of its time on fresh pages. Blocks above the threshold (32 MB, the most that glibc takes) would still come and
+    go as mappings of their own: there are to be none. Without glibc nothing happens.
     """
     with contextlib.suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
         mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
         mallopt(_M_TOP_PAD, _TOP_PAD)
+        mallopt(_M_MMAP_MAX, 0)
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

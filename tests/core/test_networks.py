@@ -70,3 +70,27 @@ def test_the_position_layer_adds_a_linear_map_of_row_and_column() -> None:
     axis = torch.linspace(-1, 1, 5)
     torch.testing.assert_close(shown[0], (axis + 0.5)[:, None].expand(5, 5))
     torch.testing.assert_close(shown[1], (10 * axis)[None].expand(5, 5))
+
+
+def test_the_position_layer_has_the_gradients_of_the_sum() -> None:
+    layer = PositionLayer(channels=3, width=4).double()
+    x = torch.randn(5, 3, 4, 4, generator=seeded(), dtype=torch.float64, requires_grad=True)
+    towards = torch.randn(5, 3, 4, 4, generator=seeded(1), dtype=torch.float64)
+    inputs = [x, *layer.parameters()]
+    mine = torch.autograd.grad(layer(x.clone()), inputs, towards)
+    plain = torch.autograd.grad(x + layer.map(layer.grid).permute(2, 0, 1), inputs, towards)
+    for one, other in zip(mine, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_training_in_both_precisions_changes_every_weight(dtype: torch.dtype) -> None:
+    encoder = initialise(ConvEncoder(32, channels=4, outputs=6), seeded())
+    decoder = initialise(ConvDecoder(32, channels=4, latents=6, blocks=1), seeded())
+    images = torch.rand(4, 3, 32, 32, generator=seeded()) * 2 - 1
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        error = (decoder(encoder(images)).float() - images).square().mean()
+    error.backward()
+    for name, weight in [*encoder.named_parameters(), *decoder.named_parameters()]:
+        assert weight.grad is not None, name
+        assert weight.grad.isfinite().all(), name

@@ -1,0 +1,88 @@
+"""Winograd's convolution against PyTorch's: values, gradients, and where it is used."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from citris_cli.core import winograd
+from citris_cli.core.winograd import Conv3x3, _Convolution
+
+
+def drawn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "height", "width"), [(3, 5, 4, 4), (5, 3, 8, 6), (2, 2, 12, 5)])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("chunk", [1, 100, 4096])
+def test_value_and_gradients_are_the_plain_ones(
+    monkeypatch: pytest.MonkeyPatch, inputs: int, outputs: int, height: int, width: int, bias: bool, chunk: int
+) -> None:
+    monkeypatch.setattr(winograd, "CHUNK", chunk)
+    arguments = [last(drawn(6, inputs, height, width)), drawn(outputs, inputs, 3, 3, seed=1)]
+    arguments += [drawn(outputs, seed=2)] if bias else []
+    mine, plain = ([a.clone().requires_grad_() for a in arguments] for _ in range(2))
+    y = _Convolution.apply(*mine, *([] if bias else [None]))
+    expected = nn.functional.conv2d(*plain, padding=1)
+    torch.testing.assert_close(y, expected, rtol=1e-10, atol=1e-10)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    towards = drawn(*y.shape, seed=3)  # not channels last
+    for one, other in zip(
+        torch.autograd.grad(y, mine, towards), torch.autograd.grad(expected, plain, towards), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_gradients_are_the_derivatives() -> None:
+    x, weight, bias = last(drawn(2, 2, 4, 4)), drawn(3, 2, 3, 3, seed=1), drawn(3, seed=2)
+    arguments = [a.requires_grad_() for a in (x, weight, bias)]
+    assert torch.autograd.gradcheck(_Convolution.apply, arguments)
+
+
+def test_only_the_gradients_that_are_wanted_are_made() -> None:
+    x, weight, bias = last(drawn(2, 2, 4, 4)), drawn(3, 2, 3, 3, seed=1).requires_grad_(), drawn(3, seed=2)
+    y = _Convolution.apply(x, weight, bias)
+    y.sum().backward()
+    assert weight.grad is not None
+    assert x.grad is None
+    assert bias.grad is None
+
+
+def test_float32_is_as_exact_as_the_direct_sum() -> None:
+    x, weight = last(drawn(4, 64, 32, 32, dtype=torch.float32)), drawn(64, 64, 3, 3, dtype=torch.float32, seed=1) / 24
+    exact = nn.functional.conv2d(x.double(), weight.double(), padding=1)
+    error = (_Convolution.apply(x, weight, None) - exact).abs().max()
+    direct = (nn.functional.conv2d(x, weight, padding=1) - exact).abs().max()
+    assert error < 4 * direct
+
+
+@pytest.mark.parametrize(
+    ("channels", "height", "width", "used"),
+    [(64, 32, 32, True), (64, 64, 64, True), (32, 32, 32, False), (64, 16, 16, False), (64, 30, 32, False)],
+)
+def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch, channels: int, height: int, width: int, used: bool) -> None:
+    taken = []
+    monkeypatch.setattr(winograd._Convolution, "apply", lambda x, weight, bias: taken.append(x) or x)
+    layer = Conv3x3(channels, channels)
+    x = drawn(1, channels, height, width, dtype=torch.float32)
+    layer(x)
+    assert bool(taken) is used
+    if used:
+        assert taken[0].is_contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert layer(x).dtype == torch.bfloat16
+        layer(x.double().to(torch.bfloat16).float())
+        assert len(taken) == 2  # not under autocast
+
+
+def test_the_layer_is_a_convolution_with_the_same_weights() -> None:
+    layer, plain = Conv3x3(64, 64), nn.Conv2d(64, 64, 3, padding=1)
+    plain.load_state_dict(layer.state_dict())
+    x = drawn(3, 64, 32, 32, dtype=torch.float32)
+    torch.testing.assert_close(layer(x), plain(x), rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), plain(x), rtol=1e-5, atol=1e-5)
