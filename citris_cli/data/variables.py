@@ -78,7 +78,7 @@ class Variable:
 
     def to_json(self) -> dict[str, Any]:
         """The variable as a dictionary that `json.dumps` takes."""
-        return asdict(self)
+        return {**asdict(self), "members": list(self.members)}
 
     @classmethod
     def from_json(cls, data: Any) -> Variable:
