@@ -279,14 +279,9 @@ def _autoencoder_sizes(weights: Mapping[str, Tensor], prefix: str = "") -> dict[
     latents = shapes.of("decoder.linear.0.weight", 2)[1]
     sizes = _image_encoder_sizes(weights, prefix)
     start = shapes.of("decoder.linear.3.weight", 2)[0]
-    growths = [growth for growth in (1, 2) if start == GRID**2 * sizes["channels"] * growth ** _stages(sizes)]
-    if not growths:
-        raise ValueError(f"its decoder starts with {counted(start, 'feature')}, which do not follow from its channels")
-    return {**sizes, "growth": growths[0], "latents": latents, "decoder_blocks": _decoder_blocks(shapes)}
-
-
-def _stages(sizes: Mapping[str, Any]) -> int:
-    return int(math.log2(sizes["width"] // sizes["patch"] // GRID))
+    stages = int(math.log2(sizes["width"] // sizes["patch"] // GRID))
+    growth = 2 if start == GRID**2 * sizes["channels"] * 2**stages else 1
+    return {**sizes, "growth": growth, "latents": latents, "decoder_blocks": _decoder_blocks(shapes)}
 
 
 def _decoder_blocks(shapes: _Shapes) -> int:
