@@ -134,7 +134,7 @@ def picture(curves: Mapping[str, Curve], width: int = 900, height: int = 520) ->
     draw = ImageDraw.Draw(image)
     left, top, right, bottom = 90, 20, width - 30, height - 60
     points = [point for curve in curves.values() for point in curve]
-    first, last = min(s for s, _ in points) / 1.1, max(s for s, _ in points) * 1.1
+    first, last = min(s for s, _ in points) / 1.1, max(s for s, _ in points) * 1.6  # room for the last name
     least, most = min(e for _, e in points) / 1.1, max(e for _, e in points) * 1.1
 
     def place(seconds: float, error: float) -> tuple[float, float]:
@@ -161,7 +161,7 @@ def picture(curves: Mapping[str, Curve], width: int = 900, height: int = 520) ->
         draw.line(placed, colour, 3, joint="curve")
         for x, y in placed:
             draw.ellipse((x - 3, y - 3, x + 3, y + 3), colour)
-        draw.text((placed[-1][0] - 6, placed[-1][1] - 10), name, colour, font, anchor="rs")
+        draw.text((placed[-1][0] + 8, placed[-1][1]), name, colour, font, anchor="lm")
     return image
 
 
