@@ -23,7 +23,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
     Attributes:
         permute_colours: show every frame with its red, green and blue in a random order. Where hues are variables of
             the system, what follows them in the training sequence (a rotation, say) could be guessed from the colours
-            of a frame, and would not be encoded; this takes the guess away. Measured frames stay as they are.
+            of a frame, and need not be encoded; this takes the guess away. Measured frames stay as they are.
     """
 
     permute_colours: bool = False
