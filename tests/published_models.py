@@ -35,6 +35,8 @@ _VAE: dict[str, Any] = {**_SIZES, **_OTHERS, "width": 32, "channels": 6, "kl_wei
 CONFIGS: dict[str, Any] = {
     "autoencoder": AutoencoderConfig(32, 5, 4, decoder_blocks=2, noise=0.1, latent_penalty=0.5),
     "autoencoder of patches": AutoencoderConfig(32, 5, 4, decoder_blocks=1, patch=2),
+    "autoencoder that grows": AutoencoderConfig(32, 5, 4, decoder_blocks=1, growth=2),
+    "autoencoder that grows from patches": AutoencoderConfig(32, 5, 4, decoder_blocks=1, patch=4, growth=2),
     "causal encoder": CausalEncoderConfig(32, 4, norm_penalty=0.5),
     "nf": CitrisNFConfig(**_SIZES, **_OTHERS, **_FLOW, samples=3, noise=0.25),
     "nf imperfect": CitrisNFConfig(**_SIZES, **_FLOW, imperfect_interventions=True, conditional_targets=False),

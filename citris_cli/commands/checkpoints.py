@@ -142,6 +142,8 @@ def _differences(network: nn.Module) -> list[str]:
     config: Any = images.config
     if config.patch != 1:
         found.append(f"--patch {config.patch}")
+    if isinstance(images, Autoencoder) and images.config.growth != 1:
+        found.append(f"--growth {images.config.growth}")
     if isinstance(network, CitrisVAE) and config.hidden != config.channels:
         found.append(f"--hidden {config.hidden} beside --channels {config.channels}")
     return found

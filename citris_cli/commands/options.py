@@ -84,7 +84,11 @@ Channels = Annotated[int | None, typer.Option("--channels", help="Channels of ev
 DecoderBlocks = Annotated[int | None, typer.Option("--decoder-blocks", help="Residual blocks a decoder stage.", min=1)]
 Patch = Annotated[
     int | None,
-    typer.Option("--patch", help="Side of pixel blocks folded into channels: 1 published, 2 faster.", min=1, max=2),
+    typer.Option("--patch", help="Side of pixel blocks folded into channels: 1 published; 2, 4 faster.", min=1, max=4),
+]
+Growth = Annotated[
+    int | None,
+    typer.Option("--growth", help="Factor on the channels where the grid halves: 1 published.", min=1, max=2),
 ]
 
 

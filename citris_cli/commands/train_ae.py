@@ -17,8 +17,15 @@ def train_ae(
     channels: options.Channels = None,
     decoder_blocks: options.DecoderBlocks = None,
     patch: options.Patch = None,
+    growth: options.Growth = None,
     noise: Annotated[float | None, typer.Option(help="Std of the noise on the latents in training.", min=0)] = None,
     latent_penalty: Annotated[float | None, typer.Option(help="Weight of the mean squared latent.", min=0)] = None,
+    permute_colours: Annotated[
+        bool | None,
+        typer.Option(
+            help="Train on frames whose red, green and blue are in random order: for hues that are variables."
+        ),
+    ] = None,
     steps: options.Steps = None,
     batch_size: options.BatchSize = None,
     lr: options.LearningRate = None,

@@ -37,7 +37,7 @@ from citris_cli.training.citris_vae import CitrisVAETask, window_starts
 from citris_cli.training.encodings import cached_encodings, encode_frames
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import finishing
-from citris_cli.training.presets import AUTOENCODER, CAUSAL_ENCODER, CITRIS_NF, vae_preset
+from citris_cli.training.presets import CAUSAL_ENCODER, CITRIS_NF, autoencoder_preset, vae_preset
 from citris_cli.wording import counted
 
 #: Frames whose latents a model keeps, so that it knows what its variables' values look like.
@@ -57,8 +57,7 @@ def autoencoder(session: Session, given: Mapping[str, Any], output: Path | None 
         output: where the model goes; the session's output if None.
     """
     data = session.data
-    preset, training_preset = AUTOENCODER[given["preset"].value]
-    preset = dataclasses.replace(preset, width=data.frames.width)
+    preset, training_preset = autoencoder_preset(given["preset"].value, data.frames.width)
     plan = Plan.make(session, "autoencoder", preset, training_preset, given, output or session.output)
     if plan.finished(session):
         return plan.files
@@ -200,7 +199,10 @@ def causal_encoder(session: Session, given: Mapping[str, Any]) -> RunFiles:
     plan = Plan.make(session, "causal_encoder", preset, training_preset, given, session.output, factors)
     if plan.finished(session):
         return plan.files
-    model = CausalEncoder(plan.model, factors, torch.Generator().manual_seed(plan.training.seed))
+    try:
+        model = CausalEncoder(plan.model, factors, torch.Generator().manual_seed(plan.training.seed))
+    except ValueError as error:
+        raise InputError(f"these sizes make no causal encoder ({error}); choose another --patch") from error
     model = model.to(session.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     labelled = labels_of(data, factors)
     assert labelled is not None
@@ -302,7 +304,7 @@ def _autoencoder_path(session: Session, given: Mapping[str, Any]) -> Path:
     # Sizes and rates that were given are the flow's; the autoencoder takes its preset's. --steps bounds every training.
     options = {name: given[name] for name in ("preset", "latents", "seed", "precision")}
     if given["steps"] is not None:
-        _, preset = AUTOENCODER[given["preset"].value]
+        _, preset = autoencoder_preset(given["preset"].value, session.data.frames.width)
         options["steps"] = min(given["steps"], preset.steps)
         if options["steps"] < preset.steps:
             session.console.note(

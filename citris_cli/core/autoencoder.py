@@ -23,9 +23,10 @@ class AutoencoderConfig:
     Attributes:
         width: frame width and height in pixels: 32, 64 or 128.
         latents: number of latents M.
-        channels: channels c of every convolutional stage.
+        channels: channels c of the convolutional stages at the finest grid.
         decoder_blocks: residual blocks a decoder stage.
-        patch: side of the pixel blocks folded into channels: 1 published, 2 a quarter of the work.
+        patch: side of the pixel blocks folded into channels: 1 published, 2 a quarter of the work, 4 less again.
+        growth: factor on the channels where the grid halves: 1 published, 2 the same work on every grid.
         noise: standard deviation sigma of the noise on the latents while training.
         latent_penalty: lambda, weight of ``mean(z^2)``; it keeps the latents from growing away from the noise.
     """
@@ -35,6 +36,7 @@ class AutoencoderConfig:
     channels: int = 64
     decoder_blocks: int = 2
     patch: int = 1
+    growth: int = 1
     noise: float = 0.05
     latent_penalty: float = 1e-5
 
@@ -50,8 +52,9 @@ class Autoencoder(nn.Module):
     def __init__(self, config: AutoencoderConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        self.encoder = ConvEncoder(config.width, config.channels, config.latents, config.patch)
-        self.decoder = ConvDecoder(config.width, config.channels, config.latents, config.decoder_blocks, config.patch)
+        c, latents, patch, growth = config.channels, config.latents, config.patch, config.growth
+        self.encoder = ConvEncoder(config.width, c, latents, patch, growth)
+        self.decoder = ConvDecoder(config.width, c, latents, config.decoder_blocks, patch, growth)
         initialise(self, generator)
 
     def encode(self, images: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ def pyramid_stages(width: int, patch: int) -> int:
 
     Args:
         width: image width and height in pixels, a power of two.
-        patch: side of the pixel blocks that are folded into channels first, 1 or 2.
+        patch: side of the pixel blocks that are folded into channels first, 1, 2 or 4.
 
     Returns:
         ``log2(width / patch) - 2``, at least 1.
@@ -122,37 +122,42 @@ class ConvEncoder(nn.Module):
     """Image [B, 3, W, W] in [-1, 1] -> features [B, outputs].
 
     Each of the ``log2(W / patch) - 2`` stages is conv3x3 stride 2 (first stage: + position) -> BatchNorm -> SiLU ->
-    conv3x3 -> BatchNorm -> SiLU; then Linear 16c -> 4c -> LayerNorm -> SiLU -> Linear 4c -> outputs.
+    conv3x3 -> BatchNorm -> SiLU; stage i (from 0) has ``c growth^i`` channels. Then Linear from all of the 4x4 grid
+    to 4c -> LayerNorm -> SiLU -> Linear 4c -> outputs.
 
     Args:
         width: image width and height W in pixels.
-        channels: channels c of every stage.
+        channels: channels c of the first stage.
         outputs: number of output features.
         patch: side of the pixel blocks folded into channels before the first stage; 1 is the published network,
-            2 makes a network with a quarter of the work in its most expensive stage.
+            2 makes a network with a quarter of the work in its most expensive stage, 4 leaves that stage out.
+        growth: factor on the channels where the grid halves; 1 is the published network, 2 spends the same work on
+            every grid.
     """
 
-    def __init__(self, width: int, channels: int, outputs: int, patch: int = 1) -> None:
+    def __init__(self, width: int, channels: int, outputs: int, patch: int = 1, growth: int = 1) -> None:
         super().__init__()
         self.patch = patch
-        grid = width // patch
+        grid, inputs, c = width // patch, 3 * patch**2, channels
         stages = []
         for stage in range(pyramid_stages(width, patch)):
             grid //= 2
+            c = channels * growth**stage
             stages.append(
                 nn.Sequential(
-                    nn.Conv2d(3 * patch**2 if stage == 0 else channels, channels, 3, stride=2, padding=1, bias=False),
-                    PositionLayer(channels, grid) if stage == 0 else nn.Identity(),
-                    BatchNorm(channels),
+                    nn.Conv2d(inputs, c, 3, stride=2, padding=1, bias=False),
+                    PositionLayer(c, grid) if stage == 0 else nn.Identity(),
+                    BatchNorm(c),
                     nn.SiLU(),
-                    Conv3x3(channels, channels, bias=False),
-                    BatchNorm(channels),
+                    Conv3x3(c, c, bias=False),
+                    BatchNorm(c),
                     nn.SiLU(),
                 )
             )
+            inputs = c
         self.stages = nn.Sequential(*stages)
         self.head = nn.Sequential(
-            nn.Linear(GRID * GRID * channels, 4 * channels),
+            nn.Linear(GRID * GRID * c, 4 * channels),
             nn.LayerNorm(4 * channels),
             nn.SiLU(),
             nn.Linear(4 * channels, outputs),
@@ -193,38 +198,40 @@ class ResidualBlock(nn.Module):
 class ConvDecoder(nn.Module):
     """Latents [B, M] -> image [B, 3, W, W] in [-1, 1].
 
-    Linear M -> 4c -> LayerNorm -> SiLU -> Linear 4c -> 16c, reshaped to [c, 4, 4]; each stage is bilinear x2
-    upsampling (corners aligned) and ``blocks`` residual blocks; then BatchNorm -> SiLU -> conv1x1 -> position ->
-    BatchNorm -> SiLU -> conv1x1 -> tanh.
+    Linear M -> 4c -> LayerNorm -> SiLU -> Linear 4c -> the 4x4 grid; each stage is bilinear x2 upsampling (corners
+    aligned) and ``blocks`` residual blocks; then BatchNorm -> SiLU -> conv1x1 -> position -> BatchNorm -> SiLU ->
+    conv1x1 -> tanh. The 4x4 grid has ``c growth^stages`` channels, and every stage ``growth`` times fewer than what it
+    upsamples, brought down by a conv1x1 before it does (where ``growth`` is 1 there is none).
 
     Args:
         width: image width and height W in pixels.
-        channels: channels c of every stage.
+        channels: channels c of the last stage.
         latents: number of latents M.
         blocks: residual blocks a stage: 2 in the published autoencoder, 1 in the published VAE.
         patch: side of the pixel blocks that the last convolution writes at once (sub-pixel convolution); 1 is the
             published network.
+        growth: factor on the channels where the grid halves, as in :class:`ConvEncoder`.
     """
 
-    def __init__(self, width: int, channels: int, latents: int, blocks: int, patch: int = 1) -> None:
+    def __init__(self, width: int, channels: int, latents: int, blocks: int, patch: int = 1, growth: int = 1) -> None:
         super().__init__()
         self.patch = patch
+        self.start = (channels * growth ** pyramid_stages(width, patch), GRID, GRID)
         self.head = nn.Sequential(
             nn.Linear(latents, 4 * channels),
             nn.LayerNorm(4 * channels),
             nn.SiLU(),
-            nn.Linear(4 * channels, GRID * GRID * channels),
+            nn.Linear(4 * channels, math.prod(self.start)),
         )
-        grid = GRID
+        c, grid = self.start[0], GRID
         stages = []
         for _ in range(pyramid_stages(width, patch)):
             grid *= 2
-            stages.append(
-                nn.Sequential(
-                    nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
-                    *[ResidualBlock(channels, grid) for _ in range(blocks)],
-                )
-            )
+            enlarge: nn.Module = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            if growth > 1:
+                enlarge = nn.Sequential(nn.Conv2d(c, c // growth, 1), enlarge)
+            c //= growth
+            stages.append(nn.Sequential(enlarge, *[ResidualBlock(c, grid) for _ in range(blocks)]))
         self.stages = nn.Sequential(*stages)
         self.tail = nn.Sequential(
             BatchNorm(channels),
@@ -238,7 +245,7 @@ class ConvDecoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Latents [B, M] -> images [B, 3, W, W] in [-1, 1]."""
-        x = self.head(latents).unflatten(1, (-1, GRID, GRID)).contiguous(memory_format=torch.channels_last)
+        x = self.head(latents).unflatten(1, self.start).contiguous(memory_format=torch.channels_last)
         x = self.tail(self.stages(x))
         if self.patch > 1:
             x = functional.pixel_shuffle(x, self.patch)

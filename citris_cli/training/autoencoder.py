@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,30 @@ from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames, as_model_input
 from citris_cli.training.loop import TrainingConfig
 from citris_cli.training.reconstructions import Pictures, reconstruction_error
+
+
+@dataclass(frozen=True)
+class AutoencoderTrainingConfig(TrainingConfig):
+    """How an autoencoder is trained.
+
+    Attributes:
+        permute_colours: show every frame with its red, green and blue in a random order. Where hues are variables of
+            the system, what follows them in the training sequence (a rotation, say) could be guessed from the colours
+            of a frame, and need not be encoded; this takes the guess away. Measured frames stay as they are.
+    """
+
+    permute_colours: bool = False
+
+
+def with_permuted_colours(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """Frames uint8 [B, H, W, 3], each with its three channels in an order of its own, all six being as likely.
+
+    Args:
+        frames: on the generator's device.
+        generator: source of the orders.
+    """
+    order = shares.noise(torch.rand, (len(frames), 3), torch.empty(0, device=frames.device), generator).argsort(1)
+    return frames.gather(3, order[:, None, None, :].expand_as(frames))
 
 
 class AutoencoderTask:
@@ -34,7 +59,7 @@ class AutoencoderTask:
         model: Autoencoder,
         frames: Frames,
         held_out: Frames | None,
-        config: TrainingConfig,
+        config: AutoencoderTrainingConfig,
         pictures: Pictures | None = None,
     ) -> None:
         self.model = model
@@ -56,6 +81,8 @@ class AutoencoderTask:
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the step's batch; see :meth:`Autoencoder.loss`."""
         batch = self._frames.gather(shares.own(self._batches.at(step)))
+        if self._config.permute_colours:
+            batch = with_permuted_colours(batch, generator)
         return self.model.loss(as_model_input(batch), generator)
 
     def validate(self) -> dict[str, float]:

@@ -17,16 +17,17 @@ from citris_cli.core.causal_encoder import CausalEncoderConfig
 from citris_cli.core.citris_nf import CitrisNFConfig
 from citris_cli.core.citris_vae import CitrisVAEConfig
 from citris_cli.core.vae_networks import SMALL_WIDTH
+from citris_cli.training.autoencoder import AutoencoderTrainingConfig
 from citris_cli.training.citris_nf import FlowTrainingConfig
 from citris_cli.training.citris_vae import VAETrainingConfig
 from citris_cli.training.loop import TrainingConfig
 
-AUTOENCODER: dict[str, tuple[AutoencoderConfig, TrainingConfig]] = {
+AUTOENCODER: dict[str, tuple[AutoencoderConfig, AutoencoderTrainingConfig]] = {
     "small": (
         AutoencoderConfig(latents=16, channels=32, decoder_blocks=1, patch=2),
-        TrainingConfig(steps=4000, batch_size=64, lr=1e-3, clip=0.1),
+        AutoencoderTrainingConfig(steps=4000, batch_size=64, lr=1e-3, clip=0.1),
     ),
-    "paper": (AutoencoderConfig(), TrainingConfig(steps=50_000, batch_size=256, lr=5e-4, clip=0.1)),
+    "paper": (AutoencoderConfig(), AutoencoderTrainingConfig(steps=50_000, batch_size=256, lr=5e-4, clip=0.1)),
 }
 
 CITRIS_NF: dict[str, tuple[CitrisNFConfig, FlowTrainingConfig]] = {
@@ -52,6 +53,20 @@ CAUSAL_ENCODER: dict[str, tuple[CausalEncoderConfig, TrainingConfig]] = {
     ),
     "paper": (CausalEncoderConfig(), TrainingConfig(steps=100_000, batch_size=256, lr=1e-3, clip=1.0, warmup=500)),
 }
+
+
+def autoencoder_preset(preset: str, width: int) -> tuple[AutoencoderConfig, AutoencoderTrainingConfig]:
+    """A preset of the autoencoder for frames of a width; larger ones show more than those of 32x32 pixels.
+
+    Args:
+        preset: its name.
+        width: frame width and height in pixels.
+    """
+    config, training = AUTOENCODER[preset]
+    if preset == "small" and width > SMALL_WIDTH:
+        # Features at every fourth pixel only, but many of them where a grid is coarse and they cost little.
+        config = replace(config, latents=24, channels=64, patch=4, growth=2)
+    return replace(config, width=width), training
 
 
 def vae_preset(preset: str, width: int) -> tuple[CitrisVAEConfig, VAETrainingConfig]:

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.data.frames import Frames
 from citris_cli.training.encodings import encode_frames
-from citris_cli.training.presets import AUTOENCODER
+from citris_cli.training.presets import autoencoder_preset
 from citris_cli.worlds.ball_in_boxes import BallInBoxes
 from tests.benchmarks.measure import Effort, Row, Target, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_autoencoder import PlainAutoencoder, as_images
@@ -23,7 +23,7 @@ def encode(effort: Effort) -> list[Row]:
     """Encodings of 512 frames against the plain encoder, 256 at a time both; floor: the convolutions' products."""
     rows = []
     device = torch.device("cpu")
-    for name, sizes in (("paper", AutoencoderConfig()), ("small", AUTOENCODER["small"][0])):
+    for name, sizes in (("paper", AutoencoderConfig()), ("small", autoencoder_preset("small", 64)[0])):
         pixels = np.random.default_rng(0).integers(0, 256, (ENCODED, sizes.width, sizes.width, 3), dtype=np.uint8)
         model = Autoencoder(sizes, torch.Generator().manual_seed(0)).eval()
         encoder = PlainAutoencoder(model).eval().encoder

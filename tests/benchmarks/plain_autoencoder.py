@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -39,25 +41,30 @@ class Residual(nn.Module):
 def _encoder(config: AutoencoderConfig) -> nn.Sequential:
     c, grid = config.channels, config.width // config.patch
     layers: list[nn.Module] = [nn.PixelUnshuffle(config.patch)] if config.patch > 1 else []
-    inputs = 3 * config.patch**2
+    inputs, hidden, first = 3 * config.patch**2, 4 * c, True
     while grid > 4:
         layers.append(nn.Conv2d(inputs, c, 3, stride=2, padding=1, bias=False))
-        if inputs != c:
+        if first:
             layers.append(Position(c))
         layers += [nn.BatchNorm2d(c), nn.SiLU()]
         layers += [nn.Conv2d(c, c, 3, padding=1, bias=False), nn.BatchNorm2d(c), nn.SiLU()]
-        inputs, grid = c, grid // 2
-    layers += [nn.Flatten(), nn.Linear(16 * c, 4 * c), nn.LayerNorm(4 * c), nn.SiLU(), nn.Linear(4 * c, config.latents)]
+        inputs, c, grid, first = c, c * config.growth, grid // 2, False
+    layers += [nn.Flatten(), nn.Linear(16 * inputs, hidden), nn.LayerNorm(hidden), nn.SiLU()]
+    layers.append(nn.Linear(hidden, config.latents))
     return nn.Sequential(*layers)
 
 
 def _decoder(config: AutoencoderConfig) -> nn.Sequential:
-    c, grid = config.channels, 4
+    hidden, grid = 4 * config.channels, 4
+    c = config.channels * config.growth ** int(math.log2(config.width // config.patch // 4))
     layers: list[nn.Module] = [
-        nn.Linear(config.latents, 4 * c), nn.LayerNorm(4 * c), nn.SiLU(), nn.Linear(4 * c, 16 * c),
+        nn.Linear(config.latents, hidden), nn.LayerNorm(hidden), nn.SiLU(), nn.Linear(hidden, 16 * c),
         nn.Unflatten(1, (c, 4, 4)),
     ]  # fmt: skip
     while grid < config.width // config.patch:
+        if config.growth > 1:
+            layers.append(nn.Conv2d(c, c // config.growth, 1))
+            c //= config.growth
         layers.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True))
         layers += [Residual(c) for _ in range(config.decoder_blocks)]
         grid *= 2

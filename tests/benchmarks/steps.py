@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames
-from citris_cli.training.autoencoder import AutoencoderTask
+from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
 from citris_cli.training.loop import LossWindow, Task, TrainingConfig
-from citris_cli.training.presets import AUTOENCODER
+from citris_cli.training.presets import autoencoder_preset
 from tests.benchmarks.measure import Effort, Row, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_autoencoder import PlainAutoencoder, as_images
 
@@ -26,9 +26,9 @@ def autoencoder_step(effort: Effort) -> list[Row]:
     """One step of the autoencoder at batch 64: the paper's sizes and the small preset."""
     rows = []
     rng = np.random.default_rng(0)
-    for name, sizes in (("paper", AutoencoderConfig()), ("small", AUTOENCODER["small"][0])):
+    for name, sizes in (("paper", AutoencoderConfig()), ("small", autoencoder_preset("small", 64)[0])):
         pixels = rng.integers(0, 256, (FRAMES, sizes.width, sizes.width, 3), dtype=np.uint8)
-        config = TrainingConfig(steps=1, batch_size=BATCH, lr=1e-4, clip=0.1)
+        config = AutoencoderTrainingConfig(steps=1, batch_size=BATCH, lr=1e-4, clip=0.1)
         model = Autoencoder(sizes, torch.Generator().manual_seed(0))
         plain = PlainAutoencoder(model)
         # As the command does.

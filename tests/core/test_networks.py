@@ -27,6 +27,25 @@ def test_shapes(width: int, patch: int) -> None:
     assert len(encoder.stages) == len(decoder.stages) == stages == pyramid_stages(width, patch)
 
 
+@pytest.mark.parametrize(("width", "patch", "stages"), [(32, 4, 1), (64, 4, 2), (64, 1, 4)])
+def test_channels_grow_where_the_grid_halves(width: int, patch: int, stages: int) -> None:
+    encoder = ConvEncoder(width, channels=4, outputs=6, patch=patch, growth=2)
+    decoder = ConvDecoder(width, channels=4, latents=6, blocks=1, patch=patch, growth=2)
+    wide = [layer.out_channels for layer in encoder.modules() if isinstance(layer, nn.Conv2d)]
+    assert wide == [4 * 2**stage for stage in range(stages) for _ in range(2)]
+    narrowing = [stage[0][0] for stage in decoder.stages]
+    assert [layer.in_channels for layer in narrowing] == [4 * 2**stage for stage in range(stages, 0, -1)]
+    assert [layer.out_channels for layer in narrowing] == [4 * 2**stage for stage in range(stages - 1, -1, -1)]
+    images = torch.rand(2, 3, width, width, generator=seeded()) * 2 - 1
+    assert decoder(encoder(images)).shape == images.shape
+
+
+def test_without_growth_no_convolution_comes_before_the_upsampling() -> None:
+    names = ConvDecoder(32, channels=4, latents=6, blocks=1).state_dict()
+    assert not [name for name in names if name.startswith("stages.0.0.")]
+    assert "stages.0.1.net.0.weight" in names
+
+
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_residual_blocks_a_stage(blocks: int) -> None:
     decoder = ConvDecoder(32, channels=4, latents=6, blocks=blocks)

@@ -25,6 +25,7 @@ from citris_cli.core.autoencoder import AutoencoderConfig
 from citris_cli.core.causal_encoder import CausalEncoderConfig
 from citris_cli.core.citris_nf import CitrisNFConfig
 from citris_cli.core.citris_vae import CitrisVAEConfig
+from citris_cli.training.autoencoder import AutoencoderTrainingConfig
 from citris_cli.training.citris_nf import FlowTrainingConfig
 from citris_cli.training.citris_vae import VAETrainingConfig
 from citris_cli.training.loop import TrainingConfig
@@ -125,7 +126,7 @@ def test_usage_errors_are_one_sentence_that_names_the_help(tmp_path: Path, insid
     check_refusal(inside("trian-nf", "d.npz", cwd=tmp_path), r"No such command 'trian-nf'.* \(see 'citris --help'\)$")
     check_refusal(inside("train-nf", cwd=tmp_path), r"Missing argument 'DATA.*' \(see 'citris train-nf --help'\)$")
     check_refusal(inside("info", "a", "b", cwd=tmp_path), r"\(b\) \(see 'citris info --help'\)$")
-    check_refusal(inside("train-ae", "d.npz", "--patch", 3, cwd=tmp_path), "--patch")
+    check_refusal(inside("train-ae", "d.npz", "--patch", 5, cwd=tmp_path), "--patch")
     check_refusal(inside("train-ae", "d.npz", "--steps", "many", cwd=tmp_path), "Invalid value for '--steps'")
 
 
@@ -185,7 +186,7 @@ FROM_THE_DATA = {
 @pytest.mark.parametrize(
     ("command", "configurations"),
     [
-        (train_ae, (AutoencoderConfig, TrainingConfig)),
+        (train_ae, (AutoencoderConfig, AutoencoderTrainingConfig)),
         (train_nf, (CitrisNFConfig, FlowTrainingConfig)),
         (train_vae, (CitrisVAEConfig, VAETrainingConfig)),
         (train_causal_encoder, (CausalEncoderConfig, TrainingConfig)),

@@ -60,6 +60,17 @@ def test_every_kind_there_and_back(name: str, tmp_path: Path, inside: Citris) ->
     assert all(torch.equal(value, file.tensors[key]) for key, value in contents.tensors.items())
 
 
+def test_what_the_published_code_cannot_build_is_said(tmp_path: Path, inside: Citris) -> None:
+    loaded = small_model("autoencoder that grows from patches")
+    contents = ModelFile(loaded.kind, model_config(loaded.network), None, {}, model_tensors(loaded.network))
+    write_model(tmp_path / "m.safetensors", contents)
+    done = inside("export", "m.safetensors", cwd=tmp_path)
+    assert succeeded(done)
+    said = done.stderr.decode()
+    assert "--patch 4" in said
+    assert "--growth 2" in said
+
+
 def test_what_is_written(home: Path, tmp_path: Path, inside: Citris) -> None:
     done = inside("export", home / "runs/boxes/ae.safetensors", "-o", "-", cwd=tmp_path)
     assert done.returncode == 0

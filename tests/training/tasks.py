@@ -18,7 +18,7 @@ from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
 from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
 from citris_cli.data.frames import Frames
 from citris_cli.data.variables import Variable
-from citris_cli.training.autoencoder import AutoencoderTask
+from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
 from citris_cli.training.causal_encoder import CausalEncoderTask, Labelled
 from citris_cli.training.causal_latents import CausalTrainingConfig
 from citris_cli.training.citris_nf import CitrisNFTask, FlowTrainingConfig
@@ -35,7 +35,9 @@ def autoencoder_task(config: TrainingConfig) -> AutoencoderTask:
     sizes = AutoencoderConfig(width=32, latents=3, channels=4, decoder_blocks=1, patch=2)
     model = Autoencoder(sizes, torch.Generator().manual_seed(config.seed))
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - as the command does
-    return AutoencoderTask(model, Frames([pixels[:15]]), Frames([pixels[15:]]), config)
+    common = {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainingConfig)}
+    own = AutoencoderTrainingConfig(**common, permute_colours=True)
+    return AutoencoderTask(model, Frames([pixels[:15]]), Frames([pixels[15:]]), own)
 
 
 def citris_nf_task(config: TrainingConfig, **changes: Any) -> CitrisNFTask:

@@ -99,6 +99,7 @@ def published_encoder(ours: Mapping[str, Tensor]) -> StateDict:
 def _decoder_pairs(stages: int) -> Pairs:
     return [
         ("linear.#.*", "head.#.*"),
+        ("net.#.0.0.*", "stages.#.0.0.*"),  # only where channels grow, which no published network's do
         ("net.#.#.net.3.pos_embed.*", "stages.#.#.net.3.map.*"),
         ("net.#.#.net.#.*", "stages.#.#.net.#.*"),
         (f"net.{stages + 3}.pos_embed.*", "tail.3.map.*"),

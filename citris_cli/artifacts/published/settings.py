@@ -266,7 +266,7 @@ def _image_encoder_sizes(weights: Mapping[str, Tensor], prefix: str = "") -> dic
     channels, inputs = shapes.of("encoder.net.0.0.weight", 4)[:2]
     stages = shapes.count(r"encoder\.net\.(\d+)\.0\.weight")
     patch = math.isqrt(max(1, inputs // 3))
-    if inputs != 3 * patch**2 or patch > 2:
+    if inputs != 3 * patch**2 or patch not in (1, 2, 4):
         raise ValueError(f"its encoder reads {inputs} channels, and citris has networks for pictures of 3")
     width = patch * GRID * 2 ** min(stages, 20)
     if width > MAX_WIDTH:
@@ -277,7 +277,11 @@ def _image_encoder_sizes(weights: Mapping[str, Tensor], prefix: str = "") -> dic
 def _autoencoder_sizes(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Any]:
     shapes = _Shapes(weights, prefix)
     latents = shapes.of("decoder.linear.0.weight", 2)[1]
-    return {**_image_encoder_sizes(weights, prefix), "latents": latents, "decoder_blocks": _decoder_blocks(shapes)}
+    sizes = _image_encoder_sizes(weights, prefix)
+    start = shapes.of("decoder.linear.3.weight", 2)[0]
+    stages = int(math.log2(sizes["width"] // sizes["patch"] // GRID))
+    growth = 2 if start == GRID**2 * sizes["channels"] * 2**stages else 1
+    return {**sizes, "growth": growth, "latents": latents, "decoder_blocks": _decoder_blocks(shapes)}
 
 
 def _decoder_blocks(shapes: _Shapes) -> int:
