@@ -131,6 +131,11 @@ class CausalLatentsModel(nn.Module, ABC):
             config.conditional_targets,
             generator,
         )
+        # What no loss reaches does not learn, and says so to whoever collects gradients.
+        if config.classifier_weight == 0:
+            self.classifier.requires_grad_(False)
+        if config.prior in BASELINES:
+            self.assignment.requires_grad_(False)
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
