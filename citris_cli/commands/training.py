@@ -37,7 +37,7 @@ from citris_cli.training.citris_vae import CitrisVAETask, window_starts
 from citris_cli.training.encodings import cached_encodings, encode_frames
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import finishing
-from citris_cli.training.presets import CAUSAL_ENCODER, CITRIS_NF, autoencoder_preset, vae_preset
+from citris_cli.training.presets import CAUSAL_ENCODER, autoencoder_preset, nf_preset, vae_preset
 from citris_cli.wording import counted
 
 #: Frames whose latents a model keeps, so that it knows what its variables' values look like.
@@ -103,7 +103,7 @@ def citris_nf(session: Session, given: Mapping[str, Any]) -> RunFiles:
     latents = network.config.latents
     if given["latents"] not in (None, latents):
         raise InputError(f"--latents {given['latents']}: the autoencoder {ae_path} has {latents}; leave the option out")
-    preset, training_preset = CITRIS_NF[given["preset"].value]
+    preset, training_preset = nf_preset(given["preset"].value, data.frames.width)
     preset = dataclasses.replace(preset, latents=latents, variables=len(data.variables), noise=network.config.noise)
     groups = spelled_groups(data.variables)
     plan = Plan.make(session, "citris_nf", preset, training_preset, given, session.output, groups=groups)

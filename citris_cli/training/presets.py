@@ -69,6 +69,21 @@ def autoencoder_preset(preset: str, width: int) -> tuple[AutoencoderConfig, Auto
     return replace(config, width=width), training
 
 
+def nf_preset(preset: str, width: int) -> tuple[CitrisNFConfig, FlowTrainingConfig]:
+    """A preset of CITRIS-NF for frames of a width.
+
+    Args:
+        preset: its name.
+        width: frame width and height in pixels.
+    """
+    config, training = CITRIS_NF[preset]
+    if preset == "small" and width > SMALL_WIDTH:
+        # Encodings of larger frames hold more of everything and less of noise; a stronger pull would take whole
+        # variables into psi(0) before their interventions are understood.
+        config = replace(config, regulariser=0.02)
+    return config, training
+
+
 def vae_preset(preset: str, width: int) -> tuple[CitrisVAEConfig, VAETrainingConfig]:
     """A preset of CITRIS-VAE for frames of a width; those of 32x32 pixels show less, and take smaller networks.
 
