@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from citris_cli.training.devices import keep_freed_memory
-from tests.benchmarks import causal_steps, evaluation, files, frames, parts, processes, steps
+from tests.benchmarks import apart, causal_steps, evaluation, files, frames, parts, processes, steps
 from tests.benchmarks.measure import QUICK, Effort, Row
 
 BENCHMARKS: dict[str, Callable[[Effort], list[Row]]] = {
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Row]]] = {
     "prior": parts.prior,
     "autoregressive-prior": parts.autoregressive_prior,
     "autoencoder-step": steps.autoencoder_step,
+    "autoencoder-apart": apart.autoencoder_apart,
     "citris-nf-step": causal_steps.citris_nf_step,
     "citris-nf-steps": causal_steps.citris_nf_steps,
     "citris-vae-step": causal_steps.citris_vae_step,

@@ -23,57 +23,46 @@ FRAMES, BATCH = 1024, 64
 
 
 def autoencoder_step(effort: Effort) -> list[Row]:
-    """One step of the autoencoder at batch 64: the paper's sizes and the small preset."""
+    """One step of the autoencoder at batch 64: the paper's sizes and the small preset, both forms in this process.
+
+    Floor: our step's products at the machine's rate.
+    """
     rows = []
-    rng = np.random.default_rng(0)
     for name, sizes in (("paper", AutoencoderConfig()), ("small", autoencoder_preset("small", 64)[0])):
-        pixels = rng.integers(0, 256, (FRAMES, sizes.width, sizes.width, 3), dtype=np.uint8)
-        config = AutoencoderTrainingConfig(steps=1, batch_size=BATCH, lr=1e-4, clip=0.1)
-        model = Autoencoder(sizes, torch.Generator().manual_seed(0))
-        plain = PlainAutoencoder(model)
-        # As the command does.
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        task = AutoencoderTask(model, Frames([pixels]), None, config)
-        batches = ShuffledBatches(FRAMES, BATCH, config.seed)
-        frames = torch.from_numpy(pixels)
-
-        def plain_loss(
-            step: int,
-            generator: torch.Generator,
-            plain: PlainAutoencoder = plain,
-            frames: Tensor = frames,
-            batches: ShuffledBatches = batches,
-        ) -> Tensor:
-            return plain.loss(as_images(frames[batches.at(step)]), generator)
-
-        what = (
-            f"autoencoder step, {name} (batch {BATCH}, {sizes.width}x{sizes.width}, c {sizes.channels}, "
-            f"M {sizes.latents})"
-        )
-        rows.append(_compare(what, task, config, plain, plain_loss, [{"params": plain.parameters()}], effort))
+        ours, plain = autoencoder_forms(sizes)
+        with FlopCounterMode(display=False) as counter:
+            first = ours()
+        torch.testing.assert_close(first, torch.tensor(plain()), rtol=1e-3, atol=1e-3)
+        taken = interleaved({"ours": ours, "plain": plain, "product": matrix_product()}, effort)
+        floor = counter.get_total_flops() / product_rate(taken["product"])
+        rows.append(Row(autoencoder_title(name, sizes), "s", taken["ours"], taken["plain"], floor))
     return rows
 
 
-def _compare(
-    what: str,
-    task: Task,
-    config: TrainingConfig,
-    plain: nn.Module,
-    plain_loss: Callable[[int, torch.Generator], Tensor],
-    plain_groups: list[dict[str, Any]],
-    effort: Effort,
-) -> Row:
-    """Both steps in turn, from the same weights, batch and noise; floor: our step's products at the machine's rate."""
-    task.model.train()
+def autoencoder_title(name: str, sizes: AutoencoderConfig) -> str:
+    """What a row about a step of an autoencoder is called."""
+    size = f"{sizes.width}x{sizes.width}"
+    return f"autoencoder step, {name} (batch {BATCH}, {size}, c {sizes.channels}, M {sizes.latents})"
+
+
+def autoencoder_forms(sizes: AutoencoderConfig) -> tuple[Callable[[], Tensor], Callable[[], float]]:
+    """A training step of our autoencoder and one of the plain form, from the same weights, batch and noise."""
+    pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, sizes.width, sizes.width, 3), dtype=np.uint8)
+    config = AutoencoderTrainingConfig(steps=1, batch_size=BATCH, lr=1e-4, clip=0.1)
+    model = Autoencoder(sizes, torch.Generator().manual_seed(0))
+    plain = PlainAutoencoder(model)
+    # As the command does.
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    task = AutoencoderTask(model, Frames([pixels]), None, config)
+    batches = ShuffledBatches(FRAMES, BATCH, config.seed)
+    frames = torch.from_numpy(pixels)
+
+    def plain_loss(step: int, generator: torch.Generator) -> Tensor:
+        return plain.loss(as_images(frames[batches.at(step)]), generator)
+
+    model.train()
     plain.train()
-    ours = our_step(task, config)
-    theirs = plain_step(plain, plain_loss, plain_groups, config)
-    with FlopCounterMode(display=False) as counter:
-        first = ours()
-    torch.testing.assert_close(first, torch.tensor(theirs()), rtol=1e-3, atol=1e-3)
-    taken = interleaved({"ours": ours, "plain": theirs, "product": matrix_product()}, effort)
-    floor = counter.get_total_flops() / product_rate(taken["product"])
-    return Row(what, "s", taken["ours"], taken["plain"], floor)
+    return our_step(task, config), plain_step(plain, plain_loss, [{"params": plain.parameters()}], config)
 
 
 def our_step(task: Task, config: TrainingConfig) -> Callable[[], Tensor]:
