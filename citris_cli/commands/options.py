@@ -139,6 +139,10 @@ Regulariser = Annotated[
     typer.Option("--regulariser", help="Pull of latents that carry no information into psi(0).", min=0),
 ]
 Temperature = Annotated[float | None, typer.Option("--temperature", help="Of the Gumbel-softmax assignment.", min=0.01)]
+NoiseDecay = Annotated[
+    float | None,
+    typer.Option("--noise-decay", help="Share of the steps over which --noise-start falls to 1.", min=0, max=1),
+]
 ClassifierLearningRate = Annotated[
     float | None, typer.Option("--classifier-lr", help="Learning rate of the target classifier.", min=0)
 ]

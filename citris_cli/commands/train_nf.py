@@ -43,9 +43,7 @@ def train_nf(
     noise_start: Annotated[
         float | None, typer.Option(help="Noise at the start of the training, in multiples of --noise.", min=1)
     ] = None,
-    noise_decay: Annotated[
-        float | None, typer.Option(help="Share of the steps over which it falls to --noise.", min=0, max=1)
-    ] = None,
+    noise_decay: options.NoiseDecay = None,
     clip: options.Clip = None,
     warmup: options.Warmup = None,
     seed: options.Seed = None,

@@ -79,6 +79,11 @@ def train_vae(
     kl_hold: Annotated[
         float | None, typer.Option(help="Share of the steps after which it is --kl-weight.", min=0, max=1)
     ] = None,
+    noise_start: Annotated[
+        float | None,
+        typer.Option(help="Noise on what the prior sees at the start, in multiples of the posterior's.", min=1),
+    ] = None,
+    noise_decay: options.NoiseDecay = None,
     clip: options.Clip = None,
     warmup: options.Warmup = None,
     seed: options.Seed = None,

@@ -140,7 +140,7 @@ def citris_vae(session: Session, given: Mapping[str, Any]) -> RunFiles:
     preset = dataclasses.replace(preset, variables=len(data.variables))
     if given["prior"] in BASELINES:
         preset = dataclasses.replace(preset, prior=given["prior"], **WITHOUT_ASSIGNMENT)
-        training_preset = dataclasses.replace(training_preset, kl_peak=1.0)
+        training_preset = dataclasses.replace(training_preset, kl_peak=1.0, noise_start=1.0)
     groups = spelled_groups(data.variables)
     plan = Plan.make(session, "citris_vae", preset, training_preset, given, session.output, groups=groups)
     if plan.finished(session):

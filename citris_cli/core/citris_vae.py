@@ -5,6 +5,7 @@ Lippe et al., "CITRIS: Causal Identifiability from Temporal Intervened Sequences
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -73,13 +74,20 @@ class CitrisVAE(CausalLatentsModel):
         return self.decoder(self.flow.inverse(z))
 
     @torch.no_grad()
-    def initialise_flow(self, images: Tensor, generator: torch.Generator | None = None) -> None:
-        """Set the flow's ActNorms, if there are any, from the first batch of frames [B, 3, W, W]."""
+    def initialise_flow(
+        self, images: Tensor, generator: torch.Generator | None = None, noise_scale: float = 1.0
+    ) -> None:
+        """Set the flow's ActNorms, if there are any, from the first batch of frames [B, 3, W, W], as :meth:`loss`."""
         mean, log_std = self.encoder(images)
-        self.flow.initialise(mean + log_std.exp() * _noise_like(mean, generator))
+        self.flow.initialise(mean + noise_scale * log_std.exp() * _noise_like(mean, generator))
 
     def loss(
-        self, frames: Tensor, targets: Tensor, generator: torch.Generator | None = None, beta: float = 1.0
+        self,
+        frames: Tensor,
+        targets: Tensor,
+        generator: torch.Generator | None = None,
+        beta: float = 1.0,
+        noise_scale: float = 1.0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """``mean(sum_t beta_t1 KL_t + sum_t |x_t - x_hat_t|^2) / (T-1) + beta_classifier (L_model + L_z)``.
 
@@ -90,6 +98,8 @@ class CitrisVAE(CausalLatentsModel):
             targets: intervention targets of the steps between them, 0 or 1, [B, T-1, K].
             generator: source of the posterior and assignment samples.
             beta: factor on the divergence's weight, below 1 early in training.
+            noise_scale: factor, at least 1, on the posterior's standard deviations as the prior and the classifier see
+                it; the decoder sees the posterior itself.
 
         Returns:
             The scalar loss and its parts, detached: ``kl`` (nats a frame), ``reconstruction`` (summed squared error a
@@ -103,8 +113,9 @@ class CitrisVAE(CausalLatentsModel):
             raise ValueError(f"windows of {length} frame; they need at least 2")
         mean, log_std = self.encoder(frames.flatten(0, 1))
         noise = _noise_like(mean, generator)
-        x = mean + log_std.exp() * noise
-        z, ldj = self.flow(x)
+        spread = log_std.exp() * noise
+        log_std = log_std + math.log(noise_scale)
+        z, ldj = self.flow(mean + noise_scale * spread)
 
         def later(values: Tensor) -> Tensor:
             """Of all frames [B T, …] those after the first of their window: [B (T-1), …]."""
@@ -120,7 +131,7 @@ class CitrisVAE(CausalLatentsModel):
             # log q(z) - log p(z) of the one sample, where log q(z) = log q(x) - log|det dz/dx| = log q(x) + ldj.
             log_q = -(0.5 * noise.square() + log_std + HALF_LOG_2PI).sum(-1)
             kl = later(log_q + ldj) + self.prior.nll(before.unsqueeze(1), after.unsqueeze(1), *given)
-        error = self.decoder(later(x)) - frames[:, 1:].flatten(0, 1)
+        error = self.decoder(later(mean + spread)) - frames[:, 1:].flatten(0, 1)
         # A mean over windows and steps alike: the sums over steps are divided by their number.
         reconstruction = error.square().sum((1, 2, 3)).mean()
         kl = kl.mean()

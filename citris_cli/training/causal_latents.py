@@ -20,9 +20,21 @@ class CausalTrainingConfig(TrainingConfig):
 
     Attributes:
         classifier_lr: learning rate of the target classifier at the top of the schedule.
+        noise_start: noise on the causal latents at the start, in multiples of the model's own (CITRIS-NF: sigma;
+            CITRIS-VAE: the posterior's standard deviations), at least 1. Where the noise is small beside a variable's
+            steps, moving a variable from one block of latents to another costs likelihood all the way, and a training
+            keeps the blocks that it happened to start with; under more noise it does not.
+        noise_decay: share of the steps over which that factor falls to 1, geometrically.
     """
 
     classifier_lr: float = 4e-3
+    noise_start: float = 1.0
+    noise_decay: float = 0.4
+
+    def noise_scale(self, step: int) -> float:
+        """Factor on the model's own noise at a step (0, 1, …)."""
+        left = 1 - step / (self.noise_decay * self.steps) if self.noise_decay > 0 else 0.0
+        return self.noise_start ** max(0.0, left)
 
 
 def parameter_groups(model: CausalLatentsModel, config: CausalTrainingConfig) -> list[dict[str, Any]]:

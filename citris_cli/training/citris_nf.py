@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,27 +15,6 @@ from citris_cli.training.causal_latents import CRITERION, CausalTrainingConfig, 
 
 #: Pairs that a validation looks at.
 VALIDATION_PAIRS = 1024
-
-
-@dataclass(frozen=True)
-class FlowTrainingConfig(CausalTrainingConfig):
-    """How CITRIS-NF is trained.
-
-    Attributes:
-        noise_start: noise on the encodings at the start, in multiples of the model's sigma, at least 1. Where the
-            noise is small beside a variable's steps, moving a variable from one block of latents to another costs
-            likelihood all the way, and a training keeps the blocks that it happened to start with; under more noise
-            it does not.
-        noise_decay: share of the steps over which that factor falls to 1, geometrically.
-    """
-
-    noise_start: float = 1.0
-    noise_decay: float = 0.4
-
-    def noise_scale(self, step: int) -> float:
-        """Factor on sigma at a step (0, 1, …)."""
-        left = 1 - step / (self.noise_decay * self.steps) if self.noise_decay > 0 else 0.0
-        return self.noise_start ** max(0.0, left)
 
 
 class CitrisNFTask:
@@ -60,7 +38,7 @@ class CitrisNFTask:
         encodings: Tensor,
         starts: Tensor,
         targets: Tensor,
-        config: FlowTrainingConfig,
+        config: CausalTrainingConfig,
         evaluate: Callable[[], dict[str, float]] | None = None,
     ) -> None:
         self.criterion = CRITERION if evaluate is not None else None

@@ -117,12 +117,13 @@ class CitrisVAETask:
     def begin(self, generator: torch.Generator) -> None:
         """The first batch sets the flow's ActNorms."""
         frames, _ = self._windows(shares.own(self._batches.at(0)))
-        self.model.initialise_flow(frames.flatten(0, 1), generator)
+        self.model.initialise_flow(frames.flatten(0, 1), generator, self._config.noise_scale(0))
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the step's batch; see :meth:`CitrisVAE.loss`."""
         frames, targets = self._windows(shares.own(self._batches.at(step)))
-        return self.model.loss(frames, targets, generator, self._config.beta(step))
+        config = self._config
+        return self.model.loss(frames, targets, generator, config.beta(step), config.noise_scale(step))
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -3,7 +3,7 @@
 Sizes that follow from the data (frame width, number of variables) are filled in by the command.
 The small flow takes the same work a step as the published sizes would at a quarter of the batch, but spends it on more
 pairs with fewer noisy copies each, which cuts the gradient's noise; its noise starts higher and falls (see
-:class:`FlowTrainingConfig`), and its stronger pull into psi(0) keeps latents that hold nothing out of the variables.
+:class:`CausalTrainingConfig`), and its stronger pull into psi(0) keeps latents that hold nothing out of the variables.
 The small VAE has that pull too, and a divergence that weighs more for a while, for the same reason as the flow's noise
 (see :class:`VAETrainingConfig`).
 """
@@ -18,7 +18,7 @@ from citris_cli.core.citris_nf import CitrisNFConfig
 from citris_cli.core.citris_vae import CitrisVAEConfig
 from citris_cli.core.vae_networks import SMALL_WIDTH
 from citris_cli.training.autoencoder import AutoencoderTrainingConfig
-from citris_cli.training.citris_nf import FlowTrainingConfig
+from citris_cli.training.causal_latents import CausalTrainingConfig
 from citris_cli.training.citris_vae import VAETrainingConfig
 from citris_cli.training.loop import TrainingConfig
 
@@ -30,12 +30,12 @@ AUTOENCODER: dict[str, tuple[AutoencoderConfig, AutoencoderTrainingConfig]] = {
     "paper": (AutoencoderConfig(), AutoencoderTrainingConfig(steps=50_000, batch_size=256, lr=5e-4, clip=0.1)),
 }
 
-CITRIS_NF: dict[str, tuple[CitrisNFConfig, FlowTrainingConfig]] = {
+CITRIS_NF: dict[str, tuple[CitrisNFConfig, CausalTrainingConfig]] = {
     "small": (
         CitrisNFConfig(samples=2, regulariser=0.05),
-        FlowTrainingConfig(steps=4000, batch_size=256, lr=4e-3, clip=1.0, noise_start=6.0),
+        CausalTrainingConfig(steps=4000, batch_size=256, lr=4e-3, clip=1.0, noise_start=6.0),
     ),
-    "paper": (CitrisNFConfig(), FlowTrainingConfig(steps=100_000, batch_size=512, lr=1e-3, clip=1.0)),
+    "paper": (CitrisNFConfig(), CausalTrainingConfig(steps=100_000, batch_size=512, lr=1e-3, clip=1.0)),
 }
 
 CITRIS_VAE: dict[str, tuple[CitrisVAEConfig, VAETrainingConfig]] = {
@@ -69,7 +69,7 @@ def autoencoder_preset(preset: str, width: int) -> tuple[AutoencoderConfig, Auto
     return replace(config, width=width), training
 
 
-def nf_preset(preset: str, width: int) -> tuple[CitrisNFConfig, FlowTrainingConfig]:
+def nf_preset(preset: str, width: int) -> tuple[CitrisNFConfig, CausalTrainingConfig]:
     """A preset of CITRIS-NF for frames of a width.
 
     Args:

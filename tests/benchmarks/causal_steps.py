@@ -19,8 +19,8 @@ from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
 from citris_cli.core.masked import MaskedLinear
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames
-from citris_cli.training.causal_latents import CLASSIFIER_WEIGHT_DECAY
-from citris_cli.training.citris_nf import CitrisNFTask, FlowTrainingConfig
+from citris_cli.training.causal_latents import CLASSIFIER_WEIGHT_DECAY, CausalTrainingConfig
+from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, VAETrainingConfig
 from tests.benchmarks.measure import Effort, Row, Target, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_citris_nf import PlainCitrisNF
@@ -114,7 +114,7 @@ def _citris_nf(options: dict[str, Any], name: str, target: Target | None, effort
     targets = (torch.rand(FRAMES, sizes.variables, generator=generator) < 0.1).to(torch.uint8)
     autoencoder = Autoencoder(AutoencoderConfig(width=32, latents=sizes.latents, channels=8, patch=2), generator)
     model = CitrisNF(sizes, autoencoder, generator)
-    config = FlowTrainingConfig(steps=1, batch_size=BATCH, lr=1e-4, clip=1.0, classifier_lr=4e-4)
+    config = CausalTrainingConfig(steps=1, batch_size=BATCH, lr=1e-4, clip=1.0, classifier_lr=4e-4)
     task = CitrisNFTask(model, encodings, torch.arange(FRAMES - 1), targets, config)
     task.begin(generator)
     plain = PlainCitrisNF(model)

@@ -26,7 +26,7 @@ from citris_cli.core.causal_encoder import CausalEncoderConfig
 from citris_cli.core.citris_nf import CitrisNFConfig
 from citris_cli.core.citris_vae import CitrisVAEConfig
 from citris_cli.training.autoencoder import AutoencoderTrainingConfig
-from citris_cli.training.citris_nf import FlowTrainingConfig
+from citris_cli.training.causal_latents import CausalTrainingConfig
 from citris_cli.training.citris_vae import VAETrainingConfig
 from citris_cli.training.loop import TrainingConfig
 from tests.end_to_end.conftest import Citris
@@ -187,7 +187,7 @@ FROM_THE_DATA = {
     ("command", "configurations"),
     [
         (train_ae, (AutoencoderConfig, AutoencoderTrainingConfig)),
-        (train_nf, (CitrisNFConfig, FlowTrainingConfig)),
+        (train_nf, (CitrisNFConfig, CausalTrainingConfig)),
         (train_vae, (CitrisVAEConfig, VAETrainingConfig)),
         (train_causal_encoder, (CausalEncoderConfig, TrainingConfig)),
     ],

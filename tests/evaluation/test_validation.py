@@ -12,7 +12,8 @@ from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
 from citris_cli.data.datasets import load_sequences
 from citris_cli.data.variables import Variables
 from citris_cli.evaluation.validation import Validation
-from citris_cli.training.citris_nf import CRITERION, CitrisNFTask, FlowTrainingConfig
+from citris_cli.training.causal_latents import CausalTrainingConfig
+from citris_cli.training.citris_nf import CRITERION, CitrisNFTask
 from citris_cli.worlds.ball_in_boxes import BallInBoxes, write_dataset
 
 
@@ -47,7 +48,7 @@ def test_neither_mode_nor_weights_nor_random_state_change(folder: Path, training
         torch.randn(40, 4, generator=torch.Generator().manual_seed(1)),
         data.starts,
         data.targets,
-        FlowTrainingConfig(steps=1, batch_size=8, lr=1e-3, clip=1.0),
+        CausalTrainingConfig(steps=1, batch_size=8, lr=1e-3, clip=1.0),
         lambda: validation.measure(CausalModel.of(network, data.variables, 32)),
     )
     weights = {name: value.clone() for name, value in network.state_dict().items()}

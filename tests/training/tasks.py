@@ -21,7 +21,7 @@ from citris_cli.data.variables import Variable
 from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
 from citris_cli.training.causal_encoder import CausalEncoderTask, Labelled
 from citris_cli.training.causal_latents import CausalTrainingConfig
-from citris_cli.training.citris_nf import CitrisNFTask, FlowTrainingConfig
+from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, VAETrainingConfig, window_starts
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import TrainingConfig
@@ -42,7 +42,7 @@ def autoencoder_task(config: TrainingConfig) -> AutoencoderTask:
 
 def citris_nf_task(config: TrainingConfig, **changes: Any) -> CitrisNFTask:
     """Encodings of noise with two targets, learned by a very small flow; ``changes`` are of its settings."""
-    assert isinstance(config, FlowTrainingConfig)
+    assert isinstance(config, CausalTrainingConfig)
     generator = torch.Generator().manual_seed(9)
     encodings = 3 * torch.randn(30, 3, generator=generator) + 1
     targets = (torch.rand(30, 2, generator=generator) < 0.4).to(torch.uint8)
@@ -94,9 +94,9 @@ TASKS: dict[str, Callable[[TrainingConfig], AnyTask]] = {
 }
 
 
-def settings(steps: int = STEPS, lr: float = 0.01, seed: int = 0) -> FlowTrainingConfig:
+def settings(steps: int = STEPS, lr: float = 0.01, seed: int = 0) -> CausalTrainingConfig:
     """How the tiny trainings are trained; up to 100 steps every one of them is logged."""
-    return FlowTrainingConfig(steps=steps, batch_size=4, lr=lr, clip=1.0, warmup=3, seed=seed)
+    return CausalTrainingConfig(steps=steps, batch_size=4, lr=lr, clip=1.0, warmup=3, seed=seed)
 
 
 def files_in(folder: Path) -> RunFiles:

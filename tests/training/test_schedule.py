@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from citris_cli.training.citris_nf import FlowTrainingConfig
+from citris_cli.training.causal_latents import CausalTrainingConfig
 from citris_cli.training.schedule import FLOOR, warmup_cosine
 
 
@@ -33,8 +33,8 @@ def test_short_trainings_still_learn(warmup: int, total: int) -> None:
         assert factors[0] == 1
 
 
-def test_the_flows_noise_falls_to_the_models_own_and_stays_there() -> None:
-    config = FlowTrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0, noise_start=8.0, noise_decay=0.4)
+def test_the_noise_falls_to_the_models_own_and_stays_there() -> None:
+    config = CausalTrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0, noise_start=8.0, noise_decay=0.4)
     scales = [config.noise_scale(step) for step in range(100)]
     assert scales[0] == 8.0
     assert scales[20] == pytest.approx(8**0.5)
@@ -42,8 +42,8 @@ def test_the_flows_noise_falls_to_the_models_own_and_stays_there() -> None:
     assert set(scales[40:]) == {1.0}
 
 
-def test_published_training_of_the_flow_leaves_the_noise_alone() -> None:
-    config = FlowTrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0)
+def test_published_training_leaves_the_noise_alone() -> None:
+    config = CausalTrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0)
     assert {config.noise_scale(step) for step in range(100)} == {1.0}
-    without = FlowTrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0, noise_start=8.0, noise_decay=0.0)
+    without = CausalTrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0, noise_start=8.0, noise_decay=0.0)
     assert without.noise_scale(0) == 1.0
