@@ -37,7 +37,12 @@ STDOUT = Path("-")
 
 @dataclass(frozen=True)
 class Session:
-    """One training command: its data, where it computes, where it writes, who takes part, whether it has to stop."""
+    """One training command: its data, where it computes, where it writes, who takes part, whether it has to stop.
+
+    Attributes:
+        validation: what was given with --val, in the process that measures; None in the others, and without --val.
+        validation_sha256: its hash, in all processes; "" without --val.
+    """
 
     data: SequenceData | IndependentData
     held_out: IndependentData | None
@@ -48,6 +53,7 @@ class Session:
     resume: bool
     save_every: float
     as_json: bool
+    validation_sha256: str = ""
     stop: StopRequest = field(default_factory=StopRequest)
     processes: Processes = ALONE
 
@@ -79,10 +85,12 @@ class Session:
         held_out = _held_out(given["data"], data, names)
         for note in dict.fromkeys((*data.notes, *(held_out.notes if held_out is not None else ()))):
             console.note(note)
-        validation = None
-        if given.get("val") is not None and processes.first:
-            assert isinstance(data, SequenceData)
-            validation = Validation.load(given["val"], data.variables, data.frames.width, names, data.columns)
+        validation, validation_sha256 = None, ""
+        if given.get("val") is not None:
+            if processes.first:
+                assert isinstance(data, SequenceData)
+                validation = Validation.load(given["val"], data.variables, data.frames.width, names, data.columns)
+            validation_sha256 = processes.from_first(validation.sha256 if validation is not None else "")
         return cls(
             data,
             held_out,
@@ -93,6 +101,7 @@ class Session:
             given["resume"],
             given["save_every"],
             given["as_json"],
+            validation_sha256,
             processes=processes,
         )
 
@@ -138,6 +147,7 @@ class Plan:
         output: Path | None,
         factors: Variables | None = None,
         groups: str = "",
+        validation_sha256: str = "",
     ) -> Plan:
         """The preset, or the unfinished run's settings when resuming, with the options that were given.
 
@@ -150,6 +160,7 @@ class Plan:
             factors: what the model learns to read, for a kind whose networks follow from them; part of the settings.
             groups: which columns were merged (:func:`~citris_cli.data.grouping.spelled_groups`), for a kind that learns
                 from targets; part of the settings.
+            validation_sha256: of what the model is measured on, for a kind that keeps the best; part of the settings.
 
         Raises:
             InputError: the unfinished training is another one.
@@ -168,6 +179,13 @@ class Plan:
             if saved.get("groups", "") != groups:
                 merged = f"--group {saved['groups']}" if saved.get("groups") else "no --group"
                 raise InputError(f"{files.state}: learns other variables; resume with {merged}, as it was started")
+            if (theirs := saved.get("validation_sha256", "")) != validation_sha256:
+                started = "with other validation data" if validation_sha256 else "with --val"
+                raise InputError(
+                    f"{files.state}: started {started}, by which it keeps the best model; resume with the same --val"
+                    if theirs
+                    else f"{files.state}: started without --val; resume without it too"
+                )
             preset = _restored(preset, saved.get("model"), files.state)
             training_preset = _restored(training_preset, saved.get("training"), files.state)
         elif files.state.exists() and not session.resume:
@@ -198,6 +216,8 @@ class Plan:
             settings["factors"] = _spelled(factors)
         if groups:
             settings["groups"] = groups
+        if validation_sha256:
+            settings["validation_sha256"] = validation_sha256
         return cls(kind, model, training, dataclasses.replace(files, settings=settings))
 
     def finished(self, session: Session) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,12 @@ class Validation:
                     "validate on frames of the same size"
                 )
         return cls(independent, triplets, match_mask(triplets, variables) if triplets is not None else None)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 over that of the independent frames' files and that of the triplets', in hexadecimal."""
+        parts = ("" if data is None else data.sha256 for data in (self.independent, self.triplets))
+        return hashlib.sha256("+".join(parts).encode()).hexdigest()
 
     def measure(self, model: CausalModel) -> dict[str, float]:
         """Measures by name; the model stays as it is, and random numbers come from generators made here.
