@@ -15,7 +15,7 @@ from PIL import Image
 import citris_cli
 from citris_cli.causal_model import CausalModel
 from citris_cli.show.latents_page import frames_that_fit
-from tests.end_to_end.conftest import ASSIGNMENT, Citris, run_citris
+from tests.end_to_end.conftest import ASSIGNMENT, Citris
 from tests.end_to_end.test_bad_input import check_refusal
 
 
@@ -96,8 +96,8 @@ def test_targets_are_matched_by_name_and_not_by_place(home: Path, tmp_path: Path
     assert "the data tells of no steps with intervention targets: nothing is marked" in done.stderr.decode()
 
 
-def test_standard_output_takes_a_gif(home: Path, tmp_path: Path, model: Path) -> None:
-    done = run_citris("animate-latents", home / "boxes", "-m", model, "--frames", 3, "-o", "-", cwd=tmp_path)
+def test_standard_output_takes_a_gif(home: Path, tmp_path: Path, model: Path, inside: Citris) -> None:
+    done = inside("animate-latents", home / "boxes", "-m", model, "--frames", 3, "-o", "-", cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     with Image.open(io.BytesIO(done.stdout)) as gif:
         assert (gif.format, gif.n_frames) == ("GIF", 3)

@@ -29,7 +29,7 @@ from citris_cli.training.autoencoder import AutoencoderTrainingConfig
 from citris_cli.training.citris_nf import FlowTrainingConfig
 from citris_cli.training.citris_vae import VAETrainingConfig
 from citris_cli.training.loop import TrainingConfig
-from tests.end_to_end.conftest import Citris
+from tests.end_to_end.conftest import Citris, run_citris
 from tests.end_to_end.test_bad_input import check_refusal
 
 COMMANDS = [
@@ -149,13 +149,9 @@ def test_an_interruption_outside_a_training_is_said(
     check_refusal(inside("info", "x", cwd=tmp_path), "^citris: interrupted$", status=130)
 
 
-def test_the_traceback_is_shown_only_on_demand(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "citris_cli", "info", "none"]
-    quiet, loud = (
-        subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, check=False) for more in ([], ["--debug"])
-    )
-    assert b"Traceback" not in quiet.stderr
-    assert quiet.returncode == 2
+def test_the_traceback_is_shown_only_on_demand(tmp_path: Path, inside: Citris) -> None:
+    quiet, loud = inside("info", "none", cwd=tmp_path), run_citris("info", "none", "--debug", cwd=tmp_path)
+    check_refusal(quiet, "no such file")
     assert b"Traceback" in loud.stderr
     assert b"InputError" in loud.stderr
 

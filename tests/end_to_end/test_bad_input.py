@@ -148,7 +148,7 @@ def test_encode_refuses_what_is_no_picture_and_frames_of_another_size(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_full_disk_fails_with_one_sentence_and_no_half_file(home: Path) -> None:
+def test_a_full_disk_fails_with_one_sentence_and_no_half_file(home: Path, inside: Citris) -> None:
     # A limit on the size of files stands in for a full disk: the write fails halfway.
     script = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
     script += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
@@ -158,6 +158,6 @@ def test_a_full_disk_fails_with_one_sentence_and_no_half_file(home: Path) -> Non
     check_refusal(done, "z.npz: the disk is full", status=1)
     assert not list(home.glob("*z.npz*"))
     if os.path.exists("/dev/full"):
-        done = run_citris("encode", "boxes/test_indep.npz", "-o", "/dev/full", cwd=home)
+        done = inside("encode", "boxes/test_indep.npz", "-o", "/dev/full", cwd=home)
         check_refusal(done, "/dev/full: the disk is full", status=1)
         assert not os.path.isfile("/dev/full")  # a device is written to, never replaced

@@ -22,7 +22,7 @@ from tests.end_to_end.conftest import Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
 
 #: Up to 100 steps, every one of them is logged.
-STEPS = 80
+STEPS = 60
 TRAININGS = {
     "train-ae": ["--latents", "3", "--channels", "4", "--batch-size", "4", "--steps", STEPS],
     "train-nf": ["--samples", "2", "--hidden", "4", "--flow-layers", "2", "--batch-size", "4", "--steps", STEPS],
@@ -82,7 +82,7 @@ def run_and_stop(arguments: list[object], folder: Path, step: int, number: signa
 @pytest.mark.parametrize(
     ("name", "signals"),
     [
-        ("train-ae", [signal.SIGKILL, signal.SIGINT, signal.SIGKILL]),
+        ("train-ae", [signal.SIGINT, signal.SIGKILL]),
         ("train-nf", [signal.SIGKILL, signal.SIGTERM]),
         ("train-vae", [signal.SIGKILL, signal.SIGINT]),
     ],
