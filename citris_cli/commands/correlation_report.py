@@ -7,6 +7,7 @@ from pathlib import Path
 
 from citris_cli.artifacts.files import atomic_write, check_writable
 from citris_cli.commands.inputs import STDOUT, known_columns, load_causal_model, require_width
+from citris_cli.commands.outputs import free_place
 from citris_cli.data.datasets import load_independent
 from citris_cli.data.layout import find_split
 from citris_cli.data.variables import parse_vars
@@ -50,7 +51,8 @@ def run(
             f"no factor ({', '.join(truth.factors.names)}) is called like a variable of the model "
             f"({', '.join(loaded.variables.names)}); --vars gives the columns other names"
         )
-    path = output if output is not None else loaded.path.with_name("correlation.json")
+    default = loaded.path.with_name("correlation.json")
+    path = output if output is not None else free_place(default, [loaded.path, data])
     if path != STDOUT:
         check_writable(path)
     report = independent_correlation(loaded, truth, seed)

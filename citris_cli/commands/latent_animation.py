@@ -15,6 +15,7 @@ from PIL import Image
 from citris_cli.artifacts.files import atomic_write, check_writable, write_stdout
 from citris_cli.causal_model import CausalModel
 from citris_cli.commands.inputs import STDOUT, default_place, known_columns, load_causal_model
+from citris_cli.commands.outputs import free_place
 from citris_cli.data.clips import Clip, load_clip
 from citris_cli.data.npz import available_memory
 from citris_cli.data.variables import parse_vars
@@ -71,7 +72,8 @@ def run(
         raise InputError("--json and -o - both want standard output; give -o a file")
     kind = _kind(output)
     folder, label = default_place(data)
-    path = output if output is not None else folder / (f"latents-{label}.gif" if label else "latents.gif")
+    default = folder / (f"latents-{label}.gif" if label else "latents.gif")
+    path = output if output is not None else free_place(default, data)
     if path != STDOUT:
         check_writable(path)
     model = load_causal_model(model_path, device, console)
@@ -82,7 +84,7 @@ def run(
     title = f"{folder.name} {label}".strip()
     sequence = _sequence(title, chosen, clip, model, groups)
     _say(console, chosen, clip, model, sequence)
-    content = _drawn(kind, sequence, request.rate)
+    content = _drawn(kind, sequence, request.rate, list(map(str, data)))
     if path == STDOUT:
         write_stdout(content)
     else:
@@ -175,7 +177,7 @@ def _say(console: Console, chosen: range, clip: Clip, model: CausalModel, sequen
             console.note(f"{', '.join(foreign)}: no variable of the model, so named below the frame only")
 
 
-def _drawn(kind: str, sequence: LatentSequence, rate: float) -> bytes:
+def _drawn(kind: str, sequence: LatentSequence, rate: float, sources: list[str]) -> bytes:
     if kind == ".html":
         return latents_page(sequence, rate).encode()
     bars = LatentBars(sequence)
@@ -184,7 +186,7 @@ def _drawn(kind: str, sequence: LatentSequence, rate: float) -> bytes:
         return mp4_bytes(pictures, rate)
     spread = np.linspace(0, len(bars) - 1, min(len(bars), PALETTE_FRAMES)).round().astype(int)
     frames = [Image.fromarray(sequence.images[number]) for number in spread]
-    return gif_bytes(pictures, 1000 / rate, shared_palette(frames, bars.exact_colours))
+    return gif_bytes(pictures, 1000 / rate, shared_palette(frames, bars.exact_colours), sources)
 
 
 def _with_progress(pictures: Iterable[Image.Image], count: int) -> Iterator[Image.Image]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import torch
 from citris_cli.artifacts.files import check_writable
 from citris_cli.artifacts.models import ModelFile, provenance, write_model
 from citris_cli.artifacts.runs import FILE_NAMES, header_or_none, run_folder
+from citris_cli.core.causal_latents import BASELINES
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_sequences
 from citris_cli.data.grouping import merge_columns
@@ -105,13 +107,20 @@ class Session:
             processes=processes,
         )
 
-    def files(self, kind: str, settings: Mapping[str, Any], output: Path | None) -> RunFiles:
-        """Where a training of this kind keeps its files; checked to be writable."""
-        default = run_folder(self.data.name, self.data.sha256) / FILE_NAMES[kind]
+    def files(self, kind: str, output: Path | None, variety: str = "") -> RunFiles:
+        """Where a training keeps its files; checked to be writable.
+
+        Args:
+            kind: of the model.
+            output: where the model goes, or None.
+            variety: what sets a training apart from the usual one on the same data, whose model it must not replace.
+        """
+        name = re.sub(r"[^\w.-]+", "-", f"{self.data.name}-{variety}")[:100] if variety else self.data.name
+        default = run_folder(name, self.data.sha256) / FILE_NAMES[kind]
         path = default if output in (None, STDOUT) else output
         check_writable(path)
         stem = path.with_name(path.name.removesuffix(".safetensors"))
-        return RunFiles(None if output == STDOUT else path, stem, settings, writes=self.processes.first)
+        return RunFiles(None if output == STDOUT else path, stem, writes=self.processes.first)
 
     def report(self, files: RunFiles) -> None:
         """The command's result on standard output: the model's path, or one JSON document."""
@@ -165,7 +174,10 @@ class Plan:
         Raises:
             InputError: the unfinished training is another one.
         """
-        files = session.files(kind, {}, output)
+        variety = [group.partition("=")[0] for group in groups.split(",") if group]
+        if given.get("prior") in BASELINES:
+            variety.append(given["prior"])
+        files = session.files(kind, output, "-".join(variety))
         saved = files.saved_settings() if session.resume else None
         # The device's own, unless the unfinished training or an option says otherwise.
         training_preset = dataclasses.replace(training_preset, precision="auto")

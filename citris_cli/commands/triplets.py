@@ -12,6 +12,7 @@ from citris_cli.artifacts.files import atomic_write, check_writable
 from citris_cli.artifacts.runs import FILE_NAMES
 from citris_cli.causal_model import CausalModel
 from citris_cli.commands.inputs import STDOUT, known_columns, load_causal_model, require_width
+from citris_cli.commands.outputs import free_place
 from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.data.datasets import TripletData, load_triplets
 from citris_cli.data.layout import find_split
@@ -63,7 +64,8 @@ def run(
     matched = match_mask(data, model.variables)
     for note in matched.notes:
         console.note(note)
-    target = output if output is not None else model.path.with_name("triplets.json")
+    default = model.path.with_name("triplets.json")
+    target = output if output is not None else free_place(default, [model.path, path])
     if target != STDOUT:
         check_writable(target)
     measures = evaluate_triplets(model, data, matched)
