@@ -10,13 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from citris_cli.artifacts.files import atomic_write, check_writable, write_stdout
 from citris_cli.causal_model import CausalModel
-from citris_cli.commands.inputs import STDOUT, default_place, known_columns, load_causal_model
+from citris_cli.commands.inputs import (
+    STDOUT,
+    default_place,
+    gather_frames,
+    is_dataset,
+    known_columns,
+    load_causal_model,
+)
 from citris_cli.commands.outputs import free_place
 from citris_cli.data.clips import Clip, load_clip
+from citris_cli.data.frames import Frames
 from citris_cli.data.npz import available_memory
 from citris_cli.data.variables import parse_vars
 from citris_cli.errors import CitrisError, InputError
@@ -77,8 +86,7 @@ def run(
     if path != STDOUT:
         check_writable(path)
     model = load_causal_model(model_path, device, console)
-    known = known_columns(model)
-    clip = load_clip(data, parse_vars(request.variables, known) if request.variables else None, known)
+    clip = _clip(data, request, model, console)
     groups = latent_groups(model.variables.names, model.assignment)
     chosen = _choose(request, clip, model, kind, groups)
     title = f"{folder.name} {label}".strip()
@@ -104,6 +112,17 @@ def _kind(output: Path | None) -> str:
     if suffix == ".mp4":
         check_mp4()
     return suffix
+
+
+def _clip(data: list[Path], request: Request, model: CausalModel, console: Console) -> Clip:
+    """The sequence: of datasets with what they tell of its steps; of anything else the pictures, in their order."""
+    if all(map(is_dataset, data)):
+        known = known_columns(model)
+        return load_clip(data, parse_vars(request.variables, known) if request.variables else None, known)
+    if request.variables:
+        raise InputError("--vars names the columns of a dataset's targets, and pictures have none; leave it out")
+    stacks = [frames.slice(0, len(frames)) for _, frames in gather_frames(data, model.width, console)]
+    return Clip.without_targets(Frames([torch.cat(stacks).numpy()]))
 
 
 def _choose(request: Request, clip: Clip, model: CausalModel, kind: str, groups: tuple[Group, ...]) -> range:

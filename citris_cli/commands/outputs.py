@@ -29,8 +29,12 @@ def free_place(path: Path, made_of: Sequence[object]) -> Path:
         made_of: what the file is going to be made of: inputs as the user gave them, for an evaluation also the model.
     """
     ours = [os.path.abspath(str(one)) for one in made_of]
-    # A folder of pictures is recorded picture by picture.
-    if all(place in ours or os.path.dirname(place) in ours for place in map(os.path.abspath, _recorded(path))):
+    around = {os.path.dirname(place) for place in ours}
+    # A folder of pictures is recorded picture by picture, and a dataset may have been named by its directory.
+    if all(
+        place in ours or os.path.dirname(place) in ours or place in around
+        for place in map(os.path.abspath, _recorded(path))
+    ):
         return path
     return path.with_stem(f"{path.stem}-{hashlib.sha256(os.fsencode(chr(10).join(ours))).hexdigest()[:8]}")
 
