@@ -82,6 +82,7 @@ def test_defaults_are_in_the_help(tmp_path: Path, inside: Citris) -> None:
     ):  # fmt: skip
         assert f"[default: {default}]" in shown
     assert "Usage: citris encode [OPTIONS] {INPUT}... " in shown
+    assert "uncompressed: so it can be memory-mapped" in shown
 
 
 def leaves(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
