@@ -77,6 +77,10 @@ def main() -> None:
     # as soon as anything else runs; not at all, and waking them costs as much as a small convolution.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if sys.stderr is None:  # closed (2>&-): what would be said there is said to nobody, and not on standard output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+    if sys.stdout is None:
+        _fail("standard output is closed; send it to a file or to /dev/null", 2)
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if debug:  # it may stand anywhere, as a user adds it at the end of the line that failed
@@ -108,6 +112,9 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.filename is None:  # that of a file has its name
+            reason = (error.strerror or str(error)).lower()
+            _fail(f"standard output cannot be written ({reason}); send it elsewhere", 1)
         _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug and report what it prints", 1)
 
 
@@ -128,7 +135,7 @@ def _usage_sentence(error: Exception) -> str:
 def _fail(sentence: str, status: int) -> None:
     one_line = " ".join(sentence.split())
     if _first_to_fail():
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):  # nobody reads it, or its disk is full
             print(f"citris: {one_line}", file=sys.stderr)
     sys.exit(status)
 

@@ -12,7 +12,7 @@ from citris_cli.data.datasets import load_independent
 from citris_cli.data.layout import find_split
 from citris_cli.data.variables import parse_vars
 from citris_cli.errors import InputError
-from citris_cli.evaluation.validation import independent_correlation
+from citris_cli.evaluation.validation import independent_correlation, require_halves
 from citris_cli.show.console import Console
 from citris_cli.show.correlation_page import correlation_page
 from citris_cli.training.devices import select_device
@@ -41,9 +41,7 @@ def run(
         console.note(note)
     if truth.truth is None or truth.factors is None:
         raise InputError(f"{data}: has no ground truth (latents or raw_latents); eval-correlation compares with it")
-    if len(truth.frames) < 10:
-        number = counted(len(truth.frames), "frame")
-        raise InputError(f"{data}: has {number}; to fit on one half and score on the other, 10 or more are needed")
+    require_halves(truth)
     require_width(truth.frames, data, loaded.width)
     owners = {loaded.variables.owner(factor) for factor in truth.factors} - {None}
     if not owners:

@@ -100,7 +100,11 @@ def _show(console: Console, measures: TripletMeasures, count: int) -> None:
     rows = [
         [name, *as_cells([one["mse"] * 1000, one["psnr"], one["ssim"]])] for name, one in measures.summary().items()
     ]
-    title = f"Third frames of {count:,} triplets: score {measures.score:.3f} (0 a copy, 1 the best possible)"
+    if np.isnan(measures.score):
+        score = "no score, for the model reconstructs them no better than a copy does"
+    else:
+        score = f"score {measures.score:.3f} (0 a copy, 1 the best possible)"
+    title = f"Third frames of {count:,} triplets: {score}"
     console.table(title, ["against the true frame", "MSE × 1000", "PSNR (dB)", "SSIM"], rows)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -121,6 +122,27 @@ def test_completion_imports_nothing_heavy(tmp_path: Path) -> None:
     imported = {line.split("|")[-1].strip() for line in done.stderr.decode().splitlines()}
     assert "citris_cli.app" in imported
     assert not {"torch", "numpy", "scipy", "PIL", "imageio", "safetensors"} & imported
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
+@pytest.mark.parametrize(
+    ("streams", "status", "says"),
+    [
+        ("> /dev/full", 1, "citris: standard output cannot be written (no space left on device); send it elsewhere\n"),
+        (">&-", 2, "citris: standard output is closed; send it to a file or to /dev/null\n"),
+    ],
+)
+def test_a_standard_output_that_takes_nothing_is_told(tmp_path: Path, streams: str, status: int, says: str) -> None:
+    line = f"{shlex.quote(sys.executable)} -m citris_cli --version {streams}"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", says)
+
+
+@pytest.mark.parametrize("streams", ["2> /dev/full", "2>&-"])
+def test_a_failure_has_its_status_though_nobody_hears_of_it(tmp_path: Path, streams: str) -> None:
+    line = f"{shlex.quote(sys.executable)} -m citris_cli no-such-command {streams}"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
 def test_usage_errors_are_one_sentence_that_names_the_help(tmp_path: Path, inside: Citris) -> None:

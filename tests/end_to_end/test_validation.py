@@ -33,13 +33,15 @@ def test_the_best_model_is_kept_with_its_measures(inside: Citris, home: Path, tm
 
 def test_nothing_to_validate_on_is_refused(inside: Citris, home: Path, tmp_path: Path) -> None:
     with np.load(home / "boxes/val_indep.npz", allow_pickle=False) as file:
-        images = file["images"][:20]
+        images, latents = file["images"][:20], file["latents"]
+    np.savez(tmp_path / "few.npz", images=images[:9], latents=latents[:9])
     (tmp_path / "bare").mkdir()
     np.savez(tmp_path / "bare/val_indep.npz", images=images)
     before = sorted(tmp_path.rglob("*"))
     common = ["train-nf", home / "boxes", "--ae", home / "runs/boxes/ae.safetensors", *TINY_NF]
     check_refusal(inside(*common, "--val", "bare", cwd=tmp_path), r"bare/val_indep\.npz: nothing to validate on")
     check_refusal(inside(*common, "--val", "missing", cwd=tmp_path), "missing")
+    check_refusal(inside(*common, "--val", "few.npz", cwd=tmp_path), r"few\.npz: has 9 frames; .* 10 or more")
     assert sorted(tmp_path.rglob("*")) == before
 
 
