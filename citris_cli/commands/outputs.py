@@ -53,5 +53,5 @@ def _recorded(path: Path) -> list[str]:
         with Image.open(path) as picture:
             told = picture.info.get(SOURCES, picture.info.get("comment", ""))
             return (told.decode() if isinstance(told, bytes) else told).splitlines()
-    except (CitrisError, OSError, ValueError, KeyError, TypeError):
+    except (CitrisError, OSError, ValueError, KeyError, TypeError, Image.DecompressionBombError):
         return []
