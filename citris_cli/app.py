@@ -107,11 +107,11 @@ def main() -> None:
         if isinstance(end.__context__, BrokenPipeError):  # Typer's own end of a broken pipe, with status 1
             _reader_left()
         raise
-    except MemoryError:
-        _fail("out of memory; try a smaller --batch-size or fewer frames", 1)
     except Exception as error:
         if debug:
             raise
+        if _out_of_memory(error):
+            _fail("out of memory; try a smaller --batch-size, smaller networks or fewer frames", 1)
         if isinstance(error, OSError) and error.filename is None:  # that of a file has its name
             reason = (error.strerror or str(error)).lower()
             _fail(f"standard output cannot be written ({reason}); send it elsewhere", 1)
@@ -122,6 +122,12 @@ def _reader_left() -> None:
     """End where the reader of the pipe went away (``citris … | head``): quiet, as the shell tells of SIGPIPE."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(141)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an error is Python's own of this kind, or PyTorch's: of an accelerator by its name, else by its text."""
+    by_name = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return by_name or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
 
 
 def _usage_sentence(error: Exception) -> str:

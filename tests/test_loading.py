@@ -66,6 +66,14 @@ def test_a_missing_weight_is_named() -> None:
         load(dataclasses.replace(file, tensors=tensors))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_finite_is_named(value: float) -> None:
+    file = read_model(MODEL)
+    tensors = {**file.tensors, "assignment.logits": torch.full_like(file.tensors["assignment.logits"], value)}
+    with pytest.raises(InputError, match=r"weight assignment\.logits is not finite"):
+        load(dataclasses.replace(file, tensors=tensors))
+
+
 #: Loads the models that it is told of, then names what was imported beyond PyTorch itself and that no model needs; then
 #: what no training needs before it measures.
 LOAD = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from citris_cli.artifacts.files import atomic_write, check_writable
 from citris_cli.commands.inputs import STDOUT, known_columns, load_causal_model, require_width
-from citris_cli.commands.outputs import free_place
+from citris_cli.commands.outputs import check_beside, free_place
 from citris_cli.data.datasets import load_independent
 from citris_cli.data.layout import find_split
 from citris_cli.data.variables import parse_vars
@@ -33,6 +33,8 @@ def run(
     where = select_device(device)
     if as_json and output == STDOUT:
         raise InputError("--json and -o - both want standard output; give -o a file")
+    if output is not None:
+        check_beside(output, ".html")
     loaded = load_causal_model(model, where, console)
     known = known_columns(loaded)
     which = "test_indep" if data.is_dir() and find_split(data, "test_indep") else "val_indep"

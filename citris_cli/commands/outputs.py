@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from citris_cli.data.npz import open_npz
-from citris_cli.errors import CitrisError
+from citris_cli.errors import CitrisError, InputError
 from citris_cli.show.grids import SOURCES
 
 
@@ -37,6 +37,20 @@ def free_place(path: Path, made_of: Sequence[object]) -> Path:
     ):
         return path
     return path.with_stem(f"{path.stem}-{hashlib.sha256(os.fsencode(chr(10).join(ours))).hexdigest()[:8]}")
+
+
+def check_beside(path: Path, suffix: str) -> None:
+    """Refuse a name for a JSON file that is the name of what is written beside it.
+
+    Args:
+        path: given by the user.
+        suffix: of the other file, such as ``.png``.
+
+    Raises:
+        InputError: it ends so.
+    """
+    if path.suffix.lower() == suffix:
+        raise InputError(f"-o {path}: a {suffix} of this name goes beside the .json; give -o a name that ends in .json")
 
 
 def _recorded(path: Path) -> list[str]:

@@ -12,7 +12,7 @@ from citris_cli.artifacts.files import atomic_write, check_writable
 from citris_cli.artifacts.runs import FILE_NAMES
 from citris_cli.causal_model import CausalModel
 from citris_cli.commands.inputs import STDOUT, known_columns, load_causal_model, require_width
-from citris_cli.commands.outputs import free_place
+from citris_cli.commands.outputs import check_beside, free_place
 from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.data.datasets import TripletData, load_triplets
 from citris_cli.data.layout import find_split
@@ -53,6 +53,8 @@ def run(
     device = select_device(device_name)
     if as_json and output == STDOUT:
         raise InputError("--json and -o - both want standard output; give -o a file")
+    if output is not None:
+        check_beside(output, ".png")
     model = load_causal_model(model_path, device, console)
     known = known_columns(model)
     which = "test_triplets" if path.is_dir() and find_split(path, "test_triplets") else "val_triplets"

@@ -150,6 +150,8 @@ def test_usage_errors_are_one_sentence_that_names_the_help(tmp_path: Path, insid
     check_refusal(inside("train-nf", cwd=tmp_path), r"Missing argument 'DATA.*' \(see 'citris train-nf --help'\)$")
     check_refusal(inside("info", "a", "b", cwd=tmp_path), r"\(b\) \(see 'citris info --help'\)$")
     check_refusal(inside("train-ae", "d.npz", "--patch", 5, cwd=tmp_path), "--patch")
+    for command in (["train-ae", "d"], ["intervene", "x", "--var", "v"], ["eval-correlation", "d"]):
+        check_refusal(inside(*command, "--seed", 2**70, cwd=tmp_path), "Invalid value for '--seed'")
     check_refusal(inside("train-ae", "d.npz", "--steps", "many", cwd=tmp_path), "Invalid value for '--steps'")
 
 

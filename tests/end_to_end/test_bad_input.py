@@ -120,6 +120,24 @@ def test_bad_options_of_train_nf(home: Path, inside: Citris, arguments: list[str
     assert {p: p.stat().st_mtime_ns for p in home.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems may promise memory that they do not have")
+def test_networks_beyond_the_memory_are_told(home: Path, tmp_path: Path, inside: Citris) -> None:
+    done = inside("train-ae", home / "boxes", "--channels", 10**9, "-o", "x.safetensors", cwd=tmp_path)
+    check_refusal(
+        done, "^citris: out of memory; try a smaller --batch-size, smaller networks or fewer frames", status=1
+    )
+
+
+@pytest.mark.parametrize(("command", "suffix"), [("eval-triplets", ".png"), ("eval-correlation", ".html")])
+def test_a_report_does_not_take_the_name_of_what_goes_beside_it(
+    tmp_path: Path, inside: Citris, command: str, suffix: str
+) -> None:
+    done = inside(command, "d.npz", "-o", f"x{suffix}", cwd=tmp_path)
+    check_refusal(
+        done, f"-o x{suffix}: a {suffix} of this name goes beside the .json; give -o a name that ends in .json"
+    )
+
+
 def test_train_ae_has_one_standard_output(home: Path, inside: Citris) -> None:
     done = inside("train-ae", "boxes", "--json", "-o", "-", cwd=home)
     check_refusal(done, "--json and -o - both want standard output; give -o a file")
