@@ -21,8 +21,8 @@ from citris_cli.artifacts.models import read_model, write_model
 #: Options that make a training take a second or two.
 TINY_AE = ["--steps", "30", "--latents", "4", "--channels", "8", "--batch-size", "16"]
 TINY_NF = ["--steps", "30", "--batch-size", "16", "--samples", "2", "--hidden", "8", "--flow-layers", "2"]
-#: Frames that the trainings are validated on.
-VALIDATION_FRAMES = 200
+#: Frames and triplets that the trainings are validated on.
+VALIDATION_FRAMES, VALIDATION_TRIPLETS = 200, 60
 #: Variable of each of the four latents: ball_y is 0, box is 1, psi(0) is 2.
 ASSIGNMENT = [1, 0, 2, 1]
 
@@ -78,7 +78,7 @@ def succeed(*arguments: object, cwd: Path, **keywords) -> str:
 
 
 def shorten(path: Path, rows: int) -> None:
-    """Leave a file of independent frames only the first of them: every validation reads all that there are."""
+    """Leave a file only the first of its frames or triplets: every validation reads all that there are."""
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: values if name == "keys" else values[:rows] for name, values in file.items()}
     np.savez(path, **arrays)
@@ -90,6 +90,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     assert succeed("simulate", "ball-in-boxes", "-o", "boxes", "--frames", 300, cwd=folder) == "boxes"
     shorten(folder / "boxes/val_indep.npz", VALIDATION_FRAMES)
+    shorten(folder / "boxes/val_triplets.npz", VALIDATION_TRIPLETS)
     assert succeed("train-ae", "boxes", *TINY_AE, cwd=folder) == "runs/boxes/ae.safetensors"
     assert succeed("train-nf", "boxes", *TINY_NF, cwd=folder) == "runs/boxes/nf.safetensors"
     return folder
