@@ -139,17 +139,7 @@ def train(
     rates = [group["lr"] for group in optimizer.param_groups]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     generator = torch.Generator(device=device).manual_seed(config.seed)
-    step = files.load_state(task.model, optimizer, generator, device) if resume else 0
-    if processes.agree(step) != [step]:  # and from here on, no process looks for what an earlier training left
-        raise InputError(f"{files.state}: not all processes can read it; keep it where all of them find it")
-    batch_loss = BatchLoss(task, processes)
-    files.start_metrics(step)
-    if step == 0:
-        batch_loss.begin(generator)
-    if not resume:
-        files.remove_state()  # that of an earlier training is none to go back to from this one
-    task.model.train()
-
+    step, batch_loss = _begin(task, files, optimizer, generator, processes, resume)
     record = Record(task, config, files, display, processes, batch_loss.whole, step)
     states = States(files, config, save_every, processes)
     resumed_at = step
@@ -179,6 +169,32 @@ def train(
             files.save_state(states.copied or files.state_of(step, task.model, optimizer, generator))
         stop.signal_number = processes.agree(stop.signal_number or 0)[0] or None
         return record.best_measures() if processes.first else {}
+
+
+def _begin(
+    task: Task,
+    files: RunFiles,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    processes: Processes,
+    resume: bool,
+) -> tuple[int, BatchLoss]:
+    """Go on from the state in ``files`` if that is wanted and there is one, else begin anew.
+
+    Returns:
+        Steps taken so far, and what computes the loss of the batches to come.
+    """
+    step = files.load_state(task.model, optimizer, generator, generator.device) if resume else 0
+    if processes.agree(step) != [step]:  # and from here on, no process looks for what an earlier training left
+        raise InputError(f"{files.state}: not all processes can read it; keep it where all of them find it")
+    batch_loss = BatchLoss(task, processes)
+    files.start_metrics(step)
+    if step == 0:
+        batch_loss.begin(generator)
+    if not resume:
+        files.remove_state()  # that of an earlier training is none to go back to from this one
+    task.model.train()
+    return step, batch_loss
 
 
 class States:
