@@ -77,6 +77,10 @@ def main() -> None:
     # as soon as anything else runs; not at all, and waking them costs as much as a small convolution.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if sys.stderr is None:  # closed (2>&-): what would be said there is said to nobody, and not on standard output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+    if sys.stdout is None:
+        _fail("standard output is closed; send it to a file or to /dev/null", 2)
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if debug:  # it may stand anywhere, as a user adds it at the end of the line that failed
@@ -103,11 +107,14 @@ def main() -> None:
         if isinstance(end.__context__, BrokenPipeError):  # Typer's own end of a broken pipe, with status 1
             _reader_left()
         raise
-    except MemoryError:
-        _fail("out of memory; try a smaller --batch-size or fewer frames", 1)
     except Exception as error:
         if debug:
             raise
+        if _out_of_memory(error):
+            _fail("out of memory; try a smaller --batch-size, smaller networks or fewer frames", 1)
+        if isinstance(error, OSError) and error.filename is None:  # that of a file has its name
+            reason = (error.strerror or str(error)).lower()
+            _fail(f"standard output cannot be written ({reason}); send it elsewhere", 1)
         _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug and report what it prints", 1)
 
 
@@ -115,6 +122,12 @@ def _reader_left() -> None:
     """End where the reader of the pipe went away (``citris … | head``): quiet, as the shell tells of SIGPIPE."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(141)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an error is Python's own of this kind, or PyTorch's: of an accelerator by its name, else by its text."""
+    by_name = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return by_name or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
 
 
 def _usage_sentence(error: Exception) -> str:
@@ -128,7 +141,7 @@ def _usage_sentence(error: Exception) -> str:
 def _fail(sentence: str, status: int) -> None:
     one_line = " ".join(sentence.split())
     if _first_to_fail():
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):  # nobody reads it, or its disk is full
             print(f"citris: {one_line}", file=sys.stderr)
     sys.exit(status)
 

@@ -112,6 +112,8 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
             raise ValueError(
                 f"weight {wrong[0]} is {found.get(wrong[0], 'missing')}, not {expected.get(wrong[0], 'known')}"
             )
+        if wrong := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
+            raise ValueError(f"weight {wrong[0]} is not finite")
         model = build_model(file.kind, file.config, variables)
         model.load_state_dict(weights)
         reference = _reference(file, model)

@@ -66,7 +66,16 @@ def test_a_missing_weight_is_named() -> None:
         load(dataclasses.replace(file, tensors=tensors))
 
 
-#: Loads the models that it is told of, then names what was imported beyond PyTorch itself and that no model needs.
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_finite_is_named(value: float) -> None:
+    file = read_model(MODEL)
+    tensors = {**file.tensors, "assignment.logits": torch.full_like(file.tensors["assignment.logits"], value)}
+    with pytest.raises(InputError, match=r"weight assignment\.logits is not finite"):
+        load(dataclasses.replace(file, tensors=tensors))
+
+
+#: Loads the models that it is told of, then names what was imported beyond PyTorch itself and that no model needs; then
+#: what no training needs before it measures.
 LOAD = """
 import sys
 from pathlib import Path
@@ -78,6 +87,8 @@ from citris_cli.loading import load_model
 for path in sys.argv[1:]:
     load_model(Path(path))
 print(*{"sympy", "torch._dynamo", "torch.onnx", "scipy", "rich", "imageio"} & (sys.modules.keys() - before))
+import citris_cli.commands.training
+print(*{"sympy", "torch._dynamo", "torch.onnx", "scipy", "imageio"} & (sys.modules.keys() - before))
 """
 
 

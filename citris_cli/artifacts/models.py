@@ -212,7 +212,8 @@ def read_safetensors_header(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the spelling") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from error
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"{path}: cannot be read ({reason}); check the path") from error
     try:
         header = json.loads(text)
         spans = sorted(_span(entry) for name, entry in header.items() if name != "__metadata__")

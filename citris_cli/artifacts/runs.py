@@ -31,10 +31,10 @@ def header_or_none(path: Path) -> ModelHeader | None:
 
 
 def run_folder(name: str, data_sha256: str) -> Path:
-    """Folder for a dataset's artifacts: ``runs/<name>``, or ``runs/<name>-<hash>`` if another dataset has that name.
+    """Folder for a dataset's models: ``runs/<name>``, or ``runs/<name>-<hash>`` if another dataset has that name.
 
     Args:
-        name: the dataset's name.
+        name: the name of the dataset, or of the checkpoint that is imported.
         data_sha256: its SHA-256, hex.
     """
     folder = RUNS / name
@@ -45,7 +45,7 @@ def run_folder(name: str, data_sha256: str) -> Path:
             header = header_or_none(path)
             if header is not None:
                 settings = header.config.get("settings", header.provenance)
-                theirs.add(settings.get("data_sha256"))
+                theirs.add(settings.get("data_sha256", settings.get("imported_from", {}).get("sha256")))
     if theirs - {None, data_sha256} and data_sha256 not in theirs:
         return RUNS / f"{name}-{data_sha256[:8]}"
     return folder

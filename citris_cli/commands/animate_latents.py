@@ -11,7 +11,15 @@ from citris_cli.commands import options
 
 
 def animate_latents(
-    data: options.Data,
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATA",
+            help="A sequence: an .npz, a directory, several shards; or pictures and folders of pictures in the order "
+            "of their names (without marks of interventions); - reads one from standard input.",
+            show_default=False,
+        ),
+    ],
     model: options.Model = None,
     output: Annotated[
         Path | None,

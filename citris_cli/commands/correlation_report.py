@@ -7,11 +7,12 @@ from pathlib import Path
 
 from citris_cli.artifacts.files import atomic_write, check_writable
 from citris_cli.commands.inputs import STDOUT, known_columns, load_causal_model, require_width
+from citris_cli.commands.outputs import check_beside, free_place
 from citris_cli.data.datasets import load_independent
 from citris_cli.data.layout import find_split
 from citris_cli.data.variables import parse_vars
 from citris_cli.errors import InputError
-from citris_cli.evaluation.validation import independent_correlation
+from citris_cli.evaluation.validation import independent_correlation, require_halves
 from citris_cli.show.console import Console
 from citris_cli.show.correlation_page import correlation_page
 from citris_cli.training.devices import select_device
@@ -32,6 +33,8 @@ def run(
     where = select_device(device)
     if as_json and output == STDOUT:
         raise InputError("--json and -o - both want standard output; give -o a file")
+    if output is not None:
+        check_beside(output, ".html")
     loaded = load_causal_model(model, where, console)
     known = known_columns(loaded)
     which = "test_indep" if data.is_dir() and find_split(data, "test_indep") else "val_indep"
@@ -40,9 +43,7 @@ def run(
         console.note(note)
     if truth.truth is None or truth.factors is None:
         raise InputError(f"{data}: has no ground truth (latents or raw_latents); eval-correlation compares with it")
-    if len(truth.frames) < 10:
-        number = counted(len(truth.frames), "frame")
-        raise InputError(f"{data}: has {number}; to fit on one half and score on the other, 10 or more are needed")
+    require_halves(truth)
     require_width(truth.frames, data, loaded.width)
     owners = {loaded.variables.owner(factor) for factor in truth.factors} - {None}
     if not owners:
@@ -50,7 +51,8 @@ def run(
             f"no factor ({', '.join(truth.factors.names)}) is called like a variable of the model "
             f"({', '.join(loaded.variables.names)}); --vars gives the columns other names"
         )
-    path = output if output is not None else loaded.path.with_name("correlation.json")
+    default = loaded.path.with_name("correlation.json")
+    path = output if output is not None else free_place(default, [loaded.path, data])
     if path != STDOUT:
         check_writable(path)
     report = independent_correlation(loaded, truth, seed)

@@ -20,7 +20,16 @@ def encode(
         ),
     ],
     model: options.Model = None,
-    output: options.Output = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The .npz, uncompressed: so it can be memory-mapped, and latents hardly shrink; - for standard "
+            "output.  \\[default: runs/<dataset>/]",
+            show_default=False,
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Frames at a time.", min=1)] = 256,
     device: options.Device = "auto",
     precision: options.Precision = None,

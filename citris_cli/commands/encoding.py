@@ -12,6 +12,7 @@ import numpy as np
 from citris_cli.artifacts.arrays import npz_bytes, write_npz
 from citris_cli.artifacts.files import check_writable, write_stdout
 from citris_cli.commands.inputs import STDOUT, default_place, gather_frames, in_batches, load_causal_model
+from citris_cli.commands.outputs import free_place
 from citris_cli.errors import InputError
 from citris_cli.show.console import Console
 from citris_cli.training.devices import compute_in, keep_freed_memory, resolve_precision, select_device
@@ -72,4 +73,4 @@ def run(
 
 def _default_output(inputs: list[Path]) -> Path:
     folder, label = default_place(inputs)
-    return folder / (f"latents-{label}.npz" if label else "latents.npz")
+    return free_place(folder / (f"latents-{label}.npz" if label else "latents.npz"), inputs)

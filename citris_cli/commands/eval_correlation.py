@@ -29,7 +29,7 @@ def eval_correlation(
         ),
     ] = None,
     variables: options.Vars = None,
-    seed: Annotated[int, typer.Option(help="Of the split and of the networks.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the split and of the networks.", min=0, max=options.LARGEST_SEED)] = 0,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:

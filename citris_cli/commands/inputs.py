@@ -96,7 +96,7 @@ def gather_frames(inputs: list[Path], width: int, console: Console) -> Iterator[
         frame = None if path.exists() else _FRAME_OF.fullmatch(str(path))
         if frame is not None:
             yield str(path), _one_frame(Path(frame[1]), int(frame[2]), width)
-        elif path != STDIN and (path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npz")))):
+        elif is_dataset(path):
             yield str(path), _dataset_frames(path, width)
         else:
             pictures = list_images(path) if path != STDIN and path.is_dir() else [path]
@@ -106,6 +106,11 @@ def gather_frames(inputs: list[Path], width: int, console: Console) -> Iterator[
                 if note:
                     console.note(note)
                 yield str(picture), Frames([image[None]])
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether an input is a dataset as a whole (or a pattern of its files): no picture, and no single frame."""
+    return path != STDIN and (path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npz"))))
 
 
 def in_batches(gathered: Iterable[tuple[str, Frames]], size: int) -> Iterator[tuple[list[str], Frames]]:

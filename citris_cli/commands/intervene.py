@@ -48,7 +48,7 @@ def intervene(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the draws.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the draws.", min=0, max=options.LARGEST_SEED)] = 0,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:

@@ -15,6 +15,7 @@ from citris_cli.artifacts.arrays import write_npz
 from citris_cli.artifacts.files import atomic_write, check_writable, write_stdout
 from citris_cli.causal_model import CausalModel
 from citris_cli.commands.inputs import STDIN, STDOUT, default_place, gather_frames, load_causal_model
+from citris_cli.commands.outputs import free_place
 from citris_cli.errors import InputError
 from citris_cli.show.animation import gif_bytes
 from citris_cli.show.console import Console, as_cells
@@ -172,8 +173,13 @@ def _paths(output: Path | None, names: list[str], variables: str) -> list[Path]:
             raise InputError(f"-o {output}: {len(names)} pictures were given; give -o a folder or an .npz")
         repeated = Counter(stems)
         stems = [f"{stem}-{i}" if repeated[stem] > 1 else stem for i, stem in enumerate(stems)]
-        folders = [output if output is not None else folder for folder, _ in places]
-        paths = [folder / f"{stem}-{label}.png" for folder, stem in zip(folders, stems, strict=True)]
+        files = [f"{stem}-{label}.png" for stem in stems]
+        if output is not None:
+            paths = [output / file for file in files]
+        else:
+            paths = [
+                free_place(folder / file, [name]) for (folder, _), file, name in zip(places, files, names, strict=True)
+            ]
     for path in paths[:1]:
         check_writable(path)
     return paths
@@ -184,9 +190,9 @@ def _write_picture(path: Path, result: Result) -> None:
         return
     if path.suffix.lower() == ".gif":
         shown = result.images[result.labels.index("reconstruction") + 1 :]
-        content = gif_bytes([image_grid([[image]], cell=256) for image in shown], GIF_DURATION)
+        content = gif_bytes([image_grid([[image]], cell=256) for image in shown], GIF_DURATION, sources=[result.name])
     else:
-        content = png_bytes(image_grid([list(result.images)], column_labels=result.labels))
+        content = png_bytes(image_grid([list(result.images)], column_labels=result.labels), [result.name])
     if path == STDOUT:
         write_stdout(content)
     else:

@@ -10,12 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from citris_cli.artifacts.files import atomic_write, check_writable, write_stdout
 from citris_cli.causal_model import CausalModel
-from citris_cli.commands.inputs import STDOUT, default_place, known_columns, load_causal_model
+from citris_cli.commands.inputs import (
+    STDOUT,
+    default_place,
+    gather_frames,
+    is_dataset,
+    known_columns,
+    load_causal_model,
+)
+from citris_cli.commands.outputs import free_place
 from citris_cli.data.clips import Clip, load_clip
+from citris_cli.data.frames import Frames
 from citris_cli.data.npz import available_memory
 from citris_cli.data.variables import parse_vars
 from citris_cli.errors import CitrisError, InputError
@@ -71,18 +81,18 @@ def run(
         raise InputError("--json and -o - both want standard output; give -o a file")
     kind = _kind(output)
     folder, label = default_place(data)
-    path = output if output is not None else folder / (f"latents-{label}.gif" if label else "latents.gif")
+    default = folder / (f"latents-{label}.gif" if label else "latents.gif")
+    path = output if output is not None else free_place(default, data)
     if path != STDOUT:
         check_writable(path)
     model = load_causal_model(model_path, device, console)
-    known = known_columns(model)
-    clip = load_clip(data, parse_vars(request.variables, known) if request.variables else None, known)
+    clip = _clip(data, request, model, console)
     groups = latent_groups(model.variables.names, model.assignment)
     chosen = _choose(request, clip, model, kind, groups)
     title = f"{folder.name} {label}".strip()
     sequence = _sequence(title, chosen, clip, model, groups)
     _say(console, chosen, clip, model, sequence)
-    content = _drawn(kind, sequence, request.rate)
+    content = _drawn(kind, sequence, request.rate, list(map(str, data)))
     if path == STDOUT:
         write_stdout(content)
     else:
@@ -102,6 +112,17 @@ def _kind(output: Path | None) -> str:
     if suffix == ".mp4":
         check_mp4()
     return suffix
+
+
+def _clip(data: list[Path], request: Request, model: CausalModel, console: Console) -> Clip:
+    """The sequence: of datasets with what they tell of its steps; of anything else the pictures, in their order."""
+    if all(map(is_dataset, data)):
+        known = known_columns(model)
+        return load_clip(data, parse_vars(request.variables, known) if request.variables else None, known)
+    if request.variables:
+        raise InputError("--vars names the columns of a dataset's targets, and pictures have none; leave it out")
+    stacks = [frames.slice(0, len(frames)) for _, frames in gather_frames(data, model.width, console)]
+    return Clip.without_targets(Frames([torch.cat(stacks).numpy()]))
 
 
 def _choose(request: Request, clip: Clip, model: CausalModel, kind: str, groups: tuple[Group, ...]) -> range:
@@ -175,7 +196,7 @@ def _say(console: Console, chosen: range, clip: Clip, model: CausalModel, sequen
             console.note(f"{', '.join(foreign)}: no variable of the model, so named below the frame only")
 
 
-def _drawn(kind: str, sequence: LatentSequence, rate: float) -> bytes:
+def _drawn(kind: str, sequence: LatentSequence, rate: float, sources: list[str]) -> bytes:
     if kind == ".html":
         return latents_page(sequence, rate).encode()
     bars = LatentBars(sequence)
@@ -184,7 +205,7 @@ def _drawn(kind: str, sequence: LatentSequence, rate: float) -> bytes:
         return mp4_bytes(pictures, rate)
     spread = np.linspace(0, len(bars) - 1, min(len(bars), PALETTE_FRAMES)).round().astype(int)
     frames = [Image.fromarray(sequence.images[number]) for number in spread]
-    return gif_bytes(pictures, 1000 / rate, shared_palette(frames, bars.exact_colours))
+    return gif_bytes(pictures, 1000 / rate, shared_palette(frames, bars.exact_colours), sources)
 
 
 def _with_progress(pictures: Iterable[Image.Image], count: int) -> Iterator[Image.Image]:

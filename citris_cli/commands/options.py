@@ -77,7 +77,12 @@ BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Frames, pai
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate at its highest.", min=0)]
 Clip = Annotated[float | None, typer.Option("--clip", help="Bound on the gradient's norm.", min=0)]
 Warmup = Annotated[int | None, typer.Option("--warmup", help="Steps of linear warm-up.", min=0)]
-Seed = Annotated[int | None, typer.Option("--seed", help="Of weights, batches and noise.  \\[default: 0]", min=0)]
+#: The largest seed; NumPy's bound, well within PyTorch's.
+LARGEST_SEED = 2**32 - 1
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", help="Of weights, batches and noise.  \\[default: 0]", min=0, max=LARGEST_SEED),
+]
 
 # Of the convolutional networks.
 Channels = Annotated[int | None, typer.Option("--channels", help="Channels of every convolutional stage.", min=1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import torch
 from citris_cli.artifacts.files import check_writable
 from citris_cli.artifacts.models import ModelFile, provenance, write_model
 from citris_cli.artifacts.runs import FILE_NAMES, header_or_none, run_folder
+from citris_cli.core.causal_latents import BASELINES
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_sequences
 from citris_cli.data.grouping import merge_columns
@@ -37,7 +39,12 @@ STDOUT = Path("-")
 
 @dataclass(frozen=True)
 class Session:
-    """One training command: its data, where it computes, where it writes, who takes part, whether it has to stop."""
+    """One training command: its data, where it computes, where it writes, who takes part, whether it has to stop.
+
+    Attributes:
+        validation: what was given with --val, in the process that measures; None in the others, and without --val.
+        validation_sha256: its hash, in all processes; "" without --val.
+    """
 
     data: SequenceData | IndependentData
     held_out: IndependentData | None
@@ -48,6 +55,7 @@ class Session:
     resume: bool
     save_every: float
     as_json: bool
+    validation_sha256: str = ""
     stop: StopRequest = field(default_factory=StopRequest)
     processes: Processes = ALONE
 
@@ -79,10 +87,12 @@ class Session:
         held_out = _held_out(given["data"], data, names)
         for note in dict.fromkeys((*data.notes, *(held_out.notes if held_out is not None else ()))):
             console.note(note)
-        validation = None
-        if given.get("val") is not None and processes.first:
-            assert isinstance(data, SequenceData)
-            validation = Validation.load(given["val"], data.variables, data.frames.width, names, data.columns)
+        validation, validation_sha256 = None, ""
+        if given.get("val") is not None:
+            if processes.first:
+                assert isinstance(data, SequenceData)
+                validation = Validation.load(given["val"], data.variables, data.frames.width, names, data.columns)
+            validation_sha256 = processes.from_first(validation.sha256 if validation is not None else "")
         return cls(
             data,
             held_out,
@@ -93,16 +103,24 @@ class Session:
             given["resume"],
             given["save_every"],
             given["as_json"],
+            validation_sha256,
             processes=processes,
         )
 
-    def files(self, kind: str, settings: Mapping[str, Any], output: Path | None) -> RunFiles:
-        """Where a training of this kind keeps its files; checked to be writable."""
-        default = run_folder(self.data.name, self.data.sha256) / FILE_NAMES[kind]
+    def files(self, kind: str, output: Path | None, variety: str = "") -> RunFiles:
+        """Where a training keeps its files; checked to be writable.
+
+        Args:
+            kind: of the model.
+            output: where the model goes, or None.
+            variety: what sets a training apart from the usual one on the same data, whose model it must not replace.
+        """
+        name = re.sub(r"[^\w.-]+", "-", f"{self.data.name}-{variety}")[:100] if variety else self.data.name
+        default = run_folder(name, self.data.sha256) / FILE_NAMES[kind]
         path = default if output in (None, STDOUT) else output
         check_writable(path)
         stem = path.with_name(path.name.removesuffix(".safetensors"))
-        return RunFiles(None if output == STDOUT else path, stem, settings, writes=self.processes.first)
+        return RunFiles(None if output == STDOUT else path, stem, writes=self.processes.first)
 
     def report(self, files: RunFiles) -> None:
         """The command's result on standard output: the model's path, or one JSON document."""
@@ -138,6 +156,7 @@ class Plan:
         output: Path | None,
         factors: Variables | None = None,
         groups: str = "",
+        validation_sha256: str = "",
     ) -> Plan:
         """The preset, or the unfinished run's settings when resuming, with the options that were given.
 
@@ -150,11 +169,15 @@ class Plan:
             factors: what the model learns to read, for a kind whose networks follow from them; part of the settings.
             groups: which columns were merged (:func:`~citris_cli.data.grouping.spelled_groups`), for a kind that learns
                 from targets; part of the settings.
+            validation_sha256: of what the model is measured on, for a kind that keeps the best; part of the settings.
 
         Raises:
             InputError: the unfinished training is another one.
         """
-        files = session.files(kind, {}, output)
+        variety = [group.partition("=")[0] for group in groups.split(",") if group]
+        if given.get("prior") in BASELINES:
+            variety.append(given["prior"])
+        files = session.files(kind, output, "-".join(variety))
         saved = files.saved_settings() if session.resume else None
         # The device's own, unless the unfinished training or an option says otherwise.
         training_preset = dataclasses.replace(training_preset, precision="auto")
@@ -168,6 +191,13 @@ class Plan:
             if saved.get("groups", "") != groups:
                 merged = f"--group {saved['groups']}" if saved.get("groups") else "no --group"
                 raise InputError(f"{files.state}: learns other variables; resume with {merged}, as it was started")
+            if (theirs := saved.get("validation_sha256", "")) != validation_sha256:
+                started = "with other validation data" if validation_sha256 else "with --val"
+                raise InputError(
+                    f"{files.state}: started {started}, by which it keeps the best model; resume with the same --val"
+                    if theirs
+                    else f"{files.state}: started without --val; resume without it too"
+                )
             preset = _restored(preset, saved.get("model"), files.state)
             training_preset = _restored(training_preset, saved.get("training"), files.state)
         elif files.state.exists() and not session.resume:
@@ -198,6 +228,8 @@ class Plan:
             settings["factors"] = _spelled(factors)
         if groups:
             settings["groups"] = groups
+        if validation_sha256:
+            settings["validation_sha256"] = validation_sha256
         return cls(kind, model, training, dataclasses.replace(files, settings=settings))
 
     def finished(self, session: Session) -> bool:

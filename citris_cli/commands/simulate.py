@@ -18,7 +18,7 @@ def ball_in_boxes(
         "data/ball_in_boxes"
     ),
     frames: Annotated[int, typer.Option(help="Frames of the training sequence.", min=2)] = 20_000,
-    seed: Annotated[int, typer.Option(help="Same seed, same files.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Same seed, same files.", min=0, max=options.LARGEST_SEED)] = 0,
     as_json: options.Json = False,
 ) -> None:
     """A ball in one of two boxes; interventions move it to the other box or redraw its height."""

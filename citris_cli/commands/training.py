@@ -105,8 +105,16 @@ def citris_nf(session: Session, given: Mapping[str, Any]) -> RunFiles:
         raise InputError(f"--latents {given['latents']}: the autoencoder {ae_path} has {latents}; leave the option out")
     preset, training_preset = nf_preset(given["preset"].value, data.frames.width)
     preset = dataclasses.replace(preset, latents=latents, variables=len(data.variables), noise=network.config.noise)
-    groups = spelled_groups(data.variables)
-    plan = Plan.make(session, "citris_nf", preset, training_preset, given, session.output, groups=groups)
+    plan = Plan.make(
+        session,
+        "citris_nf",
+        preset,
+        training_preset,
+        given,
+        session.output,
+        groups=spelled_groups(data.variables),
+        validation_sha256=session.validation_sha256,
+    )
     if plan.finished(session):
         return plan.files
     model = CitrisNF(plan.model, network, torch.Generator().manual_seed(plan.training.seed)).to(session.device)
@@ -141,8 +149,16 @@ def citris_vae(session: Session, given: Mapping[str, Any]) -> RunFiles:
     if given["prior"] in BASELINES:
         preset = dataclasses.replace(preset, prior=given["prior"], **WITHOUT_ASSIGNMENT)
         training_preset = dataclasses.replace(training_preset, kl_peak=1.0, noise_start=1.0)
-    groups = spelled_groups(data.variables)
-    plan = Plan.make(session, "citris_vae", preset, training_preset, given, session.output, groups=groups)
+    plan = Plan.make(
+        session,
+        "citris_vae",
+        preset,
+        training_preset,
+        given,
+        session.output,
+        groups=spelled_groups(data.variables),
+        validation_sha256=session.validation_sha256,
+    )
     if plan.finished(session):
         return plan.files
     if plan.model.prior in BASELINES and _labelled(session) is None:

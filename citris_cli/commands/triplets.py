@@ -12,6 +12,7 @@ from citris_cli.artifacts.files import atomic_write, check_writable
 from citris_cli.artifacts.runs import FILE_NAMES
 from citris_cli.causal_model import CausalModel
 from citris_cli.commands.inputs import STDOUT, known_columns, load_causal_model, require_width
+from citris_cli.commands.outputs import check_beside, free_place
 from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.data.datasets import TripletData, load_triplets
 from citris_cli.data.layout import find_split
@@ -52,6 +53,8 @@ def run(
     device = select_device(device_name)
     if as_json and output == STDOUT:
         raise InputError("--json and -o - both want standard output; give -o a file")
+    if output is not None:
+        check_beside(output, ".png")
     model = load_causal_model(model_path, device, console)
     known = known_columns(model)
     which = "test_triplets" if path.is_dir() and find_split(path, "test_triplets") else "val_triplets"
@@ -63,7 +66,8 @@ def run(
     matched = match_mask(data, model.variables)
     for note in matched.notes:
         console.note(note)
-    target = output if output is not None else model.path.with_name("triplets.json")
+    default = model.path.with_name("triplets.json")
+    target = output if output is not None else free_place(default, [model.path, path])
     if target != STDOUT:
         check_writable(target)
     measures = evaluate_triplets(model, data, matched)
@@ -98,7 +102,11 @@ def _show(console: Console, measures: TripletMeasures, count: int) -> None:
     rows = [
         [name, *as_cells([one["mse"] * 1000, one["psnr"], one["ssim"]])] for name, one in measures.summary().items()
     ]
-    title = f"Third frames of {count:,} triplets: score {measures.score:.3f} (0 a copy, 1 the best possible)"
+    if np.isnan(measures.score):
+        score = "no score, for the model reconstructs them no better than a copy does"
+    else:
+        score = f"score {measures.score:.3f} (0 a copy, 1 the best possible)"
+    title = f"Third frames of {count:,} triplets: {score}"
     console.table(title, ["against the true frame", "MSE × 1000", "PSNR (dB)", "SSIM"], rows)
 
 

@@ -35,6 +35,11 @@ class Clip:
     targets: np.ndarray[Any, Any]
     told: np.ndarray[Any, Any]
 
+    @classmethod
+    def without_targets(cls, frames: Frames) -> Clip:
+        """Frames of which nothing more is known, such as pictures."""
+        return cls(frames, Variables(), np.zeros((len(frames), 0), np.uint8), np.zeros(len(frames), bool))
+
 
 def load_clip(paths: Sequence[Path], given: Variables | None = None, known: Variables | None = None) -> Clip:
     """A sequence with or without intervention targets; unlike for training, nothing need ever be intervened on.

@@ -115,7 +115,7 @@ def _refuse_triplets(file: NpzFile, frame_key: str) -> None:
     if len(shape) == 5:
         raise InputError(
             f"{file.path}: key {frame_key!r} has shape {list(shape)}, these are triplets and no sequence; "
-            "`citris eval-triplets` takes them"
+            "'citris eval-triplets' takes them"
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 #: Standard deviation in pixels of SSIM's window, how many of them it reaches, and its two constants.
 SSIM_SIGMA, SSIM_TRUNCATE, SSIM_K1, SSIM_K2 = 1.5, 3.5, 0.01, 0.03
@@ -51,6 +50,10 @@ def ssim(first: Array, second: Array) -> Array:
     Returns:
         float64 [N], at most 1.
     """
+    from scipy.ndimage import (
+        gaussian_filter,
+    )  # here, for trainings import this module and measure with it only at times
+
     x, y = _intensities(first), _intensities(second)
 
     def local(values: Array) -> Array:

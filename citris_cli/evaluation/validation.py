@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,10 @@ from citris_cli.evaluation.correlation import Correlation, correlation
 from citris_cli.evaluation.triplets import MatchedMask, evaluate_triplets, match_mask
 from citris_cli.training.causal_latents import CRITERION
 from citris_cli.training.encodings import encode_frames
+from citris_cli.wording import counted
+
+#: Frames with ground truth that a comparison with it takes at least.
+FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ class Validation:
             columns: the columns of the training data, whose names a file without names takes, or None.
 
         Raises:
-            InputError: there is neither ground truth nor a triplet; the frames have another size; a bad file.
+            InputError: there is neither ground truth nor a triplet; the frames have another size, or are too few; a bad
+                file.
         """
         independent, triplets = None, None
         if path.is_dir():
@@ -77,6 +84,8 @@ class Validation:
                 f"{path}: nothing to validate on; it needs a val_indep.npz with ground truth (latents or raw_latents) "
                 "or a val_triplets.npz"
             )
+        if independent is not None:
+            require_halves(independent)
         for data in (independent, triplets):
             if data is not None and data.frames.width != width:
                 raise InputError(
@@ -84,6 +93,12 @@ class Validation:
                     "validate on frames of the same size"
                 )
         return cls(independent, triplets, match_mask(triplets, variables) if triplets is not None else None)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 over that of the independent frames' files and that of the triplets', in hexadecimal."""
+        parts = ("" if data is None else data.sha256 for data in (self.independent, self.triplets))
+        return hashlib.sha256("+".join(parts).encode()).hexdigest()
 
     def measure(self, model: CausalModel) -> dict[str, float]:
         """Measures by name; the model stays as it is, and random numbers come from generators made here.
@@ -106,6 +121,19 @@ class Validation:
         measures = {name: value for name, value in measures.items() if np.isfinite(value)}
         known = [score for score in scores if np.isfinite(score)]
         return {**measures, CRITERION: float(np.mean(known)) if known else 0.0}
+
+
+def require_halves(data: IndependentData) -> None:
+    """Refuse frames that are too few to fit on one half of them and to score on the other.
+
+    Raises:
+        InputError: fewer than 10 frames.
+    """
+    if len(data.frames) < FEWEST:
+        number = counted(len(data.frames), "frame")
+        raise InputError(
+            f"{data.paths[0]}: has {number}; to fit on one half and score on the other, {FEWEST} or more are needed"
+        )
 
 
 def independent_correlation(model: CausalModel, data: IndependentData, seed: int = 0) -> Correlation:

@@ -46,13 +46,19 @@ def shared_palette(pictures: Sequence[Image.Image], exact: Sequence[tuple[int, i
     return carrier
 
 
-def gif_bytes(pictures: Iterable[Image.Image], duration: float, palette: Image.Image | None = None) -> bytes:
+def gif_bytes(
+    pictures: Iterable[Image.Image],
+    duration: float,
+    palette: Image.Image | None = None,
+    sources: Sequence[str] = (),
+) -> bytes:
     """A GIF that repeats for ever, with one palette for all its pictures: what does not change does not flicker.
 
     Args:
         pictures: RGB pictures of one size, at least one; drawn one by one where they come from a generator.
         duration: milliseconds that each is shown; rounded to hundredths of a second, at least two of them.
         palette: of :func:`shared_palette`; if None, made from all the pictures.
+        sources: what they were made of, one a line of the comment that the file carries.
     """
     if palette is None:
         pictures = list(pictures)
@@ -63,7 +69,10 @@ def gif_bytes(pictures: Iterable[Image.Image], duration: float, palette: Image.I
     shown = max(GIF_SHORTEST, round(duration / GIF_TICK) * GIF_TICK)
     # Only with a palette named does Pillow write it once, and not again for every picture.
     colours = bytes(palette.getpalette() or [])
-    first.save(file, "GIF", save_all=True, append_images=frames, palette=colours, duration=shown, loop=0)
+    comment = "\n".join(sources).encode(errors="replace")
+    first.save(
+        file, "GIF", save_all=True, append_images=frames, palette=colours, duration=shown, loop=0, comment=comment
+    )
     return file.getvalue()
 
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 PADDING = 4
 FONT_SIZE = 13
@@ -14,6 +14,8 @@ BACKGROUND = (255, 255, 255)
 TEXT = (30, 30, 30)
 #: Differences between original and reconstruction are shown this many times larger.
 DIFFERENCE_GAIN = 4
+#: Name of the text in a PNG that says what it was made of.
+SOURCES = "Sources"
 
 
 def image_grid(
@@ -66,8 +68,16 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray) -> I
     return image_grid(rows, ["original", "reconstruction", f"difference x{DIFFERENCE_GAIN}"])
 
 
-def png_bytes(picture: Image.Image) -> bytes:
-    """The picture as a PNG."""
+def png_bytes(picture: Image.Image, sources: Sequence[str] = ()) -> bytes:
+    """The picture as a PNG.
+
+    Args:
+        picture: any picture.
+        sources: what it was made of, one a line of the text that the file carries under :data:`SOURCES`.
+    """
+    text = PngImagePlugin.PngInfo()
+    if sources:
+        text.add_itxt(SOURCES, "\n".join(sources))
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    picture.save(buffer, "PNG", pnginfo=text)
     return buffer.getvalue()

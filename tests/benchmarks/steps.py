@@ -14,8 +14,9 @@ from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames
 from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
-from citris_cli.training.loop import LossWindow, Task, TrainingConfig
+from citris_cli.training.loop import Task, TrainingConfig
 from citris_cli.training.presets import autoencoder_preset
+from citris_cli.training.record import LossWindow
 from tests.benchmarks.measure import Effort, Row, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_autoencoder import PlainAutoencoder, as_images
 

@@ -138,7 +138,7 @@ def test_shards_that_disagree_name_both(tmp_path: Path) -> None:
         ({"images": np.zeros((6, 48, 40, 3), np.uint8)}, "48×40"),
         (
             {"images": np.zeros((6, 3, 32, 32, 3), np.uint8)},
-            "these are triplets and no sequence; `citris eval-triplets`",
+            "these are triplets and no sequence; 'citris eval-triplets'",
         ),
         ({"images": np.zeros((1, 32, 32, 3), np.uint8)}, "holds 1 frame; a sequence needs at least 2"),
         ({"images": np.zeros((0, 32, 32, 3), np.uint8)}, "key 'i"),

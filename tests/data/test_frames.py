@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import torch
 from citris_cli.data.frames import Frames, as_model_input, check_frames_shape, load_frames, to_uint8_frames
 from citris_cli.data.npz import open_npz
 from citris_cli.errors import InputError
+from tests.data.memory import grown_by, most_resident, needs_proc
 
 
 def pixels(n: int, channels: int = 3, seed: int = 0) -> np.ndarray[Any, Any]:
@@ -142,23 +141,14 @@ def test_mapped_frames_equal_compressed_ones(tmp_path: Path) -> None:
     assert torch.equal(mapped.gather(index), torch.from_numpy(frames[..., :3])[index])
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the most resident memory from /proc")
+@needs_proc
 def test_compressed_floats_leave_only_their_bytes_in_memory(tmp_path: Path) -> None:
     frames = np.zeros((2500, 64, 64, 3), np.float32)
     frames[:, 7] = 0.5
     np.savez_compressed(tmp_path / "a.npz", imgs=frames)
-    code = (
-        "import sys; from pathlib import Path; from citris_cli.data.frames import load_frames\n"
-        "from citris_cli.data.npz import open_npz\n"
-        "def peak(): return next(int(s.split()[1]) for s in open('/proc/self/status') if 'VmHWM' in s) * 1024\n"
-        "before = peak()\n"
-        "frames = load_frames(open_npz(Path(sys.argv[1])), 'imgs')\n"
-        "assert (frames[:, 7] == 128).all()\n"
-        "print(peak() - before)"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "a.npz")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
-    assert frames.nbytes / 5 < int(done.stdout) < frames.nbytes / 2
+    imports = "from citris_cli.data.frames import load_frames\nfrom citris_cli.data.npz import open_npz"
+    code = "frames = load_frames(open_npz(Path(sys.argv[1])), 'imgs')\nassert (frames[:, 7] == 128).all()"
+    assert frames.nbytes / 5 < grown_by(imports, code, tmp_path / "a.npz") < frames.nbytes / 2
 
 
 def test_floats_that_would_not_fit_are_refused_before_they_are_read(
@@ -199,41 +189,34 @@ def test_frames_on_an_accelerator(fits: bool, monkeypatch: pytest.MonkeyPatch) -
     assert moved.to("cpu").gather(index).device.type == "cpu"
 
 
-MEMORY_PROBE = """
-import sys, torch
-from pathlib import Path
-from citris_cli.data import frames as module
-from citris_cli.data.npz import open_npz
-
-def resident():
-    with open("/proc/self/status") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) * 1024
-
-before = resident()
+#: Reads frames at random and then in order, and looks at the memory after each batch.
+GATHERING = """
 module._RELEASE_EVERY = int(sys.argv[2])
 with open_npz(Path(sys.argv[1])) as file:
     frames = module.Frames([module.load_frames(file, "imgs")])
-peak = resident() - before
+look()
 generator = torch.Generator().manual_seed(0)
-for _ in range(60):
+for _ in range(30):
     frames.gather(torch.randint(len(frames), (256,), generator=generator))
-    peak = max(peak, resident() - before)
+    look()
 for batch in frames.chunks(256):
-    peak = max(peak, resident() - before)
-print(peak)
+    look()
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the resident size from /proc")
-@pytest.mark.parametrize(("release_every", "bounded"), [(32 << 20, True), (1 << 40, False)])
-def test_resident_memory_stays_bounded(tmp_path: Path, release_every: int, bounded: bool) -> None:
-    path = tmp_path / "a.npz"
-    np.savez(path, imgs=np.ones((16_000, 64, 64, 3), dtype=np.uint8))
-    size = path.stat().st_size
-    command = [sys.executable, "-c", MEMORY_PROBE, str(path), str(release_every)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("large") / "a.npz"
+    np.savez(path, imgs=np.ones((8_000, 64, 64, 3), dtype=np.uint8))
+    return path
+
+
+@needs_proc
+@pytest.mark.parametrize(("release_every", "bounded"), [(16 << 20, True), (1 << 40, False)])
+def test_resident_memory_stays_bounded(large: Path, release_every: int, bounded: bool) -> None:
+    imports = "import torch\nfrom citris_cli.data import frames as module\nfrom citris_cli.data.npz import open_npz"
     # Without the releases the same walk holds nearly the whole file: the test can fail.
-    assert (int(done.stdout) < 0.6 * size) == bounded
+    assert (most_resident(imports, GATHERING, large, release_every) < 0.6 * large.stat().st_size) == bounded
 
 
 def test_taking_over_mapped_parts_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

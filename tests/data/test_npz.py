@@ -2,8 +2,6 @@ import io
 import os
 import pickle
 import struct
-import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from citris_cli.data import npz
 from citris_cli.data.npz import open_npz, open_npz_bytes, release_pages
 from citris_cli.errors import InputError
+from tests.data.memory import grown_by, needs_proc
 
 ARRAYS = {
     "bytes": np.arange(30, dtype=np.uint8).reshape(5, 2, 3),
@@ -209,21 +208,12 @@ def test_available_memory_is_plausible() -> None:
     assert 2**20 < npz.available_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the most resident memory from /proc")
+@needs_proc
 def test_compressed_reading_takes_one_copy_of_memory(tmp_path: Path) -> None:
     size = 200 << 20
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros(size, dtype=np.uint8))
-    code = (
-        "import sys; from pathlib import Path; from citris_cli.data.npz import open_npz\n"
-        "def peak(): return next(int(s.split()[1]) for s in open('/proc/self/status') if 'VmHWM' in s) * 1024\n"
-        "before = peak()\n"
-        "open_npz(Path(sys.argv[1])).array('a')\n"
-        "print(peak() - before)"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "a.npz")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
-    # What the system counts for a child may start at its parent's peak; /proc counts the child alone.
-    assert 0.9 * size < int(done.stdout) < 1.2 * size
+    imports, code = "from citris_cli.data.npz import open_npz", "open_npz(Path(sys.argv[1])).array('a')"
+    assert 0.9 * size < grown_by(imports, code, tmp_path / "a.npz") < 1.2 * size
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -1,4 +1,7 @@
-"""Commands run as a user runs them: in a process of their own, in a folder of their own."""
+"""Commands run as a user runs them, in a folder of their own.
+
+In this very process where one of their own, which takes seconds to start, would prove nothing more.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +21,8 @@ from citris_cli.artifacts.models import read_model, write_model
 #: Options that make a training take a second or two.
 TINY_AE = ["--steps", "30", "--latents", "4", "--channels", "8", "--batch-size", "16"]
 TINY_NF = ["--steps", "30", "--batch-size", "16", "--samples", "2", "--hidden", "8", "--flow-layers", "2"]
+#: Frames and triplets that the trainings are validated on.
+VALIDATION_FRAMES, VALIDATION_TRIPLETS = 200, 60
 #: Variable of each of the four latents: ball_y is 0, box is 1, psi(0) is 2.
 ASSIGNMENT = [1, 0, 2, 1]
 
@@ -38,11 +44,44 @@ def run_citris(*arguments: object, cwd: Path, stdin: bytes = b"", **variables: s
     )
 
 
+def run_inside(*arguments: object, cwd: Path, stdin: bytes = b"", **variables: str) -> subprocess.CompletedProcess:
+    """:func:`run_citris` without a process of its own; with one thread, as there."""
+    from citris_cli.app import main
+
+    outputs = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)]
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        patch.delenv("CITRIS_MODEL", raising=False)
+        for name, value in {"COLUMNS": "200", **variables}.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["citris", *map(str, arguments)])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        patch.setattr(sys, "stdout", outputs[0])
+        patch.setattr(sys, "stderr", outputs[1])
+        torch.set_num_threads(1)
+        try:
+            with pytest.raises(SystemExit) as caught:
+                main()
+        finally:
+            torch.set_num_threads(threads)
+    status = caught.value.code
+    assert isinstance(status, int)
+    return subprocess.CompletedProcess(list(arguments), status, *(output.buffer.getvalue() for output in outputs))
+
+
 def succeed(*arguments: object, cwd: Path, **keywords) -> str:
-    """Run a command that must succeed; its standard output without the final newline."""
-    done = run_citris(*arguments, cwd=cwd, **keywords)
+    """Run a command inside that must succeed; its standard output without the final newline."""
+    done = run_inside(*arguments, cwd=cwd, **keywords)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode().rstrip("\n")
+
+
+def shorten(path: Path, rows: int) -> None:
+    """Leave a file only the first of its frames or triplets: every validation reads all that there are."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: values if name == "keys" else values[:rows] for name, values in file.items()}
+    np.savez(path, **arrays)
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +89,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small simulated dataset and both models trained on it, under runs/."""
     folder = tmp_path_factory.mktemp("home")
     assert succeed("simulate", "ball-in-boxes", "-o", "boxes", "--frames", 300, cwd=folder) == "boxes"
+    shorten(folder / "boxes/val_indep.npz", VALIDATION_FRAMES)
+    shorten(folder / "boxes/val_triplets.npz", VALIDATION_TRIPLETS)
     assert succeed("train-ae", "boxes", *TINY_AE, cwd=folder) == "runs/boxes/ae.safetensors"
     assert succeed("train-nf", "boxes", *TINY_NF, cwd=folder) == "runs/boxes/nf.safetensors"
     return folder
@@ -66,24 +107,6 @@ def model(home: Path) -> Path:
 
 
 @pytest.fixture
-def inside(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Citris:
-    """:func:`run_citris` without a process of its own, which takes seconds to start; for what needs none."""
-    from citris_cli.app import main
-
-    def run(*arguments: object, cwd: Path, stdin: bytes = b"", **variables: str) -> subprocess.CompletedProcess:
-        with monkeypatch.context() as patch:
-            patch.chdir(cwd)
-            patch.delenv("CITRIS_MODEL", raising=False)
-            for name, value in {"COLUMNS": "200", **variables}.items():
-                patch.setenv(name, value)
-            patch.setattr(sys, "argv", ["citris", *map(str, arguments)])
-            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-            capsysbinary.readouterr()
-            with pytest.raises(SystemExit) as caught:
-                main()
-            output, error = capsysbinary.readouterr()
-        status = caught.value.code
-        assert isinstance(status, int)
-        return subprocess.CompletedProcess(list(arguments), status, output, error)
-
-    return run
+def inside() -> Citris:
+    """:func:`run_inside`."""
+    return run_inside

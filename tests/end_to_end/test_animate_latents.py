@@ -15,7 +15,7 @@ from PIL import Image
 import citris_cli
 from citris_cli.causal_model import CausalModel
 from citris_cli.show.latents_page import frames_that_fit
-from tests.end_to_end.conftest import ASSIGNMENT, Citris, run_citris
+from tests.end_to_end.conftest import ASSIGNMENT, Citris
 from tests.end_to_end.test_bad_input import check_refusal
 
 
@@ -96,8 +96,34 @@ def test_targets_are_matched_by_name_and_not_by_place(home: Path, tmp_path: Path
     assert "the data tells of no steps with intervention targets: nothing is marked" in done.stderr.decode()
 
 
-def test_standard_output_takes_a_gif(home: Path, tmp_path: Path, model: Path) -> None:
-    done = run_citris("animate-latents", home / "boxes", "-m", model, "--frames", 3, "-o", "-", cwd=tmp_path)
+def test_pictures_are_shown_in_the_order_of_their_names_without_marks(
+    home: Path, tmp_path: Path, model: Path, inside: Citris
+) -> None:
+    images = arrays(home / "boxes/train.npz")["images"][:5]
+    (tmp_path / "walk").mkdir()
+    for number, image in zip((2, 10, 9), images, strict=False):
+        Image.fromarray(image).save(tmp_path / f"walk/step{number}.png")
+    np.savez(tmp_path / "d.npz", images=images)
+    inputs = ["walk", "d.npz#3", "-"]
+    done = inside(
+        "animate-latents", *inputs, "-m", model, "-o", "x.html", cwd=tmp_path,
+        stdin=(tmp_path / "walk/step2.png").read_bytes(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    data = page_data(tmp_path / "x.html")
+    np.testing.assert_allclose(data["z"], citris_cli.load(model).encode(images[[0, 2, 1, 3, 0]]), atol=2e-4)
+    assert data["marked"] == [[]] * 5
+    assert set(data["captions"]) == {"interventions not known"}
+    assert "frames 0 to 4 of 5\nthe data tells of no steps with intervention targets: nothing is marked" in (
+        done.stderr.decode()
+    )
+    done = inside("animate-latents", "walk", "-m", model, "--start", 1, cwd=tmp_path)
+    assert done.stdout == b"runs/walk/latents.gif\n"
+    check_refusal(inside("animate-latents", "walk", "-m", model, "--vars", "a,b", cwd=tmp_path), "pictures have none")
+
+
+def test_standard_output_takes_a_gif(home: Path, tmp_path: Path, model: Path, inside: Citris) -> None:
+    done = inside("animate-latents", home / "boxes", "-m", model, "--frames", 3, "-o", "-", cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     with Image.open(io.BytesIO(done.stdout)) as gif:
         assert (gif.format, gif.n_frames) == ("GIF", 3)

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from citris_cli.training.autoencoder import AutoencoderTrainingConfig
 from citris_cli.training.causal_latents import CausalTrainingConfig
 from citris_cli.training.citris_vae import VAETrainingConfig
 from citris_cli.training.loop import TrainingConfig
-from tests.end_to_end.conftest import Citris
+from tests.end_to_end.conftest import Citris, run_citris
 from tests.end_to_end.test_bad_input import check_refusal
 
 COMMANDS = [
@@ -82,6 +83,7 @@ def test_defaults_are_in_the_help(tmp_path: Path, inside: Citris) -> None:
     ):  # fmt: skip
         assert f"[default: {default}]" in shown
     assert "Usage: citris encode [OPTIONS] {INPUT}... " in shown
+    assert "uncompressed: so it can be memory-mapped" in shown
 
 
 def leaves(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -122,11 +124,34 @@ def test_completion_imports_nothing_heavy(tmp_path: Path) -> None:
     assert not {"torch", "numpy", "scipy", "PIL", "imageio", "safetensors"} & imported
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
+@pytest.mark.parametrize(
+    ("streams", "status", "says"),
+    [
+        ("> /dev/full", 1, "citris: standard output cannot be written (no space left on device); send it elsewhere\n"),
+        (">&-", 2, "citris: standard output is closed; send it to a file or to /dev/null\n"),
+    ],
+)
+def test_a_standard_output_that_takes_nothing_is_told(tmp_path: Path, streams: str, status: int, says: str) -> None:
+    line = f"{shlex.quote(sys.executable)} -m citris_cli --version {streams}"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", says)
+
+
+@pytest.mark.parametrize("streams", ["2> /dev/full", "2>&-"])
+def test_a_failure_has_its_status_though_nobody_hears_of_it(tmp_path: Path, streams: str) -> None:
+    line = f"{shlex.quote(sys.executable)} -m citris_cli no-such-command {streams}"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
 def test_usage_errors_are_one_sentence_that_names_the_help(tmp_path: Path, inside: Citris) -> None:
     check_refusal(inside("trian-nf", "d.npz", cwd=tmp_path), r"No such command 'trian-nf'.* \(see 'citris --help'\)$")
     check_refusal(inside("train-nf", cwd=tmp_path), r"Missing argument 'DATA.*' \(see 'citris train-nf --help'\)$")
     check_refusal(inside("info", "a", "b", cwd=tmp_path), r"\(b\) \(see 'citris info --help'\)$")
     check_refusal(inside("train-ae", "d.npz", "--patch", 5, cwd=tmp_path), "--patch")
+    for command in (["train-ae", "d"], ["intervene", "x", "--var", "v"], ["eval-correlation", "d"]):
+        check_refusal(inside(*command, "--seed", 2**70, cwd=tmp_path), "Invalid value for '--seed'")
     check_refusal(inside("train-ae", "d.npz", "--steps", "many", cwd=tmp_path), "Invalid value for '--steps'")
 
 
@@ -149,13 +174,9 @@ def test_an_interruption_outside_a_training_is_said(
     check_refusal(inside("info", "x", cwd=tmp_path), "^citris: interrupted$", status=130)
 
 
-def test_the_traceback_is_shown_only_on_demand(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "citris_cli", "info", "none"]
-    quiet, loud = (
-        subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, check=False) for more in ([], ["--debug"])
-    )
-    assert b"Traceback" not in quiet.stderr
-    assert quiet.returncode == 2
+def test_the_traceback_is_shown_only_on_demand(tmp_path: Path, inside: Citris) -> None:
+    quiet, loud = inside("info", "none", cwd=tmp_path), run_citris("info", "none", "--debug", cwd=tmp_path)
+    check_refusal(quiet, "no such file")
     assert b"Traceback" in loud.stderr
     assert b"InputError" in loud.stderr
 

@@ -120,6 +120,24 @@ def test_bad_options_of_train_nf(home: Path, inside: Citris, arguments: list[str
     assert {p: p.stat().st_mtime_ns for p in home.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems may promise memory that they do not have")
+def test_networks_beyond_the_memory_are_told(home: Path, tmp_path: Path, inside: Citris) -> None:
+    done = inside("train-ae", home / "boxes", "--channels", 10**9, "-o", "x.safetensors", cwd=tmp_path)
+    check_refusal(
+        done, "^citris: out of memory; try a smaller --batch-size, smaller networks or fewer frames", status=1
+    )
+
+
+@pytest.mark.parametrize(("command", "suffix"), [("eval-triplets", ".png"), ("eval-correlation", ".html")])
+def test_a_report_does_not_take_the_name_of_what_goes_beside_it(
+    tmp_path: Path, inside: Citris, command: str, suffix: str
+) -> None:
+    done = inside(command, "d.npz", "-o", f"x{suffix}", cwd=tmp_path)
+    check_refusal(
+        done, f"-o x{suffix}: a {suffix} of this name goes beside the .json; give -o a name that ends in .json"
+    )
+
+
 def test_train_ae_has_one_standard_output(home: Path, inside: Citris) -> None:
     done = inside("train-ae", "boxes", "--json", "-o", "-", cwd=home)
     check_refusal(done, "--json and -o - both want standard output; give -o a file")
@@ -148,7 +166,7 @@ def test_encode_refuses_what_is_no_picture_and_frames_of_another_size(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_full_disk_fails_with_one_sentence_and_no_half_file(home: Path) -> None:
+def test_a_full_disk_fails_with_one_sentence_and_no_half_file(home: Path, inside: Citris) -> None:
     # A limit on the size of files stands in for a full disk: the write fails halfway.
     script = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
     script += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
@@ -158,6 +176,6 @@ def test_a_full_disk_fails_with_one_sentence_and_no_half_file(home: Path) -> Non
     check_refusal(done, "z.npz: the disk is full", status=1)
     assert not list(home.glob("*z.npz*"))
     if os.path.exists("/dev/full"):
-        done = run_citris("encode", "boxes/test_indep.npz", "-o", "/dev/full", cwd=home)
+        done = inside("encode", "boxes/test_indep.npz", "-o", "/dev/full", cwd=home)
         check_refusal(done, "/dev/full: the disk is full", status=1)
         assert not os.path.isfile("/dev/full")  # a device is written to, never replaced

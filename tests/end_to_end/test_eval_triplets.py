@@ -39,6 +39,7 @@ def test_anchors_are_measured_on_the_frames_themselves(inside: Citris, home: Pat
     assert measures["copy of image 1"]["mse"] > 0
     # Nothing lies between a perfect copy and the reconstruction.
     assert json.loads(done.stdout)["score"] is None
+    assert "60 triplets: no score, for the model reconstructs them no better than a copy does" in done.stderr.decode()
 
 
 def test_columns_by_name(inside: Citris, home: Path, model: Path, tmp_path: Path) -> None:

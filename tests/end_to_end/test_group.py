@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from citris_cli.artifacts.models import read_model_header
-from tests.end_to_end.conftest import TINY_NF, run_citris, succeed
+from tests.end_to_end.conftest import TINY_NF, run_inside, succeed
 
 TINY_VAE = ["--steps", "4", "--batch-size", "8", "--channels", "4", "--latents", "4", "--hidden", "8"]
 
@@ -19,7 +19,7 @@ def merged(home: Path) -> Path:
     """A model that knows box and ball_y as one variable, with the notes of its training beside it."""
     path = home / "merged/nf.safetensors"
     line = ["train-nf", "boxes", "--ae", "runs/boxes/ae.safetensors", "--group", "ball=ball_y+box", "-o", path]
-    done = run_citris(*line, *TINY_NF, "--val", "boxes", cwd=home)
+    done = run_inside(*line, *TINY_NF, "--val", "boxes", cwd=home)
     assert done.returncode == 0, done.stderr.decode()
     path.with_suffix(".txt").write_bytes(done.stderr)
     return path
@@ -47,13 +47,13 @@ def test_it_is_measured_by_name(home: Path, merged: Path) -> None:
 
 
 def test_interventions_name_the_variable_and_not_its_columns(home: Path, merged: Path) -> None:
-    done = run_citris("intervene", "boxes/train.npz#3", "--var", "box", "-m", merged, cwd=home)
+    done = run_inside("intervene", "boxes/train.npz#3", "--var", "box", "-m", merged, cwd=home)
     assert done.returncode == 2
     assert b"'box' was merged into 'ball'" in done.stderr
 
 
 def test_a_group_in_the_data_marks_the_merged_variable(home: Path, merged: Path) -> None:
-    done = run_citris("animate-latents", "boxes", "-m", merged, "-o", "a.html", "--frames", 30, "--json", cwd=home)
+    done = run_inside("animate-latents", "boxes", "-m", merged, "-o", "a.html", "--frames", 30, "--json", cwd=home)
     assert done.returncode == 0, done.stderr.decode()
     assert b"no variable of the model" not in done.stderr
     assert b"no column of the data" not in done.stderr
@@ -66,12 +66,12 @@ def test_a_vae_learns_them_too_and_resumes_with_them_alone(home: Path) -> None:
     assert header.variables is not None
     assert [item["name"] for item in header.variables] == ["ball"]
     assert header.provenance["settings"]["groups"] == "ball=ball_y+box"
-    again = run_citris(*line, "--group", "ball=box+ball_y", "--resume", cwd=home)
+    again = run_inside(*line, "--group", "ball=box+ball_y", "--resume", cwd=home)
     assert b"is finished already" in again.stderr
 
 
 def test_what_cannot_be_merged_is_one_sentence(home: Path) -> None:
-    done = run_citris("train-nf", "boxes", "--group", "pos_o", cwd=home)
+    done = run_inside("train-nf", "boxes", "--group", "pos_o", cwd=home)
     assert done.returncode == 2
     assert done.stdout == b""
     assert len(done.stderr.decode().strip().splitlines()) == 1

@@ -195,6 +195,15 @@ def test_a_datasets_own_models_are_not_replaced(home: Path, tmp_path: Path, insi
     (home / document["model"]).unlink()  # else it would be the newest
 
 
+def test_checkpoints_of_one_name_do_not_replace_each_other(tmp_path: Path, inside: Citris) -> None:
+    for seed, folder in enumerate("ab"):
+        (tmp_path / folder).mkdir()
+        torch.save(checkpoint_of(small_model("autoencoder", seed)), tmp_path / folder / "last.ckpt")
+    paths = [succeeded(inside("import-checkpoint", f"{folder}/last.ckpt", cwd=tmp_path)) for folder in "aba"]
+    assert paths[0] == paths[2] == "runs/last/ae.safetensors"
+    assert paths[1].startswith("runs/last-")
+
+
 def test_an_autoencoder_of_its_own(checkpoint: dict[str, Any], tmp_path: Path, inside: Citris) -> None:
     whole = succeeded(inside("import-checkpoint", "m.ckpt", "-o", "whole.safetensors", cwd=tmp_path))
     weights = checkpoint["state_dict"]

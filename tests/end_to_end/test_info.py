@@ -78,10 +78,10 @@ def test_what_intervene_wrote(home: Path, model: Path, inside: Citris) -> None:
 
 
 def test_triplets(home: Path, tmp_path: Path, inside: Citris) -> None:
-    found = document(inside, home, "boxes/val_triplets.npz")
+    found = document(inside, home, "boxes/test_triplets.npz")
     assert found["kind"] == "triplets"
     assert found["arrays"]["mask"].startswith("int64 [250, 3]")
-    with np.load(home / "boxes/val_triplets.npz", allow_pickle=False) as triplets:
+    with np.load(home / "boxes/test_triplets.npz", allow_pickle=False) as triplets:
         share = triplets["mask"].mean(0)
         images, mask = triplets["images"], triplets["mask"]
     assert found["evaluation"] == {

@@ -22,7 +22,7 @@ from tests.end_to_end.conftest import Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
 
 #: Up to 100 steps, every one of them is logged.
-STEPS = 80
+STEPS = 60
 TRAININGS = {
     "train-ae": ["--latents", "3", "--channels", "4", "--batch-size", "4", "--steps", STEPS],
     "train-nf": ["--samples", "2", "--hidden", "4", "--flow-layers", "2", "--batch-size", "4", "--steps", STEPS],
@@ -59,6 +59,9 @@ def logged(path: Path) -> list[dict[str, Any]]:
 
 def run_and_stop(arguments: list[object], folder: Path, step: int, number: signal.Signals, pause: float) -> str:
     """Start a training, send it a signal soon after it logs a step, and give what it said."""
+    log = folder / "stopped.metrics.jsonl"
+    # A step that the killed one before logged already would not tell that this one has begun.
+    step = max(step, *(line["step"] + 1 for line in logged(log)), 0)
     process = subprocess.Popen(
         [sys.executable, "-m", "citris_cli", *map(str, arguments)],
         cwd=folder,
@@ -67,7 +70,7 @@ def run_and_stop(arguments: list[object], folder: Path, step: int, number: signa
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     deadline = time.monotonic() + 60
-    while not any(line["step"] >= step for line in logged(folder / "stopped.metrics.jsonl")):
+    while not any(line["step"] >= step for line in logged(log)):
         assert process.poll() is None, process.communicate()[1].decode()
         assert time.monotonic() < deadline
         time.sleep(0.003)
@@ -82,7 +85,7 @@ def run_and_stop(arguments: list[object], folder: Path, step: int, number: signa
 @pytest.mark.parametrize(
     ("name", "signals"),
     [
-        ("train-ae", [signal.SIGKILL, signal.SIGINT, signal.SIGKILL]),
+        ("train-ae", [signal.SIGINT, signal.SIGKILL]),
         ("train-nf", [signal.SIGKILL, signal.SIGTERM]),
         ("train-vae", [signal.SIGKILL, signal.SIGINT]),
     ],

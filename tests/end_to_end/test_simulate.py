@@ -47,7 +47,7 @@ def test_what_is_written_is_what_the_commands_read(home: Path) -> None:
     independent = load_independent(home / "boxes")
     assert independent.truth is not None
     assert np.unique(independent.truth[:, 2]).tolist() == [0, 1]
-    triplets = load_triplets(home / "boxes")
+    triplets = load_triplets(home / "boxes", "test_triplets")
     assert triplets.mask.shape == (250, 3)
     assert len(triplets.frames) == 750
 

@@ -24,7 +24,7 @@ from citris_cli.data.datasets import load_sequences
 from citris_cli.show.console import Console
 from citris_cli.training import presets
 from citris_cli.training.autoencoder import AutoencoderTask
-from tests.end_to_end.conftest import TINY_NF, Citris, run_citris
+from tests.end_to_end.conftest import TINY_NF, Citris
 from tests.end_to_end.test_bad_input import check_refusal
 
 #: The command line with a preset of the autoencoder that takes a second: train-nf has no options for its sizes.
@@ -123,12 +123,12 @@ def test_reconstructions_lie_beside_the_autoencoder(first: tuple[Path, subproces
 
 
 def test_the_second_time_what_is_there_is_used_and_comes_out_the_same(
-    first: tuple[Path, subprocess.CompletedProcess],
+    first: tuple[Path, subprocess.CompletedProcess], inside: Citris
 ) -> None:
     folder, _ = first
     autoencoder = folder / "runs/d/ae.safetensors"
     before = autoencoder.stat().st_mtime_ns
-    done = run_citris("train-nf", "d.npz", *TINY_NF, "--json", "-o", "again/my.safetensors", cwd=folder)
+    done = inside("train-nf", "d.npz", *TINY_NF, "--json", "-o", "again/my.safetensors", cwd=folder)
     assert done.returncode == 0, done.stderr.decode()
     notes = done.stderr.decode()
     assert "autoencoder: runs/d/ae.safetensors (this dataset's)" in notes
@@ -151,11 +151,13 @@ def without_the_command(content: bytes) -> tuple[dict[str, Any], dict[str, Any],
     return metadata, header, content[8 + length :]
 
 
-def test_the_model_itself_goes_to_standard_output(first: tuple[Path, subprocess.CompletedProcess]) -> None:
+def test_the_model_itself_goes_to_standard_output(
+    first: tuple[Path, subprocess.CompletedProcess], inside: Citris
+) -> None:
     folder, _ = first
     model = folder / "runs/d/nf.safetensors"
     whole = model.read_bytes()
-    done = run_citris("train-nf", "d.npz", *TINY_NF, "-o", "-", cwd=folder)
+    done = inside("train-nf", "d.npz", *TINY_NF, "-o", "-", cwd=folder)
     assert done.returncode == 0, done.stderr.decode()
     assert without_the_command(done.stdout) == without_the_command(whole)
     assert model.read_bytes() == whole  # what lay there is still what it was

@@ -8,11 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from citris_cli.data.variables import Variable, Variables
 from citris_cli.evaluation import correlation as module
-from citris_cli.evaluation.correlation import BATCH, HIDDEN, LEARNING_RATE, Correlation, correlation
+from citris_cli.evaluation.correlation import BATCH, HIDDEN, LEARNING_RATE, Correlation, correlation, ranks
 
 FRAMES = 1200
 FACTORS = [Variable("pos"), Variable("hue", "angle"), Variable("shape", "categorical", categories=3)]
@@ -220,3 +221,9 @@ def test_only_the_generator_is_drawn_from_and_nothing_is_changed() -> None:
     assert torch.equal(assignment, before[1])
     np.testing.assert_array_equal(values, before[2])
     assert torch.is_grad_enabled()
+
+
+def test_ranks_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    for values in (rng.normal(size=50), rng.integers(0, 5, 50), np.zeros(3), -np.arange(4.0)):
+        np.testing.assert_array_equal(ranks(values), rankdata(values))

@@ -17,7 +17,8 @@ from citris_cli.artifacts.models import ModelFile, read_model
 from citris_cli.errors import InterruptedRunError, TrainingDivergedError
 from citris_cli.training import loop
 from citris_cli.training.files import RunFiles
-from citris_cli.training.loop import LossWindow, StopRequest, finishing, train
+from citris_cli.training.loop import StopRequest, finishing, train
+from citris_cli.training.record import LossWindow
 from tests.training.tasks import (
     STEPS,
     TASKS,

@@ -136,8 +136,14 @@ def test_a_batch_with_fewer_samples_than_processes_is_refused(together: Path) ->
     assert told(together, "refused") == [says + "--batch-size"] * SIZE
 
 
+@gloo
+def test_what_the_first_process_says_all_hear(together: Path) -> None:
+    assert told(together, "first's") == [["ψ and more", ""]] * SIZE
+
+
 def test_one_process_agrees_with_itself() -> None:
     assert ALONE.first
+    assert ALONE.from_first("ψ") == "ψ"
     assert ALONE.agree(3, 0) == [3, 0]
     with ALONE.in_turn(), pytest.raises(RuntimeError, match="gloo"), ALONE.together():
         raise RuntimeError("an error of its own, of gloo or not")

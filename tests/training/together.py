@@ -55,7 +55,12 @@ def main(folder: Path) -> None:
         assert bool(measures) == processes.first
         weights = {key: value.clone().contiguous() for key, value in task.model.state_dict().items()}
         save_file(weights, own / f"{name}.weights.safetensors")
-    told = {"reads": frames_read(processes, own), "stopped": stopped(processes, folder), "refused": refused(processes)}
+    told = {
+        "reads": frames_read(processes, own),
+        "stopped": stopped(processes, folder),
+        "refused": refused(processes),
+        "first's": [processes.from_first(text if processes.first else "of another") for text in ("ψ and more", "")],
+    }
     (own / "told.json").write_text(json.dumps(told))
 
 

@@ -1,0 +1,124 @@
+"""Where files go that nobody gave a name: over what was made of the same data, never over what was made of other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from citris_cli.artifacts.models import read_model_header
+from citris_cli.commands.outputs import free_place
+from citris_cli.show.animation import gif_bytes
+from citris_cli.show.grids import png_bytes
+from tests.end_to_end.conftest import TINY_NF, Citris, succeed
+
+
+@pytest.fixture
+def folder(home: Path, tmp_path: Path) -> Path:
+    """A folder with two datasets of one name, A/x and B/x, in each of which lies a picture of one name."""
+    with np.load(home / "boxes/test_indep.npz", allow_pickle=False) as boxes:
+        images, latents, keys = (boxes[name] for name in ("images", "latents", "keys"))
+    for start, place in ((0, "A/x"), (20, "B/x")):
+        (tmp_path / place / "photos").mkdir(parents=True)
+        rows = slice(start, start + 12)
+        np.savez(tmp_path / place / "train.npz", images=images[rows], latents=latents[rows], keys=keys)
+        Image.fromarray(images[start]).save(tmp_path / place / "photos/1.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "name", "default"),
+    [
+        ("encode", [], "x", "runs/x/latents.npz"),
+        ("encode", [], "x/photos", "runs/photos/latents.npz"),
+        ("encode", [], "x/photos/1.png", "runs/1/latents.npz"),
+        ("intervene", ["--var", "box"], "x/photos/1.png", "runs/1/1-box.png"),
+        ("animate-latents", [], "x", "runs/x/latents.gif"),
+        ("eval-correlation", [], "x", "correlation.json"),
+    ],
+)
+def test_two_of_one_name_do_not_meet(
+    folder: Path, model: Path, command: str, options: list[str], name: str, default: str
+) -> None:
+    shutil.copy(model, folder / "m.safetensors")
+
+    def made_of(path: str) -> tuple[Path, bytes]:
+        out = folder / succeed(command, path, "-m", "m.safetensors", *options, cwd=folder)
+        return out, out.read_bytes()
+
+    first, content = made_of(f"A/{name}")
+    assert first == folder / default
+    other, _ = made_of(f"B/{name}")
+    assert other.parent == first.parent
+    assert other.stem.removeprefix(first.stem)[1:].isalnum()
+    assert other.suffix == first.suffix
+    assert first.read_bytes() == content
+    # Again, and under another spelling, each takes its own earlier place.
+    assert made_of(f"./A/../A/{name}")[0] == first
+    assert made_of(str(folder / "B" / name))[0] == other
+    assert len(list(first.parent.glob(f"*{first.suffix}"))) == 2
+
+
+def test_evaluations_of_two_models_do_not_meet(folder: Path, model: Path) -> None:
+    for name in ("nf", "vae"):
+        shutil.copy(model, folder / f"{name}.safetensors")
+    results = [succeed("eval-correlation", "A/x", "-m", f"{name}.safetensors", cwd=folder) for name in ("nf", "vae")]
+    assert results[0] == "correlation.json" != results[1]
+    assert [json.loads((folder / path).read_text())["model"] for path in results] == [
+        "nf.safetensors", "vae.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_name_that_was_given_is_written_to(folder: Path, model: Path) -> None:
+    for place in ("A/x", "B/x"):
+        assert succeed("encode", place, "-m", model, "-o", "z.npz", cwd=folder) == "z.npz"
+    with np.load(folder / "z.npz") as latents:
+        assert set(latents["sources"]) == {"B/x"}
+
+
+def test_pictures_say_what_they_were_made_of(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (4, 4))
+    for path, content in (
+        (tmp_path / "a.png", png_bytes(picture, ["ä/x", "b"])),
+        (tmp_path / "a.gif", gif_bytes([picture], 100, sources=["ä/x", "b"])),
+    ):
+        path.write_bytes(content)
+        assert free_place(path, ["ä/x", "b"]) == path
+        assert free_place(path, ["b", "ä/x", "c"]) == path
+        assert free_place(path, ["b"]).parent == tmp_path
+        assert free_place(path, ["b"]) not in (path, free_place(path, ["c"]))
+
+
+@pytest.mark.parametrize("content", [b"", b"no such thing", b"{}", b"[1]", png_bytes(Image.new("RGB", (1, 1)))])
+@pytest.mark.parametrize("suffix", [".npz", ".json", ".png", ".gif"])
+def test_a_file_that_says_nothing_is_written_over(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    assert free_place(path, ["x"]) == path
+
+
+def test_models_with_merged_columns_and_baselines_have_folders_of_their_own(
+    home: Path, tmp_path: Path, inside: Citris
+) -> None:
+    with np.load(home / "boxes/train.npz", allow_pickle=False) as boxes:
+        np.savez(tmp_path / "d.npz", images=boxes["images"][:40], targets=boxes["targets"][:39], keys=boxes["keys"])
+    with np.load(home / "boxes/val_indep.npz", allow_pickle=False) as boxes:
+        np.savez(tmp_path / "v.npz", images=boxes["images"][:20], latents=boxes["latents"][:20], keys=boxes["keys"])
+    nf = ["train-nf", "d.npz", "--ae", home / "runs/boxes/ae.safetensors", *TINY_NF, "--steps", 2]
+    vae = ["train-vae", "d.npz", "--steps", 2, "--channels", 4, "--latents", 4, "--batch-size", 8]
+    for arguments, path in (
+        (nf, "runs/d/nf.safetensors"),
+        ([*nf, "--group", "ball=ball_y+box"], "runs/d-ball/nf.safetensors"),
+        (vae, "runs/d/vae.safetensors"),
+        ([*vae, "--prior", "ivae", "--val", "v.npz"], "runs/d-ivae/vae.safetensors"),
+    ):
+        assert succeed(*arguments, cwd=tmp_path) == path
+    header = read_model_header(tmp_path / "runs/d/nf.safetensors")
+    assert header.variables is not None
+    assert [variable["name"] for variable in header.variables] == ["ball_y", "box"]
+    done = inside("encode", "d.npz", cwd=tmp_path)
+    assert "model: runs/d-ivae/vae.safetensors (the newest under runs/)" in done.stderr.decode()
