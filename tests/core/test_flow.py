@@ -1,5 +1,6 @@
 """Every transform of the flow: its inverse, its log-determinant against autograd, its order, its first batch."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -210,3 +211,32 @@ def test_the_inverse_of_one_point_is_that_of_the_point_among_others() -> None:
     z = torch.randn(4, LATENTS, generator=torch.Generator().manual_seed(1))
     alone = torch.cat([flow.inverse(one[None]) for one in z])
     torch.testing.assert_close(alone, flow.inverse(z), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_inverse_of_one_point_sees_weights_that_changed_or_moved() -> None:
+    transform = affine()
+    z = batch(3).float()
+
+    def agrees(layer: AutoregressiveAffine, z: Tensor) -> bool:
+        return torch.allclose(layer.inverse(z[:1]), layer.inverse(z)[:1], rtol=1e-4, atol=1e-5)
+
+    assert agrees(transform, z)
+    for parameter in transform.parameters():  # in place, as an optimiser does
+        parameter.mul_(1.5).add_(0.1)
+    assert agrees(transform, z)
+    other = copy.deepcopy(transform)
+    for parameter in other.parameters():
+        parameter.mul_(0.5)
+    assert agrees(other, z)
+    assert agrees(transform, z)
+    assert not torch.allclose(other.inverse(z[:1]), transform.inverse(z[:1]), rtol=1e-3)
+    assert agrees(transform.double(), z.double())
+
+
+def test_the_inverse_of_one_point_leaves_nothing_behind_that_a_gradient_trips_over() -> None:
+    transform = affine()
+    z = batch(1).float()
+    transform.inverse(z)
+    transform(z)[0].sum().backward()
+    torch.testing.assert_close(transform(transform.inverse(z))[0], z)
