@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core import shares
+from citris_cli.core import masked, shares
 from citris_cli.core.masked import MaskedLinear
+from citris_cli.core.masked_affine import MaskedAffine
 from citris_cli.core.networks import shapes_only
 
 #: Bound on the log-scales of ActNorm and of the affine maps.
@@ -145,6 +146,11 @@ class AutoregressiveAffine(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, M] -> z [B, M], ldj [B]."""
         columns = x.T
+        if not masked.dense(columns):
+            masks = tuple(layer.mask for layer in self._masked())
+            parameters = [part for layer in self._masked() for part in (layer.weight, layer.bias)]
+            z, ldj = MaskedAffine.apply(columns, self._bound(), masks, *parameters)
+            return z.T, ldj
         hidden = functional.silu(self.first.columns(columns))
         hidden = functional.silu(self.middle.columns(hidden))
         shift, log_scale = self.last.columns(hidden).unflatten(0, (-1, 2)).unbind(1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core import masked
 from citris_cli.core.flow import (
     MAX_LOG_SCALE,
     ActNorm,
@@ -41,12 +42,12 @@ def linear() -> InvertibleLinear:
     return transform
 
 
-def affine() -> AutoregressiveAffine:
-    transform = AutoregressiveAffine(LATENTS, hidden=3, generator=seeded())
+def affine(latents: int = LATENTS) -> AutoregressiveAffine:
+    transform = AutoregressiveAffine(latents, hidden=3, generator=seeded())
     with torch.no_grad():  # weights as large as after a training, and bounds on either side of 1
         for layer in (transform.first, transform.middle, transform.last):
             layer.weight.mul_(4)
-        transform.scaling.copy_(torch.linspace(-2, 2, LATENTS))
+        transform.scaling.copy_(torch.linspace(-2, 2, latents))
     return transform
 
 
@@ -184,6 +185,39 @@ def test_the_affine_map_is_the_formula() -> None:
     z, ldj = transform(x)
     torch.testing.assert_close(z, (x + shift) * log_scale.exp())
     torch.testing.assert_close(ldj, -log_scale.sum(1))
+
+
+def learned(transform: nn.Module) -> list[Tensor]:
+    return list(transform.parameters())
+
+
+@pytest.mark.parametrize("latents", [1, 2, 5, 8])
+def test_the_gradients_written_down_are_those_that_pytorch_finds(latents: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    transform = affine(latents).double()
+    x = torch.randn(7, latents, generator=seeded(3), dtype=torch.float64).requires_grad_()
+    pull = torch.randn(7, latents, generator=seeded(4), dtype=torch.float64), torch.arange(7.0).double()
+    monkeypatch.setattr(masked, "BLOCK", 20)  # several blocks
+    ours = transform(x)
+    gradients = torch.autograd.grad(ours, [x, *learned(transform)], pull)
+    monkeypatch.setattr(masked, "dense", lambda x: True)
+    plain = transform(x)
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(gradients, torch.autograd.grad(plain, [x, *learned(transform)], pull))
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    transform = affine().double()
+    x = batch(3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda *_: transform(x), (x, *learned(transform)))
+
+
+def test_an_affine_map_that_does_not_learn_passes_gradients_on() -> None:
+    transform = affine().double()
+    x = batch().requires_grad_()
+    (expected,) = torch.autograd.grad(transform(x)[0].square().sum(), x)
+    transform.requires_grad_(False)
+    (found,) = torch.autograd.grad(transform(x)[0].square().sum(), x)
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_incremental_inverse_is_that_of_one_masked_pass_a_latent() -> None:
