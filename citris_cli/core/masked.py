@@ -79,9 +79,10 @@ def dense(x: Tensor) -> bool:
     return x.device.type != "cpu" or torch.is_autocast_enabled("cpu")
 
 
-#: Entries of a weight that a block on the diagonal has, where that makes more than two of them: smaller ones would
-#: leave out more zeros, but narrower products are slower, and there are more of them.
-BLOCK = 64 * 64
+#: Side of a block on the diagonal for each thread (of a square one; others have as many entries), where that makes more
+#: than two blocks: smaller ones would leave out more zeros, but narrower products are slower, and threads have to meet
+#: after each.
+BLOCK = 64
 #: Numbers left free between rows of samples: a cache line. Rows that lie a power of two apart, as those of a usual
 #: batch would, take each other's places in the cache.
 GAP = 16
@@ -98,7 +99,7 @@ def rows_of_samples(like: Tensor, rows: int, samples: int) -> Tensor:
 
 
 @lru_cache
-def _blocks(variables: int, outputs: int, inputs: int, entries: int) -> list[tuple[slice, slice]]:
+def _blocks(variables: int, outputs: int, inputs: int, side: int) -> list[tuple[slice, slice]]:
     """Blocks of neighbouring variables as the rows and the columns of each, [M * outputs] and [M * inputs].
 
     With n blocks, (n + 1) / 2n of the dense work is left.
@@ -106,9 +107,9 @@ def _blocks(variables: int, outputs: int, inputs: int, entries: int) -> list[tup
     Args:
         variables: number of variables M.
         outputs, inputs: features a variable.
-        entries: see :data:`BLOCK`.
+        side: of a block, if it is square.
     """
-    number = min(variables, max(2, round(variables * math.sqrt(outputs * inputs / entries))))
+    number = min(variables, max(2, round(variables * math.sqrt(outputs * inputs) / side)))
     bounds = [variables * i // number for i in range(number + 1)]
     return [
         (slice(first * outputs, last * outputs), slice(first * inputs, last * inputs))
@@ -128,7 +129,7 @@ def blocked_product(weight: Tensor, bias: Tensor, x: Tensor, variables: int) -> 
     outputs, inputs = len(weight) // variables, len(x) // variables
     out = rows_of_samples(x, len(weight), x.shape[1])
     column = bias.unsqueeze(1)
-    for rows, own in _blocks(variables, outputs, inputs, BLOCK):
+    for rows, own in _blocks(variables, outputs, inputs, BLOCK * torch.get_num_threads()):
         torch.addmm(column[rows], weight[rows, : own.stop], x[: own.stop], out=out[rows])
     return out
 
@@ -137,7 +138,7 @@ def gradient_of_weight(gradient: Tensor, x: Tensor, mask: Tensor, variables: int
     """``(g x^T) * mask`` by blocks of columns, for a gradient g [M outputs, N] of :func:`blocked_product`."""
     outputs, inputs = len(gradient) // variables, len(x) // variables
     of_weight = torch.zeros_like(mask)
-    for rows, own in _blocks(variables, outputs, inputs, BLOCK):
+    for rows, own in _blocks(variables, outputs, inputs, BLOCK * torch.get_num_threads()):
         torch.mm(gradient[rows.start :], x[own].T, out=of_weight[rows.start :, own])
     return of_weight.mul_(mask)
 
@@ -146,7 +147,7 @@ def gradient_of_input(weight: Tensor, gradient: Tensor, variables: int) -> Tenso
     """``W^T g`` by blocks of rows of the result, for a gradient g [M outputs, N] of :func:`blocked_product`."""
     outputs, inputs = (side // variables for side in weight.shape)
     of_x = rows_of_samples(gradient, weight.shape[1], gradient.shape[1])
-    for rows, own in _blocks(variables, outputs, inputs, BLOCK):
+    for rows, own in _blocks(variables, outputs, inputs, BLOCK * torch.get_num_threads()):
         torch.mm(weight[rows.start :, own].T, gradient[rows.start :], out=of_x[own])
     return of_x
 
