@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core import shares
+from citris_cli.core import masked, shares
 from citris_cli.core.masked import MaskedLinear
+from citris_cli.core.masked_affine import MaskedAffine
 from citris_cli.core.networks import shapes_only
 
 #: Bound on the log-scales of ActNorm and of the affine maps.
@@ -137,6 +138,7 @@ class AutoregressiveAffine(nn.Module):
         self.middle = MaskedLinear(hidden, hidden, latents, strict=False, generator=generator)
         self.last = MaskedLinear(hidden, 2, latents, strict=False, generator=generator)
         self.scaling = nn.Parameter(torch.zeros(latents))
+        self._views: _ViewsOfOne | None = None
 
     def _bound(self) -> Tensor:
         return MAX_LOG_SCALE * torch.tanh(self.scaling.exp() / MAX_LOG_SCALE)
@@ -144,6 +146,11 @@ class AutoregressiveAffine(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, M] -> z [B, M], ldj [B]."""
         columns = x.T
+        if not masked.dense(columns):
+            masks = tuple(layer.mask for layer in self._masked())
+            parameters = [part for layer in self._masked() for part in (layer.weight, layer.bias)]
+            z, ldj = MaskedAffine.apply(columns, self._bound(), masks, *parameters)
+            return z.T, ldj
         hidden = functional.silu(self.first.columns(columns))
         hidden = functional.silu(self.middle.columns(hidden))
         shift, log_scale = self.last.columns(hidden).unflatten(0, (-1, 2)).unbind(1)
@@ -203,37 +210,71 @@ class AutoregressiveAffine(nn.Module):
     def _inverse_of_one(self, z: Tensor) -> Tensor:
         """The same for a single point z [M] -> [1, M], where what costs is the number of operations.
 
-        As soon as a block is known, one product adds it to the sums of all blocks that it feeds; so a step needs no
-        slices, which would cost as much as the products. Single numbers are Python's own. Nothing has to be masked:
-        what the other half of a weight adds arrives at blocks that have been read already.
+        As soon as a block is known, one product adds it to the sums of all blocks that it feeds. Single numbers are
+        Python's own. Nothing has to be masked: what the other half of a weight adds arrives at blocks that have been
+        read already.
         """
+        views, self._views = self._views, None  # nobody else has them while their sums are in use
+        if views is None or not views.fit(self):
+            views = _ViewsOfOne(self)
         with torch.inference_mode():  # bookkeeping for gradients would take a tenth of the time
-            x = self._numbers_of_one(z)
+            x = self._numbers_of_one(z, views)
+        self._views = views
         return z.new_tensor([x])
 
-    def _numbers_of_one(self, z: Tensor) -> list[float]:
-        width = self.hidden
-        first, middle, last = (layer.bias.clone() for layer in (self.first, self.middle, self.last))
-        steps = zip(
-            z.tolist(),
-            self._bound().tolist(),
-            self.first.weight.T.contiguous().unbind(0),
-            self.middle.weight.split(width, dim=1),
-            self.last.weight.split(width, dim=1),
-            first.split(width),
-            middle.split(width),
-            last.split(2),
-            strict=True,
-        )
+    def _numbers_of_one(self, z: Tensor, views: _ViewsOfOne) -> list[float]:
+        for sums, layer in zip(views.sums, self._masked(), strict=True):
+            sums.copy_(layer.bias)
         x = []
-        for z_i, bound_i, w1, w2, w3, first_i, middle_i, last_i in steps:
-            middle.addmv_(w2, functional.silu(first_i))
-            last.addmv_(w3, functional.silu(middle_i))
-            shift, log_scale = last_i.tolist()
+        for z_i, bound_i, step in zip(z.tolist(), self._bound().tolist(), views.steps, strict=True):
+            first, middle, last, fed_first, fed_middle, fed_last, w1, w2, w3 = step
+            fed_middle.addmv_(w2, functional.silu(first))
+            fed_last.addmv_(w3, functional.silu(middle))
+            shift, log_scale = last.tolist()
             x_i = z_i * math.exp(-math.tanh(log_scale / max(bound_i, 1.0)) * bound_i) - shift
-            first.add_(w1, alpha=x_i)
+            fed_first.add_(w1, alpha=x_i)
             x.append(x_i)
         return x
+
+    def _masked(self) -> tuple[MaskedLinear, MaskedLinear, MaskedLinear]:
+        return self.first, self.middle, self.last
+
+
+class _ViewsOfOne:
+    """The parts of weights and sums that the inverse of one point takes, step by step.
+
+    Making these views takes as long as computing with them; so they are made once. They look at the weights themselves
+    and see whatever an optimiser writes there.
+
+    Attributes:
+        sums: what every layer's units add up to, [M h], [M h] and [2 M].
+        steps: of every variable i its own sums in each layer; the sums that it feeds, its own (in the first layer, the
+            next variable's) and all later ones; and the weights with which it does.
+
+    Args:
+        layer: whose inverse it is.
+    """
+
+    def __init__(self, layer: AutoregressiveAffine) -> None:
+        self.sums = [torch.empty_like(part.bias, requires_grad=False) for part in layer._masked()]
+        self._weights = [part.weight.detach() for part in layer._masked()]
+        first, middle, last = self.sums
+        w1, w2, w3 = self._weights
+        h = layer.hidden
+        self.steps = [
+            (
+                *(first[i * h : (i + 1) * h], middle[i * h : (i + 1) * h], last[2 * i : 2 * (i + 1)]),
+                *(first[(i + 1) * h :], middle[i * h :], last[2 * i :]),
+                *(w1[(i + 1) * h :, i], w2[i * h :, i * h : (i + 1) * h], w3[2 * i :, i * h : (i + 1) * h]),
+            )
+            for i in range(w1.shape[1])
+        ]
+
+    def fit(self, layer: AutoregressiveAffine) -> bool:
+        """Whether the layer's weights are still in the memory that the views look at."""
+        return all(
+            view.data_ptr() == part.weight.data_ptr() for view, part in zip(self._weights, layer._masked(), strict=True)
+        )
 
 
 class NormalizingFlow(nn.Module):

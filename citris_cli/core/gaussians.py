@@ -24,9 +24,23 @@ def gaussian_nll_over_sample_pairs(mean: Tensor, log_std: Tensor, z: Tensor) -> 
     Returns:
         Negative log-likelihood [..., M].
     """
-    z_mean = z.mean(-2, keepdim=True)
-    z_var = (z - z_mean).square().mean(-2, keepdim=True)
-    return (0.5 * (z_var + (z_mean - mean).square()) * (-2 * log_std).exp() + log_std + HALF_LOG_2PI).mean(-2)
+    return gaussian_nll(mean, log_std, *moments_over_samples(z)).mean(-2)
+
+
+def moments_over_samples(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance, both [..., 1, M], of samples [..., S, M]."""
+    mean = z.mean(-2, keepdim=True)
+    return mean, (z - mean).square().mean(-2, keepdim=True)
+
+
+def gaussian_nll(mean: Tensor, log_std: Tensor, z_mean: Tensor, z_var: Tensor) -> Tensor:
+    """Gaussian NLL averaged over samples of which two moments are known, elementwise.
+
+    Args:
+        mean, log_std: of the Gaussians, any shapes that broadcast with each other and with the samples'.
+        z_mean, z_var: mean and variance of the samples.
+    """
+    return 0.5 * (z_var + (z_mean - mean).square()) * (-2 * log_std).exp() + log_std + HALF_LOG_2PI
 
 
 def gaussian_kl(mean: Tensor, log_std: Tensor, prior_mean: Tensor, prior_log_std: Tensor) -> Tensor:

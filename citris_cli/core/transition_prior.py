@@ -16,7 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from citris_cli.core.assignment import with_psi_0
-from citris_cli.core.gaussians import HALF_LOG_2PI, gaussian_draw, gaussian_kl, gaussian_nll_over_sample_pairs
+from citris_cli.core.gaussians import (
+    gaussian_draw,
+    gaussian_kl,
+    gaussian_nll,
+    gaussian_nll_over_sample_pairs,
+    moments_over_samples,
+)
 from citris_cli.core.networks import shapes_only
 
 
@@ -156,8 +162,8 @@ class PerLatentMLP(TransitionPrior):
         # inp(z^t_m) reads one entry of z^t: it is added to the diagonal of the map that reads them all.
         weight = self.context_weight + torch.diag_embed(self.own.weight[..., 0].T).permute(1, 0, 2)
         bias = self.context_bias + self.own.bias
-        rows = z_t.reshape(-1, z_t.shape[-1])
-        return torch.addmm(bias.view(-1, 1), weight.flatten(0, 1), rows.T).view(*bias.shape, -1)
+        columns = z_t.reshape(-1, z_t.shape[-1]).T.contiguous()  # as the product for its gradient is faster, too
+        return torch.addmm(bias.view(-1, 1), weight.flatten(0, 1), columns).view(*bias.shape, -1)
 
     def _from_first(self, first: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """Mean and log-std, of a shape [..., M], from the first layer's sum [M, c, N]."""
@@ -211,9 +217,13 @@ class MLPTransitionPrior(PerLatentMLP):
         it would look like under every intervention before it is assigned; the value is unchanged by that.
         See :meth:`TransitionPrior.nll`; ``psi`` is not looked at.
         """
-        observational = gaussian_nll_over_sample_pairs(*self.observational(z_t), z_t1)  # [B, M]
-        intervened = self._intervened_nll(z_t1, self.intervened.detach())
-        own = self._intervened_nll(z_t1.detach(), self.intervened) if self.training else None
+        moments = moments_over_samples(z_t1)  # two [B, 1, M]
+        observational = gaussian_nll(*self.observational(z_t), *moments).mean(-2)  # [B, M]
+        # Under an intervention on every variable, [B, M, K].
+        z_mean, z_var = (moment.mT for moment in moments)
+        mean, log_std = self.intervened.unbind(-1)
+        intervened = gaussian_nll(mean.detach(), log_std.detach(), z_mean, z_var)
+        own = gaussian_nll(mean, log_std, z_mean.detach(), z_var.detach()) if self.training else None
         nll = self._marginal(observational, intervened, own, targets, probabilities)
         return self._with_pull(nll, probabilities)
 
@@ -276,15 +286,6 @@ class MLPTransitionPrior(PerLatentMLP):
             taught = (targets[:, None] * own).sum((-2, -1))
             total = total + (taught - taught.detach())
         return total
-
-    @staticmethod
-    def _intervened_nll(z_t1: Tensor, parameters: Tensor) -> Tensor:
-        """NLL of every latent under an intervention on every variable: [B, S, M], [M, K, 2] -> [B, M, K]."""
-        mean, log_std = parameters.unbind(-1)
-        z_mean = z_t1.mean(1)
-        z_var = (z_t1 - z_mean.unsqueeze(1)).square().mean(1)
-        distance = z_var.unsqueeze(-1) + (z_mean.unsqueeze(-1) - mean).square()
-        return 0.5 * distance * (-2 * log_std).exp() + log_std + HALF_LOG_2PI
 
 
 class ImperfectMLPTransitionPrior(PerLatentMLP):

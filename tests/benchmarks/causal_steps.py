@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from citris_cli.core import masked
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from citris_cli.core.causal_latents import CausalLatentsModel
@@ -94,12 +96,8 @@ def _dense(widths: dict[MaskedLinear, int]) -> Iterator[None]:
         widths[layer] = x.shape[1]
         return torch.addmm(layer.bias.unsqueeze(1), layer.masked_weight(), x)
 
-    blocked = MaskedLinear.columns
-    MaskedLinear.columns = columns  # type: ignore[method-assign]
-    try:
+    with patch.object(MaskedLinear, "columns", columns), patch.object(masked, "dense", lambda x: True):
         yield
-    finally:
-        MaskedLinear.columns = blocked  # type: ignore[method-assign]
 
 
 def _citris_nf(options: dict[str, Any], name: str, target: Target | None, effort: Effort) -> list[Row]:

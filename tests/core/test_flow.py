@@ -1,5 +1,6 @@
 """Every transform of the flow: its inverse, its log-determinant against autograd, its order, its first batch."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core import masked
 from citris_cli.core.flow import (
     MAX_LOG_SCALE,
     ActNorm,
@@ -40,12 +42,12 @@ def linear() -> InvertibleLinear:
     return transform
 
 
-def affine() -> AutoregressiveAffine:
-    transform = AutoregressiveAffine(LATENTS, hidden=3, generator=seeded())
+def affine(latents: int = LATENTS) -> AutoregressiveAffine:
+    transform = AutoregressiveAffine(latents, hidden=3, generator=seeded())
     with torch.no_grad():  # weights as large as after a training, and bounds on either side of 1
         for layer in (transform.first, transform.middle, transform.last):
             layer.weight.mul_(4)
-        transform.scaling.copy_(torch.linspace(-2, 2, LATENTS))
+        transform.scaling.copy_(torch.linspace(-2, 2, latents))
     return transform
 
 
@@ -185,6 +187,39 @@ def test_the_affine_map_is_the_formula() -> None:
     torch.testing.assert_close(ldj, -log_scale.sum(1))
 
 
+def learned(transform: nn.Module) -> list[Tensor]:
+    return list(transform.parameters())
+
+
+@pytest.mark.parametrize("latents", [1, 2, 5, 8])
+def test_the_gradients_written_down_are_those_that_pytorch_finds(latents: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    transform = affine(latents).double()
+    x = torch.randn(7, latents, generator=seeded(3), dtype=torch.float64).requires_grad_()
+    pull = torch.randn(7, latents, generator=seeded(4), dtype=torch.float64), torch.arange(7.0).double()
+    monkeypatch.setattr(masked, "BLOCK", 3)  # several blocks
+    ours = transform(x)
+    gradients = torch.autograd.grad(ours, [x, *learned(transform)], pull)
+    monkeypatch.setattr(masked, "dense", lambda x: True)
+    plain = transform(x)
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(gradients, torch.autograd.grad(plain, [x, *learned(transform)], pull))
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    transform = affine().double()
+    x = batch(3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda *_: transform(x), (x, *learned(transform)))
+
+
+def test_an_affine_map_that_does_not_learn_passes_gradients_on() -> None:
+    transform = affine().double()
+    x = batch().requires_grad_()
+    (expected,) = torch.autograd.grad(transform(x)[0].square().sum(), x)
+    transform.requires_grad_(False)
+    (found,) = torch.autograd.grad(transform(x)[0].square().sum(), x)
+    torch.testing.assert_close(found, expected)
+
+
 def test_the_incremental_inverse_is_that_of_one_masked_pass_a_latent() -> None:
     transform = affine().double()
     z = batch()
@@ -210,3 +245,32 @@ def test_the_inverse_of_one_point_is_that_of_the_point_among_others() -> None:
     z = torch.randn(4, LATENTS, generator=torch.Generator().manual_seed(1))
     alone = torch.cat([flow.inverse(one[None]) for one in z])
     torch.testing.assert_close(alone, flow.inverse(z), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_inverse_of_one_point_sees_weights_that_changed_or_moved() -> None:
+    transform = affine()
+    z = batch(3).float()
+
+    def agrees(layer: AutoregressiveAffine, z: Tensor) -> bool:
+        return torch.allclose(layer.inverse(z[:1]), layer.inverse(z)[:1], rtol=1e-4, atol=1e-5)
+
+    assert agrees(transform, z)
+    for parameter in transform.parameters():  # in place, as an optimiser does
+        parameter.mul_(1.5).add_(0.1)
+    assert agrees(transform, z)
+    other = copy.deepcopy(transform)
+    for parameter in other.parameters():
+        parameter.mul_(0.5)
+    assert agrees(other, z)
+    assert agrees(transform, z)
+    assert not torch.allclose(other.inverse(z[:1]), transform.inverse(z[:1]), rtol=1e-3)
+    assert agrees(transform.double(), z.double())
+
+
+def test_the_inverse_of_one_point_leaves_nothing_behind_that_a_gradient_trips_over() -> None:
+    transform = affine()
+    z = batch(1).float()
+    transform.inverse(z)
+    transform(z)[0].sum().backward()
+    torch.testing.assert_close(transform(transform.inverse(z))[0], z)

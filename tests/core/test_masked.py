@@ -17,7 +17,7 @@ def columns(rows: int, samples: int = 7) -> Tensor:
     return torch.randn(rows, samples, generator=seeded(1), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("block", [2, 6, 1000])
+@pytest.mark.parametrize("block", [1, 3, 1000])
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize(("inputs", "outputs", "variables"), [(1, 3, 5), (3, 3, 8), (3, 2, 7), (2, 2, 1)])
 def test_columns_are_the_dense_masked_map(
