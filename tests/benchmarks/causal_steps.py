@@ -10,7 +10,6 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from citris_cli.core import masked
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
@@ -24,7 +23,7 @@ from citris_cli.data.frames import Frames
 from citris_cli.training.causal_latents import CLASSIFIER_WEIGHT_DECAY, CausalTrainingConfig
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, VAETrainingConfig
-from tests.benchmarks.measure import Effort, Row, Target, interleaved, matrix_product, product_rate
+from tests.benchmarks.measure import Effort, Row, Target, counted, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_citris_nf import PlainCitrisNF
 from tests.benchmarks.steps import our_step, plain_step
 
@@ -80,7 +79,7 @@ def products(model: CausalLatentsModel, step: Callable[[], object]) -> tuple[int
         masked matrix (forward, gradient of its weights, gradient of its inputs) only half, since half of it is zero.
     """
     widths: dict[MaskedLinear, int] = {}
-    with _dense(widths), FlopCounterMode(display=False) as counter:
+    with _dense(widths), counted() as counter:
         step()
     if isinstance(model.prior, AutoregressiveTransitionPrior):  # its first layer is part of a larger product
         widths[model.prior.first] = widths[model.prior.middle]

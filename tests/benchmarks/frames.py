@@ -6,14 +6,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.data.frames import Frames
 from citris_cli.training.encodings import encode_frames
 from citris_cli.training.presets import autoencoder_preset
 from citris_cli.worlds.ball_in_boxes import BallInBoxes
-from tests.benchmarks.measure import Effort, Row, Target, interleaved, matrix_product, product_rate
+from tests.benchmarks.measure import Effort, Row, Target, counted, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_autoencoder import PlainAutoencoder, as_images
 
 ENCODED, DRAWN = 512, 2048
@@ -35,7 +34,7 @@ def encode(effort: Effort) -> list[Row]:
 
         ours = partial(encode_frames, model.encode, Frames([pixels]), device)
         torch.testing.assert_close(ours(), plain(), rtol=1e-3, atol=1e-4)
-        with FlopCounterMode(display=False) as counter:
+        with counted() as counter:
             ours()
         taken = interleaved({"ours": ours, "plain": plain, "product": matrix_product()}, effort)
         floor = ENCODED * product_rate(taken["product"]) / counter.get_total_flops()

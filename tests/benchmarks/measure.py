@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 #: Side of the square matrices whose product gives the machine's rate.
 PRODUCT_SIDE = 1024
@@ -114,3 +116,15 @@ def matrix_product() -> Callable[[], object]:
 def product_rate(seconds: float) -> float:
     """Floating-point operations a second, given the seconds that :func:`matrix_product` takes."""
     return 2 * PRODUCT_SIDE**3 / seconds
+
+
+@contextmanager
+def counted() -> Iterator[FlopCounterMode]:
+    """Counts the floating-point operations of the products inside; on one thread, since those of others go unseen."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with FlopCounterMode(display=False) as counter:
+            yield counter
+    finally:
+        torch.set_num_threads(threads)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.data.batches import ShuffledBatches
@@ -17,7 +16,7 @@ from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTraining
 from citris_cli.training.loop import Task, TrainingConfig
 from citris_cli.training.presets import autoencoder_preset
 from citris_cli.training.record import LossWindow
-from tests.benchmarks.measure import Effort, Row, interleaved, matrix_product, product_rate
+from tests.benchmarks.measure import Effort, Row, counted, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_autoencoder import PlainAutoencoder, as_images
 
 FRAMES, BATCH = 1024, 64
@@ -31,7 +30,7 @@ def autoencoder_step(effort: Effort) -> list[Row]:
     rows = []
     for name, sizes in (("paper", AutoencoderConfig()), ("small", autoencoder_preset("small", 64)[0])):
         ours, plain = autoencoder_forms(sizes)
-        with FlopCounterMode(display=False) as counter:
+        with counted() as counter:
             first = ours()
         torch.testing.assert_close(first, torch.tensor(plain()), rtol=1e-3, atol=1e-3)
         taken = interleaved({"ours": ours, "plain": plain, "product": matrix_product()}, effort)

@@ -1,5 +1,8 @@
 """Winograd's convolution against PyTorch's: values, gradients, and where it is used."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,9 +19,9 @@ def last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize(("inputs", "outputs", "height", "width"), [(3, 5, 4, 4), (5, 3, 8, 6), (2, 2, 12, 5)])
+@pytest.mark.parametrize(("inputs", "outputs", "height", "width"), [(3, 5, 4, 4), (5, 3, 8, 12), (2, 2, 12, 4)])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("chunk", [1, 100, 4096])
+@pytest.mark.parametrize("chunk", [1, 40, 100, 4096])
 def test_value_and_gradients_are_the_plain_ones(
     monkeypatch: pytest.MonkeyPatch, inputs: int, outputs: int, height: int, width: int, bias: bool, chunk: int
 ) -> None:
@@ -53,11 +56,21 @@ def test_only_the_gradients_that_are_wanted_are_made() -> None:
 
 
 def test_float32_is_as_exact_as_the_direct_sum() -> None:
-    x, weight = last(drawn(4, 64, 32, 32, dtype=torch.float32)), drawn(64, 64, 3, 3, dtype=torch.float32, seed=1) / 24
-    exact = nn.functional.conv2d(x.double(), weight.double(), padding=1)
-    error = (_Convolution.apply(x, weight, None) - exact).abs().max()
-    direct = (nn.functional.conv2d(x, weight, padding=1) - exact).abs().max()
-    assert error < 4 * direct
+    """Value and both gradients, as root mean squares: nearly."""
+    x, weight = drawn(4, 64, 32, 32, dtype=torch.float32), drawn(64, 64, 3, 3, dtype=torch.float32, seed=1) / 24
+    towards = drawn(*x.shape, dtype=torch.float32, seed=2)
+
+    def computed(form: Callable[..., Tensor], dtype: torch.dtype) -> list[Tensor]:
+        arguments = [last(x).to(dtype).requires_grad_(), weight.to(dtype).requires_grad_()]
+        y = form(*arguments, None)
+        return [y.detach(), *torch.autograd.grad(y, arguments, towards.to(dtype))]
+
+    plain = partial(nn.functional.conv2d, padding=1)
+    exact, direct = computed(plain, torch.float64), computed(plain, torch.float32)
+    for mine, theirs, value in zip(computed(_Convolution.apply, torch.float32), direct, exact, strict=True):
+        error = (mine - value).norm() / value.norm()
+        assert error < 2e-6
+        assert error < 6 * (theirs - value).norm() / value.norm()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +81,7 @@ def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch, channels: int, height
     taken = []
     monkeypatch.setattr(winograd._Convolution, "apply", lambda x, weight, bias: taken.append(x) or x)
     layer = Conv3x3(channels, channels)
-    x = drawn(1, channels, height, width, dtype=torch.float32)
+    x = drawn(16, channels, height, width, dtype=torch.float32)
     layer(x)
     assert bool(taken) is used
     if used:
@@ -77,6 +90,8 @@ def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch, channels: int, height
             assert layer(x).dtype == torch.bfloat16
         layer(x.double().to(torch.bfloat16).float())
         assert len(taken) == 2  # not under autocast
+        layer(x[:1, :, :4])
+        assert len(taken) == 2  # nor for a few tiles alone
 
 
 def test_the_layer_is_a_convolution_with_the_same_weights() -> None:
