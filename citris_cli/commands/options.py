@@ -143,6 +143,12 @@ Regulariser = Annotated[
     float | None,
     typer.Option("--regulariser", help="Pull of latents that carry no information into psi(0).", min=0),
 ]
+RegulariserWarmup = Annotated[
+    float | None,
+    typer.Option(
+        "--regulariser-warmup", help="Share of the steps over which --regulariser rises from 0.", min=0, max=1
+    ),
+]
 Temperature = Annotated[float | None, typer.Option("--temperature", help="Of the Gumbel-softmax assignment.", min=0.01)]
 NoiseDecay = Annotated[
     float | None,

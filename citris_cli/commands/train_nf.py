@@ -44,6 +44,7 @@ def train_nf(
         float | None, typer.Option(help="Noise at the start of the training, in multiples of --noise.", min=1)
     ] = None,
     noise_decay: options.NoiseDecay = None,
+    regulariser_warmup: options.RegulariserWarmup = None,
     clip: options.Clip = None,
     warmup: options.Warmup = None,
     seed: options.Seed = None,

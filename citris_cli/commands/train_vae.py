@@ -84,6 +84,7 @@ def train_vae(
         typer.Option(help="Noise on what the prior sees at the start, in multiples of the posterior's.", min=1),
     ] = None,
     noise_decay: options.NoiseDecay = None,
+    regulariser_warmup: options.RegulariserWarmup = None,
     clip: options.Clip = None,
     warmup: options.Warmup = None,
     seed: options.Seed = None,

@@ -145,6 +145,10 @@ class CausalLatentsModel(nn.Module, ABC):
     def decode(self, z: Tensor) -> Tensor:
         """Causal latents z [B, M] -> images [B, 3, W, W] in [-1, 1]; no gradient through the inverse flow."""
 
+    def pull(self, factor: float) -> None:
+        """From now on pull into psi(0) with a multiple of the configured lambda, 0 … 1 early in a training."""
+        self.prior.regulariser = factor * self.config.regulariser
+
     def combine(self, z_1: Tensor, z_2: Tensor, mask: Tensor) -> Tensor:
         """Latents of a triplet: those of variable k from image 2 where ``mask[:, k]`` is 1, all others from image 1.
 

@@ -25,16 +25,25 @@ class CausalTrainingConfig(TrainingConfig):
             steps, moving a variable from one block of latents to another costs likelihood all the way, and a training
             keeps the blocks that it happened to start with; under more noise it does not.
         noise_decay: share of the steps over which that factor falls to 1, geometrically.
+        regulariser_warmup: share of the steps over which lambda, the pull into psi(0), rises from 0 to its own. From
+            the start it would take variables with it whose interventions are not understood yet; at the end it takes
+            what no intervention speaks for, as long as noise lets it move.
     """
 
     classifier_lr: float = 4e-3
     noise_start: float = 1.0
     noise_decay: float = 0.4
+    regulariser_warmup: float = 0.0
 
     def noise_scale(self, step: int) -> float:
         """Factor on the model's own noise at a step (0, 1, …)."""
         left = 1 - step / (self.noise_decay * self.steps) if self.noise_decay > 0 else 0.0
         return self.noise_start ** max(0.0, left)
+
+    def pull(self, step: int) -> float:
+        """Factor on lambda at a step (0, 1, …)."""
+        rise = self.regulariser_warmup * self.steps
+        return min(1.0, step / rise) if rise > 0 else 1.0
 
 
 def parameter_groups(model: CausalLatentsModel, config: CausalTrainingConfig) -> list[dict[str, Any]]:

@@ -63,6 +63,7 @@ class CitrisNFTask:
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the step's batch; see :meth:`CitrisNF.loss`."""
         encodings, targets = self._pairs(shares.own(self._batches.at(step)))
+        self.model.pull(self._config.pull(step))
         return self.model.loss(encodings, targets, generator, self._config.noise_scale(step))
 
     @torch.no_grad()
@@ -70,6 +71,7 @@ class CitrisNFTask:
         """NLL (nats) of pairs spread over the sequence, in evaluation mode."""
         training = self.model.training
         self.model.eval()
+        self.model.pull(1.0)
         generator = torch.Generator(device=self._encodings.device).manual_seed(0)
         count = min(VALIDATION_PAIRS, len(self._starts))
         index = torch.linspace(0, len(self._starts) - 1, count).round().long()

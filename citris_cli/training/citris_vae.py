@@ -27,8 +27,9 @@ class VAETrainingConfig(CausalTrainingConfig):
     The weight of the divergence goes through three stages. It starts low: at its own weight, the divergence silences
     latents that say nothing of the frames yet, before the decoder has learned to listen. Then it is high, which widens
     the posteriors: where they are narrow beside a variable's steps, moving a variable from one block of latents to
-    another costs likelihood all the way, and a training keeps the blocks that it happened to start with. At last it is
-    its own, so that little of a variable that is hidden in the noise of another's latents costs something again.
+    another costs likelihood all the way, and a training keeps the blocks that it happened to start with (a weight above
+    some 6 silences everything; the rest is up to ``noise_start``). At last it is its own, so that little of a variable
+    that is hidden in the noise of another's latents costs something again.
 
     Attributes:
         seq_len: frames T of a window, at least 2.
@@ -123,6 +124,7 @@ class CitrisVAETask:
         """Loss of the step's batch; see :meth:`CitrisVAE.loss`."""
         frames, targets = self._windows(shares.own(self._batches.at(step)))
         config = self._config
+        self.model.pull(config.pull(step))
         return self.model.loss(frames, targets, generator, config.beta(step), config.noise_scale(step))
 
     @torch.no_grad()
@@ -136,6 +138,7 @@ class CitrisVAETask:
         """
         training = self.model.training
         self.model.eval()
+        self.model.pull(1.0)
         generator = torch.Generator(device=self._device).manual_seed(0)
         count = min(VALIDATION_WINDOWS, len(self._starts))
         index = torch.linspace(0, len(self._starts) - 1, count).round().long()

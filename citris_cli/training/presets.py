@@ -4,8 +4,8 @@ Sizes that follow from the data (frame width, number of variables) are filled in
 The small flow takes the same work a step as the published sizes would at a quarter of the batch, but spends it on more
 pairs with fewer noisy copies each, which cuts the gradient's noise; its noise starts higher and falls (see
 :class:`CausalTrainingConfig`), and its stronger pull into psi(0) keeps latents that hold nothing out of the variables.
-The small VAE has that pull too, and a divergence that weighs more for a while, for the same reason as the flow's noise
-(see :class:`VAETrainingConfig`).
+The small VAE has both too, its pull only after the variables' interventions have been understood, and a divergence that
+weighs more for a while (see :class:`VAETrainingConfig`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,17 @@ CITRIS_NF: dict[str, tuple[CitrisNFConfig, CausalTrainingConfig]] = {
 CITRIS_VAE: dict[str, tuple[CitrisVAEConfig, VAETrainingConfig]] = {
     "small": (
         CitrisVAEConfig(latents=16, channels=32, patch=2, regulariser=0.1),
-        VAETrainingConfig(steps=4000, batch_size=128, lr=2e-3, clip=50.0, kl_peak=4.0, kl_warmup=900),
+        VAETrainingConfig(
+            steps=4000,
+            batch_size=128,
+            lr=2e-3,
+            clip=50.0,
+            kl_peak=4.0,
+            kl_warmup=600,
+            noise_start=4.0,
+            noise_decay=0.7,
+            regulariser_warmup=0.4,
+        ),
     ),
     "paper": (CitrisVAEConfig(), VAETrainingConfig(steps=250_000, batch_size=512, lr=1e-3, clip=50.0, kl_warmup=1000)),
 }

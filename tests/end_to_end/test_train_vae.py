@@ -144,7 +144,7 @@ def test_every_option_is_recorded(trained: Path, tmp_path: Path, inside: Citris)
         "classifier_layers": 2, "classifier_momentum": 0.5, "classifier_weight": 1.5, "regulariser": 0.02,
         "temperature": 0.9, "seq_len": 3, "steps": 3, "batch_size": 7, "lr": 0.002, "classifier_lr": 0.003,
         "kl_start": 0.1, "kl_peak": 1.5, "kl_warmup": 2, "kl_hold": 0.5, "noise_start": 2.5, "noise_decay": 0.6,
-        "clip": 0.7, "warmup": 2, "seed": 5, "precision": "bf16",
+        "regulariser_warmup": 0.7, "clip": 0.7, "warmup": 2, "seed": 5, "precision": "bf16",
     }  # fmt: skip
     options = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", value)]
     flags = ["--independent-targets", "--imperfect-interventions"]
