@@ -14,22 +14,19 @@ pixels, which stay in the cache.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-ResultT = TypeVar("ResultT")
 
 #: Side of a tile of the result, and of the window of the input that it needs.
 TILE, WINDOW = 4, 6
 #: Points a and b.
 A, B = 3 / 4, 3 / 2
-#: Pixels of a chunk of images: its transforms lie in a core's cache.
+#: Pixels of a chunk of images: its transforms lie in the cache.
 CHUNK = 4096
 #: Fewer channels, a smaller grid, or fewer tiles in the batch leave the matrix products too small to gain.
 LEAST_CHANNELS, LEAST_WIDTH, LEAST_TILES = 64, 32, 64
@@ -215,48 +212,20 @@ def _chunks(images: Tensor) -> Iterator[tuple[_Chunk, list[tuple[slice, int]]]]:
         yield _Chunk(batch - whole, rows), [(slice(whole, batch), top) for top in tops]
 
 
-def _share_out(work: Callable[[slice], ResultT], batch: int, tiles: int) -> list[ResultT]:
-    """``work`` on shares of a batch, on all of PyTorch's threads at once; the shares' results in order.
-
-    Threads inside every operation, PyTorch's own way, would have to wait for each other a hundred times a chunk.
-
-    Args:
-        work: takes a slice of the batch; every operation of it computes on one thread.
-        batch: its size.
-        tiles: tiles of an image; a share has no fewer than pay.
-    """
-    threads = torch.get_num_threads()
-    count = max(1, min(threads, batch, batch * tiles // LEAST_TILES))
-    shares = [slice(batch * share // count, batch * (share + 1) // count) for share in range(count)]
-    if count == 1:
-        return [work(shares[0])]
-    torch.set_num_threads(1)  # for this thread, and for those that begin now
-    try:
-        with ThreadPoolExecutor(count - 1) as pool:
-            others = [pool.submit(torch.no_grad()(work), share) for share in shares[1:]]
-            return [work(shares[0]), *(other.result() for other in others)]
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Feature map [B, I, H, W] by kernel [O, I, 3, 3], zeros around -> [B, O, H, W], both in channels-last memory."""
     kernel = _transform_kernel(weight)
     result = _map_like(x, len(weight))
-
-    def work(share: slice) -> None:
-        images, results = (one[share].permute(0, 2, 3, 1) for one in (x, result))
-        for chunk, places in _chunks(images):
-            room = chunk.room(x, x.shape[3], max(weight.shape[:2]))
-            windows, tiles = _Windows(images, chunk, room), _Tiles(results, chunk, room)
-            for which, top in places:
-                windows.load(images[which], top)
-                torch.bmm(windows.flat, kernel, out=tiles.flat)
-                tiles.store(results[which], top)
-                if bias is not None:
-                    results[which, top : top + chunk.rows] += bias
-
-    _share_out(work, len(x), x[0, 0].numel() // TILE**2)
+    images, results = (one.permute(0, 2, 3, 1) for one in (x, result))
+    for chunk, places in _chunks(images):
+        room = chunk.room(x, x.shape[3], max(weight.shape[:2]))
+        windows, tiles = _Windows(images, chunk, room), _Tiles(results, chunk, room)
+        for which, top in places:
+            windows.load(images[which], top)
+            torch.bmm(windows.flat, kernel, out=tiles.flat)
+            tiles.store(results[which], top)
+            if bias is not None:
+                results[which, top : top + chunk.rows] += bias
     return result
 
 
@@ -268,26 +237,21 @@ def _gradients(x: Tensor, weight: Tensor, gradient: Tensor, of_x: bool, of_weigh
     """
     turned = _transform_kernel(weight.flip(2, 3).transpose(0, 1))
     to_x = _map_like(x, x.shape[1]) if of_x else None
-
-    def work(share: slice) -> Tensor:
-        images, gradients = (one[share].permute(0, 2, 3, 1) for one in (x, gradient))
-        results = None if to_x is None else to_x[share].permute(0, 2, 3, 1)
-        total = torch.zeros_like(turned)
-        for chunk, places in _chunks(images):
-            room = chunk.room(x, x.shape[3], max(weight.shape[:2]))
-            windows, tiles = _Windows(gradients, chunk, room), _Tiles(images, chunk, room)
-            for which, top in places:
-                windows.load(gradients[which], top)
-                if of_weight:
-                    tiles.load(images[which], top)
-                    torch.baddbmm(total, windows.flat.transpose(1, 2), tiles.flat, out=total)
-                if results is not None:
-                    torch.bmm(windows.flat, turned, out=tiles.flat)
-                    tiles.store(results[which], top)
-        return total
-
-    totals = _share_out(work, len(x), x[0, 0].numel() // TILE**2)
-    return [to_x, _kernel_of(torch.stack(totals).sum(0)) if of_weight else None]
+    images, gradients = (one.permute(0, 2, 3, 1) for one in (x, gradient))
+    results = None if to_x is None else to_x.permute(0, 2, 3, 1)
+    total = torch.zeros_like(turned)
+    for chunk, places in _chunks(images):
+        room = chunk.room(x, x.shape[3], max(weight.shape[:2]))
+        windows, tiles = _Windows(gradients, chunk, room), _Tiles(images, chunk, room)
+        for which, top in places:
+            windows.load(gradients[which], top)
+            if of_weight:
+                tiles.load(images[which], top)
+                torch.baddbmm(total, windows.flat.transpose(1, 2), tiles.flat, out=total)
+            if results is not None:
+                torch.bmm(windows.flat, turned, out=tiles.flat)
+                tiles.store(results[which], top)
+    return [to_x, _kernel_of(total) if of_weight else None]
 
 
 def _kernel_of(total: Tensor) -> Tensor:
