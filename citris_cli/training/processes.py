@@ -10,6 +10,7 @@ that the first saves is that of all, and as many processes as one likes can go o
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -158,10 +159,20 @@ def join(device: torch.device) -> Processes:
     # What the processes agree on is on the host, with gloo, wherever they compute.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=PATIENCE)
-    atexit.register(distributed.destroy_process_group)
+    atexit.register(_leave)
     if rank > 0 and "--debug" not in sys.argv:
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
     return Processes(rank, size)
+
+
+def _leave() -> None:
+    """Leave the group, and end its threads with it.
+
+    What a training leaves in reference cycles would keep the group alive beyond Python's own end, and a thread of it
+    that then lets go of a Python object aborts the process.
+    """
+    gc.collect()
+    distributed.destroy_process_group()
 
 
 def first_to_fail() -> bool:
