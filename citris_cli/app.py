@@ -6,6 +6,7 @@ Nothing heavy is imported here: each command imports what it needs when it runs,
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from typing import Annotated
@@ -30,6 +31,9 @@ from citris_cli.errors import CitrisError
 
 # Typer's usage errors, wherever this version of it keeps them.
 UsageFailure: type[Exception] = typer.BadParameter.__mro__[2]
+
+#: What happens to a standard output: its disk is full, it is closed, its device fails. Of files, an error has the name.
+STDOUT_ERRORS = (errno.ENOSPC, errno.EBADF, errno.EIO)
 
 app = typer.Typer(
     name="citris",
@@ -112,7 +116,7 @@ def main() -> None:
             raise
         if _out_of_memory(error):
             _fail("out of memory; try a smaller --batch-size, smaller networks or fewer frames", 1)
-        if isinstance(error, OSError) and error.filename is None:  # that of a file has its name
+        if isinstance(error, OSError) and error.filename is None and error.errno in STDOUT_ERRORS:
             reason = (error.strerror or str(error)).lower()
             _fail(f"standard output cannot be written ({reason}); send it elsewhere", 1)
         _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug and report what it prints", 1)
@@ -125,9 +129,10 @@ def _reader_left() -> None:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether an error is Python's own of this kind, or PyTorch's: of an accelerator by its name, else by its text."""
+    """Whether an error is Python's own of this kind, the system's, or PyTorch's: by its name or else by its text."""
     by_name = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return by_name or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    by_number = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return by_name or by_number or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
 
 
 def _usage_sentence(error: Exception) -> str:

@@ -19,7 +19,7 @@ from citris_cli.artifacts.runs import FILE_NAMES, header_or_none, run_folder
 from citris_cli.core.causal_latents import BASELINES
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_sequences
-from citris_cli.data.grouping import merge_columns
+from citris_cli.data.grouping import merge_columns, spelled_groups
 from citris_cli.data.layout import find_split
 from citris_cli.data.variables import Variables, parse_vars
 from citris_cli.errors import InputError
@@ -155,8 +155,7 @@ class Plan:
         given: Mapping[str, Any],
         output: Path | None,
         factors: Variables | None = None,
-        groups: str = "",
-        validation_sha256: str = "",
+        learns_targets: bool = False,
     ) -> Plan:
         """The preset, or the unfinished run's settings when resuming, with the options that were given.
 
@@ -167,13 +166,16 @@ class Plan:
             given: options by name.
             output: where the model goes.
             factors: what the model learns to read, for a kind whose networks follow from them; part of the settings.
-            groups: which columns were merged (:func:`~citris_cli.data.grouping.spelled_groups`), for a kind that learns
-                from targets; part of the settings.
-            validation_sha256: of what the model is measured on, for a kind that keeps the best; part of the settings.
+            learns_targets: whether the kind learns from targets, and keeps the best model by --val: then which columns
+                were merged, and the hash of what it is measured on, are part of the settings.
 
         Raises:
             InputError: the unfinished training is another one.
         """
+        groups = validation_sha256 = ""
+        if learns_targets:
+            assert isinstance(session.data, SequenceData)
+            groups, validation_sha256 = spelled_groups(session.data.variables), session.validation_sha256
         variety = [group.partition("=")[0] for group in groups.split(",") if group]
         if given.get("prior") in BASELINES:
             variety.append(given["prior"])

@@ -22,7 +22,6 @@ from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData
-from citris_cli.data.grouping import spelled_groups
 from citris_cli.data.identifiability import findings
 from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.evaluation.distances import UNITS
@@ -105,16 +104,7 @@ def citris_nf(session: Session, given: Mapping[str, Any]) -> RunFiles:
         raise InputError(f"--latents {given['latents']}: the autoencoder {ae_path} has {latents}; leave the option out")
     preset, training_preset = nf_preset(given["preset"].value, data.frames.width)
     preset = dataclasses.replace(preset, latents=latents, variables=len(data.variables), noise=network.config.noise)
-    plan = Plan.make(
-        session,
-        "citris_nf",
-        preset,
-        training_preset,
-        given,
-        session.output,
-        groups=spelled_groups(data.variables),
-        validation_sha256=session.validation_sha256,
-    )
+    plan = Plan.make(session, "citris_nf", preset, training_preset, given, session.output, learns_targets=True)
     if plan.finished(session):
         return plan.files
     model = CitrisNF(plan.model, network, torch.Generator().manual_seed(plan.training.seed)).to(session.device)
@@ -149,16 +139,7 @@ def citris_vae(session: Session, given: Mapping[str, Any]) -> RunFiles:
     if given["prior"] in BASELINES:
         preset = dataclasses.replace(preset, prior=given["prior"], **WITHOUT_ASSIGNMENT)
         training_preset = dataclasses.replace(training_preset, kl_peak=1.0, noise_start=1.0)
-    plan = Plan.make(
-        session,
-        "citris_vae",
-        preset,
-        training_preset,
-        given,
-        session.output,
-        groups=spelled_groups(data.variables),
-        validation_sha256=session.validation_sha256,
-    )
+    plan = Plan.make(session, "citris_vae", preset, training_preset, given, session.output, learns_targets=True)
     if plan.finished(session):
         return plan.files
     if plan.model.prior in BASELINES and _labelled(session) is None:

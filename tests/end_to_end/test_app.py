@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import inspect
 import os
 import re
@@ -17,7 +18,7 @@ import pytest
 from typer.main import get_command
 
 from citris_cli import __version__
-from citris_cli.app import app
+from citris_cli.app import app, main
 from citris_cli.commands.train_ae import train_ae
 from citris_cli.commands.train_causal_encoder import train_causal_encoder
 from citris_cli.commands.train_nf import train_nf
@@ -136,6 +137,29 @@ def test_a_standard_output_that_takes_nothing_is_told(tmp_path: Path, streams: s
     line = f"{shlex.quote(sys.executable)} -m citris_cli --version {streams}"
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", says)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
+        (OSError(errno.EIO, "Input/output error"), "standard output cannot be written"),
+        (OSError(errno.EIO, "Input/output error", "d.npz"), "unexpected OSError"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "unexpected ConnectionRefusedError"),
+    ],
+)
+def test_only_what_happens_to_a_standard_output_is_told_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError, says: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("citris_cli.app.app", fails)
+    monkeypatch.setattr(sys, "argv", ["citris"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    assert capsys.readouterr().err.startswith(f"citris: {says}")
 
 
 @pytest.mark.parametrize("streams", ["2> /dev/full", "2>&-"])
