@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core import kernels
 from citris_cli.core.assignment import with_psi_0
 from citris_cli.core.gaussians import gaussian_draw, gaussian_kl, gaussian_nll_over_sample_pairs
 from citris_cli.core.masked import MaskedLinear
 from citris_cli.core.networks import initialise
+from citris_cli.core.structured import StructuredNetwork
 from citris_cli.core.transition_prior import TransitionPrior
 
 
@@ -63,39 +65,45 @@ class AutoregressiveTransitionPrior(TransitionPrior):
         Returns:
             Two tensors [B, S, K+1, M]; entry (k, m) depends on z_t1 at most through latents j < m with psi(j) = k.
         """
-        out = functional.silu(self._first_layer(z_t, z_t1, targets, psi)).flatten(1)
-        out = functional.silu(self.middle.columns(out))
-        out = self.last.columns(out)
-        mean, log_std = out.view(z_t.shape[-1], 2, *z_t.shape[:2], -1).permute(1, 2, 3, 4, 0)
+        rows, weight, bias = self._first_layer(z_t, z_t1, targets, psi)
+        later = self.middle, self.last
+        if kernels.usable(rows, *self.parameters()):
+            structures = kernels.full(*weight.shape), *[layer.structure() for layer in later]
+            layers = weight, bias, *[part for layer in later for part in (layer.weight, layer.bias)]
+            out = StructuredNetwork.apply(rows.flatten(0, -2), structures, *layers).view(*rows.shape[:-1], -1)
+        else:
+            out = functional.silu(functional.linear(rows, weight, bias))
+            out = self.last(functional.silu(self.middle(out)))
+        mean, log_std = out.unflatten(-1, (-1, 2)).unbind(-1)
         return mean, log_std
 
-    def _first_layer(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, psi: Tensor) -> Tensor:
-        """[h M, B, S, K+1], for every variable.
+    def _first_layer(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, psi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What it sees for every variable [B, S, K+1, 3M + 1 + K+1], its weight [h M, …] and its bias [h M].
 
-        All that the layer sees is stacked and goes through one product, with the (window, sample, variable) triples
-        last. What it gives for z^t and for the targets could be computed once and added for every variable, but on
-        tensors as large as the result these additions take longer than the larger product.
+        All that the layer sees is stacked and goes through one product. What it gives for z^t and for the targets could
+        be computed once and added for every variable, but on tensors as large as the result these additions take
+        longer than the larger product.
         """
-        target = with_psi_0(targets.to(z_t.dtype)).unsqueeze(1)  # [B, 1, K+1]
+        target = with_psi_0(targets.to(z_t.dtype))[:, None, :, None]  # [B, 1, K+1, 1]
         open_to_past = 1 - target if self.perfect else torch.ones_like(target)
-        psi = psi.permute(1, 0, 2).unsqueeze(2)  # [M, B, 1, K+1]
+        psi = psi.mT.unsqueeze(1)  # [B, 1, K+1, M]
         inputs = [
-            z_t1.permute(2, 0, 1).unsqueeze(3) * psi,
+            z_t1.unsqueeze(2) * psi,
             2 * psi - 1,
-            z_t.permute(2, 0, 1).unsqueeze(3) * open_to_past,
-            open_to_past.unsqueeze(0),  # for the bias of the map of z^t
+            z_t.unsqueeze(2) * open_to_past,
+            open_to_past,  # for the bias of the map of z^t
             # Entry k shows I_k, every other -1: (1 + I_k) in place k, and the -1 of every column is one more bias.
-            torch.diag_embed(1 + target).permute(2, 0, 1, 3),
+            torch.diag_embed(1 + target.squeeze(-1)),
         ]
-        triples = (*z_t.shape[:2], psi.shape[-1])
-        columns = torch.cat([value.expand(-1, *triples) for value in inputs]).flatten(1)
+        triples = (*z_t.shape[:2], psi.shape[2])
+        rows = torch.cat([value.expand(*triples, -1) for value in inputs], dim=-1)
         masked = self.first.masked_weight()
         weight = torch.cat(
             [masked[:, 0::2], masked[:, 1::2], self.context.weight, self.context.bias.unsqueeze(1), self.target.weight],
             dim=1,
         )
         bias = self.first.bias + self.target.bias - self.target.weight.sum(1)
-        return torch.addmm(0.5 * bias.unsqueeze(1), 0.5 * weight, columns).unflatten(1, triples)
+        return rows, 0.5 * weight, 0.5 * bias
 
     def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor, psi: Tensor) -> Tensor:
         """``sum_k sum_m p[m,k] NLL[k,m]``, averaged over sample pairs.

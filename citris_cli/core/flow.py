@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core import masked, shares
+from citris_cli.core import kernels, shares
+from citris_cli.core.flow_pass import FlowPass
+from citris_cli.core.kernels import Structure
 from citris_cli.core.masked import MaskedLinear
-from citris_cli.core.masked_affine import MaskedAffine
 from citris_cli.core.networks import shapes_only
 
 #: Bound on the log-scales of ActNorm and of the affine maps.
@@ -96,8 +97,7 @@ class InvertibleLinear(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, M] -> z [B, M], ldj [B]."""
-        # Transposed twice: the samples stay last in memory, as the masked products of the next layer take them.
-        return (self.weight().T @ x.T).T, -self.log_diagonal.sum().expand(len(x))
+        return x @ self.weight(), -self.log_diagonal.sum().expand(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
         """z [B, M] -> x [B, M], by two triangular solves rather than a matrix inverse, which would lose digits."""
@@ -145,18 +145,11 @@ class AutoregressiveAffine(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, M] -> z [B, M], ldj [B]."""
-        columns = x.T
-        if not masked.dense(columns):
-            masks = tuple(layer.mask for layer in self._masked())
-            parameters = [part for layer in self._masked() for part in (layer.weight, layer.bias)]
-            z, ldj = MaskedAffine.apply(columns, self._bound(), masks, *parameters)
-            return z.T, ldj
-        hidden = functional.silu(self.first.columns(columns))
-        hidden = functional.silu(self.middle.columns(hidden))
-        shift, log_scale = self.last.columns(hidden).unflatten(0, (-1, 2)).unbind(1)
-        bound = self._bound().unsqueeze(1)
+        hidden = functional.silu(self.middle(functional.silu(self.first(x))))
+        shift, log_scale = self.last(hidden).unflatten(1, (-1, 2)).unbind(2)
+        bound = self._bound()
         log_scale = torch.tanh(log_scale / bound.clamp_min(1.0)) * bound
-        return ((columns + shift) * log_scale.exp()).T, -log_scale.sum(0)
+        return (x + shift) * log_scale.exp(), -log_scale.sum(1)
 
     @torch.no_grad()
     def inverse(self, z: Tensor) -> Tensor:
@@ -239,6 +232,14 @@ class AutoregressiveAffine(nn.Module):
     def _masked(self) -> tuple[MaskedLinear, MaskedLinear, MaskedLinear]:
         return self.first, self.middle, self.last
 
+    def weights_and_biases(self) -> list[Tensor]:
+        """Of the three layers of its network, in turn."""
+        return [part for layer in self._masked() for part in (layer.weight, layer.bias)]
+
+    def structures(self) -> list[Structure]:
+        """What the outputs of these layers see, for :mod:`citris_cli.core.kernels`."""
+        return [layer.structure() for layer in self._masked()]
+
 
 class _ViewsOfOne:
     """The parts of weights and sums that the inverse of one point takes, step by step.
@@ -314,12 +315,33 @@ class NormalizingFlow(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Encodings x [B, M] -> causal latents z [B, M] and ldj = -log|det dz/dx| [B]."""
-        x = x.T.contiguous().T  # samples last in memory from here on, so that no layer rearranges them
+        if len(self.transforms) > 0 and kernels.usable(x, *self.parameters()):
+            return self._pass(x)
         total = x.new_zeros(len(x))
         for transform in self.transforms:
             x, ldj = transform(x)
             total = total + ldj
-        return x.contiguous(), total
+        return x, total
+
+    def _pass(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same in one function: ActNorm and linear map as one matrix and one shift before each affine map."""
+        parameters: list[Tensor] = []
+        constant = x.new_zeros(())
+        matrix, shift = x.new_empty(0, 0), x.new_empty(0)  # of the layer to come, which begins with an ActNorm
+        for transform in self.transforms:
+            if isinstance(transform, ActNorm):
+                log_scale = clamp_straight_through(transform.log_scale, MAX_LOG_SCALE)
+                matrix, shift = torch.diag(log_scale.exp()), transform.bias * log_scale.exp()
+                constant = constant - log_scale.sum()
+            elif isinstance(transform, InvertibleLinear):
+                weight = transform.weight()
+                matrix, shift = matrix @ weight, shift @ weight
+                constant = constant - transform.log_diagonal.sum()
+            elif isinstance(transform, AutoregressiveAffine):
+                parameters += [matrix, shift, transform._bound(), *transform.weights_and_biases()]
+                structures = transform.structures()
+        z, ldj = FlowPass.apply(x, structures, *parameters)
+        return z, ldj + constant
 
     @torch.no_grad()
     def inverse(self, z: Tensor) -> Tensor:

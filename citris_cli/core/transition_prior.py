@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core import kernels
 from citris_cli.core.assignment import with_psi_0
 from citris_cli.core.gaussians import (
     gaussian_draw,
@@ -24,6 +25,7 @@ from citris_cli.core.gaussians import (
     moments_over_samples,
 )
 from citris_cli.core.networks import shapes_only
+from citris_cli.core.structured import SeparateNetworks
 
 
 class PerLatentLinear(nn.Module):
@@ -154,14 +156,18 @@ class PerLatentMLP(TransitionPrior):
         self.middle = PerLatentLinear(latents, hidden, hidden, generator)
         self.out = PerLatentLinear(latents, hidden, 2, generator)
 
+    def _of_past(self) -> tuple[Tensor, Tensor]:
+        """The first layer's map of z^t: weight [M, c, M] and bias [M, c]."""
+        # inp(z^t_m) reads one entry of z^t: it is added to the diagonal of the map that reads them all.
+        weight = self.context_weight + torch.diag_embed(self.own.weight[..., 0].T).permute(1, 0, 2)
+        return weight, self.context_bias + self.own.bias
+
     def _from_past(self, z_t: Tensor) -> Tensor:
         """The first layer's sum over z^t alone: [..., M] -> [M, c, N] with all leading dimensions in N.
 
         Samples come last, so that every product is a wide one and nothing is rearranged in between.
         """
-        # inp(z^t_m) reads one entry of z^t: it is added to the diagonal of the map that reads them all.
-        weight = self.context_weight + torch.diag_embed(self.own.weight[..., 0].T).permute(1, 0, 2)
-        bias = self.context_bias + self.own.bias
+        weight, bias = self._of_past()
         columns = z_t.reshape(-1, z_t.shape[-1]).T.contiguous()  # as the product for its gradient is faster, too
         return torch.addmm(bias.view(-1, 1), weight.flatten(0, 1), columns).view(*bias.shape, -1)
 
@@ -205,6 +211,11 @@ class MLPTransitionPrior(PerLatentMLP):
         Returns:
             Two tensors [..., M].
         """
+        if kernels.usable(z_t, *self.parameters()):
+            layers = *self._of_past(), self.middle.weight, self.middle.bias, self.out.weight, self.out.bias
+            out = SeparateNetworks.apply(z_t.reshape(-1, z_t.shape[-1]), *layers)
+            mean, log_std = out.view(*z_t.shape, 2).unbind(-1)
+            return mean, log_std
         return self._from_first(self._from_past(z_t), z_t.shape)
 
     def nll(

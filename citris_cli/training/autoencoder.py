@@ -52,6 +52,7 @@ class AutoencoderTask:
     """
 
     unit = "frames"
+    side_by_side = False
     criterion: str | None = None
 
     def __init__(

@@ -123,6 +123,7 @@ class CausalEncoderTask:
     """
 
     unit = "frames"
+    side_by_side = False
     criterion: str | None = None
 
     def __init__(

@@ -85,6 +85,7 @@ class CitrisVAETask:
     """
 
     unit = "windows"
+    side_by_side = False  # its convolutions are PyTorch's
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from citris_cli.core import masked
+from citris_cli.core import kernels
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from citris_cli.core.causal_latents import CausalLatentsModel
@@ -89,13 +89,14 @@ def products(model: CausalLatentsModel, step: Callable[[], object]) -> tuple[int
 
 @contextmanager
 def _dense(widths: dict[MaskedLinear, int]) -> Iterator[None]:
-    """Masked maps as one dense product each; the number of columns that each is given goes into ``widths``."""
+    """Everything by PyTorch, masked maps as one dense product each, whose numbers of rows go into ``widths``."""
+    forward = MaskedLinear.forward
 
-    def columns(layer: MaskedLinear, x: Tensor) -> Tensor:
-        widths[layer] = x.shape[1]
-        return torch.addmm(layer.bias.unsqueeze(1), layer.masked_weight(), x)
+    def watched(layer: MaskedLinear, x: Tensor) -> Tensor:
+        widths[layer] = x[..., 0].numel()
+        return forward(layer, x)
 
-    with patch.object(MaskedLinear, "columns", columns), patch.object(masked, "dense", lambda x: True):
+    with patch.object(MaskedLinear, "forward", watched), patch.object(kernels, "usable", lambda *tensors: False):
         yield
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from torch.nn import functional
 from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.flow import AutoregressiveAffine, NormalizingFlow
-from citris_cli.core.masked import MaskedLinear
 from citris_cli.core.target_classifier import TargetClassifier
 from citris_cli.core.transition_prior import (
     ImperfectMLPTransitionPrior,
@@ -207,17 +205,13 @@ def plain_prior(prior: TransitionPrior) -> PlainPrior | PlainImperfectPrior | Pl
     return PlainPrior(prior)
 
 
-def _unblocked(flow: NormalizingFlow) -> NormalizingFlow:
-    """A copy of a flow whose masked maps are dense products."""
-    flow = copy.deepcopy(flow)
-    for module in flow.modules():
-        if isinstance(module, MaskedLinear):
-            module.columns = partial(_dense_columns, module)  # type: ignore[method-assign]
-    return flow
-
-
-def _dense_columns(layer: MaskedLinear, x: Tensor) -> Tensor:
-    return layer(x.T).T
+def forward(flow: NormalizingFlow, x: Tensor) -> tuple[Tensor, Tensor]:
+    """A flow's forward pass, transform by transform, with dense products."""
+    total = torch.zeros(len(x))
+    for transform in flow.transforms:
+        x, ldj = transform(x)
+        total = total + ldj
+    return x, total
 
 
 class PlainClassifier(nn.Module):
@@ -291,7 +285,7 @@ class PlainCitrisNF(nn.Module):
     def __init__(self, model: CitrisNF) -> None:
         super().__init__()
         self.config = model.config
-        self.flow = _unblocked(model.flow)
+        self.flow = copy.deepcopy(model.flow)
         self.logits = nn.Parameter(model.assignment.logits.detach().clone())
         self.prior = plain_prior(model.prior)
         self.classifier = PlainClassifier(model.classifier)
@@ -305,7 +299,7 @@ class PlainCitrisNF(nn.Module):
         for frame in range(2):
             each = []
             for s in range(samples):
-                z, its_ldj = self.flow(encodings[:, frame] + self.config.noise * noise[:, frame, s])
+                z, its_ldj = forward(self.flow, encodings[:, frame] + self.config.noise * noise[:, frame, s])
                 each.append(z)
                 if frame == 1:
                     ldj = ldj + its_ldj / samples

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core import masked
 from citris_cli.core.flow import (
     MAX_LOG_SCALE,
     ActNorm,
@@ -189,20 +188,6 @@ def test_the_affine_map_is_the_formula() -> None:
 
 def learned(transform: nn.Module) -> list[Tensor]:
     return list(transform.parameters())
-
-
-@pytest.mark.parametrize("latents", [1, 2, 5, 8])
-def test_the_gradients_written_down_are_those_that_pytorch_finds(latents: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    transform = affine(latents).double()
-    x = torch.randn(7, latents, generator=seeded(3), dtype=torch.float64).requires_grad_()
-    pull = torch.randn(7, latents, generator=seeded(4), dtype=torch.float64), torch.arange(7.0).double()
-    monkeypatch.setattr(masked, "BLOCK", 3)  # several blocks
-    ours = transform(x)
-    gradients = torch.autograd.grad(ours, [x, *learned(transform)], pull)
-    monkeypatch.setattr(masked, "dense", lambda x: True)
-    plain = transform(x)
-    torch.testing.assert_close(ours, plain)
-    torch.testing.assert_close(gradients, torch.autograd.grad(plain, [x, *learned(transform)], pull))
 
 
 def test_gradients_are_those_of_finite_differences() -> None:

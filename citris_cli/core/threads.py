@@ -1,0 +1,86 @@
+"""Parts of one computation side by side, each in a thread that computes alone.
+
+PyTorch shares out every single operation, and its threads meet after each. Where operations are small, meeting takes
+longer than they do; parts that go through a whole chain of them on their own meet once, at its end.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TypeVar
+
+import torch
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+#: Threads that are there for what runs side by side while :func:`alone` keeps PyTorch to one; None outside of it.
+_set_aside: int | None = None
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """PyTorch's own operations on one thread, what runs side by side on as many as PyTorch had.
+
+    For steps of which all that is large runs side by side: with more threads, the small operations between would only
+    wake them and wait.
+    """
+    global _set_aside
+    threads = torch.get_num_threads()
+    if _set_aside is not None or threads == 1:
+        yield
+        return
+    _set_aside = threads
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _set_aside = None
+
+
+def parts_of(size: int, least: int) -> list[slice]:
+    """Neighbouring parts of ``size`` things, alike in size: one a thread, but none of fewer than ``least`` things."""
+    number = max(1, min(_threads(), size // least))
+    return [slice(size * i // number, size * (i + 1) // number) for i in range(number)]
+
+
+def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    """What ``work`` gives for each part, computed without gradients, all at the same time."""
+    if len(parts) == 1:
+        with torch.no_grad():
+            return [work(parts[0])]
+
+    def without_gradients(part: Part) -> Result:
+        with torch.no_grad():
+            return work(part)
+
+    pool = _pool(len(parts), max(1, _threads() // len(parts)))
+    return [future.result() for future in [pool.submit(without_gradients, part) for part in parts]]
+
+
+def _threads() -> int:
+    return _set_aside or torch.get_num_threads()
+
+
+@lru_cache
+def _pool(number: int, each: int) -> ThreadPoolExecutor:
+    """A number of threads, each with so many of PyTorch's own."""
+    started = threading.Barrier(number + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(each)
+        torch.get_num_threads()  # a thread that asks for the first time takes over the number that was set last
+        started.wait()
+
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(number, "citris", begin)
+    for _ in range(number):
+        pool.submit(int)
+    started.wait()
+    torch.set_num_threads(before)  # which is what a thread of somebody else's takes over that begins later
+    return pool
