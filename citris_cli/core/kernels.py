@@ -198,11 +198,21 @@ def _at(rows: Tensor) -> tuple[int, int]:
 class _Map(ctypes.Structure):
     """``map`` of kernels.c."""
 
-    _addresses = "w", "bias", "lo", "hi", "panels", "panels_back", "packed", "packed_back"
-    _numbers = "ldw", "own", "outputs", "inputs", "count", "count_back"
-    _fields_: Any = (
-        *zip(_addresses, [ctypes.c_void_p] * len(_addresses), strict=True),
-        *zip(_numbers, [ctypes.c_int64] * len(_numbers), strict=True),
+    _fields_ = (
+        ("w", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("lo", ctypes.c_void_p),
+        ("hi", ctypes.c_void_p),
+        ("panels", ctypes.c_void_p),
+        ("panels_back", ctypes.c_void_p),
+        ("packed", ctypes.c_void_p),
+        ("packed_back", ctypes.c_void_p),
+        ("ldw", ctypes.c_int64),
+        ("own", ctypes.c_int64),
+        ("outputs", ctypes.c_int64),
+        ("inputs", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+        ("count_back", ctypes.c_int64),
     )
 
 
@@ -212,7 +222,7 @@ def _library() -> Any:
     here = Path(__file__).parent
     for path in (here / f"_kernels{suffix}" for suffix in EXTENSION_SUFFIXES):
         if path.exists():
-            library = ctypes.CDLL(str(path))
+            library: Any = ctypes.CDLL(str(path))
             break
     else:
         return None
