@@ -132,7 +132,7 @@ def picture(curves: Mapping[str, Curve], width: int = 900, height: int = 520) ->
     font = ImageFont.load_default(15)
     image = Image.new("RGB", (width, height), (255, 255, 255))
     draw = ImageDraw.Draw(image)
-    left, top, right, bottom = 90, 20, width - 30, height - 60
+    left, top, right, bottom = 90, 34, width - 30, height - 60
     points = [point for curve in curves.values() for point in curve]
     first, last = min(s for s, _ in points) / 1.1, max(s for s, _ in points) * 1.6  # room for the last name
     least, most = min(e for _, e in points) / 1.1, max(e for _, e in points) * 1.1
@@ -155,7 +155,7 @@ def picture(curves: Mapping[str, Curve], width: int = 900, height: int = 520) ->
                 draw.line((left, y, right, y), (225, 225, 225))
                 draw.text((left - 8, y), f"{value:g}", (30, 30, 30), font, anchor="rm")
     draw.text(((left + right) / 2, bottom + 32), "seconds of training, one thread", (30, 30, 30), font, anchor="ma")
-    draw.text((left + 8, top + 6), "mean squared error on held-out frames", (30, 30, 30), font)
+    draw.text((left, top - 8), "mean squared error on held-out frames", (30, 30, 30), font, anchor="ls")
     for (name, curve), colour in zip(curves.items(), COLOURS, strict=False):
         placed = [place(*point) for point in curve]
         draw.line(placed, colour, 3, joint="curve")
