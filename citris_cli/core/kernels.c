@@ -1,11 +1,11 @@
-/* Networks of structured maps, forward and backward, in float32 on x86-64.
+/* Networks of structured maps, forward and backward, and Winograd's transforms, in float32 on x86-64.
 
    A structured map is a matrix W [outputs, inputs] of which row r is zero outside the columns lo[r] <= k < hi[r]: masked
    autoregressive maps are of this kind, and so are networks side by side, one a latent. Libraries multiply by the zeros,
    or take blocks one by one; here a tile of a product sums over what its rows see. Activations are computed where they
    are read, from tiles in cache, and never stored.
 
-   Every function exists for AVX-512 and for AVX2 (kernels_tile.h); level() says which of them a processor has. Called by
+   Every function exists for AVX-512 and for AVX2 (the two files *_tile.h); level() says which of them a processor has. Called by
    kernels.py, which knows the sizes. Nothing here allocates, or knows of threads. */
 
 #include <stdint.h>
@@ -28,7 +28,7 @@ typedef struct {
 } map;
 
 /* Says by its name which kernels.py this is for. */
-void interface_1(void) {}
+void interface_2(void) {}
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -42,7 +42,12 @@ void interface_1(void) {}
 #define MAX _mm512_max_ps
 #define RECIPROCAL _mm512_rcp14_ps
 #include "kernels_tile.h"
+#include "winograd_tile.h"
 #undef NAME
+#undef WIDTH
+#undef vec
+#undef ivec
+#undef INLINE
 #undef TARGET
 #undef LANES
 #undef ROWS
@@ -58,6 +63,7 @@ void interface_1(void) {}
 #define MAX _mm256_max_ps
 #define RECIPROCAL _mm256_rcp_ps
 #include "kernels_tile.h"
+#include "winograd_tile.h"
 
 /* 2: AVX-512, 1: AVX2, 0: neither, and nothing else here may be called. */
 int level(void) {
@@ -113,6 +119,22 @@ void affine(int level, size n, size m, const float *x, const float *net, const f
 void affine_backward(int level, size n, size m, const float *net, const float *bound, const float *y, const float *of_y,
                      const float *of_ldj, float *of_net, float *of_x, float *of_bound) {
     CALL(level, affine_backward, n, m, net, bound, y, of_y, of_ldj, of_net, of_x, of_bound);
+}
+
+/* Winograd's transforms; see winograd_tile.h. */
+void winograd_windows(int level, size b, size height, size width, size c, const float *x, size top, size rows,
+                      float *values) {
+    CALL(level, winograd_windows, b, height, width, c, x, top, rows, values);
+}
+
+void winograd_gather(int level, size b, size height, size width, size c, float *y, size top, size rows,
+                     const float *values, const float *bias) {
+    CALL(level, winograd_gather, b, height, width, c, y, top, rows, values, bias);
+}
+
+void winograd_spread(int level, size b, size height, size width, size c, const float *y, size top, size rows,
+                     float *values) {
+    CALL(level, winograd_spread, b, height, width, c, y, top, rows, values);
 }
 
 #else

@@ -1,4 +1,6 @@
-"""Networks of three structured maps on a CPU, forward and backward, by the C functions of ``kernels.c``.
+"""What PyTorch has no fast form of on a CPU, by the C functions of ``kernels.c``.
+
+Networks of three structured maps, forward and backward, and the transforms of Winograd's convolution.
 
 They are compiled when the package is installed, where there is a C compiler, for x86-64 processors with AVX2 or
 AVX-512. Elsewhere :func:`usable` says no, and the same networks are PyTorch's to compute and to differentiate.
@@ -21,7 +23,7 @@ GAP = 16
 
 
 #: What kernels.c and this module have in common; a file compiled of another kernels.c is not used.
-INTERFACE = 1
+INTERFACE = 2
 
 
 def usable(*tensors: Tensor) -> bool:
@@ -184,6 +186,28 @@ def affine_backward(
     _library().affine_backward(level(), *y.shape, *[tensor.data_ptr() for tensor in tensors])
 
 
+def winograd_windows(images: Tensor, top: int, rows: int, values: Tensor) -> None:
+    """``B^T d B`` of the 6x6 windows around the 4x4 tiles of some rows; see :mod:`citris_cli.core.winograd`.
+
+    Args:
+        images: [b, H, W, C], contiguous, with at least 16 channels.
+        top, rows: the first of these rows, and how many they are, of all images.
+        values: takes the values [36, tiles, C].
+    """
+    _library().winograd_windows(level(), *images.shape, images.data_ptr(), top, rows, values.data_ptr())
+
+
+def winograd_gather(images: Tensor, top: int, rows: int, values: Tensor, bias: Tensor | None = None) -> None:
+    """``A^T m A`` of values, plus a bias [C], into the tiles of some rows; arguments as in the function above."""
+    address = None if bias is None else bias.data_ptr()
+    _library().winograd_gather(level(), *images.shape, images.data_ptr(), top, rows, values.data_ptr(), address)
+
+
+def winograd_spread(images: Tensor, top: int, rows: int, values: Tensor) -> None:
+    """``A y A^T`` of the tiles of some rows; arguments as in the functions above."""
+    _library().winograd_spread(level(), *images.shape, images.data_ptr(), top, rows, values.data_ptr())
+
+
 @lru_cache
 def level() -> int:
     """2 with AVX-512, 1 with AVX2, 0 where nothing was compiled or the processor has neither."""
@@ -231,6 +255,7 @@ def _library() -> Any:
     if library.level() == 0:
         return library
     whole, size, address, maps = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p, ctypes.POINTER(_Map)
+    images = [whole, size, size, size, size, address, size, size]
     network = [whole, maps, size, address, size, address, address, size, address, size]
     for function, arguments in (
         (library.pack, [whole, maps, size, whole]),
@@ -238,6 +263,9 @@ def _library() -> Any:
         (library.network_backward, [*network, *[address] * 4]),
         (library.affine, [whole, size, size, *[address] * 5]),
         (library.affine_backward, [whole, size, size, *[address] * 8]),
+        (library.winograd_windows, [*images, address]),
+        (library.winograd_gather, [*images, address, address]),
+        (library.winograd_spread, [*images, address]),
     ):
         function.restype, function.argtypes = None, arguments
     for function in (library.panel_width, library.group_rows):

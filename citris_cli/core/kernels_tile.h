@@ -280,8 +280,3 @@ TARGET static void NAME(affine_backward)(size n, size m, const float *net, const
         memcpy(of_bound + j, at[0], sizeof(float) * valid);
     }
 }
-
-#undef WIDTH
-#undef vec
-#undef ivec
-#undef INLINE

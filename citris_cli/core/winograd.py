@@ -7,29 +7,30 @@ Networks", CVPR 2016.
 
 B^T, G and A^T interpolate polynomials: B^T d and G g are values at the points 0, a, -a, b, -b and infinity, A^T leads
 back. With a = 3/4 and b = 3/2 their entries are of one magnitude, and the rounding is twice that of the direct sum in
-float32; with the usual 1 and 2 it is four times (all root mean squares). The transforms are sums of a few images'
-pixels, which stay in the cache.
+float32; with the usual 1 and 2 it is four times (all root mean squares). The transforms of images are C functions
+(:mod:`citris_cli.core.kernels`); where these are not, the convolution is PyTorch's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from citris_cli.core import kernels
+from citris_cli.core.threads import parts_of, side_by_side
+
 #: Side of a tile of the result, and of the window of the input that it needs.
 TILE, WINDOW = 4, 6
 #: Points a and b.
 A, B = 3 / 4, 3 / 2
 #: Pixels of a chunk of images: its transforms lie in the cache.
-CHUNK = 4096
+CHUNK = 1024
 #: Fewer channels, a smaller grid, or fewer tiles in the batch leave the matrix products too small to gain.
-LEAST_CHANNELS, LEAST_WIDTH, LEAST_TILES = 64, 32, 64
+LEAST_CHANNELS, LEAST_WIDTH, LEAST_TILES = 64, 8, 64
 
 
 @lru_cache
@@ -53,163 +54,34 @@ def _transform_kernel(weight: Tensor) -> Tensor:
     return (_kernel_transform(weight.dtype) @ taps).view(-1, inputs, outputs)
 
 
-def _window(rows: Sequence[Tensor], values: Sequence[Tensor], room: Sequence[Tensor]) -> None:
-    """``B^T d`` along one axis: six rows to six values; ``room`` are two more of the size."""
-    d0, d1, d2, d3, d4, d5 = rows
-    v0, v1, v2, v3, v4, v5 = values
-    one, other = room
-    torch.sub(d4, d2, alpha=B**2, out=one)
-    torch.sub(d3, d1, alpha=B**2, out=other)
-    torch.add(one, other, alpha=A, out=v1)
-    torch.sub(one, other, alpha=A, out=v2)
-    torch.sub(d4, d2, alpha=A**2, out=one)
-    torch.sub(d3, d1, alpha=A**2, out=other)
-    torch.add(one, other, alpha=B, out=v3)
-    torch.sub(one, other, alpha=B, out=v4)
-    torch.sub(d2, d0, alpha=A**2, out=v0)
-    torch.sub(one, v0, alpha=B**2, out=v0)
-    torch.sub(d5, d3, alpha=A**2, out=v5)
-    torch.sub(v5, other, alpha=B**2, out=v5)
-
-
-def _gather(values: Sequence[Tensor], rows: Sequence[Tensor], room: Sequence[Tensor]) -> None:
-    """``A^T m`` along one axis: six values to four rows."""
-    m0, m1, m2, m3, m4, m5 = values
-    y0, y1, y2, y3 = rows
-    one, other = room
-    torch.add(m1, m2, out=one)
-    torch.sub(m3, m4, out=other)
-    torch.add(one, other, alpha=B, out=y2)
-    torch.add(m0, one, alpha=1 / A**2, out=one)
-    torch.add(one, other, alpha=1 / B, out=y0)
-    torch.sub(m1, m2, out=one)
-    torch.add(m3, m4, out=other)
-    torch.add(other, one, alpha=1 / A, out=y1)
-    torch.add(m5, one, alpha=A, out=one)
-    torch.add(one, other, alpha=B**2, out=y3)
-
-
-def _spread(rows: Sequence[Tensor], values: Sequence[Tensor], room: Sequence[Tensor]) -> None:
-    """``A y`` along one axis: four rows to six values."""
-    y0, y1, y2, y3 = rows
-    m0, m1, m2, m3, m4, m5 = values
-    one, other = room
-    torch.add(y2, y0, alpha=1 / A**2, out=one)
-    torch.add(y3, y1, alpha=1 / A**2, out=other)
-    torch.add(one, other, alpha=A, out=m1)
-    torch.sub(one, other, alpha=A, out=m2)
-    torch.add(y2, y0, alpha=1 / B**2, out=one)
-    torch.add(y1, y3, alpha=B**2, out=other)
-    torch.add(other, one, alpha=B, out=m3)
-    torch.sub(other, one, alpha=B, out=m4)
-    m0.copy_(y0)
-    m5.copy_(y3)
-
-
-class _Windows:
-    """Windows of a chunk, zeros around the images.
+class _Chunks:
+    """Neighbouring pieces of a batch of images, each so small that its values lie in a second-level cache.
 
     Args:
-        like: images [B, H, W, C].
-        chunk: how much of them is taken at once.
-        room: memory between the two axes; nobody needs it after a call.
-
-    Attributes:
-        flat: ``B^T d B`` of all windows: [36, n, C].
+        images: [N, H, W, …].
     """
 
-    def __init__(self, like: Tensor, chunk: _Chunk, room: Sequence[Tensor]) -> None:
-        _, self._height, width, channels = like.shape
-        self._rows = chunk.rows
-        images, tiles = chunk.images, (chunk.rows // TILE, width // TILE)
-        self._padded = like.new_zeros(images, chunk.rows + 2, width + 2, channels)
-        between = _view(room[0], WINDOW, images, tiles[0], width + 2, channels)
-        values = like.new_empty(WINDOW, WINDOW, images, *tiles, channels)
-        self.flat = values.view(WINDOW**2, -1, channels)
-        rows = [self._padded[:, i : chunk.rows + i - 3 : TILE] for i in range(WINDOW)]
-        columns = [between[..., i : width + i - 3 : TILE, :] for i in range(WINDOW)]
-        self._by_rows = rows, list(between), [_view(one, *rows[0].shape) for one in room[1:]]
-        self._by_columns = columns, list(values.unbind(1)), [_view(one, *columns[0].shape) for one in room[1:]]
+    def __init__(self, images: Tensor) -> None:
+        batch, height, width = images.shape[:3]
+        fitting = (rows for rows in range(height, 0, -TILE) if height % rows == 0 and rows * width <= CHUNK)
+        self.rows = next(fitting, TILE)
+        size = max(1, CHUNK // (self.rows * width))
+        #: Images of a piece, and the first of its rows.
+        self.places = [
+            (slice(i, min(i + size, batch)), top) for i in range(0, batch, size) for top in range(0, height, self.rows)
+        ]
+        self._most = min(size, batch) * self.rows // TILE * width // TILE
 
-    def load(self, images: Tensor, top: int) -> None:
-        """Fill ``flat`` from images [b, H, W, C], their rows from ``top`` on."""
-        start, stop = max(top - 1, 0), min(top + self._rows + 1, self._height)
-        self._padded[:, start - top + 1 : stop - top + 1, 1:-1] = images[:, start:stop]
-        if start == top:
-            self._padded[:, 0] = 0
-        if stop == top + self._rows:
-            self._padded[:, -1] = 0
-        _window(*self._by_rows)
-        _window(*self._by_columns)
+    def room(self, like: Tensor, channels: int) -> Tensor:
+        """Memory for the values of a piece [36, tiles, channels], flat."""
+        return like.new_empty(WINDOW**2 * self._most * channels)
 
 
-class _Tiles:
-    """Tiles of a chunk.
-
-    Args:
-        like: images [B, H, W, C].
-        chunk: how much of them is taken at once.
-        room: memory between the two axes; nobody needs it after a call.
-
-    Attributes:
-        flat: values [36, n, C] that become tiles, ``A^T m A``, or that they became, ``A y A^T``.
-    """
-
-    def __init__(self, like: Tensor, chunk: _Chunk, room: Sequence[Tensor]) -> None:
-        _, _, width, channels = like.shape
-        self._height = chunk.rows
-        images, tiles = chunk.images, (chunk.rows // TILE, width // TILE)
-        between = _view(room[0], WINDOW, images, *tiles, TILE, channels)
-        values = like.new_empty(WINDOW, WINDOW, images, *tiles, channels)
-        self.flat = values.view(WINDOW**2, -1, channels)
-        self._rows = list(between.flatten(3, 4))
-        self._columns, self._values = list(between.unbind(4)), list(values.unbind(1))
-        self._row_room = [_view(one, *self._rows[0].shape) for one in room[1:]]
-        self._column_room = [_view(one, *self._columns[0].shape) for one in room[1:]]
-
-    def store(self, images: Tensor, top: int) -> None:
-        """Write the tiles to images [b, H, W, C], their rows from ``top`` on."""
-        _gather(self._values, self._columns, self._column_room)
-        _gather(self._rows, self._of(images, top), self._row_room)
-
-    def load(self, images: Tensor, top: int) -> None:
-        """Fill ``flat`` from images [b, H, W, C], their rows from ``top`` on."""
-        _spread(self._of(images, top), self._rows, self._row_room)
-        _spread(self._columns, self._values, self._column_room)
-
-    def _of(self, images: Tensor, top: int) -> list[Tensor]:
-        return [images[:, top + i : top + self._height : TILE] for i in range(TILE)]
-
-
-def _view(memory: Tensor, *shape: int) -> Tensor:
-    return memory[: math.prod(shape)].view(shape)
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """What is transformed at once: so many images of a batch, and so many of their rows."""
-
-    images: int
-    rows: int
-
-    def room(self, like: Tensor, width: int, channels: int) -> list[Tensor]:
-        """Memory that transforms need between their two axes, for images of that many channels."""
-        tiles = self.images * self.rows // TILE
-        most = WINDOW * tiles * (width + 2) * channels
-        return [like.new_empty(most), *like.new_empty(2, WINDOW * tiles * (width // TILE) * channels)]
-
-
-def _chunks(images: Tensor) -> Iterator[tuple[_Chunk, list[tuple[slice, int]]]]:
-    """Chunks of images [B, H, W, C]: which images of the batch, and their first row; those of one size together."""
-    batch, height, width, _ = images.shape
-    fitting = (rows for rows in range(height, 0, -TILE) if height % rows == 0 and rows * width <= CHUNK)
-    rows = next(fitting, TILE)
-    size = min(max(1, CHUNK // (rows * width)), batch)
-    tops = range(0, height, rows)
-    whole = batch - batch % size
-    yield _Chunk(size, rows), [(slice(i, i + size), top) for i in range(0, whole, size) for top in tops]
-    if whole < batch:
-        yield _Chunk(batch - whole, rows), [(slice(whole, batch), top) for top in tops]
+def _values(room: Tensor, images: Tensor, rows: int) -> Tensor:
+    """The part of the room that the values of some images' rows take: [36, tiles, C]."""
+    count, _, width, channels = images.shape
+    tiles = count * (rows // TILE) * (width // TILE)
+    return room[: WINDOW**2 * tiles * channels].view(WINDOW**2, tiles, channels)
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -217,15 +89,18 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     kernel = _transform_kernel(weight)
     result = _map_like(x, len(weight))
     images, results = (one.permute(0, 2, 3, 1) for one in (x, result))
-    for chunk, places in _chunks(images):
-        room = chunk.room(x, x.shape[3], max(weight.shape[:2]))
-        windows, tiles = _Windows(images, chunk, room), _Tiles(results, chunk, room)
-        for which, top in places:
-            windows.load(images[which], top)
-            torch.bmm(windows.flat, kernel, out=tiles.flat)
-            tiles.store(results[which], top)
-            if bias is not None:
-                results[which, top : top + chunk.rows] += bias
+    chunks = _Chunks(images)
+
+    def work(part: slice) -> None:
+        windows_room, tiles_room = chunks.room(x, x.shape[1]), chunks.room(x, len(weight))
+        for which, top in chunks.places[part]:
+            windows = _values(windows_room, images[which], chunks.rows)
+            tiles = _values(tiles_room, results[which], chunks.rows)
+            kernels.winograd_windows(images[which], top, chunks.rows, windows)
+            torch.bmm(windows, kernel, out=tiles)
+            kernels.winograd_gather(results[which], top, chunks.rows, tiles, bias)
+
+    side_by_side(work, parts_of(len(chunks.places), 1))
     return result
 
 
@@ -239,18 +114,26 @@ def _gradients(x: Tensor, weight: Tensor, gradient: Tensor, of_x: bool, of_weigh
     to_x = _map_like(x, x.shape[1]) if of_x else None
     images, gradients = (one.permute(0, 2, 3, 1) for one in (x, gradient))
     results = None if to_x is None else to_x.permute(0, 2, 3, 1)
-    total = torch.zeros_like(turned)
-    for chunk, places in _chunks(images):
-        room = chunk.room(x, x.shape[3], max(weight.shape[:2]))
-        windows, tiles = _Windows(gradients, chunk, room), _Tiles(images, chunk, room)
-        for which, top in places:
-            windows.load(gradients[which], top)
+    chunks = _Chunks(images)
+
+    def work(part: slice) -> Tensor:
+        windows_room, tiles_room = chunks.room(x, len(weight)), chunks.room(x, x.shape[1])
+        total = torch.zeros_like(turned)
+        for which, top in chunks.places[part]:
+            windows = _values(windows_room, gradients[which], chunks.rows)
+            tiles = _values(tiles_room, images[which], chunks.rows)
+            kernels.winograd_windows(gradients[which], top, chunks.rows, windows)
             if of_weight:
-                tiles.load(images[which], top)
-                torch.baddbmm(total, windows.flat.transpose(1, 2), tiles.flat, out=total)
+                kernels.winograd_spread(images[which], top, chunks.rows, tiles)
+                torch.baddbmm(total, windows.transpose(1, 2), tiles, out=total)
             if results is not None:
-                torch.bmm(windows.flat, turned, out=tiles.flat)
-                tiles.store(results[which], top)
+                torch.bmm(windows, turned, out=tiles)
+                kernels.winograd_gather(results[which], top, chunks.rows, tiles)
+        return total
+
+    total, *others = side_by_side(work, parts_of(len(chunks.places), 1))
+    for other in others:
+        total += other
     return [to_x, _kernel_of(total) if of_weight else None]
 
 
@@ -306,7 +189,7 @@ class Conv3x3(nn.Conv2d):
         return super().forward(x)
 
     def _gains(self, x: Tensor) -> bool:
-        if x.device.type != "cpu" or x.dtype != self.weight.dtype or torch.is_autocast_enabled("cpu"):
+        if not kernels.usable(x, self.weight):
             return False
         batch, _, height, width = x.shape
         channels, tiles = min(self.in_channels, self.out_channels), batch * height * width // TILE**2

@@ -4,7 +4,6 @@ import copy
 import gc
 import math
 import weakref
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -18,33 +17,6 @@ from citris_cli.core.kernels import Structure
 from citris_cli.core.masked import MaskedLinear
 from citris_cli.core.structured import SeparateNetworks, StructuredNetwork
 from citris_cli.core.transition_prior import MLPTransitionPrior
-
-compiled = pytest.mark.skipif(
-    kernels.level() == 0, reason="kernels.c was not compiled (no C compiler?), or not for this processor"
-)
-
-
-@pytest.fixture(params=["AVX2", "AVX-512"])
-def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Computes as on one kind of processor; skips where this one cannot."""
-    level = {"AVX2": 1, "AVX-512": 2}[request.param]
-    if kernels.level() < level:
-        pytest.skip(f"this processor has no {request.param}")
-    forms = kernels.autoregressive, kernels.separate, kernels.full  # whose panels are of the processor's width
-    monkeypatch.setattr(kernels, "level", lambda: level)
-    for form in forms:
-        form.cache_clear()
-    yield
-    for form in forms:
-        form.cache_clear()
-
-
-@pytest.fixture(params=[1, 2, 3])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -61,7 +33,7 @@ def seen(structure: Structure) -> Tensor:
     return ((columns >= structure.low[:, None]) & (columns < structure.high[:, None])).double()
 
 
-@compiled
+@pytest.mark.compiled
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_masked_map_and_its_structure_say_the_same(strict: bool) -> None:
     layer = MaskedLinear(2, 3, 5, strict, seeded())
@@ -104,7 +76,7 @@ def compare(
     )
 
 
-@compiled
+@pytest.mark.compiled
 @pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize(
     ("variables", "hidden", "rows"), [(1, 1, 1), (2, 3, 5), (5, 3, 200), (32, 16, 131), (9, 17, 64)]
@@ -122,7 +94,7 @@ def test_masked_networks(variables: int, hidden: int, rows: int, threads: int) -
     compare(StructuredNetwork, 3 * random(rows, variables, seed=7), structures, *parameters)
 
 
-@compiled
+@pytest.mark.compiled
 @pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize(
     ("number", "hidden", "inputs", "rows"), [(1, 1, 1, 1), (3, 5, 4, 7), (6, 64, 32, 100), (9, 20, 9, 50)]
@@ -166,7 +138,7 @@ def both_ways(model: nn.Module, x: Tensor) -> None:
     assert_close(*results)
 
 
-@compiled
+@pytest.mark.compiled
 @pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize(
     ("latents", "layers", "hidden", "rows"), [(1, 1, 1, 1), (5, 3, 4, 9), (16, 2, 16, 200), (33, 2, 5, 150)]
@@ -176,7 +148,7 @@ def test_the_flow_is_that_of_its_transforms(latents: int, layers: int, hidden: i
     both_ways(flow, torch.randn(rows, latents, generator=seeded(1)))
 
 
-@compiled
+@pytest.mark.compiled
 @pytest.mark.usefixtures("processor")
 def test_the_priors_are_those_that_pytorch_computes(threads: int) -> None:
     x = torch.randn(30, 2, 8, generator=seeded(1))
@@ -184,7 +156,7 @@ def test_the_priors_are_those_that_pytorch_computes(threads: int) -> None:
     both_ways(trained(AutoregressiveTransitionPrior(8, 3, 6, generator=seeded())), x)
 
 
-@compiled
+@pytest.mark.compiled
 @pytest.mark.usefixtures("processor")
 def test_large_values_saturate_and_what_is_not_a_number_stays_none() -> None:
     flow = NormalizingFlow(4, 2, 3, seeded())
@@ -197,7 +169,7 @@ def test_large_values_saturate_and_what_is_not_a_number_stays_none() -> None:
     assert z[[0, 2]].isfinite().all()
 
 
-@compiled
+@pytest.mark.compiled
 def test_the_same_bytes_every_time(threads: int) -> None:
     flow = NormalizingFlow(16, 2, 8, seeded())
     x = torch.randn(500, 16, generator=seeded(1))
@@ -211,7 +183,7 @@ def test_the_same_bytes_every_time(threads: int) -> None:
         assert all(torch.equal(mine, again) for mine, again in zip(first, gradients(), strict=True))
 
 
-@compiled
+@pytest.mark.compiled
 def test_a_pass_is_freed_with_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[weakref.ref[kernels.Network]] = []
 
