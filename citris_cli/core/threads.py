@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
@@ -51,16 +51,25 @@ def parts_of(size: int, least: int) -> list[slice]:
 
 def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
     """What ``work`` gives for each part, computed without gradients, all at the same time."""
-    if len(parts) == 1:
-        with torch.no_grad():
-            return [work(parts[0])]
 
     def without_gradients(part: Part) -> Result:
         with torch.no_grad():
             return work(part)
 
-    pool = _pool(len(parts), max(1, _threads() // len(parts)))
-    return [future.result() for future in [pool.submit(without_gradients, part) for part in parts]]
+    first, *others = parts
+    if not others:
+        return [without_gradients(first)]
+    threads = torch.get_num_threads()
+    each = max(1, _threads() // len(parts))
+    pool = _pool(len(others), each)
+    futures = [pool.submit(without_gradients, part) for part in others]
+    torch.set_num_threads(each)
+    try:
+        own = without_gradients(first)
+    finally:
+        torch.set_num_threads(threads)
+        wait(futures)
+    return [own, *[future.result() for future in futures]]
 
 
 def _threads() -> int:
@@ -69,7 +78,7 @@ def _threads() -> int:
 
 @lru_cache
 def _pool(number: int, each: int) -> ThreadPoolExecutor:
-    """A number of threads, each with so many of PyTorch's own."""
+    """A number of threads beside the one that asks, each with so many of PyTorch's own."""
     started = threading.Barrier(number + 1)
 
     def begin() -> None:
