@@ -86,14 +86,13 @@ class InvertibleLinear(nn.Module):
         self.register_buffer("permutation", permutation)
         self.register_buffer("sign", sign)
 
-    def _triangles(self) -> tuple[Tensor, Tensor]:
-        unit = torch.eye(len(self.sign), device=self.sign.device, dtype=self.lower.dtype)
-        return self.lower.tril(-1) + unit, self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
+    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What W is made of, as :func:`linear_weight` takes it."""
+        return self.permutation, self.lower, self.upper, self.sign, self.log_diagonal
 
     def weight(self) -> Tensor:
         """W [M, M]."""
-        lower, upper = self._triangles()
-        return self.permutation @ lower @ upper
+        return linear_weight(*self.parts())[0]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, M] -> z [B, M], ldj [B]."""
@@ -101,10 +100,31 @@ class InvertibleLinear(nn.Module):
 
     def inverse(self, z: Tensor) -> Tensor:
         """z [B, M] -> x [B, M], by two triangular solves rather than a matrix inverse, which would lose digits."""
-        lower, upper = self._triangles()
+        lower, upper = _triangles(*self.parts()[1:])
         y = torch.linalg.solve_triangular(upper, z, upper=True, left=False)
         y = torch.linalg.solve_triangular(lower, y, upper=False, left=False, unitriangular=True)
         return y @ self.permutation.T
+
+
+def linear_weight(
+    permutation: Tensor, lower: Tensor, upper: Tensor, sign: Tensor, log_diagonal: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``W = P L U`` of an :class:`InvertibleLinear`, or of several at once.
+
+    Args:
+        permutation, lower, upper: [..., M, M].
+        sign, log_diagonal: [..., M].
+
+    Returns:
+        W [..., M, M] and log|det W| [...].
+    """
+    lower, upper = _triangles(lower, upper, sign, log_diagonal)
+    return permutation @ lower @ upper, log_diagonal.sum(-1)
+
+
+def _triangles(lower: Tensor, upper: Tensor, sign: Tensor, log_diagonal: Tensor) -> tuple[Tensor, Tensor]:
+    unit = torch.eye(sign.shape[-1], device=sign.device, dtype=lower.dtype)
+    return lower.tril(-1) + unit, upper.triu(1) + torch.diag_embed(sign * log_diagonal.exp())
 
 
 def _random_rotation(latents: int, generator: torch.Generator | None) -> tuple[Tensor, ...]:
@@ -117,6 +137,11 @@ def _random_rotation(latents: int, generator: torch.Generator | None) -> tuple[T
     permutation, lower, upper = torch.linalg.lu(q * r.diagonal().sign())
     diagonal = upper.diagonal()
     return lower.tril(-1), upper.triu(1), diagonal.abs().log(), permutation, diagonal.sign()
+
+
+def bound_of_log_scales(scaling: Tensor) -> Tensor:
+    """c = 3 tanh(exp(scaling) / 3), elementwise: what an affine map's log-scales stay within."""
+    return MAX_LOG_SCALE * torch.tanh(scaling.exp() / MAX_LOG_SCALE)
 
 
 class AutoregressiveAffine(nn.Module):
@@ -141,7 +166,7 @@ class AutoregressiveAffine(nn.Module):
         self._views: _ViewsOfOne | None = None
 
     def _bound(self) -> Tensor:
-        return MAX_LOG_SCALE * torch.tanh(self.scaling.exp() / MAX_LOG_SCALE)
+        return bound_of_log_scales(self.scaling)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, M] -> z [B, M], ldj [B]."""
@@ -324,23 +349,27 @@ class NormalizingFlow(nn.Module):
         return x, total
 
     def _pass(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The same in one function: ActNorm and linear map as one matrix and one shift before each affine map."""
-        parameters: list[Tensor] = []
-        constant = x.new_zeros(())
-        matrix, shift = x.new_empty(0, 0), x.new_empty(0)  # of the layer to come, which begins with an ActNorm
-        for transform in self.transforms:
-            if isinstance(transform, ActNorm):
-                log_scale = clamp_straight_through(transform.log_scale, MAX_LOG_SCALE)
-                matrix, shift = torch.diag(log_scale.exp()), transform.bias * log_scale.exp()
-                constant = constant - log_scale.sum()
-            elif isinstance(transform, InvertibleLinear):
-                weight = transform.weight()
-                matrix, shift = matrix @ weight, shift @ weight
-                constant = constant - transform.log_diagonal.sum()
-            elif isinstance(transform, AutoregressiveAffine):
-                parameters += [matrix, shift, transform._bound(), *transform.weights_and_biases()]
-                structures = transform.structures()
-        z, ldj = FlowPass.apply(x, structures, *parameters)
+        """The same in one function: ActNorm and linear map as one matrix and one shift before each affine map.
+
+        These are computed for all layers at once: they are small, and what costs is the number of operations.
+        """
+        norms = [transform for transform in self.transforms if isinstance(transform, ActNorm)]
+        linears = [transform for transform in self.transforms if isinstance(transform, InvertibleLinear)]
+        affines = [transform for transform in self.transforms if isinstance(transform, AutoregressiveAffine)]
+        log_scales = clamp_straight_through(torch.stack([norm.log_scale for norm in norms]), MAX_LOG_SCALE)
+        scales = log_scales.exp()
+        shifts = torch.stack([norm.bias for norm in norms]) * scales  # (x + b) exp(s) = x exp(s) + b exp(s)
+        matrices = torch.diag_embed(scales[:1])
+        constant = -log_scales.sum()
+        if linears:
+            parts = (torch.stack(part) for part in zip(*(linear.parts() for linear in linears), strict=True))
+            weights, log_determinants = linear_weight(*parts)
+            matrices = torch.cat([matrices, scales[1:, :, None] * weights])
+            shifts = torch.cat([shifts[:1], (shifts[1:, None] @ weights).squeeze(1)])
+            constant = constant - log_determinants.sum()
+        bounds = bound_of_log_scales(torch.stack([affine.scaling for affine in affines]))
+        networks = [part for affine in affines for part in affine.weights_and_biases()]
+        z, ldj = FlowPass.apply(x, affines[0].structures(), matrices, shifts, bounds, *networks)
         return z, ldj + constant
 
     @torch.no_grad()

@@ -14,8 +14,8 @@ from citris_cli.core.kernels import Network, Structure
 from citris_cli.core.structured import LEAST_ROWS, like, total
 from citris_cli.core.threads import parts_of, side_by_side
 
-#: Parameters of a layer: A, b, c, W1, b1, W2, b2, W3, b3.
-A_LAYER = 9
+#: Parameters of a layer's network: W1, b1, W2, b2, W3, b3.
+A_NETWORK = 6
 
 
 class _Layer(NamedTuple):
@@ -38,22 +38,30 @@ class FlowPass(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, structures: Sequence[Structure], *parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        structures: Sequence[Structure],
+        matrices: Tensor,
+        shifts: Tensor,
+        bounds: Tensor,
+        *parameters: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         """x [N, M] -> z [N, M] and ``-sum s`` over all layers and variables [N].
 
         Args:
             ctx: what the backward pass needs.
             x: rows, float32.
             structures: of the three maps of every network.
-            parameters: of all layers, :data:`A_LAYER` each: A [M, M], b [M], c [M] and the networks'.
+            matrices, shifts, bounds: A [F, M, M], b [F, M] and c [F, M] of all layers.
+            parameters: of all networks, :data:`A_NETWORK` each.
         """
         x = x.contiguous()
         rows, latents = x.shape
         ldj = x.new_zeros(rows)
         layers: list[_Layer] = []
-        shifts = parameters[1::A_LAYER]
-        for first in range(0, len(parameters), A_LAYER):
-            matrix, _, bound, *weights = (one.contiguous() for one in parameters[first : first + A_LAYER])
+        for number, (matrix, bound) in enumerate(zip(matrices, bounds.contiguous(), strict=True)):
+            weights = [one.contiguous() for one in parameters[number * A_NETWORK : (number + 1) * A_NETWORK]]
             network = Network(structures, weights, rows)
             net = x.new_empty(rows, 2 * latents)
             before = layers[-1].y if layers else x
@@ -69,7 +77,7 @@ class FlowPass(torch.autograd.Function):
         ctx.parts = parts_of(rows, LEAST_ROWS)
         side_by_side(work, ctx.parts)
         ctx.layers = layers
-        ctx.save_for_backward(*parameters)
+        ctx.save_for_backward(matrices, shifts, bounds, *parameters)
         return layers[-1].y.detach(), ldj  # not the tensor that is kept: it would keep itself alive by its own gradient
 
     @staticmethod
@@ -82,16 +90,17 @@ class FlowPass(torch.autograd.Function):
 
         def work(part: slice) -> list[Tensor]:
             gradients = like(parameters)
+            of_matrices, of_shifts, of_bounds, *of_networks = gradients
             of_y = of_z[part]
             of_net, of_moved, direct = of_y.new_empty(len(of_y), 2 * of_y.shape[1]), *like([of_y, of_y])
             for number, layer in reversed(list(enumerate(layers))):
-                of_matrix, of_shift, of_bound, *of_weights = gradients[number * A_LAYER : (number + 1) * A_LAYER]
                 net, y = layer.net[part], layer.y[part]
-                kernels.affine_backward(net, layer.bound, y, of_y, of_ldj[part], of_net, direct, of_bound)
-                layer.network.backward(layer.moved[part], part, of_net, of_moved, of_weights)
+                kernels.affine_backward(net, layer.bound, y, of_y, of_ldj[part], of_net, direct, of_bounds[number])
+                of_network = of_networks[number * A_NETWORK : (number + 1) * A_NETWORK]
+                layer.network.backward(layer.moved[part], part, of_net, of_moved, of_network)
                 of_moved += direct
-                torch.mm(layer.x[part].T, of_moved, out=of_matrix)
-                torch.sum(of_moved, 0, out=of_shift)
+                torch.mm(layer.x[part].T, of_moved, out=of_matrices[number])
+                torch.sum(of_moved, 0, out=of_shifts[number])
                 of_y = torch.mm(of_moved, layer.matrix.T)
             of_x[part] = of_y
             return gradients
