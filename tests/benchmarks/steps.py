@@ -18,7 +18,7 @@ from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTraining
 from citris_cli.training.loop import Task, TrainingConfig
 from citris_cli.training.presets import autoencoder_preset
 from citris_cli.training.record import LossWindow
-from tests.benchmarks.measure import Effort, Row, counted, interleaved, matrix_product, product_rate
+from tests.benchmarks.measure import Effort, Row, Target, counted, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_autoencoder import PlainAutoencoder, as_images
 
 FRAMES, BATCH = 1024, 64
@@ -30,14 +30,15 @@ def autoencoder_step(effort: Effort) -> list[Row]:
     Floor: our step's products at the machine's rate.
     """
     rows = []
-    for name, sizes in (("paper", AutoencoderConfig()), ("small", autoencoder_preset("small", 64)[0])):
+    forms = ("paper", AutoencoderConfig(), Target("ratio", 1.8)), ("small", autoencoder_preset("small", 64)[0], None)
+    for name, sizes, target in forms:
         ours, plain = autoencoder_forms(sizes)
         with counted() as counter:
             first = ours()
         torch.testing.assert_close(first, torch.tensor(plain()), rtol=1e-3, atol=1e-3)
         taken = interleaved({"ours": ours, "plain": plain, "product": matrix_product()}, effort)
         floor = counter.get_total_flops() / product_rate(taken["product"])
-        rows.append(Row(autoencoder_title(name, sizes), "s", taken["ours"], taken["plain"], floor))
+        rows.append(Row(autoencoder_title(name, sizes), "s", taken["ours"], taken["plain"], floor, target))
     return rows
 
 
