@@ -47,10 +47,16 @@ class Structure:
     def __init__(self, ranges: Sequence[tuple[int, int]], inputs: int, own: bool = False) -> None:
         self.outputs, self.inputs, self.own = len(ranges), inputs, own
         self.low, self.high = torch.tensor(ranges, dtype=torch.int32).T.contiguous().unbind(0)
-        seen_by = [(len(ranges), 0)] * inputs
-        for output, (low, high) in enumerate(ranges):
-            for k in range(low, high):
-                seen_by[k] = min(seen_by[k][0], output), output + 1
+        every = torch.arange(inputs, dtype=torch.int32)
+        # Both ends never go down: an input is seen from the first output that ends behind it to the last that begins
+        # at or before it.
+        seen_by = list(
+            zip(
+                torch.searchsorted(self.high, every, right=True).tolist(),
+                torch.searchsorted(self.low, every, right=True).tolist(),
+                strict=True,
+            )
+        )
         width = _library().panel_width(level())
         #: Of the products with W^T and with W: first column, number of columns, first and last + 1 of the sum [P, 4].
         self.panels = _panels(ranges, width), _panels(seen_by, width)
@@ -244,11 +250,12 @@ class _Map(ctypes.Structure):
 def _library() -> Any:
     """The compiled functions, or None."""
     here = Path(__file__).parent
-    for path in (here / f"_kernels{suffix}" for suffix in EXTENSION_SUFFIXES):
-        if path.exists():
-            library: Any = ctypes.CDLL(str(path))
-            break
-    else:
+    path = next((path for suffix in EXTENSION_SUFFIXES if (path := here / f"_kernels{suffix}").exists()), None)
+    if path is None:
+        return None
+    try:
+        library: Any = ctypes.CDLL(str(path))
+    except OSError:  # of another machine
         return None
     if getattr(library, f"interface_{INTERFACE}", None) is None:
         return None
