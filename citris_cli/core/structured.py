@@ -121,7 +121,7 @@ class SeparateNetworks(torch.autograd.Function):
 
 def like(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Memory for the gradients of some tensors."""
-    return [torch.empty(tensor.shape) for tensor in tensors]
+    return [tensor.new_empty(tensor.shape) for tensor in tensors]
 
 
 def total(shares: Sequence[Sequence[Tensor]]) -> Sequence[Tensor]:
