@@ -5,8 +5,8 @@
    or take blocks one by one; here a tile of a product sums over what its rows see. Activations are computed where they
    are read, from tiles in cache, and never stored.
 
-   Every function exists for AVX-512 and for AVX2 (the two files *_tile.h); level() says which of them a processor has. Called by
-   kernels.py, which knows the sizes. Nothing here allocates, or knows of threads. */
+   Every function exists for AVX-512 and for AVX2 (the two files *_tile.h); level() says which of them a processor has.
+   Called by kernels.py, which knows the sizes. Nothing here allocates, or knows of threads. */
 
 #include <stdint.h>
 #include <string.h>
@@ -75,7 +75,7 @@ int level(void) {
 #define CALL(level, f, ...) ((level) == 2 ? f##_avx512(__VA_ARGS__) : f##_avx2(__VA_ARGS__))
 
 /* Columns of a panel, at most. */
-size panel_width(int level) { return level == 2 ? 32 : 16; }
+size panel_width(int level) { return CALL(level, panel_width, ); }
 
 /* Rows of samples that pass over all panels before the next ones do. */
 size group_rows(int level) { return CALL(level, group_rows, ); }
@@ -85,7 +85,7 @@ void pack(int level, const map *maps, size count, int transposed) {
     for (size i = 0; i < count; i++) CALL(level, pack, maps + i, transposed);
 }
 
-/* out = W3 SiLU(first) ... of a network of three maps; first and middle [n, outputs] are what its activations see.
+/* first = W1 x + b1, middle = W2 SiLU(first) + b2, out = W3 SiLU(middle) + b3; first and middle have rows ld apart.
    room: group_rows() times the widest of its layers. */
 void network_forward(int level, const map maps[3], size n, const float *x, size ldx, float *first, float *middle,
                      size ld, float *out, size ldo, float *room) {
@@ -94,7 +94,7 @@ void network_forward(int level, const map maps[3], size n, const float *x, size 
     CALL(level, product, n, middle, ld, maps + 2, 0, 1, out, ldo, NULL, NULL, room);
 }
 
-/* Gradients of x, and of the maps' weights and biases (w and bias of each of gradients), for that of out.
+/* Gradients of x, and of the maps' weights and biases, for that of out.
    room: 2 n ld floats, and n panels' widths. */
 void network_backward(int level, const map maps[3], size n, const float *x, size ldx, const float *first,
                       const float *middle, size ld, const float *of_out, size ldo, float *of_x, float *const weights[3],

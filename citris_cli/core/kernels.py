@@ -20,8 +20,6 @@ from torch import Tensor
 
 #: Numbers left free after each row of activations: rows that lie a power of two apart take each other's cache lines.
 GAP = 16
-
-
 #: What kernels.c and this module have in common; a file compiled of another kernels.c is not used.
 INTERFACE = 2
 
@@ -181,7 +179,7 @@ def affine_backward(
     """Gradients of :func:`affine` for those of y and ldj.
 
     With ``u = tanh(r / d)``, ``d = max(c, 1)`` and gradients marked by a star: ``t* = x* = y* exp(s)``,
-    ``s* = y* y - ldj*``, ``r* = s* c (1 - u^2) / d``, ``c* = sum_n s* u - [c > 1] r* r / d``.
+    ``s* = y* y - ldj*``, ``r* = s* c (1 - u^2) / d``, ``c* = sum_n s* u - [c >= 1] r* r / d``.
 
     Args:
         net, bound, y: as there.

@@ -82,6 +82,7 @@ INLINE void NAME(silu)(float *to, const float *from, size count) {
 }
 
 static inline size NAME(group_rows)(void) { return 7 * ROWS; }
+static inline size NAME(panel_width)(void) { return WIDTH; }
 
 /* The panels of a map, each as [stop - first][WIDTH], zero where a row does not see a column, and right of the panel. */
 TARGET static void NAME(pack)(const map *m, int transposed) {
@@ -255,7 +256,7 @@ TARGET static void NAME(affine_backward)(size n, size m, const float *net, const
         float at[4][LANES] = {0};
         memcpy(at[3], bound + j, sizeof(float) * valid);
         const vec c = NAME(load)(at[3]), d = MAX(c, (vec){} + 1.0f);
-        const vec free = MAX(c - 1.0f, (vec){}) / (c - 1.0f + 1e-30f); /* 1 where d is c, else 0 */
+        const vec free = (vec)((ivec)(c >= 1.0f) & (ivec)((vec){} + 1.0f)); /* 1 where d is c, else 0 */
         vec of_c = {};
         for (size i = 0; i < n; i++) {
             for (size k = 0; k < valid; k++) {

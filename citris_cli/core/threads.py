@@ -7,9 +7,8 @@ longer than they do; parts that go through a whole chain of them on their own me
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
@@ -18,34 +17,10 @@ import torch
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
-#: Threads that are there for what runs side by side while :func:`alone` keeps PyTorch to one; None outside of it.
-_set_aside: int | None = None
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """PyTorch's own operations on one thread, what runs side by side on as many as PyTorch had.
-
-    For steps of which all that is large runs side by side: with more threads, the small operations between would only
-    wake them and wait.
-    """
-    global _set_aside
-    threads = torch.get_num_threads()
-    if _set_aside is not None or threads == 1:
-        yield
-        return
-    _set_aside = threads
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        _set_aside = None
-
 
 def parts_of(size: int, least: int) -> list[slice]:
     """Neighbouring parts of ``size`` things, alike in size: one a thread, but none of fewer than ``least`` things."""
-    number = max(1, min(_threads(), size // least))
+    number = max(1, min(torch.get_num_threads(), size // least))
     return [slice(size * i // number, size * (i + 1) // number) for i in range(number)]
 
 
@@ -60,7 +35,7 @@ def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[
     if not others:
         return [without_gradients(first)]
     threads = torch.get_num_threads()
-    each = max(1, _threads() // len(parts))
+    each = max(1, threads // len(parts))
     pool = _pool(len(others), each)
     futures = [pool.submit(without_gradients, part) for part in others]
     torch.set_num_threads(each)
@@ -70,10 +45,6 @@ def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[
         torch.set_num_threads(threads)
         wait(futures)
     return [own, *[future.result() for future in futures]]
-
-
-def _threads() -> int:
-    return _set_aside or torch.get_num_threads()
 
 
 @lru_cache

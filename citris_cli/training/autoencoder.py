@@ -52,7 +52,6 @@ class AutoencoderTask:
     """
 
     unit = "frames"
-    side_by_side = False
     criterion: str | None = None
 
     def __init__(

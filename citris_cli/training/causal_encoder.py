@@ -123,7 +123,6 @@ class CausalEncoderTask:
     """
 
     unit = "frames"
-    side_by_side = False
     criterion: str | None = None
 
     def __init__(

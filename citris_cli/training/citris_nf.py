@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from citris_cli.core import kernels, shares
+from citris_cli.core import shares
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.training.causal_latents import CRITERION, CausalTrainingConfig, parameter_groups
@@ -42,7 +42,6 @@ class CitrisNFTask:
         evaluate: Callable[[], dict[str, float]] | None = None,
     ) -> None:
         self.criterion = CRITERION if evaluate is not None else None
-        self.side_by_side = kernels.usable(encodings, model.assignment.logits) and config.precision == "float32"
         self._evaluate = evaluate
         self.model = model
         self._config = config

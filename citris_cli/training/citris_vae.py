@@ -85,7 +85,6 @@ class CitrisVAETask:
     """
 
     unit = "windows"
-    side_by_side = False  # its convolutions are PyTorch's
 
     def __init__(
         self,

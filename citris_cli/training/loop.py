@@ -13,7 +13,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from citris_cli.artifacts.models import ModelFile
-from citris_cli.core.threads import alone
 from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.training.devices import compute_in
 from citris_cli.training.files import RunFiles
@@ -57,9 +56,6 @@ class Task(Protocol):
     """What the loop needs to know of a training: the model, its optimiser groups, its loss and its measures."""
 
     unit: str
-    #: Whether all that is large in a step runs side by side (:mod:`citris_cli.core.threads`), so that PyTorch's own
-    #: operations are faster on one thread.
-    side_by_side: bool
     #: Samples a step, fewer than was asked for where there are not so many.
     batch_size: int
     #: The measure by which the best model is kept (more is better), or None where the last one is.
@@ -151,16 +147,15 @@ def train(
         while step < config.steps:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * warmup_cosine(step, config.warmup, config.steps)
-            with alone() if task.side_by_side else nullcontext():
-                with compute_in(config.precision, device):
-                    loss, parts = batch_loss.of(step, generator)
-                if states.copied is not None:
-                    record.check(step + 1, batch_loss.whole(loss.detach()), states.copied.tensors.values())
-                    states.write(step, stop)
-                optimizer.zero_grad(set_to_none=True)
-                batch_loss.backward(loss)
-                norm = nn.utils.clip_grad_norm_(parameters, config.clip)
-                optimizer.step()
+            with compute_in(config.precision, device):
+                loss, parts = batch_loss.of(step, generator)
+            if states.copied is not None:
+                record.check(step + 1, batch_loss.whole(loss.detach()), states.copied.tensors.values())
+                states.write(step, stop)
+            optimizer.zero_grad(set_to_none=True)
+            batch_loss.backward(loss)
+            norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+            optimizer.step()
             record.add({"loss": loss.detach(), **parts, "gradient_norm": norm})
             step += 1
 

@@ -9,7 +9,6 @@ import torch
 
 from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from citris_cli.core.flow import NormalizingFlow
-from citris_cli.core.threads import alone
 from citris_cli.core.transition_prior import MLPTransitionPrior
 from tests.benchmarks import plain_citris_nf
 from tests.benchmarks.measure import Effort, Row, Target, interleaved, matrix_product, product_rate
@@ -63,7 +62,7 @@ def prior(effort: Effort) -> list[Row]:
         for mine, plain in zip(run(ours), run(form), strict=True):
             torch.testing.assert_close(mine.flatten(), plain.flatten(), rtol=1e-3, atol=1e-4)
     forms: dict[str, Callable[[], object]] = {
-        "ours": alone()(partial(run, ours)),  # as the training loop computes it
+        "ours": partial(run, ours),
         "plain": partial(run, by_sample),
         "all samples": partial(run, by_latent),
         "product": matrix_product(),
@@ -103,7 +102,7 @@ def autoregressive_prior(effort: Effort) -> list[Row]:
     for mine, theirs in zip(run(ours), run(plain), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
     forms: dict[str, Callable[[], object]] = {
-        "ours": alone()(partial(run, ours)),
+        "ours": partial(run, ours),
         "plain": partial(run, plain),
         "product": matrix_product(),
     }

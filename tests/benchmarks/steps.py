@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.threads import alone
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames
 from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
@@ -77,12 +75,11 @@ def our_step(task: Task, config: TrainingConfig) -> Callable[[], Tensor]:
     steps = iter(range(1 << 30))
 
     def step() -> Tensor:
-        with alone() if task.side_by_side else nullcontext():
-            loss, parts = task.loss(next(steps), generator)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(parameters, config.clip)
-            optimizer.step()
+        loss, parts = task.loss(next(steps), generator)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimizer.step()
         window.add({"loss": loss.detach(), **parts, "gradient_norm": norm})
         return loss.detach()
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from citris_cli.core.threads import alone, parts_of, side_by_side
+from citris_cli.core.threads import parts_of, side_by_side
 
 
 @pytest.fixture(autouse=True)
@@ -33,17 +33,6 @@ def test_parts_run_at_the_same_time_and_answer_in_order() -> None:
     assert side_by_side(work, parts) == [(part, 1, False) for part in parts]
     assert torch.get_num_threads() == 2
     assert torch.is_grad_enabled()
-
-
-def test_alone_leaves_the_threads_to_what_runs_side_by_side() -> None:
-    with alone(), alone():
-        assert torch.get_num_threads() == 1
-        assert len(parts_of(10, 1)) == 2
-    assert torch.get_num_threads() == 2
-    with pytest.raises(ValueError, match="stop"), alone():
-        raise ValueError("stop")
-    assert torch.get_num_threads() == 2
-    assert len(parts_of(10, 1)) == 2
 
 
 def test_a_part_that_fails_fails_the_whole() -> None:
