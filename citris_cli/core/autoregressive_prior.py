@@ -67,7 +67,7 @@ class AutoregressiveTransitionPrior(TransitionPrior):
         """
         rows, weight, bias = self._first_layer(z_t, z_t1, targets, psi)
         later = self.middle, self.last
-        if kernels.usable(rows, *self.parameters()):
+        if kernels.usable(rows, self.middle.weight):
             structures = kernels.full(*weight.shape), *[layer.structure() for layer in later]
             layers = weight, bias, *[part for layer in later for part in (layer.weight, layer.bias)]
             out = StructuredNetwork.apply(rows.flatten(0, -2), structures, *layers).view(*rows.shape[:-1], -1)

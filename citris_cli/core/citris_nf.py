@@ -96,11 +96,11 @@ class CitrisNF(CausalLatentsModel):
         noise = shares.noise(torch.randn, shape, encodings, generator)
         noisy = encodings.unsqueeze(2) + noise_scale * self.config.noise * noise
         z, ldj = self.flow(noisy.reshape(-1, latents))
-        z = z.view(shape)
-        ldj = ldj.view(batch, frames, samples)[:, 1].mean(-1)
+        before, after = z.view(shape).unbind(1)
+        ldj = ldj.view(batch, frames, -1)[:, 1].mean()
         psi = self.assignment.sample(batch, generator)
-        nll = (self.prior.nll(z[:, 0], z[:, 1], targets, self.assignment.probabilities(), psi) + ldj).mean()
+        nll = self.prior.nll(before, after, targets, self.assignment.probabilities(), psi).mean() + ldj
         # One of the S samples is an unbiased sight of the latents, and the classifier sees K + 2 masks of it.
-        loss_model, loss_z = self.classifier(z[:, :, 0], targets.unsqueeze(1), psi)
+        loss_model, loss_z = self.classifier(z.view(shape)[:, :, 0], targets.unsqueeze(1), psi)
         parts = {"nll": nll.detach(), "classifier": loss_model.detach(), "latents": loss_z.detach()}
         return nll + loss_model + self.config.classifier_weight * loss_z, parts

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from citris_cli.core import kernels, shares
-from citris_cli.core.flow_pass import FlowPass
 from citris_cli.core.kernels import Structure
 from citris_cli.core.masked import MaskedLinear
 from citris_cli.core.networks import shapes_only
+from citris_cli.core.structured import FlowPass
 
 #: Bound on the log-scales of ActNorm and of the affine maps.
 MAX_LOG_SCALE = 3.0
@@ -86,13 +86,18 @@ class InvertibleLinear(nn.Module):
         self.register_buffer("permutation", permutation)
         self.register_buffer("sign", sign)
 
-    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What W is made of, as :func:`linear_weight` takes it."""
-        return self.permutation, self.lower, self.upper, self.sign, self.log_diagonal
+    def parts(self) -> list[Tensor]:
+        """L, U, log-diagonal, P and signs, in the order of :class:`citris_cli.core.kernels.FlowLayer`."""
+        return [self.lower, self.upper, self.log_diagonal, self.permutation, self.sign]
 
     def weight(self) -> Tensor:
         """W [M, M]."""
-        return linear_weight(*self.parts())[0]
+        lower, upper = self._triangles()
+        return self.permutation @ lower @ upper
+
+    def _triangles(self) -> tuple[Tensor, Tensor]:
+        unit = torch.eye(len(self.sign), device=self.sign.device, dtype=self.lower.dtype)
+        return self.lower.tril(-1) + unit, self.upper.triu(1) + torch.diag_embed(self.sign * self.log_diagonal.exp())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, M] -> z [B, M], ldj [B]."""
@@ -100,31 +105,10 @@ class InvertibleLinear(nn.Module):
 
     def inverse(self, z: Tensor) -> Tensor:
         """z [B, M] -> x [B, M], by two triangular solves rather than a matrix inverse, which would lose digits."""
-        lower, upper = _triangles(*self.parts()[1:])
+        lower, upper = self._triangles()
         y = torch.linalg.solve_triangular(upper, z, upper=True, left=False)
         y = torch.linalg.solve_triangular(lower, y, upper=False, left=False, unitriangular=True)
         return y @ self.permutation.T
-
-
-def linear_weight(
-    permutation: Tensor, lower: Tensor, upper: Tensor, sign: Tensor, log_diagonal: Tensor
-) -> tuple[Tensor, Tensor]:
-    """``W = P L U`` of an :class:`InvertibleLinear`, or of several at once.
-
-    Args:
-        permutation, lower, upper: [..., M, M].
-        sign, log_diagonal: [..., M].
-
-    Returns:
-        W [..., M, M] and log|det W| [...].
-    """
-    lower, upper = _triangles(lower, upper, sign, log_diagonal)
-    return permutation @ lower @ upper, log_diagonal.sum(-1)
-
-
-def _triangles(lower: Tensor, upper: Tensor, sign: Tensor, log_diagonal: Tensor) -> tuple[Tensor, Tensor]:
-    unit = torch.eye(sign.shape[-1], device=sign.device, dtype=lower.dtype)
-    return lower.tril(-1) + unit, upper.triu(1) + torch.diag_embed(sign * log_diagonal.exp())
 
 
 def _random_rotation(latents: int, generator: torch.Generator | None) -> tuple[Tensor, ...]:
@@ -137,11 +121,6 @@ def _random_rotation(latents: int, generator: torch.Generator | None) -> tuple[T
     permutation, lower, upper = torch.linalg.lu(q * r.diagonal().sign())
     diagonal = upper.diagonal()
     return lower.tril(-1), upper.triu(1), diagonal.abs().log(), permutation, diagonal.sign()
-
-
-def bound_of_log_scales(scaling: Tensor) -> Tensor:
-    """c = 3 tanh(exp(scaling) / 3), elementwise: what an affine map's log-scales stay within."""
-    return MAX_LOG_SCALE * torch.tanh(scaling.exp() / MAX_LOG_SCALE)
 
 
 class AutoregressiveAffine(nn.Module):
@@ -166,7 +145,7 @@ class AutoregressiveAffine(nn.Module):
         self._views: _ViewsOfOne | None = None
 
     def _bound(self) -> Tensor:
-        return bound_of_log_scales(self.scaling)
+        return MAX_LOG_SCALE * torch.tanh(self.scaling.exp() / MAX_LOG_SCALE)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, M] -> z [B, M], ldj [B]."""
@@ -340,7 +319,7 @@ class NormalizingFlow(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Encodings x [B, M] -> causal latents z [B, M] and ldj = -log|det dz/dx| [B]."""
-        if len(self.transforms) > 0 and kernels.usable(x, *self.parameters()):
+        if len(self.transforms) > 0 and kernels.usable(x, next(self.parameters())):
             return self._pass(x)
         total = x.new_zeros(len(x))
         for transform in self.transforms:
@@ -349,28 +328,20 @@ class NormalizingFlow(nn.Module):
         return x, total
 
     def _pass(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The same in one function: ActNorm and linear map as one matrix and one shift before each affine map.
-
-        These are computed for all layers at once: they are small, and what costs is the number of operations.
-        """
-        norms = [transform for transform in self.transforms if isinstance(transform, ActNorm)]
-        linears = [transform for transform in self.transforms if isinstance(transform, InvertibleLinear)]
-        affines = [transform for transform in self.transforms if isinstance(transform, AutoregressiveAffine)]
-        log_scales = clamp_straight_through(torch.stack([norm.log_scale for norm in norms]), MAX_LOG_SCALE)
-        scales = log_scales.exp()
-        shifts = torch.stack([norm.bias for norm in norms]) * scales  # (x + b) exp(s) = x exp(s) + b exp(s)
-        matrices = torch.diag_embed(scales[:1])
-        constant = -log_scales.sum()
-        if linears:
-            parts = (torch.stack(part) for part in zip(*(linear.parts() for linear in linears), strict=True))
-            weights, log_determinants = linear_weight(*parts)
-            matrices = torch.cat([matrices, scales[1:, :, None] * weights])
-            shifts = torch.cat([shifts[:1], (shifts[1:, None] @ weights).squeeze(1)])
-            constant = constant - log_determinants.sum()
-        bounds = bound_of_log_scales(torch.stack([affine.scaling for affine in affines]))
-        networks = [part for affine in affines for part in affine.weights_and_biases()]
-        z, ldj = FlowPass.apply(x, affines[0].structures(), matrices, shifts, bounds, *networks)
-        return z, ldj + constant
+        """The same in one function; see :mod:`citris_cli.core.kernels`."""
+        learned: list[Tensor | None] = []
+        norm: ActNorm
+        linear: list[Tensor] | list[None] = []
+        structures: list[Structure] = []
+        for transform in self.transforms:
+            if isinstance(transform, ActNorm):
+                norm, linear = transform, [None] * 5
+            elif isinstance(transform, InvertibleLinear):
+                linear = transform.parts()
+            elif isinstance(transform, AutoregressiveAffine):
+                structures = transform.structures()
+                learned += [norm.bias, norm.log_scale, transform.scaling, *linear, *transform.weights_and_biases()]
+        return FlowPass.apply(x, structures, *learned)
 
     @torch.no_grad()
     def inverse(self, z: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Networks of three structured maps as functions that PyTorch can differentiate; see :mod:`citris_cli.core.kernels`."""
+"""Networks of structured maps as functions that PyTorch can differentiate; see :mod:`citris_cli.core.kernels`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from citris_cli.core import kernels
-from citris_cli.core.kernels import Network, Structure
-from citris_cli.core.threads import parts_of, side_by_side
+from citris_cli.core.kernels import Flow, FlowLayer, Networks, Structure
 
-#: Rows that are worth a thread of their own.
-LEAST_ROWS = 64
-#: Separate networks that are computed together: few enough that what they compute stays in a second-level cache.
-TOGETHER = 4
+#: Separate networks that are computed together, at most: what they compute stays in a second-level cache.
+TOGETHER = 8
+#: Parameters of a network: W1, b1, W2, b2, W3, b3.
+A_NETWORK = 6
+#: Tensors of a layer of a flow, those of its network among them.
+OF_A_LAYER = 8 + A_NETWORK
 
 
 class StructuredNetwork(torch.autograd.Function):
-    """``W3 SiLU(W2 SiLU(W1 x + b1) + b2) + b3``; every thread has some of the rows."""
+    """``W3 SiLU(W2 SiLU(W1 x + b1) + b2) + b3``."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, structures: Sequence[Structure], *parameters: Tensor) -> Tensor:
@@ -33,12 +34,9 @@ class StructuredNetwork(torch.autograd.Function):
             parameters: W1, b1, W2, b2, W3, b3.
         """
         x = x.contiguous()
-        network = Network(structures, [one.contiguous() for one in parameters], len(x))
         out = x.new_empty(len(x), structures[2].outputs)
-        network.pack(False)
-        ctx.parts = parts_of(len(x), LEAST_ROWS)
-        side_by_side(lambda part: network.forward(x[part], part, out[part]), ctx.parts)
-        ctx.network = network
+        ctx.networks = Networks([structures], [one.contiguous() for one in parameters], len(x))
+        ctx.networks.forward(x, out)
         ctx.save_for_backward(x, *parameters)
         return out
 
@@ -47,19 +45,12 @@ class StructuredNetwork(torch.autograd.Function):
     def backward(ctx: Any, of_out: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x and the parameters for that of the value [N, outputs]."""
         x, *parameters = ctx.saved_tensors
-        of_out, of_x = of_out.contiguous(), torch.empty_like(x)
-        ctx.network.pack(True)
-
-        def work(part: slice) -> list[Tensor]:
-            gradients = like(parameters)
-            ctx.network.backward(x[part], part, of_out[part], of_x[part], gradients)
-            return gradients
-
-        return of_x, None, *total(side_by_side(work, ctx.parts))
+        gradients = kernels.like(parameters)
+        return ctx.networks.backward(x, of_out.contiguous(), gradients), None, *gradients
 
 
 class SeparateNetworks(torch.autograd.Function):
-    """M such networks of the same x, with weights of their own each; every thread has some of the networks."""
+    """M such networks of the same x, with weights of their own each."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *parameters: Tensor) -> Tensor:
@@ -70,30 +61,23 @@ class SeparateNetworks(torch.autograd.Function):
             x: rows, float32.
             parameters: W1 [M, c, inputs], b1 [M, c], W2 [M, c, c], b2 [M, c], W3 [M, outputs, c], b3 [M, outputs].
         """
-        x, every = x.contiguous(), slice(0, len(x))
-        parameters = tuple(one.contiguous() for one in parameters)
+        x = x.contiguous()
         number, hidden, inputs = parameters[0].shape
         outputs = parameters[4].shape[1]
         out = x.new_empty(len(x), number * outputs)
-        ctx.networks = []
-        for first in range(0, number, TOGETHER):
-            some = slice(first, min(first + TOGETHER, number))
-            size = some.stop - some.start
-            structures = (
-                kernels.full(size * hidden, inputs),
-                kernels.separate(hidden, hidden, size),
-                kernels.separate(outputs, hidden, size),
+        threads = torch.get_num_threads()
+        pieces = threads * -(-number // (threads * TOGETHER))  # as many for every thread
+        size = -(-number // pieces)
+        structures = [
+            (
+                kernels.full(some * hidden, inputs),
+                kernels.separate(hidden, hidden, some),
+                kernels.separate(outputs, hidden, some),
             )
-            columns = slice(some.start * outputs, some.stop * outputs)
-            ctx.networks.append((some, columns, Network(structures, [one[some] for one in parameters], len(x))))
-
-        def work(part: slice) -> None:
-            for _, columns, network in ctx.networks[part]:
-                network.pack(False)
-                network.forward(x, every, out[:, columns])
-
-        ctx.parts = parts_of(len(ctx.networks), 1)
-        side_by_side(work, ctx.parts)
+            for some in (min(size, number - first) for first in range(0, number, size))
+        ]
+        ctx.networks = Networks(structures, [one.contiguous() for one in parameters], len(x))
+        ctx.networks.forward(x, out)
         ctx.save_for_backward(x, *parameters)
         return out
 
@@ -102,31 +86,35 @@ class SeparateNetworks(torch.autograd.Function):
     def backward(ctx: Any, of_out: Tensor) -> tuple[Tensor, ...]:
         """Gradients of x and the parameters for that of the value [N, M outputs]."""
         x, *parameters = ctx.saved_tensors
-        of_out, every = of_out.contiguous(), slice(0, len(x))
-        gradients = like(parameters)
-
-        def work(part: slice) -> Tensor:
-            of_x, one = torch.zeros_like(x), torch.empty_like(x)
-            for some, columns, network in ctx.networks[part]:
-                network.pack(True)
-                network.backward(x, every, of_out[:, columns], one, [gradient[some] for gradient in gradients])
-                of_x += one
-            return of_x
-
-        of_x, *others = side_by_side(work, ctx.parts)
-        for other in others:
-            of_x += other
-        return of_x, *gradients
+        gradients = kernels.like(parameters)
+        return ctx.networks.backward(x, of_out.contiguous(), gradients), *gradients
 
 
-def like(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Memory for the gradients of some tensors."""
-    return [tensor.new_empty(tensor.shape) for tensor in tensors]
+class FlowPass(torch.autograd.Function):
+    """A whole flow: layers as :class:`citris_cli.core.kernels.FlowLayer` describes them, one after the other."""
 
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, structures: Sequence[Structure], *learned: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x [N, M] -> z [N, M] and ldj = -log|det dz/dx| [N].
 
-def total(shares: Sequence[Sequence[Tensor]]) -> Sequence[Tensor]:
-    """The sum of several lists of tensors, in the memory of the first."""
-    for share in shares[1:]:
-        for mine, theirs in zip(shares[0], share, strict=True):
-            mine += theirs
-    return shares[0]
+        Args:
+            ctx: what the backward pass needs.
+            x: rows, float32.
+            structures: of the three maps of every network.
+            learned: of every layer :data:`OF_A_LAYER` tensors, what it has of its own and then its network's.
+        """
+        x = x.contiguous()
+        parts = [None if one is None else one.contiguous() for one in learned]
+        layers = [parts[first : first + OF_A_LAYER] for first in range(0, len(parts), OF_A_LAYER)]
+        described = [FlowLayer(layer[:-A_NETWORK], layer[-A_NETWORK:]) for layer in layers]  # type: ignore[arg-type]
+        ctx.flow = Flow(structures, described, len(x))
+        ctx.save_for_backward(x, *learned)
+        return ctx.flow.forward(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_z: Tensor, of_ldj: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of x and of what is learned for those of z [N, M] and of the log-determinants [N]."""
+        assert ctx.saved_tensors  # PyTorch raises an error where one of them was changed
+        of_x, layers = ctx.flow.backward(of_z.contiguous(), of_ldj.contiguous())
+        return of_x, None, *[one for layer in layers for one in (*layer.own, None, None, *layer.network)]

@@ -1,18 +1,19 @@
-"""Parts of one computation side by side, each in a thread that computes alone.
+"""Parts of one computation side by side, each in a thread of PyTorch's that computes alone.
 
 PyTorch shares out every single operation, and its threads meet after each. Where operations are small, meeting takes
-longer than they do; parts that go through a whole chain of them on their own meet once, at its end.
+longer than they do; parts that go through a whole chain of them on their own meet once, at its end. The threads are
+PyTorch's, by OpenMP (:mod:`citris_cli.core.kernels`): after an operation they wait busily for the next one, and threads
+of our own would have to share the cores with them.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from functools import lru_cache
 from typing import TypeVar
 
 import torch
+
+from citris_cli.core import kernels
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -26,41 +27,20 @@ def parts_of(size: int, least: int) -> list[slice]:
 
 def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
     """What ``work`` gives for each part, computed without gradients, all at the same time."""
+    done: dict[int, Result] = {}
+    errors: list[BaseException] = []
 
-    def without_gradients(part: Part) -> Result:
-        with torch.no_grad():
-            return work(part)
+    def one(number: int) -> None:
+        try:
+            with torch.no_grad():
+                done[number] = work(parts[number])
+        except BaseException as error:  # which has no way through a thread that is not Python's
+            errors.append(error)
 
-    first, *others = parts
-    if not others:
-        return [without_gradients(first)]
-    threads = torch.get_num_threads()
-    each = max(1, threads // len(parts))
-    pool = _pool(len(others), each)
-    futures = [pool.submit(without_gradients, part) for part in others]
-    torch.set_num_threads(each)
-    try:
-        own = without_gradients(first)
-    finally:
-        torch.set_num_threads(threads)
-        wait(futures)
-    return [own, *[future.result() for future in futures]]
-
-
-@lru_cache
-def _pool(number: int, each: int) -> ThreadPoolExecutor:
-    """A number of threads beside the one that asks, each with so many of PyTorch's own."""
-    started = threading.Barrier(number + 1)
-
-    def begin() -> None:
-        torch.set_num_threads(each)
-        torch.get_num_threads()  # a thread that asks for the first time takes over the number that was set last
-        started.wait()
-
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(number, "citris", begin)
-    for _ in range(number):
-        pool.submit(int)
-    started.wait()
-    torch.set_num_threads(before)  # which is what a thread of somebody else's takes over that begins later
-    return pool
+    if len(parts) == 1:
+        one(0)
+    else:
+        kernels.side_by_side(len(parts), one)
+    if errors:
+        raise errors[0]
+    return [done[number] for number in range(len(parts))]

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from citris_cli.core import kernels
@@ -211,12 +213,15 @@ class MLPTransitionPrior(PerLatentMLP):
         Returns:
             Two tensors [..., M].
         """
-        if kernels.usable(z_t, *self.parameters()):
-            layers = *self._of_past(), self.middle.weight, self.middle.bias, self.out.weight, self.out.bias
-            out = SeparateNetworks.apply(z_t.reshape(-1, z_t.shape[-1]), *layers)
-            mean, log_std = out.view(*z_t.shape, 2).unbind(-1)
+        if kernels.usable(z_t, self.intervened):
+            mean, log_std = self._compiled(z_t).unbind(-1)
             return mean, log_std
         return self._from_first(self._from_past(z_t), z_t.shape)
+
+    def _compiled(self, z_t: Tensor) -> Tensor:
+        """Both of them [..., M, 2], where they can be computed by :mod:`citris_cli.core.kernels`."""
+        layers = *self._of_past(), self.middle.weight, self.middle.bias, self.out.weight, self.out.bias
+        return SeparateNetworks.apply(z_t.reshape(-1, z_t.shape[-1]), *layers).view(*z_t.shape, 2)
 
     def nll(
         self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor, psi: Tensor | None = None
@@ -228,6 +233,9 @@ class MLPTransitionPrior(PerLatentMLP):
         it would look like under every intervention before it is assigned; the value is unchanged by that.
         See :meth:`TransitionPrior.nll`; ``psi`` is not looked at.
         """
+        if kernels.usable(z_t, z_t1, self.intervened):
+            learned = self._compiled(z_t), z_t1, probabilities, self.intervened
+            return _Score.apply(targets, self.regulariser, self.training, *learned)
         moments = moments_over_samples(z_t1)  # two [B, 1, M]
         observational = gaussian_nll(*self.observational(z_t), *moments).mean(-2)  # [B, M]
         # Under an intervention on every variable, [B, M, K].
@@ -297,6 +305,46 @@ class MLPTransitionPrior(PerLatentMLP):
             taught = (targets[:, None] * own).sum((-2, -1))
             total = total + (taught - taught.detach())
         return total
+
+
+class _Score(torch.autograd.Function):
+    """:class:`citris_cli.core.kernels.MarginalScore` of samples."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        targets: Tensor,
+        regulariser: float,
+        training: bool,
+        out: Tensor,
+        z_t1: Tensor,
+        probabilities: Tensor,
+        intervened: Tensor,
+    ) -> Tensor:
+        """The scores [B].
+
+        Args:
+            ctx: what the backward pass needs.
+            targets: 0 or 1 [B, K].
+            regulariser: lambda.
+            training: whether the interventional parameters get a gradient, and p a pull into psi(0).
+            out: means and log standard deviations without intervention [B, S, M, 2].
+            z_t1: samples of the later frame [B, S, M].
+            probabilities: soft assignment p [M, K+1].
+            intervened: interventional parameters [M, K, 2].
+        """
+        rows = [one.contiguous() for one in (out, z_t1, targets.to(z_t1.dtype), probabilities, intervened)]
+        ctx.score = kernels.MarginalScore(rows, regulariser, regulariser if training else 0.0)
+        ctx.training = training
+        ctx.save_for_backward(out, z_t1, probabilities, intervened)
+        return ctx.score.forward()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_scores: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients for those of the scores [B]."""
+        assert ctx.saved_tensors  # PyTorch raises an error where one of them was changed
+        return None, None, None, *ctx.score.backward(of_scores.contiguous(), ctx.training)
 
 
 class ImperfectMLPTransitionPrior(PerLatentMLP):

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from citris_cli.core import kernels
+from citris_cli.core.kernels import library
 
 
 @pytest.fixture(autouse=True)
 def _compiled(request: pytest.FixtureRequest) -> None:
     """Skips tests marked ``compiled`` where there is nothing to test."""
-    if request.node.get_closest_marker("compiled") and kernels.level() == 0:
+    if request.node.get_closest_marker("compiled") and library.level() == 0:
         pytest.skip("kernels.c was not compiled (no C compiler?), or not for this processor")
 
 
@@ -19,10 +20,10 @@ def _compiled(request: pytest.FixtureRequest) -> None:
 def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Computes as on one kind of processor; skips where this one cannot."""
     level = {"AVX2": 1, "AVX-512": 2}[request.param]
-    if kernels.level() < level:
+    if library.level() < level:
         pytest.skip(f"this processor has no {request.param}")
     forms = kernels.autoregressive, kernels.separate, kernels.full  # whose panels are of the processor's width
-    monkeypatch.setattr(kernels, "level", lambda: level)
+    monkeypatch.setattr(library, "level", lambda: level)
     for form in forms:
         form.cache_clear()
     yield

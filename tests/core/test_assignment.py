@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
+from citris_cli.core import kernels
 from citris_cli.core.assignment import CausalAssignment, gumbel_softmax_sample
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0, 0.5], [0.0, 0.0, 0.0, 0.0], [-3.0, 1.0, 4.0, 1.0]])
@@ -30,17 +32,20 @@ def test_samples_are_one_hot_and_as_frequent_as_the_probabilities(temperature: f
     torch.testing.assert_close(sample.mean(0), LOGITS.softmax(-1), rtol=0, atol=0.015)
 
 
-def test_the_gradient_is_that_of_the_soft_sample() -> None:
-    logits = LOGITS.clone().requires_grad_()
-    weights = torch.randn(3, 4, generator=seeded(1))
-    (gumbel_softmax_sample(logits, 0.7, seeded(2)) * weights).sum().backward()
-    uniform = torch.rand(3, 4, generator=seeded(2))
-    again = LOGITS.clone().requires_grad_()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # compiled where that is possible, and PyTorch's
+def test_the_gradient_is_that_of_the_soft_sample(dtype: torch.dtype) -> None:
+    logits = LOGITS.to(dtype, copy=True).requires_grad_()
+    weights = torch.randn(5, 3, 4, generator=seeded(1), dtype=dtype)
+    sample = gumbel_softmax_sample(logits, 5, 0.7, seeded(2))
+    (sample * weights).sum().backward()
+    uniform = torch.rand(5, 3, 4, generator=seeded(2), dtype=dtype)
+    again = LOGITS.to(dtype, copy=True).requires_grad_()
     soft = ((again - (-uniform.log()).log()) / 0.7).softmax(-1)
     (soft * weights).sum().backward()
     assert again.grad is not None
     assert again.grad.abs().max() > 0.01
     torch.testing.assert_close(logits.grad, again.grad)
+    assert torch.equal(sample.argmax(-1), soft.argmax(-1))
 
 
 def test_samples_come_from_the_generator_alone() -> None:
@@ -72,3 +77,29 @@ def test_hard_and_soft_readings() -> None:
 
 def test_nothing_is_assigned_at_the_start() -> None:
     torch.testing.assert_close(CausalAssignment(5, 3).probabilities(), torch.full((5, 4), 0.25))
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize("classes", [1, 5, 8, 16, 37])
+def test_compiled_samples_are_those_of_the_formula(classes: int) -> None:
+    logits = (3 * torch.randn(6, classes, generator=seeded(1))).requires_grad_()
+    uniform = torch.rand(50, 6, classes, generator=seeded(2)).clamp(1e-9, 1 - 1e-7)
+    uniform.view(-1)[:2] = torch.tensor([1e-9, 1 - 1e-7])
+    soft, hard = kernels.gumbel(logits.detach(), uniform, 0.5)
+    exact = logits.detach().double().requires_grad_()
+    expected = ((exact - (-uniform.double().log()).log()) / 0.5).softmax(-1)
+    torch.testing.assert_close(soft, expected.float(), rtol=1e-4, atol=1e-6)
+    assert torch.equal(hard, functional.one_hot(expected.argmax(-1), classes).float())
+    pull = torch.randn(50, 6, classes, generator=seeded(3))
+    (of_logits,) = torch.autograd.grad(expected, exact, pull.double())
+    torch.testing.assert_close(kernels.gumbel_backward(soft, pull, 0.5), of_logits.float(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.compiled
+def test_a_sample_of_what_is_no_number_is_none() -> None:
+    logits = LOGITS.clone()
+    logits[1, 2] = torch.nan
+    sample = gumbel_softmax_sample(logits, 2, 1.0, seeded())
+    assert sample[:, 1].isnan().any(-1).all()
+    assert not sample[:, [0, 2]].isnan().any()

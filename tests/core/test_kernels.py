@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core import flow_pass, kernels
+from citris_cli.core import kernels, structured
 from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from citris_cli.core.flow import NormalizingFlow
-from citris_cli.core.kernels import Structure
+from citris_cli.core.kernels import Structure, library
 from citris_cli.core.masked import MaskedLinear
 from citris_cli.core.structured import SeparateNetworks, StructuredNetwork
 from citris_cli.core.transition_prior import MLPTransitionPrior
@@ -158,6 +158,26 @@ def test_the_priors_are_those_that_pytorch_computes(threads: int) -> None:
 
 @pytest.mark.compiled
 @pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("latents", "samples", "variables"), [(1, 1, 1), (5, 3, 2), (16, 8, 4), (33, 2, 7)])
+def test_the_score_of_a_prior(latents: int, samples: int, variables: int, training: bool) -> None:
+    prior = trained(MLPTransitionPrior(latents, variables, 6, 0.3, seeded())).train(training)
+    z_t, z_t1 = torch.randn(2, 20, samples, latents, generator=seeded(1))
+    targets = torch.rand(20, variables, generator=seeded(2)) < 0.4
+    p = (2 * torch.randn(latents, variables + 1, generator=seeded(3))).softmax(-1)
+    pull = torch.randn(20, generator=seeded(4))
+    results = []
+    for form, dtype in ((prior, torch.float32), (copy.deepcopy(prior).double(), torch.float64)):
+        learned = [one.to(dtype, copy=True).requires_grad_() for one in (z_t, z_t1, p)]
+        score = form.nll(learned[0], learned[1], targets, learned[2])
+        gradients = torch.autograd.grad(score, [*learned, *form.parameters()], pull.to(dtype), allow_unused=True)
+        # Outside of training, what is learned of interventions gets no gradient, or zeros.
+        results.append([score, *(torch.zeros(()) if one is None or (one == 0).all() else one for one in gradients)])
+    assert_close(*results)
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("processor")
 def test_large_values_saturate_and_what_is_not_a_number_stays_none() -> None:
     flow = NormalizingFlow(4, 2, 3, seeded())
     x = torch.tensor([[1e4, -1e4, 1e4, -1e4], [0.0, math.nan, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4]])
@@ -185,21 +205,21 @@ def test_the_same_bytes_every_time(threads: int) -> None:
 
 @pytest.mark.compiled
 def test_a_pass_is_freed_with_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[weakref.ref[kernels.Network]] = []
+    kept: list[weakref.ref[kernels.Flow]] = []
 
-    class Watched(kernels.Network):
+    class Watched(kernels.Flow):
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments)  # type: ignore[arg-type]
             kept.append(weakref.ref(self))
 
-    monkeypatch.setattr(flow_pass, "Network", Watched)
+    monkeypatch.setattr(structured, "Flow", Watched)
     flow = NormalizingFlow(4, 2, 3, seeded())
     gc.disable()  # nothing may wait for it: activations are large
     try:
         values = flow(torch.randn(10, 4))
-        assert [one() is not None for one in kept] == [True, True]
+        assert [one() is not None for one in kept] == [True]
         del values
-        assert [one() for one in kept] == [None, None]
+        assert [one() for one in kept] == [None]
     finally:
         gc.enable()
 
@@ -216,5 +236,5 @@ def test_other_numbers_and_other_precisions_are_left_to_pytorch() -> None:
 def test_without_compiled_functions_the_results_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     flow, x = trained(NormalizingFlow(8, 2, 4, seeded())), torch.randn(20, 8, generator=seeded(1))
     z, ldj = flow(x)
-    monkeypatch.setattr(kernels, "level", lambda: 0)
+    monkeypatch.setattr(library, "level", lambda: 0)
     torch.testing.assert_close(flow(x), (z, ldj), rtol=1e-5, atol=1e-5)

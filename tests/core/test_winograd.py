@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from citris_cli.core import kernels, winograd
+from citris_cli.core import winograd
+from citris_cli.core.kernels import library
 from citris_cli.core.winograd import Conv3x3, _Convolution
 
 
@@ -109,7 +110,7 @@ def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch, channels: int, height
 @pytest.mark.parametrize("compiled", [True, False])
 def test_the_layer_is_a_convolution_with_the_same_weights(monkeypatch: pytest.MonkeyPatch, compiled: bool) -> None:
     if not compiled:
-        monkeypatch.setattr(kernels, "level", lambda: 0)
+        monkeypatch.setattr(library, "level", lambda: 0)
     layer, plain = Conv3x3(64, 64), nn.Conv2d(64, 64, 3, padding=1)
     plain.load_state_dict(layer.state_dict())
     x = drawn(3, 64, 32, 32, dtype=torch.float32)

@@ -1,0 +1,414 @@
+/* Networks of structured maps, forward and backward, and Winograd's transforms, in float32 on x86-64.
+
+   A structured map is a matrix W [outputs, inputs] of which row r is zero outside the columns lo[r] <= k < hi[r]: masked
+   autoregressive maps are of this kind, and so are networks side by side, one a latent. Libraries multiply by the zeros,
+   or take blocks one by one; here a tile of a product sums over what its rows see. Activations are computed where they
+   are read, from tiles in cache, and never stored.
+
+   Every function exists for AVX-512 and for AVX2 (the two files *_tile.h); level() says which of them a processor has.
+   Called by kernels.py, which knows the sizes. Nothing here allocates; threads are OpenMP's, as PyTorch's are. */
+
+#include <math.h>
+#include <omp.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef int64_t size;
+
+/* Neighbouring columns of a product, two vectors of them, and for each vector the range of the sum that any of its
+   columns needs: first[0] <= first[1] <= stop[0] <= stop[1]. */
+typedef struct {
+    int32_t column, width, first[2], stop[2];
+} panel;
+
+/* A structured map. Row r of w begins with column 0, or where own is set with column lo[r]; rows are ldw apart. */
+typedef struct {
+    const float *w, *bias;
+    const int32_t *lo, *hi;
+    const panel *panels[2]; /* of x W^T, and of g W */
+    float *packed[2];       /* room for these panels, see pack() */
+    size ldw, own, outputs, inputs, count[2];
+} map;
+
+/* first = W1 x + b1, middle = W2 SiLU(first) + b2, out = W3 SiLU(middle) + b3. Rows of first and of middle, which are
+   kept for the gradients, are ld apart. */
+typedef struct {
+    map maps[3];
+    float *first, *middle;
+    size ld;
+} network;
+
+/* Where the gradients of its parameters go. */
+typedef struct {
+    float *weights[3], *biases[3];
+} of_network;
+
+/* moved = A x + b, out = net(moved), and y from both by affine(): rows of m numbers, of out 2 m, without gaps. What A, b
+   and c (bound) are made of: see fold(); without a linear map permutation is NULL. weight and room have m m and m (m + 2)
+   floats. */
+typedef struct {
+    network net;
+    map linear;
+    const float *bias, *log_scale, *scaling, *lower, *upper, *log_diagonal, *permutation, *sign, *x;
+    float *bound, *weight, *room, *constant, *moved, *out, *y;
+} layer;
+
+typedef struct {
+    of_network net;
+    float *bias, *log_scale, *scaling, *lower, *upper, *log_diagonal, *matrix, *shift, *bound;
+} of_layer;
+
+/* A classifier's linear map and, but for the last, the normalisation after it: (u - mean) scales gain + offset. Rows of
+   what is kept of the samples are as far apart as classifier() says. */
+typedef struct {
+    map linear;
+    const float *gain, *offset;
+    float *normal, *active, *slopes, *scales;
+} stage;
+
+typedef struct {
+    float *weight, *bias, *gain, *offset;
+} of_stage;
+
+/* What a classifier sees: windows of latents z [B, steps + 1, M], of each a sampled assignment [B, M, K + 1] and targets
+   [B, steps, K], means of targets I_i [K] and, where it counts, given I_j = v [j, v, i]; its rows x [B steps (K + 2), 3 M]
+   made of these; and where the gradients go. */
+typedef struct {
+    size windows, steps, latents, variables;
+    const float *z, *sample, *targets, *mean, *conditional_mean;
+    float *x, *of_x, *of_z, *of_sample;
+} sights;
+
+/* A prior of M latents and K variables, and what it scores: its means and log standard deviations out [rows, S, M, 2],
+   samples z of the later frame [rows, S, M], targets [rows, K], p [M, K+1], and those of intervened latents [M, K, 2].
+   observed takes the scores without intervention [rows, M]. Scores are higher by pull (1 - mean_m p[m,0]). */
+typedef struct {
+    size rows, samples, latents, variables;
+    const float *out, *z, *targets, *probabilities, *intervened;
+    float *observed, regulariser, pull;
+} prior;
+
+/* A parameter p of count numbers, its gradient g, and AdamW's running means m of g and v of g^2: with rate =
+   lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t), decay = 1 - lr times the weight decay, keep = beta2, and as what is new
+   counts in m and in v, 1 - beta1 and 1 - beta2. */
+typedef struct {
+    float *p, *m, *v;
+    const float *g;
+    size count;
+    float rate, root, decay, keep, new_m, new_v, epsilon;
+} parameter;
+
+/* Says by its name which kernels.py this is for. */
+void interface_14(void) {}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#include <immintrin.h>
+
+#define NAME(f) f##_avx512
+#define TARGET __attribute__((target("avx512f,avx512dq,fma")))
+#define LANES 16
+#define ROWS 14
+#define MIN _mm512_min_ps
+#define MAX _mm512_max_ps
+#define RECIPROCAL _mm512_rcp14_ps
+#define ROUND(x) _mm512_roundscale_ps(x, 0)
+#define SCALE _mm512_scalef_ps
+#define SQRT _mm512_sqrt_ps
+#define MASKED_LOAD(p, valid) _mm512_maskz_loadu_ps((__mmask16)((1u << (valid)) - 1), p)
+#define MASKED_STORE(p, v, valid) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (valid)) - 1), v)
+#include "kernels_tile.h"
+#include "assignment_tile.h"
+#include "flow_tile.h"
+#include "classifier_tile.h"
+#include "prior_tile.h"
+#include "adamw_tile.h"
+#include "winograd_tile.h"
+#undef NAME
+#undef WIDTH
+#undef vec
+#undef ivec
+#undef INLINE
+#undef TARGET
+#undef LANES
+#undef ROWS
+#undef MIN
+#undef MAX
+#undef RECIPROCAL
+#undef ROUND
+#undef SCALE
+#undef SQRT
+#undef MASKED_LOAD
+#undef MASKED_STORE
+
+#define NAME(f) f##_avx2
+#define TARGET __attribute__((target("avx2,fma")))
+#define LANES 8
+#define ROWS 6
+#define MIN _mm256_min_ps
+#define MAX _mm256_max_ps
+#define RECIPROCAL _mm256_rcp_ps
+#define SQRT _mm256_sqrt_ps
+#define FIRST(valid) _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(valid)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+#define MASKED_LOAD(p, valid) _mm256_maskload_ps(p, FIRST(valid))
+#define MASKED_STORE(p, v, valid) _mm256_maskstore_ps(p, FIRST(valid), v)
+#define ROUND(x) _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define SCALE(p, n) ((p) * (vec)(((ivec)_mm256_cvtps_epi32(MAX((vec){} - 126.0f, n)) << 23) + 0x3f800000))
+#include "kernels_tile.h"
+#include "assignment_tile.h"
+#include "flow_tile.h"
+#include "classifier_tile.h"
+#include "prior_tile.h"
+#include "adamw_tile.h"
+#include "winograd_tile.h"
+
+/* 2: AVX-512, 1: AVX2, 0: neither, and nothing else here may be called. */
+int level(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return 2;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+#define CALL(level, f, ...) ((level) == 2 ? f##_avx512(__VA_ARGS__) : f##_avx2(__VA_ARGS__))
+
+/* Columns of a panel, at most. */
+size panel_width(int level) { return CALL(level, panel_width, ); }
+
+/* Rows of samples that pass over all panels before the next ones do. */
+size group_rows(int level) { return CALL(level, group_rows, ); }
+
+/* work(0) … work(parts - 1) at the same time, each in a thread of its own. */
+void side_by_side(int parts, void (*work)(int)) {
+#pragma omp parallel for num_threads(parts) schedule(static, 1)
+    for (int part = 0; part < parts; part++) work(part);
+}
+
+/* The first of n rows that are a part's. */
+static size first_of(size n, int part, int parts) { return n * part / parts; }
+
+/* Add every threads-th row of a network's gradients, from the share-th on. */
+static void add_network(int level, const network *net, const of_network *sum, const of_network *other, int share,
+                        int threads) {
+    for (int i = 0; i < 3; i++)
+        CALL(level, add, net->maps + i, share, threads, sum->weights[i], other->weights[i], sum->biases[i],
+             other->biases[i]);
+}
+
+/* The values of count networks of the same n rows x [n, inputs], in parts of the rows. Network i writes its rows at
+   outs[i], ldo apart. room: for each thread what network_forward() needs. */
+void networks_forward(int level, int threads, int parts, const network *nets, size count, size n, const float *x,
+                      float *const *outs, size ldo, float *room, size each) {
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(dynamic, 1)
+        for (size i = 0; i < 3 * count; i++) CALL(level, pack, nets[i / 3].maps + i % 3, 0);
+#pragma omp for schedule(dynamic, 1)
+        for (size i = 0; i < count * parts; i++) {
+            const network *net = nets + i / parts;
+            const size begin = first_of(n, i % parts, parts), end = first_of(n, i % parts + 1, parts);
+            CALL(level, network_forward, net, begin, end - begin, x + begin * net->maps->inputs, net->maps->inputs,
+                 outs[i / parts] + begin * ldo, ldo, room + each * omp_get_thread_num());
+        }
+    }
+}
+
+/* The gradients: of the parameters in of[count][parts], of which the first part's become the sums of all; of x in
+   of_x [count, n, inputs], of which the first network's become the sums of all. */
+void networks_backward(int level, int threads, int parts, const network *nets, const of_network *of, size count, size n,
+                       const float *x, float *const *of_outs, size ldo, float *of_x, float *room, size each) {
+    const size inputs = nets->maps->inputs;
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(dynamic, 1)
+        for (size i = 0; i < 3 * count; i++) CALL(level, pack, nets[i / 3].maps + i % 3, 1);
+#pragma omp for schedule(dynamic, 1)
+        for (size i = 0; i < count * parts; i++) {
+            const size begin = first_of(n, i % parts, parts), end = first_of(n, i % parts + 1, parts);
+            CALL(level, network_backward, nets + i / parts, begin, end - begin, x + begin * inputs, inputs,
+                 of_outs[i / parts] + begin * ldo, ldo, of_x + (i / parts * n + begin) * inputs, of + i,
+                 i % parts == 0, room + each * omp_get_thread_num());
+        }
+#pragma omp for schedule(static)
+        for (size k = 0; k < n * inputs; k++)
+            for (size i = 1; i < count; i++) of_x[k] += of_x[i * n * inputs + k];
+#pragma omp for schedule(static)
+        for (int share = 0; share < threads; share++)
+            for (size i = 0; i < count * parts; i++)
+                if (i % parts) add_network(level, nets + i / parts, of + i - i % parts, of + i, share, threads);
+    }
+}
+
+/* A flow's layers, in parts of the n rows. room: for each thread what network_forward() needs. */
+void flow_forward(int level, int parts, const layer *layers, size count, size n, float *ldj, float *room, size each) {
+#pragma omp parallel num_threads(parts)
+    {
+#pragma omp for schedule(dynamic, 1)
+        for (size i = 0; i < 4 * count; i++) {
+            const layer *at = layers + i % count;
+            if (i / count == 3) CALL(level, fold, at, at->room);
+            CALL(level, pack, i / count < 3 ? at->net.maps + (i / count + 1) % 3 : &at->linear, 0);
+        }
+#pragma omp for schedule(static, 1)
+        for (int part = 0; part < parts; part++) {
+            const size begin = first_of(n, part, parts), end = first_of(n, part + 1, parts);
+            CALL(level, flow_forward, layers, count, begin, end - begin, ldj, room + each * part);
+        }
+    }
+}
+
+/* The gradients: of what is learned in of[parts][count], of which the first part's become the sums of all. */
+void flow_backward(int level, int parts, const layer *layers, const of_layer *of, size count, size n, const float *of_z,
+                   const float *of_ldj, float *of_x, float *room, size each) {
+    const size m = layers->linear.outputs;
+#pragma omp parallel num_threads(parts)
+    {
+#pragma omp for schedule(dynamic, 1)
+        for (size i = 0; i < 4 * count; i++) {
+            const layer *at = layers + i % count;
+            CALL(level, pack, i / count < 3 ? at->net.maps + (i / count + 1) % 3 : &at->linear, 1);
+        }
+#pragma omp for schedule(static, 1)
+        for (int part = 0; part < parts; part++) {
+            const size begin = first_of(n, part, parts), end = first_of(n, part + 1, parts);
+            CALL(level, flow_backward, layers, of + part * count, count, begin, end - begin, of_z + begin * m,
+                 of_ldj + begin, of_x + begin * m, part == 0, room + each * part);
+        }
+#pragma omp for schedule(static, 1)
+        for (int share = 0; share < parts; share++)
+            for (size i = count; i < parts * count; i++) {
+                const layer *at = layers + i % count;
+                const of_layer *sum = of + i % count;
+                add_network(level, &at->net, &sum->net, &of[i].net, share, parts);
+                CALL(level, add, &at->linear, share, parts, sum->matrix, of[i].matrix, sum->shift, of[i].shift);
+                if (share == 0)
+                    for (size k = 0; k < m; k++) sum->bound[k] += of[i].bound[k];
+            }
+#pragma omp for schedule(static, 1)
+        for (size l = 0; l < count; l++) {
+            float of_constant = 0.0f;
+            for (size i = 0; i < n; i++) of_constant += of_ldj[i];
+            CALL(level, fold_backward, layers + l, of + l, of_constant, layers[l].room);
+        }
+    }
+}
+
+/* Losses of a classifier and their gradients, times factor, in parts of the windows. losses[parts][2] takes a part's sums
+   over logits: which & 1, of the cross-entropy with the targets, and which & 2, of that with what the latents should tell.
+   The first has a gradient to the parameters in of[parts][count], of which the first part's become the sums of all, the
+   second one to z and to the sampled assignment. room: for each thread, see classifier_tile.h. */
+void classifier(int level, int parts, const stage *stages, const of_stage *of, size count, size ld, const sights *at,
+                int which, float factor, double *losses, float *room, size each) {
+#pragma omp parallel num_threads(parts)
+    {
+#pragma omp for schedule(dynamic, 1)
+        for (size i = 0; i < 2 * count; i++) CALL(level, pack, &stages[i / 2].linear, i % 2);
+#pragma omp for schedule(static, 1)
+        for (int part = 0; part < parts; part++)
+            CALL(level, classifier, stages, of + part * count, count, ld, at, first_of(at->windows, part, parts),
+                 first_of(at->windows, part + 1, parts), which, factor, losses + 2 * part, room + each * part);
+#pragma omp for schedule(static, 1)
+        for (size l = 0; l < count; l++)
+            for (int part = 1; part < parts && which & 1; part++) {
+                const of_stage *sum = of + l, *other = of + part * count + l;
+                CALL(level, add, &stages[l].linear, 0, 1, sum->weight, other->weight, sum->bias, other->bias);
+                for (size k = 0; k < stages[l].linear.outputs && l + 1 < count; k++) {
+                    sum->gain[k] += other->gain[k];
+                    sum->offset[k] += other->offset[k];
+                }
+            }
+    }
+}
+
+/* Samples of classes [M, C] from uniform noise in (0, 1) [B, M, C]: soft ones, and the largest of each as one-hot. */
+void gumbel(int level, size batch, size latents, size classes, const float *logits, const float *uniform,
+            float temperature, float *soft, float *hard) {
+    CALL(level, gumbel, batch, latents, classes, logits, uniform, temperature, soft, hard);
+}
+
+/* The gradient of the logits for that, g, of the soft samples. */
+void gumbel_backward(int level, size batch, size latents, size classes, const float *soft, const float *g,
+                     float temperature, float *of_logits) {
+    CALL(level, gumbel_backward, batch, latents, classes, soft, g, temperature, of_logits);
+}
+
+/* Running means of n targets [n, K] more: of I_i [K], and of I_i given I_j = v [j, v, i], from so many [1] and [j, v]. */
+void target_means(size n, size variables, const float *targets, float *number, float *mean, float *conditional_number,
+                  float *conditional_mean) {
+    for (; n > 0; n--, targets += variables) {
+        *number += 1.0f;
+        for (size i = 0; i < variables; i++) mean[i] += (targets[i] - mean[i]) / *number;
+        for (size j = 0; j < variables; j++) {
+            const size place = 2 * j + (targets[j] != 0.0f);
+            float *given = conditional_mean + place * variables;
+            conditional_number[place] += 1.0f;
+            for (size i = 0; i < variables; i++) given[i] += (targets[i] - given[i]) / conditional_number[place];
+        }
+    }
+}
+
+/* scores [rows]: see MLPTransitionPrior.nll(). */
+void prior_forward(int level, const prior *at, float *scores) { CALL(level, prior_forward, at, scores); }
+
+/* Gradients of out, z, probabilities and, where teach is set, of what is learned of interventions. */
+void prior_backward(int level, const prior *at, const float *of_scores, int teach, float *of_out, float *of_z,
+                    float *of_probabilities, float *of_intervened) {
+    CALL(level, prior_backward, at, of_scores, teach, of_out, of_z, of_probabilities, of_intervened);
+}
+
+/* Of all parameters' numbers one after the other those from begin to end: the sum of their gradients' squares or, where
+   factor is not NULL, a step of AdamW with gradients that count factor times. */
+static double adamw_part(int level, const parameter *all, size begin, size end, const float *factor) {
+    double sum = 0.0;
+    for (size first = 0; first < end; first += all++->count) {
+        const size from = begin > first ? begin - first : 0;
+        const size to = end - first < all->count ? end - first : all->count;
+        if (to <= from) continue;
+        if (factor)
+            CALL(level, adamw, all, from, to - from, *factor);
+        else
+            sum += CALL(level, squares, all->g + from, to - from);
+    }
+    return sum;
+}
+
+/* A step of AdamW of parameters with total numbers, gradients scaled down to a norm of clip where theirs is larger; the
+   norm that it was. Every thread has its part of the numbers. sums: one for each of them. */
+double adamw(int level, int parts, const parameter *all, size total, double clip, double *sums) {
+    double norm = 0.0;
+#pragma omp parallel num_threads(parts)
+    {
+#pragma omp for schedule(static, 1)
+        for (int part = 0; part < parts; part++)
+            sums[part] = adamw_part(level, all, first_of(total, part, parts), first_of(total, part + 1, parts), NULL);
+#pragma omp for schedule(static, 1)
+        for (int part = 0; part < parts; part++) {
+            double squares = 0.0;
+            for (int i = 0; i < parts; i++) squares += sums[i];
+            const double factor = clip / (sqrt(squares) + 1e-6);
+            const float scale = factor > 1.0 ? 1.0f : (float)factor;
+            if (part == 0) norm = sqrt(squares);
+            adamw_part(level, all, first_of(total, part, parts), first_of(total, part + 1, parts), &scale);
+        }
+    }
+    return norm;
+}
+
+/* Winograd's transforms; see winograd_tile.h. */
+void winograd_windows(int level, size b, size height, size width, size c, const float *x, size top, size rows,
+                      float *values) {
+    CALL(level, winograd_windows, b, height, width, c, x, top, rows, values);
+}
+
+void winograd_gather(int level, size b, size height, size width, size c, float *y, size top, size rows,
+                     const float *values, const float *bias) {
+    CALL(level, winograd_gather, b, height, width, c, y, top, rows, values, bias);
+}
+
+void winograd_spread(int level, size b, size height, size width, size c, const float *y, size top, size rows,
+                     float *values) {
+    CALL(level, winograd_spread, b, height, width, c, y, top, rows, values);
+}
+
+#else
+int level(void) { return 0; }
+#endif
