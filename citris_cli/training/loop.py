@@ -24,6 +24,7 @@ from citris_cli.artifacts.models import ModelFile
 from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.training.devices import compute_in
 from citris_cli.training.files import RunFiles
+from citris_cli.training.optimiser import ClippedAdamW
 from citris_cli.training.processes import ALONE, BatchLoss, Processes
 from citris_cli.training.record import ProgressDisplay, Record
 from citris_cli.training.schedule import warmup_cosine
@@ -135,9 +136,8 @@ def train(
         CitrisError: the state or the metrics cannot be written.
     """
     device = next(task.model.parameters()).device
-    optimizer = torch.optim.AdamW(task.parameter_groups(), weight_decay=0.0, fused=device.type != "mps")
+    optimizer = ClippedAdamW(task.parameter_groups(), config.clip)
     rates = [group["lr"] for group in optimizer.param_groups]
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     generator = torch.Generator(device=device).manual_seed(config.seed)
     step, batch_loss = _begin(task, files, optimizer, generator, processes, resume)
     record = Record(task, config, files, display, processes, batch_loss.whole, step)
@@ -152,11 +152,8 @@ def train(
             if states.copied is not None:
                 record.check(step + 1, batch_loss.whole(loss.detach()), states.copied.tensors.values())
                 states.write(step, stop)
-            optimizer.zero_grad(set_to_none=True)
             batch_loss.backward(loss)
-            norm = nn.utils.clip_grad_norm_(parameters, config.clip)
-            optimizer.step()
-            record.add({"loss": loss.detach(), **parts, "gradient_norm": norm})
+            record.add({"loss": loss.detach(), **parts, "gradient_norm": optimizer.update()})
             step += 1
 
             saving = states.due(stop)

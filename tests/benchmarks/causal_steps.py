@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from citris_cli.core import kernels
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
@@ -77,14 +77,22 @@ def products(model: CausalLatentsModel, step: Callable[[], object]) -> tuple[int
     Returns:
         All of them, every masked matrix counted whole; and what no form can do without: of the three products of every
         masked matrix (forward, gradient of its weights, gradient of its inputs) only half, since half of it is zero.
+        The frozen classifier's forward products are not counted where it is the classifier itself.
     """
     widths: dict[MaskedLinear, int] = {}
+    seen: list[Tensor] = []
+    hook = model.classifier.frozen.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     with _dense(widths), counted() as counter:
         step()
+    hook.remove()
     if isinstance(model.prior, AutoregressiveTransitionPrior):  # its first layer is part of a larger product
         widths[model.prior.first] = widths[model.prior.middle]
     whole = sum(3 * 2 * layer.weight.numel() * width for layer, width in widths.items())
-    return counter.get_total_flops(), counter.get_total_flops() - whole // 2
+    dense = counter.get_total_flops()
+    if model.classifier.momentum == 0:
+        maps = sum(layer.weight.numel() for layer in model.classifier.frozen if isinstance(layer, nn.Linear))
+        dense -= sum(2 * maps * inputs[..., 0].numel() for inputs in seen)
+    return dense, dense - whole // 2
 
 
 @contextmanager

@@ -22,13 +22,13 @@ from typing import Any
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import nn
 
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.data.datasets import load_independent, load_sequences
 from citris_cli.data.frames import Frames
 from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
 from citris_cli.training.devices import compute_in, keep_freed_memory
+from citris_cli.training.optimiser import ClippedAdamW
 from citris_cli.training.presets import autoencoder_preset
 
 #: Frames a step: the published 256 would give a preset that takes seconds a step too few steps to be seen learning.
@@ -68,23 +68,21 @@ class Learner:
         self.task = AutoencoderTask(model, frames, held_out, config)
         self.config = config
         self.share = share
-        self.optimizer = torch.optim.AdamW(self.task.parameter_groups(), weight_decay=0.0, fused=True)
+        self.optimizer = ClippedAdamW(self.task.parameter_groups(), config.clip)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.steps, self.seconds = 0, 0.0
         self.curve: Curve = []
 
     def train(self, until: float) -> None:
         """Steps until its own seconds are so many."""
-        model = self.task.model.train()
+        self.task.model.train()
         while self.seconds < until:
             start = time.perf_counter()
             self.optimizer.param_groups[0]["lr"] = self.config.lr * min(1.0, (self.steps + 1) / WARMUP)
             with compute_in(self.config.precision, torch.device("cpu")):
                 loss, _ = self.task.loss(self.steps, self.generator)
-            self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), self.config.clip)
-            self.optimizer.step()
+            self.optimizer.update()
             self.steps += 1
             self.seconds += time.perf_counter() - start
 

@@ -14,6 +14,7 @@ from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames
 from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
 from citris_cli.training.loop import Task, TrainingConfig
+from citris_cli.training.optimiser import ClippedAdamW
 from citris_cli.training.presets import autoencoder_preset
 from citris_cli.training.record import LossWindow
 from tests.benchmarks.measure import Effort, Row, Target, counted, interleaved, matrix_product, product_rate
@@ -68,19 +69,15 @@ def autoencoder_forms(sizes: AutoencoderConfig) -> tuple[Callable[[], Tensor], C
 
 def our_step(task: Task, config: TrainingConfig) -> Callable[[], Tensor]:
     """A step of :func:`citris_cli.training.loop.train`, whose losses stay on the device until they are read."""
-    optimizer = torch.optim.AdamW(task.parameter_groups(), weight_decay=0.0, fused=True)
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    optimizer = ClippedAdamW(task.parameter_groups(), config.clip)
     window = LossWindow(torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     steps = iter(range(1 << 30))
 
     def step() -> Tensor:
         loss, parts = task.loss(next(steps), generator)
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimizer.step()
-        window.add({"loss": loss.detach(), **parts, "gradient_norm": norm})
+        window.add({"loss": loss.detach(), **parts, "gradient_norm": optimizer.update()})
         return loss.detach()
 
     return step
