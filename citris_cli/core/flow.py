@@ -163,6 +163,9 @@ class AutoregressiveAffine(nn.Module):
         are known: each step computes one new block of h units in each layer from the blocks that are there already.
         Everything is held transposed, [units, B], so that a block is a contiguous slice of rows.
         """
+        if kernels.usable(z, self.scaling):
+            network = [part.contiguous() for part in self.weights_and_biases()]
+            return kernels.affine_inverse(self.structures(), network, self._bound(), z.contiguous())
         batch, latents = z.shape
         if batch == 1:
             return self._inverse_of_one(z[0])

@@ -150,6 +150,16 @@ def test_the_flow_is_that_of_its_transforms(latents: int, layers: int, hidden: i
 
 @pytest.mark.compiled
 @pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize(("latents", "hidden", "rows"), [(1, 1, 1), (5, 4, 1), (16, 16, 200), (33, 5, 3)])
+def test_the_inverse_is_the_one_that_pytorch_computes(latents: int, hidden: int, rows: int, threads: int) -> None:
+    flow = trained(NormalizingFlow(latents, 2, hidden, seeded()))
+    z = torch.randn(rows, latents, generator=seeded(1))
+    assert_close([flow.inverse(z)], [copy.deepcopy(flow).double().inverse(z.double())])
+    torch.testing.assert_close(flow(flow.inverse(z))[0], z, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("processor")
 def test_the_priors_are_those_that_pytorch_computes(threads: int) -> None:
     x = torch.randn(30, 2, 8, generator=seeded(1))
     both_ways(trained(MLPTransitionPrior(8, 3, 6, generator=seeded())), x)
@@ -238,3 +248,5 @@ def test_without_compiled_functions_the_results_are_the_same(monkeypatch: pytest
     z, ldj = flow(x)
     monkeypatch.setattr(library, "level", lambda: 0)
     torch.testing.assert_close(flow(x), (z, ldj), rtol=1e-5, atol=1e-5)
+    for some in (z, z[:1]):
+        torch.testing.assert_close(flow.inverse(some), x[: len(some)], rtol=1e-4, atol=1e-4)

@@ -141,3 +141,26 @@ class Flow:
             of_x.data_ptr(), room.data_ptr(), each,
         )  # fmt: skip
         return of_x, first
+
+
+def affine_inverse(structures: Sequence[Structure], network: Sequence[Tensor], bound: Tensor, y: Tensor) -> Tensor:
+    """The inverse of ``y = (x + t) exp(s)``, with t and s as in :class:`FlowLayer`; all contiguous, no gradient.
+
+    Args:
+        structures: of the network's three maps, as ``structures.autoregressive`` gives them.
+        network: W1, b1, W2, b2, W3, b3.
+        bound: c [M].
+        y: [N, M].
+
+    Returns:
+        x [N, M].
+    """
+    net, x = Network(), torch.empty_like(y)
+    describe(net, structures, [tensor.data_ptr() for tensor in network], 0, 0, 0, 0)
+    parts, each = library.parts_of(len(y)), structures[0].outputs + structures[1].outputs
+    room = y.new_empty(parts * each)
+    library.call(
+        "affine_inverse", parts, ctypes.byref(net), bound.data_ptr(), len(y), y.data_ptr(), x.data_ptr(),
+        room.data_ptr(), each,
+    )  # fmt: skip
+    return x

@@ -138,6 +138,33 @@ TARGET static void NAME(affine_backward)(size n, size m, const float *net, const
     }
 }
 
+/* x of n rows y of affine(): a variable at a time, each from what the network says of those before it.
+   room: as many floats as the first two maps have outputs. */
+TARGET static void NAME(affine_inverse)(const network *net, const float *bound, size n, const float *y, float *x,
+                                        float *room) {
+    const map *maps = net->maps;
+    const size m = maps[0].inputs, hidden = maps[0].outputs / m;
+    float *units[] = {room, room + maps[0].outputs};
+    for (size row = 0; row < n; row++, x += m, y += m)
+        for (size i = 0; i < m; i++) {
+            float last[2];
+            for (int l = 0; l < 3; l++) {
+                const size count = l < 2 ? hidden : 2;
+                const float *in = l > 0 ? units[l - 1] : x;
+                float *out = l < 2 ? units[l] + i * hidden : last;
+                for (size r = 0; r < count; r++) {
+                    const size at = i * count + r;
+                    out[r] = maps[l].bias[at] + NAME(dot)(maps[l].w + at * maps[l].ldw, in, maps[l].hi[at]);
+                }
+                for (size r = 0; l < 2 && r < count; r += LANES) {
+                    vec slope;
+                    NAME(put)(out + r, NAME(silu)(NAME(some)(out + r, count - r), &slope), count - r);
+                }
+            }
+            x[i] = y[i] * expf(-bound[i] * tanhf(last[1] / fmaxf(bound[i], 1.0f))) - last[0];
+        }
+}
+
 /* All layers of n rows, the first of which is row begin of all. room: as of network_forward(). */
 TARGET static void NAME(flow_forward)(const layer *layers, size count, size begin, size n, float *ldj, float *room) {
     float constant = 0.0f;

@@ -1,12 +1,13 @@
-/* Networks of structured maps, forward and backward, and Winograd's transforms, in float32 on x86-64.
+/* What a training step computes, value and gradients, and Winograd's transforms, in float32 on x86-64.
 
    A structured map is a matrix W [outputs, inputs] of which row r is zero outside the columns lo[r] <= k < hi[r]: masked
    autoregressive maps are of this kind, and so are networks side by side, one a latent. Libraries multiply by the zeros,
-   or take blocks one by one; here a tile of a product sums over what its rows see. Activations are computed where they
-   are read, from tiles in cache, and never stored.
+   or take blocks one by one; here a tile of a product sums over what its rows see. Of a layer's activations what goes
+   into SiLU is kept; what comes out is computed beside it, and again for the gradients.
 
-   Every function exists for AVX-512 and for AVX2 (the two files *_tile.h); level() says which of them a processor has.
-   Called by kernels.py, which knows the sizes. Nothing here allocates; threads are OpenMP's, as PyTorch's are. */
+   Every function exists for AVX-512 and for AVX2 (the files *_tile.h); level() says which of them a processor has.
+   Called by the modules beside this file, which know the sizes. Nothing here allocates; threads are OpenMP's, as
+   PyTorch's are. */
 
 #include <math.h>
 #include <omp.h>
@@ -98,8 +99,8 @@ typedef struct {
     float rate, root, decay, keep, new_m, new_v, epsilon;
 } parameter;
 
-/* Says by its name which kernels.py this is for. */
-void interface_14(void) {}
+/* Says by its name which library.py this is for. */
+void interface_15(void) {}
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -289,6 +290,17 @@ void flow_backward(int level, int parts, const layer *layers, const of_layer *of
             for (size i = 0; i < n; i++) of_constant += of_ldj[i];
             CALL(level, fold_backward, layers + l, of + l, of_constant, layers[l].room);
         }
+    }
+}
+
+/* The inverse of one layer's affine map, in parts of the n rows; of its network the weights and biases are looked at. */
+void affine_inverse(int level, int parts, const network *net, const float *bound, size n, const float *y, float *x,
+                    float *room, size each) {
+    const size m = net->maps->inputs;
+#pragma omp parallel for num_threads(parts) schedule(static, 1)
+    for (int part = 0; part < parts; part++) {
+        const size begin = first_of(n, part, parts), end = first_of(n, part + 1, parts);
+        CALL(level, affine_inverse, net, bound, end - begin, y + begin * m, x + begin * m, room + each * part);
     }
 }
 

@@ -1,4 +1,4 @@
-/* The body of kernels.c for vectors of LANES floats and tiles of ROWS rows by two vectors. */
+/* Vectors of LANES floats, products in tiles of ROWS rows by two vectors, and networks of these. */
 
 #define WIDTH (2 * LANES)
 #define vec NAME(vec)
@@ -41,16 +41,17 @@ INLINE void NAME(put_pairs)(float *p, vec first, vec second, size valid) {
         for (size i = 0; i < 2 * valid; i++) p[i] = parts[i % 2][i / 2];
 }
 
-/* exp(x) of x up to 87, and below -87 about 0: 2^(n + f), |f| <= 1/2, of which the polynomial's relative error is 7.5e-8
-   at most (Remez), and the rounding of x / log 2 some |x| 6e-8. */
+/* exp(x) of x up to 87, and below -87 about 0: 2^(n + f), |f| <= 1/2, by a polynomial (Remez, to 2e-9 of its value); the
+   rounding of x / log 2 adds some |x| 6e-8. */
 INLINE vec NAME(exp)(vec x) {
     x = MIN((vec){} + 87.0f, x); /* which of two a NaN survives, counts */
     const vec n = ROUND(x * 1.44269504f), f = x * 1.44269504f - n;
-    vec p = f * 1.32764722e-3f + 9.67554133e-3f;
-    p = p * f + 5.55071327e-2f;
-    p = p * f + 0.240221197f;
-    p = p * f + 0.693146967f;
-    p = p * f + 1.00000007f;
+    vec p = f * 1.53458122e-4f + 1.33999312e-3f;
+    p = p * f + 9.61848896e-3f;
+    p = p * f + 5.55032878e-2f;
+    p = p * f + 0.240226469f;
+    p = p * f + 0.693147206f;
+    p = p * f + 1.0f;
     return SCALE(p, n);
 }
 
@@ -66,9 +67,11 @@ INLINE vec NAME(tanh)(vec x) {
 }
 
 INLINE float NAME(sum)(vec x) {
-    float total = 0.0f;
-    for (int i = 0; i < LANES; i++) total += x[i];
-    return total;
+    float part[LANES];
+    NAME(store)(part, x);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) part[i] += part[i + half];
+    return part[0];
 }
 
 /* c[i] += sum_k a[i * row + k * step] b[k] over rows i of a tile and the vectors from .. to of b, WIDTH apart. */

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 #: What kernels.c and this module have in common; a file compiled of another kernels.c is not used.
-INTERFACE = 14
+INTERFACE = 15
 
 #: Rows that are worth a thread of their own.
 LEAST_ROWS = 64
@@ -104,6 +104,7 @@ def functions() -> Any:
         ),
         (library.flow_forward, [whole] * 2 + [address, size, size, address, address, size]),
         (library.flow_backward, [whole] * 2 + [address] * 2 + [size] * 2 + [address] * 4 + [size]),
+        (library.affine_inverse, [whole] * 2 + [address] * 2 + [size] + [address] * 3 + [size]),
         (
             library.classifier,
             [whole] * 2 + [address] * 2 + [size] * 2 + [address, whole, ctypes.c_float] + [address] * 2 + [size],
