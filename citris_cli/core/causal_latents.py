@@ -145,8 +145,11 @@ class CausalLatentsModel(nn.Module, ABC):
     def decode(self, z: Tensor) -> Tensor:
         """Causal latents z [B, M] -> images [B, 3, W, W] in [-1, 1]; no gradient through the inverse flow."""
 
-    def pull(self, factor: float) -> None:
-        """From now on pull into psi(0) with a multiple of the configured lambda, 0 … 1 early in a training."""
+    def pull(self, factor: float | Tensor) -> None:
+        """From now on pull into psi(0) with a multiple of the configured lambda, 0 … 1 early in a training.
+
+        A scalar on the device counts with the value that it has when a loss is computed.
+        """
         self.prior.regulariser = factor * self.config.regulariser
 
     def combine(self, z_1: Tensor, z_2: Tensor, mask: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class CitrisNF(CausalLatentsModel):
         encodings: Tensor,
         targets: Tensor,
         generator: torch.Generator | None = None,
-        noise_scale: float = 1.0,
+        noise_scale: float | Tensor = 1.0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """``mean((NLL + ldj) (T-1)) + L_model + beta_classifier L_z`` of a batch of pairs (T = 2).
 

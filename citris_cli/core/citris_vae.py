@@ -5,7 +5,6 @@ Lippe et al., "CITRIS: Causal Identifiability from Temporal Intervened Sequences
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -86,8 +85,8 @@ class CitrisVAE(CausalLatentsModel):
         frames: Tensor,
         targets: Tensor,
         generator: torch.Generator | None = None,
-        beta: float = 1.0,
-        noise_scale: float = 1.0,
+        beta: float | Tensor = 1.0,
+        noise_scale: float | Tensor = 1.0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """``mean(sum_t beta_t1 KL_t + sum_t |x_t - x_hat_t|^2) / (T-1) + beta_classifier (L_model + L_z)``.
 
@@ -114,7 +113,7 @@ class CitrisVAE(CausalLatentsModel):
         mean, log_std = self.encoder(frames.flatten(0, 1))
         noise = _noise_like(mean, generator)
         spread = log_std.exp() * noise
-        log_std = log_std + math.log(noise_scale)
+        log_std = log_std + torch.as_tensor(noise_scale).log()
         z, ldj = self.flow(mean + noise_scale * spread)
 
         def later(values: Tensor) -> Tensor:

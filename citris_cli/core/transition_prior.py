@@ -60,7 +60,7 @@ class TransitionPrior(nn.Module, ABC):
 
     def __init__(self, regulariser: float) -> None:
         super().__init__()
-        self.regulariser = regulariser
+        self.regulariser: float | Tensor = regulariser
 
     @abstractmethod
     def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor, psi: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class TransitionPrior(nn.Module, ABC):
 
     def _with_pull(self, nll: Tensor, probabilities: Tensor) -> Tensor:
         """The NLL, in training mode with ``lambda mean_m(1 - p[m,0])``: what it costs to be no part of psi(0)."""
-        if self.training and self.regulariser > 0:
+        if self.training:
             return nll + self.regulariser * (1 - probabilities[:, -1]).mean()
         return nll
 

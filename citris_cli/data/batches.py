@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from citris_cli.data.frames import sent
+
 
 def epoch_order(n: int, seed: int, epoch: int, device: torch.device | str = "cpu") -> torch.Tensor:
     """The order of the samples in one epoch: a LongTensor [n], a permutation of 0…n−1, on `device`.
@@ -14,7 +16,7 @@ def epoch_order(n: int, seed: int, epoch: int, device: torch.device | str = "cpu
     # SeedSequence mixes the two numbers, so that (seed, epoch) and (seed + 1, epoch - 1) have nothing in common.
     state = np.random.SeedSequence([seed % 2**64, epoch]).generate_state(1, np.uint64)[0]
     generator = torch.Generator().manual_seed(int(state) >> 1)
-    return torch.randperm(n, generator=generator).to(device)
+    return sent(torch.randperm(n, generator=generator), torch.device(device))
 
 
 def batch_indices(n: int, batch_size: int, seed: int, step: int) -> torch.Tensor:

@@ -56,9 +56,9 @@ class Frames:
         return self._target
 
     @property
-    def is_resident(self) -> bool:
-        """Whether the frames themselves, not just the batches, lie on `device`."""
-        return self._parts[0].device.type == self._target.type
+    def storage(self) -> torch.device:
+        """Where the frames themselves lie, so that an index is best there too: `device`, or the CPU."""
+        return self._parts[0].device
 
     def gather(self, index: torch.Tensor) -> torch.Tensor:
         """The frames at `index` (LongTensor [B], any device): uint8 [B, H, W, 3] on `device`.
@@ -68,17 +68,12 @@ class Frames:
         Raises:
             IndexError: an index outside 0…N−1 (on an accelerator: that device's own error).
         """
-        storage = self._parts[0].device
-        index = index.to(storage)
+        index = sent(index, self.storage)
         if len(self._parts) == 1:
             batch = self._select(0, index)
         else:
             batch = self._gather_parts(index)
-        if storage != self._target:
-            if self._target.type == "cuda":
-                batch = batch.pin_memory()
-            batch = batch.to(self._target, non_blocking=self._target.type == "cuda")
-        return batch[..., :3]
+        return sent(batch, self._target)[..., :3]
 
     def slice(self, start: int, stop: int) -> torch.Tensor:
         """Frames `start` to `stop` (exclusive, cut at N): uint8 [stop−start, H, W, 3] on `device`."""
@@ -152,6 +147,13 @@ class Frames:
                 for array in self._arrays:
                     release_pages(array)
         return batch
+
+
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The same values on `device`; on their way to a GPU nothing waits for what that computes."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 def as_model_input(frames: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from citris_cli.core import shares
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames, as_model_input
-from citris_cli.training.loop import TrainingConfig
+from citris_cli.training.loop import Setting, TrainingConfig
 from citris_cli.training.reconstructions import Pictures, reconstruction_error
 
 
@@ -68,7 +69,7 @@ class AutoencoderTask:
         self._measured = held_out if held_out is not None else frames
         self._measure = "val_mse" if held_out is not None else "train_mse"
         self._pictures = pictures
-        self._batches = ShuffledBatches(len(frames), config.batch_size, config.seed)
+        self._batches = ShuffledBatches(len(frames), config.batch_size, config.seed, frames.storage)
         self.batch_size = self._batches.batch_size
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -78,12 +79,22 @@ class AutoencoderTask:
     def begin(self, generator: torch.Generator) -> None:
         """Nothing depends on the first batch."""
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the step's batch; see :meth:`Autoencoder.loss`."""
-        batch = self._frames.gather(shares.own(self._batches.at(step)))
+    def batch(self, step: int) -> tuple[Tensor, ...]:
+        """Frames uint8 [B, H, W, 3]."""
+        return (self._frames.gather(shares.own(self._batches.at(step))),)
+
+    def schedule(self, step: int) -> dict[str, float]:
+        """Nothing changes over time."""
+        return {}
+
+    def loss(
+        self, batch: Sequence[Tensor], schedule: Mapping[str, Setting], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch; see :meth:`Autoencoder.loss`."""
+        (frames,) = batch
         if self._config.permute_colours:
-            batch = with_permuted_colours(batch, generator)
-        return self.model.loss(as_model_input(batch), generator)
+            frames = with_permuted_colours(frames, generator)
+        return self.model.loss(as_model_input(frames), generator)
 
     def validate(self) -> dict[str, float]:
         """Mean squared error per pixel and channel, images in [-1, 1], in evaluation mode without noise."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,11 +15,11 @@ from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.core.factors import distances, normalised
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.datasets import IndependentData
-from citris_cli.data.frames import Frames, as_model_input
+from citris_cli.data.frames import Frames, as_model_input, sent
 from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
 from citris_cli.training.encodings import BATCH
-from citris_cli.training.loop import TrainingConfig
+from citris_cli.training.loop import Setting, TrainingConfig
 
 #: Frames that a validation looks at.
 VALIDATION_FRAMES = 2048
@@ -133,7 +134,7 @@ class CausalEncoderTask:
         self._config = config
         self._labelled = labelled
         self._measured = labelled if held_out is None else held_out
-        self._batches = ShuffledBatches(len(labelled.frames), config.batch_size, config.seed)
+        self._batches = ShuffledBatches(len(labelled.frames), config.batch_size, config.seed, labelled.frames.storage)
         self.batch_size = self._batches.batch_size
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -143,11 +144,21 @@ class CausalEncoderTask:
     def begin(self, generator: torch.Generator) -> None:
         """Nothing depends on the first batch."""
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the step's batch; see :meth:`CausalEncoder.loss`."""
+    def batch(self, step: int) -> tuple[Tensor, ...]:
+        """Frames uint8 [B, H, W, 3] and their true values [B, F]."""
         index = shares.own(self._batches.at(step))
-        images = as_model_input(self._labelled.frames.gather(index))
-        return self.model.loss(images, self._labelled.truth[index.to(self._labelled.truth.device)])
+        return self._labelled.frames.gather(index), self._labelled.truth[sent(index, self._labelled.truth.device)]
+
+    def schedule(self, step: int) -> dict[str, float]:
+        """Nothing changes over time."""
+        return {}
+
+    def loss(
+        self, batch: Sequence[Tensor], schedule: Mapping[str, Setting], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch; see :meth:`CausalEncoder.loss`."""
+        frames, truth = batch
+        return self.model.loss(as_model_input(frames), truth)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

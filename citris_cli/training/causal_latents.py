@@ -45,6 +45,10 @@ class CausalTrainingConfig(TrainingConfig):
         rise = self.regulariser_warmup * self.steps
         return min(1.0, step / rise) if rise > 0 else 1.0
 
+    def schedule(self, step: int) -> dict[str, float]:
+        """Both factors at a step, by name."""
+        return {"noise_scale": self.noise_scale(step), "pull": self.pull(step)}
+
 
 def parameter_groups(model: CausalLatentsModel, config: CausalTrainingConfig) -> list[dict[str, Any]]:
     """Optimiser groups: all that learns at the main rate; the target classifier at its own, with weight decay.

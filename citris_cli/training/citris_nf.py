@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor
 from citris_cli.core import shares
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.data.batches import ShuffledBatches
+from citris_cli.data.frames import sent
 from citris_cli.training.causal_latents import CRITERION, CausalTrainingConfig, parameter_groups
+from citris_cli.training.loop import Setting
 
 #: Pairs that a validation looks at.
 VALIDATION_PAIRS = 1024
@@ -48,7 +50,7 @@ class CitrisNFTask:
         self._encodings = encodings
         self._starts = starts.to(encodings.device)
         self._targets = targets.to(encodings.device)
-        self._batches = ShuffledBatches(len(starts), config.batch_size, config.seed)
+        self._batches = ShuffledBatches(len(starts), config.batch_size, config.seed, encodings.device)
         self.batch_size = self._batches.batch_size
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -57,14 +59,24 @@ class CitrisNFTask:
 
     def begin(self, generator: torch.Generator) -> None:
         """The first batch sets the flow's ActNorms."""
-        encodings, _ = self._pairs(shares.own(self._batches.at(0)))
+        encodings, _ = self.batch(0)
         self.model.initialise_flow(encodings.flatten(0, 1), generator, self._config.noise_scale(0))
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the step's batch; see :meth:`CitrisNF.loss`."""
-        encodings, targets = self._pairs(shares.own(self._batches.at(step)))
-        self.model.pull(self._config.pull(step))
-        return self.model.loss(encodings, targets, generator, self._config.noise_scale(step))
+    def batch(self, step: int) -> tuple[Tensor, ...]:
+        """Encodings [B, 2, M] and targets [B, K] of pairs."""
+        return self._pairs(shares.own(self._batches.at(step)))
+
+    def schedule(self, step: int) -> dict[str, float]:
+        """Factors on the noise and on the pull into psi(0)."""
+        return self._config.schedule(step)
+
+    def loss(
+        self, batch: Sequence[Tensor], schedule: Mapping[str, Setting], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch; see :meth:`CitrisNF.loss`."""
+        encodings, targets = batch
+        self.model.pull(schedule["pull"])
+        return self.model.loss(encodings, targets, generator, schedule["noise_scale"])
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -87,6 +99,6 @@ class CitrisNFTask:
 
     def _pairs(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Encodings [B, 2, M] and targets [B, K] of the pairs at an index [B]."""
-        first = self._starts[index.to(self._starts.device)]
+        first = self._starts[sent(index, self._starts.device)]
         pairs = torch.stack([self._encodings[first], self._encodings[first + 1]], dim=1)
         return pairs, self._targets[first]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from torch import Tensor
 from citris_cli.core import shares
 from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.data.batches import ShuffledBatches
-from citris_cli.data.frames import Frames, as_model_input
+from citris_cli.data.frames import Frames, as_model_input, sent
 from citris_cli.training.causal_latents import CRITERION, CausalTrainingConfig, parameter_groups
+from citris_cli.training.loop import Setting
 from citris_cli.training.reconstructions import Pictures, reconstruction_error
 
 #: Windows that a validation looks at.
@@ -104,11 +105,11 @@ class CitrisVAETask:
         self._config = config
         self._frames = frames
         self._device = next(model.parameters()).device
-        self._starts = starts.to(self._device)
+        self._starts = starts.to(frames.storage)
         self._targets = targets.to(self._device)
         self._measured = held_out if held_out is not None else frames
         self._measure = "val_mse" if held_out is not None else "train_mse"
-        self._batches = ShuffledBatches(len(starts), config.batch_size, config.seed)
+        self._batches = ShuffledBatches(len(starts), config.batch_size, config.seed, frames.storage)
         self.batch_size = self._batches.batch_size
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -117,15 +118,24 @@ class CitrisVAETask:
 
     def begin(self, generator: torch.Generator) -> None:
         """The first batch sets the flow's ActNorms."""
-        frames, _ = self._windows(shares.own(self._batches.at(0)))
-        self.model.initialise_flow(frames.flatten(0, 1), generator, self._config.noise_scale(0))
+        frames, _ = self.batch(0)
+        self.model.initialise_flow(_images(frames).flatten(0, 1), generator, self._config.noise_scale(0))
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the step's batch; see :meth:`CitrisVAE.loss`."""
-        frames, targets = self._windows(shares.own(self._batches.at(step)))
-        config = self._config
-        self.model.pull(config.pull(step))
-        return self.model.loss(frames, targets, generator, config.beta(step), config.noise_scale(step))
+    def batch(self, step: int) -> tuple[Tensor, ...]:
+        """Frames uint8 [B, T, W, W, 3] and targets [B, T-1, K] of windows."""
+        return self._windows(shares.own(self._batches.at(step)))
+
+    def schedule(self, step: int) -> dict[str, float]:
+        """Factors on the divergence's weight, on the noise and on the pull into psi(0)."""
+        return {"beta": self._config.beta(step), **self._config.schedule(step)}
+
+    def loss(
+        self, batch: Sequence[Tensor], schedule: Mapping[str, Setting], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch; see :meth:`CitrisVAE.loss`."""
+        frames, targets = batch
+        self.model.pull(schedule["pull"])
+        return self.model.loss(_images(frames), targets, generator, schedule["beta"], schedule["noise_scale"])
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -144,7 +154,8 @@ class CitrisVAETask:
         index = torch.linspace(0, len(self._starts) - 1, count).round().long()
         measures = {"train_kl": 0.0, "train_reconstruction": 0.0}
         for chunk in index.split(64):
-            _, parts = self.model.loss(*self._windows(chunk), generator)
+            frames, targets = self._windows(chunk)
+            _, parts = self.model.loss(_images(frames), targets, generator)
             for name in ("kl", "reconstruction"):
                 measures[f"train_{name}"] += float(parts[name]) * len(chunk) / count
         measures[self._measure] = reconstruction_error(self.model, self._measured, self._pictures)
@@ -154,8 +165,13 @@ class CitrisVAETask:
         return measures
 
     def _windows(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames [B, T, 3, W, W] and targets [B, T-1, K] of the windows at an index [B]."""
-        first = self._starts[index.to(self._device)]
-        places = first.unsqueeze(1) + torch.arange(self._config.seq_len, device=self._device)
-        images = as_model_input(self._frames.gather(places.flatten()))
-        return images.unflatten(0, places.shape), self._targets[places[:, :-1]]
+        """Frames uint8 [B, T, W, W, 3] and targets [B, T-1, K] of the windows at an index [B]."""
+        first = self._starts[sent(index, self._starts.device)]
+        places = first.unsqueeze(1) + torch.arange(self._config.seq_len, device=first.device)
+        frames = self._frames.gather(places.flatten()).unflatten(0, places.shape)
+        return frames, self._targets[sent(places[:, :-1], self._targets.device)]
+
+
+def _images(frames: Tensor) -> Tensor:
+    """Frames uint8 [B, T, W, W, 3] -> images [B, T, 3, W, W] in [-1, 1]."""
+    return as_model_input(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
@@ -64,6 +65,20 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     if precision == "tf32" and device.type != "cuda":
         raise InputError(f"--precision tf32 needs a CUDA device, and this runs on {device.type}; use float32 or bf16")
     return precision
+
+
+@contextlib.contextmanager
+def apart_from_other_work(device: torch.device) -> Iterator[None]:
+    """Inside the ``with`` block a GPU computes on a stream of its own, on which what it does can be recorded."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.cuda.current_stream(device)
+    own = torch.cuda.Stream(device)
+    own.wait_stream(before)
+    with torch.cuda.stream(own):
+        yield
+    before.wait_stream(own)
 
 
 def compute_in(precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,12 +22,16 @@ from torch import Tensor, nn
 
 from citris_cli.artifacts.models import ModelFile
 from citris_cli.errors import InputError, InterruptedRunError
-from citris_cli.training.devices import compute_in
+from citris_cli.training.devices import apart_from_other_work
 from citris_cli.training.files import RunFiles
 from citris_cli.training.optimiser import ClippedAdamW
 from citris_cli.training.processes import ALONE, BatchLoss, Processes
 from citris_cli.training.record import ProgressDisplay, Record
 from citris_cli.training.schedule import warmup_cosine
+from citris_cli.training.steps import steps_of
+
+#: What a schedule says of a step: a number, or a scalar on the device.
+Setting = float | Tensor
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,20 @@ class Task(Protocol):
     def begin(self, generator: torch.Generator) -> None:
         """Whatever the first batch sets, before step 0 of a training that is not resumed."""
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Scalar loss of the step's batch and its named parts, detached scalars."""
+    def batch(self, step: int) -> tuple[Tensor, ...]:
+        """What a step's loss is computed from, on the model's device: tensors of the same shapes at every step."""
+
+    def schedule(self, step: int) -> dict[str, float]:
+        """What else of the loss depends on the step, by name."""
+
+    def loss(
+        self, batch: Sequence[Tensor], schedule: Mapping[str, Setting], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Scalar loss of a batch and its named parts, detached scalars, all on the device.
+
+        On a GPU it is recorded and replayed (:mod:`citris_cli.training.steps`): it reads what differs from step to step
+        from its arguments alone, in which numbers may be scalars on the device, and waits for nothing computed there.
+        """
 
     def validate(self) -> dict[str, float]:
         """Measures of the model as it is; changes neither its mode nor any random state."""
@@ -143,21 +159,19 @@ def train(
     record = Record(task, config, files, display, processes, batch_loss.whole, step)
     states = States(files, config, save_every, processes)
     resumed_at = step
-    with (stop or StopRequest()).listening() as stop:
+    steps = steps_of(task, batch_loss, optimizer, generator, config)
+    with (stop or StopRequest()).listening() as stop, apart_from_other_work(device):
         while step < config.steps:
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * warmup_cosine(step, config.warmup, config.steps)
-            with compute_in(config.precision, device):
-                loss, parts = batch_loss.of(step, generator)
+            share = warmup_cosine(step, config.warmup, config.steps)
+            losses = steps.take(step, [rate * share for rate in rates])
             if states.copied is not None:
-                record.check(step + 1, batch_loss.whole(loss.detach()), states.copied.tensors.values())
+                record.check(step + 1, batch_loss.whole(losses["loss"]), states.copied.tensors.values())
                 states.write(step, stop)
-            batch_loss.backward(loss)
-            record.add({"loss": loss.detach(), **parts, "gradient_norm": optimizer.update()})
+            record.add(losses)
             step += 1
 
             saving = states.due(stop)
-            record.tell(step, optimizer.param_groups[0]["lr"], at_once=saving)
+            record.tell(step, rates[0] * share, at_once=saving)
             if saving:
                 states.copy(files.state_of(step, task.model, optimizer, generator))
         record.check(step, None, task.model.state_dict().values())
@@ -197,8 +211,7 @@ def _begin(
 class States:
     """The states that a training saves: when it is time, and when a signal came.
 
-    One is copied after a step, before the next loss moves random state and batch statistics, and written when it is
-    known that its weights give the next batch a finite loss.
+    One is copied after a step and written when the next step has shown that its weights give a batch a finite loss.
 
     Args:
         files: where they are written.

@@ -29,6 +29,11 @@ class ClippedAdamW(torch.optim.AdamW):
         self._clip = clip
         self._compiled = kernels.usable(*[parameter.detach() for parameter in self._parameters])
 
+    def allow_recording(self) -> None:
+        """From now on updates may be recorded in a CUDA graph; PyTorch wants to be told."""
+        for group in self.param_groups:
+            group["capturable"] = True
+
     @torch.no_grad()
     def update(self) -> Tensor:
         """Take a step and drop the gradients.

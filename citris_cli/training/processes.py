@@ -14,7 +14,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -213,6 +213,11 @@ class BatchLoss:
             ) from error
         self._loss = DistributedDataParallel(_Loss(task))
 
+    @property
+    def shared(self) -> bool:
+        """Whether several processes contribute."""
+        return self._loss is not None
+
     def begin(self, generator: torch.Generator) -> None:
         """Whatever the first batch sets; see :meth:`Task.begin`."""
         with shares.computing(self._share):
@@ -221,9 +226,9 @@ class BatchLoss:
     def of(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of this process's share of a step's batch, and its parts; see :meth:`Task.loss`."""
         if self._loss is None:
-            return self._task.loss(step, generator)
+            return self._task.loss(self._task.batch(step), self._task.schedule(step), generator)
         with shares.computing(self._share):
-            return self._loss(step, generator)
+            return self._loss(self._task.batch(step), self._task.schedule(step), generator)
 
     def backward(self, loss: Tensor) -> None:
         """Give the weights the gradients of the whole batch's loss."""
@@ -252,8 +257,10 @@ class _Loss(nn.Module):
         self.weights = nn.ParameterList(weight for weight in task.model.parameters() if weight.requires_grad)
         self._task = task
 
-    def forward(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        return self._task.loss(step, generator)
+    def forward(
+        self, batch: Sequence[Tensor], schedule: Mapping[str, float], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        return self._task.loss(batch, schedule, generator)
 
 
 def _started() -> int:

@@ -27,9 +27,11 @@ from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.data.datasets import load_independent, load_sequences
 from citris_cli.data.frames import Frames
 from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
-from citris_cli.training.devices import compute_in, keep_freed_memory
+from citris_cli.training.devices import keep_freed_memory
 from citris_cli.training.optimiser import ClippedAdamW
 from citris_cli.training.presets import autoencoder_preset
+from citris_cli.training.processes import ALONE, BatchLoss
+from citris_cli.training.steps import steps_of
 
 #: Frames a step: the published 256 would give a preset that takes seconds a step too few steps to be seen learning.
 BATCH = 64
@@ -68,8 +70,9 @@ class Learner:
         self.task = AutoencoderTask(model, frames, held_out, config)
         self.config = config
         self.share = share
-        self.optimizer = ClippedAdamW(self.task.parameter_groups(), config.clip)
-        self.generator = torch.Generator().manual_seed(config.seed)
+        optimizer = ClippedAdamW(self.task.parameter_groups(), config.clip)
+        generator = torch.Generator().manual_seed(config.seed)
+        self.taken = steps_of(self.task, BatchLoss(self.task, ALONE), optimizer, generator, config)
         self.steps, self.seconds = 0, 0.0
         self.curve: Curve = []
 
@@ -78,11 +81,7 @@ class Learner:
         self.task.model.train()
         while self.seconds < until:
             start = time.perf_counter()
-            self.optimizer.param_groups[0]["lr"] = self.config.lr * min(1.0, (self.steps + 1) / WARMUP)
-            with compute_in(self.config.precision, torch.device("cpu")):
-                loss, _ = self.task.loss(self.steps, self.generator)
-            loss.backward()
-            self.optimizer.update()
+            self.taken.take(self.steps, [self.config.lr * min(1.0, (self.steps + 1) / WARMUP)])
             self.steps += 1
             self.seconds += time.perf_counter() - start
 

@@ -16,7 +16,9 @@ from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTraining
 from citris_cli.training.loop import Task, TrainingConfig
 from citris_cli.training.optimiser import ClippedAdamW
 from citris_cli.training.presets import autoencoder_preset
+from citris_cli.training.processes import ALONE, BatchLoss
 from citris_cli.training.record import LossWindow
+from citris_cli.training.steps import SingleSteps
 from tests.benchmarks.measure import Effort, Row, Target, counted, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_autoencoder import PlainAutoencoder, as_images
 
@@ -70,15 +72,15 @@ def autoencoder_forms(sizes: AutoencoderConfig) -> tuple[Callable[[], Tensor], C
 def our_step(task: Task, config: TrainingConfig) -> Callable[[], Tensor]:
     """A step of :func:`citris_cli.training.loop.train`, whose losses stay on the device until they are read."""
     optimizer = ClippedAdamW(task.parameter_groups(), config.clip)
+    rates = [group["lr"] for group in optimizer.param_groups]
     window = LossWindow(torch.device("cpu"))
-    generator = torch.Generator().manual_seed(0)
+    taken = SingleSteps(BatchLoss(task, ALONE), optimizer, torch.Generator().manual_seed(0))
     steps = iter(range(1 << 30))
 
     def step() -> Tensor:
-        loss, parts = task.loss(next(steps), generator)
-        loss.backward()
-        window.add({"loss": loss.detach(), **parts, "gradient_norm": optimizer.update()})
-        return loss.detach()
+        losses = taken.take(next(steps), rates)
+        window.add(losses)
+        return losses["loss"]
 
     return step
 

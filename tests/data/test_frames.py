@@ -166,8 +166,7 @@ def test_floats_that_would_not_fit_are_refused_before_they_are_read(
 def test_moving_to_the_cpu_changes_nothing() -> None:
     frames = Frames([pixels(4)])
     moved = frames.to("cpu")
-    assert moved.is_resident
-    assert moved.device == torch.device("cpu")
+    assert moved.storage == moved.device == torch.device("cpu")
     assert torch.equal(moved.gather(torch.arange(4)), frames.gather(torch.arange(4)))
 
 
@@ -178,7 +177,7 @@ def test_frames_on_an_accelerator(fits: bool, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr("citris_cli.data.frames._free_memory", lambda device: 1000)
     frames = Frames([pixels(40, 4), pixels(30, 3, seed=1)])
     moved = frames.to("cuda")
-    assert moved.is_resident == fits
+    assert (moved.storage == moved.device) == fits
     index = torch.randperm(70)
     for at in (index, index.cuda()):
         batch = moved.gather(at)

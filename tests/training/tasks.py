@@ -114,24 +114,37 @@ class Display:
 
 
 def signal_at(task: AnyTask, step: int, number: signal.Signals) -> None:
-    """Let the task receive a signal while it computes the loss of a step (counted from 0)."""
-    original = task.loss
-
-    def loss(at: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        if at == step:
-            signal.raise_signal(number)
-        return original(at, generator)
-
-    task.loss = loss  # type: ignore[method-assign]
+    """Let the task receive a signal while it takes a step (counted from 0)."""
+    watched(task, lambda at: signal.raise_signal(number) if at == step else None)
 
 
 def spoiled_at(task: AnyTask, step: int, spoil: Callable[[Tensor], Tensor]) -> AnyTask:
     """The task with its loss changed at a step (counted from 0) and after it."""
-    original = task.loss
+    original, reached = task.loss, [0]
 
-    def loss(at: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        value, parts = original(at, generator)
-        return (spoil(value) if at >= step else value), parts
+    def remember(at: int) -> None:
+        reached[0] = at
 
+    def loss(*given: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        value, parts = original(*given)
+        return (spoil(value) if reached[0] >= step else value), parts
+
+    watched(task, remember)
     task.loss = loss  # type: ignore[method-assign]
     return task
+
+
+def watched(task: AnyTask, watch: Callable[[int], object]) -> None:
+    """Call a function with the number of every step (from 0) before its batch is made."""
+    original = task.batch
+
+    def batch(at: int) -> tuple[Tensor, ...]:
+        watch(at)
+        return original(at)
+
+    task.batch = batch  # type: ignore[method-assign]
+
+
+def loss_at(task: AnyTask, step: int, seed: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of a step's batch and its parts, with noise of its own."""
+    return task.loss(task.batch(step), task.schedule(step), torch.Generator().manual_seed(seed))

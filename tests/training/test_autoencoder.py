@@ -13,6 +13,7 @@ from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
 from citris_cli.data.frames import Frames, as_model_input
 from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig, with_permuted_colours
 from citris_cli.training.presets import AUTOENCODER, autoencoder_preset
+from tests.training.tasks import loss_at
 
 
 def test_every_frame_has_its_colours_in_one_of_all_orders() -> None:
@@ -39,7 +40,7 @@ def test_colours_are_permuted_in_training_only_where_it_is_asked_for(permute: bo
     seen: list[torch.Tensor] = []
     encode = model.encode
     model.encode = lambda images: (seen.append(images), encode(images))[1]  # type: ignore[func-returns-value, method-assign]
-    task.loss(0, torch.Generator().manual_seed(0))
+    loss_at(task, 0)
     task.validate()
     originals = as_model_input(torch.from_numpy(pixels))
     trained, measured = seen[0], torch.cat(seen[1:])

@@ -12,7 +12,7 @@ from citris_cli.errors import InterruptedRunError
 from citris_cli.training.causal_latents import CRITERION
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.loop import train
-from tests.training.tasks import Display, citris_nf_task, files_in, settings, signal_at
+from tests.training.tasks import Display, citris_nf_task, files_in, settings, signal_at, watched
 
 #: Scores of the validations after steps 2, 4, … 12.
 SCORES = {2: 0.1, 4: 0.7, 6: 0.3, 8: 0.7, 10: 0.2, 12: 0.4}
@@ -25,13 +25,7 @@ class Scored:
         self.task: CitrisNFTask = citris_nf_task(settings())
         self.seen: dict[int, dict[str, torch.Tensor]] = {}
         self.step = 0
-        original = self.task.loss
-
-        def loss(at: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-            self.step = at + 1
-            return original(at, generator)
-
-        self.task.loss = loss  # type: ignore[method-assign]
+        watched(self.task, lambda at: setattr(self, "step", at + 1))
         self.task.criterion = CRITERION
         self.task.validate = self.validate  # type: ignore[method-assign]
 

@@ -14,6 +14,7 @@ from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
 from citris_cli.data.frames import Frames, as_model_input
 from citris_cli.training.citris_vae import CitrisVAETask, VAETrainingConfig, window_starts
 from citris_cli.training.presets import CITRIS_VAE, vae_preset
+from tests.training.tasks import loss_at
 
 FRAMES, LENGTH = 20, 3
 
@@ -58,7 +59,7 @@ def test_a_batch_is_windows_with_the_targets_of_their_steps(monkeypatch: pytest.
 
     monkeypatch.setattr(task.model, "loss", loss)
     for step in range(3):  # 18 windows, in batches of 6
-        task.loss(step, torch.Generator().manual_seed(0))
+        loss_at(task, step)
     firsts = []
     for frames, given in seen:
         assert frames.shape == (6, LENGTH, 3, 32, 32)
@@ -100,7 +101,7 @@ def test_it_may_rise_above_its_own_for_a_while() -> None:
 def test_the_loss_has_the_steps_weight() -> None:
     task, *_ = make(kl_warmup=4, kl_start=0.25)
     for step, beta in ((0, 0.25), (2, 0.5), (4, 1.0)):
-        loss, parts = task.loss(step, torch.Generator().manual_seed(1))
+        loss, parts = loss_at(task, step)
         expected = beta * parts["kl"] + parts["reconstruction"] + 2 * (parts["classifier"] + parts["latents"])
         torch.testing.assert_close(loss.detach(), expected)
 

@@ -29,6 +29,7 @@ from tests.training.tasks import (
     settings,
     signal_at,
     spoiled_at,
+    watched,
 )
 
 
@@ -160,7 +161,7 @@ def test_a_signal_after_the_last_step_loses_no_step(tmp_path: Path, number: sign
     )
     assert signal.getsignal(number) == before
     task = citris_nf_task(settings())
-    task.loss = lambda step, generator: 1 / 0  # type: ignore[assignment, method-assign] - no step is taken
+    task.batch = lambda step: 1 / 0  # type: ignore[assignment, method-assign] - no step is taken
     assert train(task, settings(), files, Display(), resume=True) == measures
 
 
@@ -225,15 +226,8 @@ def test_bad_weights_are_never_saved_although_their_loss_is_finite(tmp_path: Pat
     files = files_in(tmp_path)
     task = autoencoder_task(settings())
     statistics = next(value for name, value in task.model.named_buffers() if name.endswith("running_var"))
-    original = task.loss
-
-    def loss(at: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        value = original(at, generator)  # in training, the batch's own statistics are used
-        if at == 6:
-            statistics.data.fill_(float("inf"))
-        return value
-
-    task.loss = loss  # type: ignore[method-assign]
+    # In training, the batch's own statistics are used.
+    watched(task, lambda at: statistics.data.fill_(float("inf")) if at == 6 else None)
     with pytest.raises(TrainingDivergedError, match="weights that are not finite"):
         train(task, settings(), files, Display(), save_every=-1.0)
     assert read_model(files.state).config["step"] == 6
@@ -243,9 +237,11 @@ def test_a_last_step_that_ruins_the_weights_is_not_passed_off_as_a_model(tmp_pat
     task = citris_nf_task(settings())
     original = task.loss
 
-    def loss(at: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        value, parts = original(at, generator)
-        if at == STEPS - 1:  # after this loss, as an update would
+    taken = iter(range(STEPS))
+
+    def loss(*given: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        value, parts = original(*given)
+        if next(taken) == STEPS - 1:  # after this loss, as an update would
             with torch.no_grad():
                 task.model.assignment.logits.fill_(float("nan"))
         return value, parts
@@ -316,17 +312,17 @@ def test_the_rate_leaves_validations_out(tmp_path: Path, monkeypatch: pytest.Mon
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     task, display = autoencoder_task(settings()), Display()
-    loss, validate = task.loss, task.validate
+    validate = task.validate
 
-    def in_a_second(step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def a_second(step: int) -> None:
         now[0] += 1
-        return loss(step, generator)
 
     def slowly() -> dict[str, float]:
         now[0] += 1000
         return validate()
 
-    task.loss, task.validate = in_a_second, slowly  # type: ignore[method-assign]
+    watched(task, a_second)
+    task.validate = slowly  # type: ignore[method-assign]
     train(task, settings(), files_in(tmp_path), display, save_every=1e9)
     assert [rate for _, rate, _ in display.updates] == [4.0] * STEPS  # four frames a batch
 

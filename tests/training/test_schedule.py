@@ -10,7 +10,7 @@ import torch
 
 from citris_cli.training.causal_latents import CausalTrainingConfig
 from citris_cli.training.schedule import FLOOR, warmup_cosine
-from tests.training.tasks import citris_nf_task, citris_vae_task, settings
+from tests.training.tasks import citris_nf_task, citris_vae_task, loss_at, settings
 
 
 def test_values() -> None:
@@ -63,7 +63,7 @@ def test_a_step_pulls_as_much_as_is_its_turn_and_a_validation_wholly(make: Calla
     assert whole > 0
     task.begin(torch.Generator().manual_seed(0))
     for step, share in ((0, 0.0), (3, 0.5), (6, 1.0), (11, 1.0)):
-        task.loss(step, torch.Generator().manual_seed(0))
+        loss_at(task, step)
         assert task.model.prior.regulariser == pytest.approx(share * whole)
         task.validate()
         assert task.model.prior.regulariser == whole
@@ -74,7 +74,7 @@ def test_the_loss_without_its_pull_is_that_of_a_model_that_has_none() -> None:
         task = citris_nf_task(dataclasses.replace(settings(), regulariser_warmup=warmup), regulariser=regulariser)
         task.begin(torch.Generator().manual_seed(0))
         task.model.train()
-        return float(task.loss(0, torch.Generator().manual_seed(0))[0].detach())
+        return float(loss_at(task, 0)[0].detach())
 
     assert first(0.3, 1.0) == first(0.0, 0.0) != first(0.3, 0.0)
 
