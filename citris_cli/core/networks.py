@@ -110,6 +110,40 @@ class PositionLayer(nn.Module):
         return _AddToAll.apply(x, self.map(self.grid).permute(2, 0, 1))
 
 
+class _Enlarged(torch.autograd.Function):
+    """Bilinear x2 upsampling whose gradient is two matrix products.
+
+    PyTorch's own adds up on a CUDA device in whatever order its threads arrive, to other bytes every time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.width = x.shape[-1]
+        return _enlarged(x)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # Row j: how much of input j is in every output along one axis, [W, 2W].
+        shares = torch.eye(ctx.width, device=gradient.device)[None]
+        shares = functional.interpolate(shares, scale_factor=2, mode="linear", align_corners=True)[0].to(gradient.dtype)
+        pixels = gradient.permute(0, 2, 3, 1)  # [B, 2W, 2W, C]
+        rows = (shares @ pixels.flatten(2)).unflatten(2, pixels.shape[2:])  # [B, W, 2W, C]
+        return (shares @ rows).permute(0, 3, 1, 2)
+
+
+def _enlarged(x: Tensor) -> Tensor:
+    return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+
+
+class Enlarge(nn.Module):
+    """Bilinear x2 upsampling, corners aligned: [B, C, W, W] -> [B, C, 2W, 2W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return _Enlarged.apply(x) if x.is_cuda else _enlarged(x)
+
+
 def _positions(width: int) -> Tensor:
     """Row and column of every place of a grid, in [-1, 1]: [width, width, 2]."""
     if shapes_only():
@@ -227,7 +261,7 @@ class ConvDecoder(nn.Module):
         stages = []
         for _ in range(pyramid_stages(width, patch)):
             grid *= 2
-            enlarge: nn.Module = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            enlarge: nn.Module = Enlarge()
             if growth > 1:
                 enlarge = nn.Sequential(nn.Conv2d(c, c // growth, 1), enlarge)
             c //= growth

@@ -82,11 +82,22 @@ def apart_from_other_work(device: torch.device) -> Iterator[None]:
 
 
 def compute_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Context in which a forward pass runs at a precision of :func:`resolve_precision`; weights stay float32."""
+    """Context in which a forward pass runs at a precision of :func:`resolve_precision`; weights stay float32.
+
+    On CUDA devices, cuDNN is held to algorithms that give the same bytes every time.
+    """
     if device.type == "cuda":
-        allow = precision in ("tf32", "bf16")
-        torch.backends.cuda.matmul.allow_tf32 = allow
-        torch.backends.cudnn.allow_tf32 = allow
+        _allow_tf32(precision in ("tf32", "bf16"))
+        torch.backends.cudnn.deterministic = True
     if precision == "bf16":
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def _allow_tf32(allow: bool) -> None:
+    """Whether products of float32 matrices and convolutions may round their factors to TF32 on a CUDA device."""
+    products, convolutions = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None)
+    if convolutions is None:  # before PyTorch 2.9; from then on these settings warn
+        products.allow_tf32 = torch.backends.cudnn.allow_tf32 = allow
+    else:
+        products.fp32_precision = convolutions.fp32_precision = "tf32" if allow else "ieee"

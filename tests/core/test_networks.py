@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from citris_cli.core.networks import ConvDecoder, ConvEncoder, PositionLayer, initialise, pyramid_stages
+from citris_cli.core.networks import (
+    ConvDecoder,
+    ConvEncoder,
+    PositionLayer,
+    _Enlarged,
+    initialise,
+    pyramid_stages,
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -113,3 +120,16 @@ def test_training_in_both_precisions_changes_every_weight(dtype: torch.dtype) ->
     for name, weight in [*encoder.named_parameters(), *decoder.named_parameters()]:
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("width", [4, 8, 32])
+def test_the_gradient_of_upsampling_as_products_is_pytorchs_own(width: int) -> None:
+    x = torch.randn(2, 5, width, width, generator=seeded()).contiguous(memory_format=torch.channels_last)
+    gradient = torch.randn(2, 5, 2 * width, 2 * width, generator=seeded(1))
+    gradient = gradient.contiguous(memory_format=torch.channels_last)
+    x.requires_grad_()
+    ours, theirs = _Enlarged.apply(x), nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)(x)
+    assert torch.equal(ours, theirs)
+    (of_ours,), (of_theirs,) = (torch.autograd.grad(value, x, gradient) for value in (ours, theirs))
+    torch.testing.assert_close(of_ours, of_theirs, rtol=1e-5, atol=1e-5)
+    assert of_ours.is_contiguous(memory_format=torch.channels_last)

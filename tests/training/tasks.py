@@ -29,7 +29,7 @@ from citris_cli.training.loop import TrainingConfig
 STEPS = 12
 
 
-def autoencoder_task(config: TrainingConfig) -> AutoencoderTask:
+def autoencoder_task(config: TrainingConfig, device: str = "cpu") -> AutoencoderTask:
     """Frames of noise, learned by a very small network."""
     pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
     sizes = AutoencoderConfig(width=32, latents=3, channels=4, decoder_blocks=1, patch=2)
@@ -37,10 +37,10 @@ def autoencoder_task(config: TrainingConfig) -> AutoencoderTask:
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - as the command does
     common = {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainingConfig)}
     own = AutoencoderTrainingConfig(**common, permute_colours=True)
-    return AutoencoderTask(model, Frames([pixels[:15]]), Frames([pixels[15:]]), own)
+    return AutoencoderTask(model.to(device), Frames([pixels[:15]]).to(device), Frames([pixels[15:]]).to(device), own)
 
 
-def citris_nf_task(config: TrainingConfig, **changes: Any) -> CitrisNFTask:
+def citris_nf_task(config: TrainingConfig, device: str = "cpu", **changes: Any) -> CitrisNFTask:
     """Encodings of noise with two targets, learned by a very small flow; ``changes`` are of its settings."""
     assert isinstance(config, CausalTrainingConfig)
     generator = torch.Generator().manual_seed(9)
@@ -50,10 +50,11 @@ def citris_nf_task(config: TrainingConfig, **changes: Any) -> CitrisNFTask:
     autoencoder = Autoencoder(AutoencoderConfig(width=32, latents=3, channels=4, patch=2), weights)
     sizes = CitrisNFConfig(latents=3, variables=2, flow_layers=2, flow_hidden=3, samples=2, hidden=4)
     sizes = dataclasses.replace(sizes, **changes)
-    return CitrisNFTask(CitrisNF(sizes, autoencoder, weights), encodings, torch.arange(29), targets, config)
+    model = CitrisNF(sizes, autoencoder, weights).to(device)
+    return CitrisNFTask(model, encodings.to(device), torch.arange(29), targets, config)
 
 
-def citris_vae_task(config: TrainingConfig) -> CitrisVAETask:
+def citris_vae_task(config: TrainingConfig, device: str = "cpu") -> CitrisVAETask:
     """Windows of three frames of noise with two targets, learned by a very small VAE whose divergence comes slowly."""
     common = {field.name: getattr(config, field.name) for field in dataclasses.fields(CausalTrainingConfig)}
     generator = torch.Generator().manual_seed(9)
@@ -66,10 +67,11 @@ def citris_vae_task(config: TrainingConfig) -> CitrisVAETask:
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - as the command does
     starts = window_starts(torch.arange(19), 3)
     vae_config = VAETrainingConfig(**common, seq_len=3, kl_warmup=6)
-    return CitrisVAETask(model, Frames([pixels]), starts, targets, Frames([pixels[:5]]), vae_config)
+    frames, held_out = Frames([pixels]).to(device), Frames([pixels[:5]]).to(device)
+    return CitrisVAETask(model.to(device), frames, starts, targets, held_out, vae_config)
 
 
-def causal_encoder_task(config: TrainingConfig) -> CausalEncoderTask:
+def causal_encoder_task(config: TrainingConfig, device: str = "cpu") -> CausalEncoderTask:
     """Frames of noise with a label of each kind, learned by a very small network."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
@@ -82,11 +84,12 @@ def causal_encoder_task(config: TrainingConfig) -> CausalEncoderTask:
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - as the command does
     labels = torch.from_numpy(truth.astype(np.float32))
     seen, held_out = Labelled(Frames([pixels[:15]]), labels[:15]), Labelled(Frames([pixels[15:]]), labels[15:])
-    return CausalEncoderTask(model, seen, held_out, config)
+    on = torch.device(device)
+    return CausalEncoderTask(model.to(device), seen.to(on), held_out.to(on), config)
 
 
 AnyTask = AutoencoderTask | CitrisNFTask | CitrisVAETask | CausalEncoderTask
-TASKS: dict[str, Callable[[TrainingConfig], AnyTask]] = {
+TASKS: dict[str, Callable[..., AnyTask]] = {
     "autoencoder": autoencoder_task,
     "citris_nf": citris_nf_task,
     "citris_vae": citris_vae_task,
