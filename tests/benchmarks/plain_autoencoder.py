@@ -18,7 +18,7 @@ class Position(nn.Module):
         self.map = nn.Linear(2, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        axis = torch.linspace(-1, 1, x.shape[-1])
+        axis = torch.linspace(-1, 1, x.shape[-1], device=x.device)
         rows, columns = torch.meshgrid(axis, axis, indexing="ij")
         position = self.map(torch.stack([rows, columns], dim=-1).expand(len(x), -1, -1, -1))
         return x + position.permute(0, 3, 1, 2)

@@ -94,7 +94,7 @@ def plain_step(
     """The same with an optimiser that goes from weight to weight, and a loss that is read at every step."""
     optimizer = torch.optim.AdamW(groups, lr=config.lr, weight_decay=0.0, foreach=False)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(parameters[0].device).manual_seed(0)
     steps = iter(range(1 << 30))
 
     def step() -> float:
