@@ -76,7 +76,7 @@ class _AddToAll(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, one: Tensor) -> Tensor:
         ctx.mark_dirty(x)
         ctx.dtype = one.dtype
-        return x.add_(one)
+        return x.add_(one.to(x.dtype))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -105,9 +105,36 @@ class PositionLayer(nn.Module):
         self.map = nn.Linear(2, channels)
         self.register_buffer("grid", _positions(width), persistent=False)
 
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Feature map [B, C, W, W] -> [B, C, W, W]; a bias [C] is added with the position."""
+        positions = self.map(self.grid) if bias is None else self.map(self.grid) + bias
+        return _AddToAll.apply(x, positions.permute(2, 0, 1))
+
+
+class Layers(nn.Sequential):
+    """Layers one after the other; on a CUDA device some neighbours are computed together.
+
+    There, time goes by the number of times that a feature map is read and written, and a convolution's bias is an
+    operation of its own. With the position's map it is added for nothing.
+    """
+
     def forward(self, x: Tensor) -> Tensor:
-        """Feature map [B, C, W, W] -> [B, C, W, W]."""
-        return _AddToAll.apply(x, self.map(self.grid).permute(2, 0, 1))
+        """Feature map [B, C, W, W] -> whatever the last layer gives."""
+        return self.together(x) if x.is_cuda else super().forward(x)
+
+    def together(self, x: Tensor) -> Tensor:
+        """The same, with neighbours computed together."""
+        layers = list(self)
+        while layers:
+            layer = layers.pop(0)
+            following = layers[0] if layers else None
+            if isinstance(layer, nn.Conv2d) and isinstance(following, PositionLayer):
+                product = functional.conv2d(x, layer.weight, None, layer.stride, layer.padding)
+                x = following(product, layer.bias)
+                layers.pop(0)
+            else:
+                x = layer(x)
+        return x
 
 
 class _Enlarged(torch.autograd.Function):
@@ -119,7 +146,10 @@ class _Enlarged(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.width = x.shape[-1]
-        return _enlarged(x)
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # it would make float32 of bfloat16, here and in all after it
+            return _enlarged(x)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -178,7 +208,7 @@ class ConvEncoder(nn.Module):
             grid //= 2
             c = channels * growth**stage
             stages.append(
-                nn.Sequential(
+                Layers(
                     nn.Conv2d(inputs, c, 3, stride=2, padding=1, bias=False),
                     PositionLayer(c, grid) if stage == 0 else nn.Identity(),
                     BatchNorm(c),
@@ -214,7 +244,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(
+        self.net = Layers(
             BatchNorm(channels),
             nn.SiLU(),
             Conv3x3(channels, channels),
@@ -267,7 +297,7 @@ class ConvDecoder(nn.Module):
             c //= growth
             stages.append(nn.Sequential(enlarge, *[ResidualBlock(c, grid) for _ in range(blocks)]))
         self.stages = nn.Sequential(*stages)
-        self.tail = nn.Sequential(
+        self.tail = Layers(
             BatchNorm(channels),
             nn.SiLU(),
             nn.Conv2d(channels, channels, 1),

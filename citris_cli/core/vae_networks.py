@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core.networks import GRID, ConvDecoder, ConvEncoder, PositionLayer
+from citris_cli.core.networks import GRID, ConvDecoder, ConvEncoder, Layers, PositionLayer
 
 #: Pairs of networks by the name that a configuration gives them.
 NETWORKS = ("pyramid", "small")
@@ -64,7 +64,7 @@ class GaussianEncoder(nn.Module):
         return self
 
 
-class SmallEncoder(nn.Sequential):
+class SmallEncoder(Layers):
     """Images [B, 3, 32, 32] in [-1, 1] -> [B, outputs].
 
     conv3x3/2 (3 -> c) + position, conv (c -> c), conv/2 (c -> 2c), conv (2c -> 2c), conv/2 (2c -> 2c),
@@ -96,7 +96,7 @@ class SmallEncoder(nn.Sequential):
         )
 
 
-class SmallDecoder(nn.Sequential):
+class SmallDecoder(Layers):
     """Latents [B, M] -> images [B, 3, 32, 32] in [-1, 1]: :class:`SmallEncoder` backwards.
 
     Linear M -> 4c, Linear 4c -> 32c, a SiLU after each, reshaped to [2c, 4, 4]; three transposed convolutions of

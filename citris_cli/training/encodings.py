@@ -11,7 +11,7 @@ from torch import Tensor
 
 from citris_cli.artifacts.models import ModelFile, read_model, write_model
 from citris_cli.core.autoencoder import Autoencoder
-from citris_cli.data.frames import Frames, as_model_input
+from citris_cli.data.frames import Frames, as_model_input, sent
 from citris_cli.errors import CitrisError
 
 ENCODINGS_KIND = "encodings"
@@ -26,18 +26,14 @@ def encode_frames(
 
     Args:
         encoder: images [B, 3, H, W] in [-1, 1] on the device -> latents [B, M].
-        frames: N frames.
+        frames: N frames, on any device.
         device: where the encoder is.
         batch_size: frames at a time.
 
     Returns:
         float32 [N, M] on the device.
     """
-    chunks = [
-        encoder(as_model_input(frames.gather(torch.arange(start, min(start + batch_size, len(frames)))))).float()
-        for start in range(0, len(frames), batch_size)
-    ]
-    return torch.cat(chunks)
+    return torch.cat([encoder(as_model_input(sent(chunk, device))).float() for chunk in frames.chunks(batch_size)])
 
 
 def weights_sha256(tensors: dict[str, Tensor]) -> str:

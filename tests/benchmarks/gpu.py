@@ -211,7 +211,7 @@ def autoencoder(device: torch.device, limits: Ceilings, precision: str) -> list[
 
 
 def _plain_autoencoder(sizes: AutoencoderConfig, config: TrainingConfig, device: torch.device) -> float:
-    plain = PlainAutoencoder(Autoencoder(sizes, torch.Generator().manual_seed(0)).to(device)).train()
+    plain = PlainAutoencoder(Autoencoder(sizes, torch.Generator().manual_seed(0))).to(device).train()
     batches = ShuffledBatches(FRAMES, config.batch_size, config.seed)
     frames = torch.from_numpy(pixels())
 
@@ -240,7 +240,7 @@ def citris_nf(device: torch.device, limits: Ceilings) -> list[Row]:
     _, needed = products(forms.task.model, forms.single)
     with Moved() as moved:
         forms.single()
-    theirs = PlainCitrisNF(model()).train()
+    theirs = PlainCitrisNF(model()).to(device).train()
     theirs.classifier.frozen.requires_grad_(False)
     batches, targets = ShuffledBatches(FRAMES - 1, config.batch_size, config.seed, device), targets.to(device)
 
