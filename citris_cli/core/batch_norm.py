@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from citris_cli.core import shares
+from citris_cli.core.norm_silu import norm_silu, usable
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -33,6 +35,17 @@ class BatchNorm(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
         return _Normalised.apply(x, self.weight, self.bias, mean, variance, count, self.eps)
+
+    def with_silu(self, x: Tensor) -> Tensor:
+        """SiLU of the result, [B, C, H, W] -> [B, C, H, W], in one operation where there is one for it."""
+        if not self.training or shares.current() is not None or not usable(x):
+            return functional.silu(self(x))
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked += 1
+        return norm_silu(x, self.weight, self.bias, self.running_mean, self.running_var, self.momentum, self.eps)
 
 
 def whole_statistics(x: Tensor, count: int) -> tuple[Tensor, Tensor]:

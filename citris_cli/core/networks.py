@@ -114,8 +114,8 @@ class PositionLayer(nn.Module):
 class Layers(nn.Sequential):
     """Layers one after the other; on a CUDA device some neighbours are computed together.
 
-    There, time goes by the number of times that a feature map is read and written, and a convolution's bias is an
-    operation of its own. With the position's map it is added for nothing.
+    There, time goes by the number of times that a feature map is read and written: so a batch normalisation goes with
+    the SiLU after it, and a convolution's bias, an operation of its own there, with the position's map.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,6 +131,9 @@ class Layers(nn.Sequential):
             if isinstance(layer, nn.Conv2d) and isinstance(following, PositionLayer):
                 product = functional.conv2d(x, layer.weight, None, layer.stride, layer.padding)
                 x = following(product, layer.bias)
+                layers.pop(0)
+            elif isinstance(layer, BatchNorm) and isinstance(following, nn.SiLU):
+                x = layer.with_silu(x)
                 layers.pop(0)
             else:
                 x = layer(x)
