@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from citris_cli.artifacts.models import read_model, write_model
 from citris_cli.training.citris_nf import CitrisNFTask
@@ -125,15 +126,15 @@ def test_stopped_at_random_and_resumed(home: Path, folder: Path, name: str, sign
 def stopped(home: Path, folder: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The command line of a training that was stopped in its fourth step."""
     arguments = [*command_line("train-nf", home), "-o", "m.safetensors"]
-    original = CitrisNFTask.loss
+    original = CitrisNFTask.batch
 
-    def loss(task, step, generator):
+    def batch(task: CitrisNFTask, step: int) -> tuple[torch.Tensor, ...]:
         if step == 3:
             signal.raise_signal(signal.SIGTERM)
-        return original(task, step, generator)
+        return original(task, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(CitrisNFTask, "loss", loss)
+        patch.setattr(CitrisNFTask, "batch", batch)
         done = inside(*arguments, cwd=folder)
     check_refusal(done, f"stopped at step 4 of {STEPS}; .* --resume", status=143)
     assert (folder / "m.state.safetensors").exists()
@@ -220,8 +221,8 @@ def test_a_new_training_that_diverges_has_no_older_state_to_offer(
     assert (folder / "m.state.safetensors").exists()  # nothing began
     original = CitrisNFTask.loss
 
-    def loss(task, step, generator):
-        value, parts = original(task, step, generator)
+    def loss(*given: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        value, parts = original(*given)
         return value * float("nan"), parts
 
     monkeypatch.setattr(CitrisNFTask, "loss", loss)
@@ -255,7 +256,7 @@ def test_a_signal_while_the_trained_model_is_measured_loses_no_step(
         raise AssertionError("a step was taken again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(CitrisNFTask, "loss", taken)
+        patch.setattr(CitrisNFTask, "batch", taken)
         done = inside(*arguments, "m.safetensors", "--resume", cwd=tmp_path)
     assert done.stdout == b"m.safetensors\n", done.stderr.decode()
     assert not (tmp_path / "m.state.safetensors").exists()

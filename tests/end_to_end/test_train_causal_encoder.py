@@ -113,15 +113,15 @@ def test_more_training_reads_the_ball(folder: Path, inside: Citris) -> None:
 def test_resumed_in_the_middle_it_ends_the_same(folder: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["train-causal-encoder", "boxes", *TINY]
     assert inside(*command, "-o", "whole.safetensors", cwd=folder).returncode == 0
-    original = CausalEncoderTask.loss
+    original = CausalEncoderTask.batch
 
-    def loss(task: CausalEncoderTask, step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict]:
+    def batch(task: CausalEncoderTask, step: int) -> tuple[torch.Tensor, ...]:
         if step == 11:
             signal.raise_signal(signal.SIGTERM)
-        return original(task, step, generator)
+        return original(task, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(CausalEncoderTask, "loss", loss)
+        patch.setattr(CausalEncoderTask, "batch", batch)
         done = inside(*command, "-o", "m.safetensors", cwd=folder)
     check_refusal(done, "stopped at step 12 of 30; .* --resume", status=143)
     renamed = [*command, "-o", "m.safetensors", "--resume", "--vars", "x,ball_y,box"]

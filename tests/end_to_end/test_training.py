@@ -232,15 +232,15 @@ def test_steps_bound_the_autoencoder_that_is_trained_first_too(fresh: Path, insi
 def test_a_signal_in_the_autoencoders_last_step_stops_before_the_flow(
     fresh: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, status: int
 ) -> None:
-    original = AutoencoderTask.loss
+    original = AutoencoderTask.batch
 
-    def loss(task: AutoencoderTask, step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict]:
+    def batch(task: AutoencoderTask, step: int) -> tuple[torch.Tensor, ...]:
         if step == 19:
             signal.raise_signal(number)
-        return original(task, step, generator)
+        return original(task, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(AutoencoderTask, "loss", loss)
+        patch.setattr(AutoencoderTask, "batch", batch)
         done = inside("train-nf", "d.npz", *TINY_NF, cwd=fresh)
     says = "the autoencoder is finished, in runs/d/ae.safetensors: run the same command again to go on"
     check_refusal(done, f"stopped before the training of CITRIS-NF; {says}", status=status)

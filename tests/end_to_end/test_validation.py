@@ -66,18 +66,18 @@ def test_it_resumes_with_the_validation_data_that_it_began_with(
         for name, rows in (("one", slice(0, 20)), ("other", slice(20, 40))):
             np.savez(tmp_path / f"{name}.npz", images=file["images"][rows], mask=file["mask"][rows])
     common = ["train-nf", home / "boxes/train.npz", "--ae", home / "runs/boxes/ae.safetensors", *TINY_NF, "-o", "m"]
-    original = CitrisNFTask.loss
+    original = CitrisNFTask.batch
 
-    def stopping(task, step, generator):
+    def stopping(task, step):
         if step == 9:
             signal.raise_signal(signal.SIGTERM)
-        return original(task, step, generator)
+        return original(task, step)
 
     def with_val(name: str | None) -> list[object]:
         return [*common, "--steps", 12, *(["--val", f"{name}.npz"] if name else [])]
 
     with monkeypatch.context() as patch:
-        patch.setattr(CitrisNFTask, "loss", stopping)
+        patch.setattr(CitrisNFTask, "batch", stopping)
         assert inside(*with_val(begun), cwd=tmp_path).returncode == 143
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     assert (tmp_path / "m.best.safetensors").exists() == (begun is not None)
