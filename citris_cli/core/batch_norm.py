@@ -72,17 +72,18 @@ class _Normalised(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, count: int, eps: float
     ) -> Tensor:
-        ctx.save_for_backward(x, weight, mean, variance)
+        normalised, *saved = torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps)
+        ctx.save_for_backward(x, weight, mean, variance, *saved)
         ctx.count, ctx.eps, ctx.share = count, eps, shares.current()
-        return torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps)[0]
+        return normalised
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, mean, variance = ctx.saved_tensors
+        x, weight, mean, variance, *saved = ctx.saved_tensors
         # As if mean and variance were given; then what goes through them: -(sum(g) + x_hat sum(g x_hat)) w / (std n).
         direct, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+            gradient, x, weight, mean, variance, *saved, False, ctx.eps, [True, True, True]
         )
         with shares.computing(ctx.share):
             sum_x_hat, sum_plain = shares.total(torch.stack([of_weight, of_bias])) / ctx.count

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 
+from citris_cli.core.shares import Share
 from citris_cli.errors import InterruptedRunError
 from citris_cli.training import steps
 from citris_cli.training.devices import PRECISIONS, compute_in
 from citris_cli.training.loop import train
 from citris_cli.training.optimiser import ClippedAdamW
-from citris_cli.training.processes import ALONE, BatchLoss
+from citris_cli.training.processes import ALONE, BatchLoss, _Loss
 from citris_cli.training.steps import CudaGraph, GraphSteps, SingleSteps
 from tests.training.tasks import STEPS, TASKS, Display, files_in, settings, signal_at
 
@@ -84,3 +88,32 @@ def test_losses_are_those_of_the_cpu(tmp_path: Path) -> None:
         config = dataclasses.replace(settings(lr=1e-4), steps=6)
         measures.append(train(task, config, files_in(tmp_path / device), Display()))
     assert measures[1] == pytest.approx(measures[0], rel=1e-3, abs=1e-3)
+
+
+@pytest.fixture
+def group_of_one() -> Iterator[None]:
+    """A process group as GPUs have it, of one process."""
+    backend = "cpu:gloo,cuda:nccl"
+    distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_goes_through_nccl_changes_nothing(name: str, group_of_one: None) -> None:
+    losses = []
+    for together in (False, True):
+        task = TASKS[name](settings(lr=1e-3), device="cuda")
+        generator = torch.Generator("cuda").manual_seed(0)
+        batch_loss = BatchLoss(task, ALONE)
+        if together:  # as with more processes than one
+            batch_loss._share = Share.of(task.batch_size, 0, 1)
+            batch_loss._loss = DistributedDataParallel(_Loss(task))
+        assert batch_loss.shared is together
+        batch_loss.begin(generator)
+        task.model.train()
+        optimizer = ClippedAdamW(task.parameter_groups(), 1.0)
+        one = SingleSteps(batch_loss, optimizer, generator)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        losses.append([float(batch_loss.whole(one.take(step, rates)["loss"])) for step in range(STEPS)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4, abs=1e-5)
