@@ -28,6 +28,14 @@ class ClippedAdamW(torch.optim.AdamW):
         super().__init__(groups, weight_decay=0.0, fused=self._parameters[0].device.type != "mps")
         self._clip = clip
         self._compiled = kernels.usable(*[parameter.detach() for parameter in self._parameters])
+        self._strides = [parameter.stride() for parameter in self._parameters]
+        self._described: kernels.AdamW | None = None
+        self._counts = torch.zeros(len(self._parameters))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """PyTorch's; the state's tensors are others from here on."""
+        self._described = None
+        super().load_state_dict(state_dict)
 
     def allow_recording(self) -> None:
         """From now on updates may be recorded in a CUDA graph; PyTorch wants to be told."""
@@ -42,7 +50,7 @@ class ClippedAdamW(torch.optim.AdamW):
             Norm of all gradients before clipping, a scalar on their device.
         """
         if self._compiled:
-            norm = torch.tensor(kernels.adamw([self._described(group) for group in self.param_groups], self._clip))
+            norm = torch.tensor(self._compiled_step())
         else:
             norm = nn.utils.clip_grad_norm_(self._parameters, self._clip)
             self.step()
@@ -50,28 +58,35 @@ class ClippedAdamW(torch.optim.AdamW):
             parameter.grad = None
         return norm
 
-    def _described(self, group: dict[str, Any]) -> AdamWGroup:
-        """What is to be done for a group, its state made where there is none and its counts of steps moved on."""
-        tensors, counts = [], []
-        for parameter in group["params"]:
-            gradient = parameter.grad
-            if gradient is None:
-                continue
-            state = self.state[parameter]
-            if not state:
-                state["step"] = torch.zeros(())
-                for name in ("exp_avg", "exp_avg_sq"):
-                    state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-            tensors.append((parameter, _in_order_of(parameter, gradient), state["exp_avg"], state["exp_avg_sq"]))
-            counts.append(state["step"])
-        if counts:
-            torch._foreach_add_(counts, 1.0)
-        steps = [count.item() for count in counts]
-        return AdamWGroup(tensors, steps, group["lr"], group["weight_decay"], group["betas"], group["eps"])
+    def _compiled_step(self) -> float:
+        """Clip and step; the norm of all gradients before."""
+        if self._described is None:
+            self._described = self._describe()
+        gradients = [_in_order(p.grad, stride) for p, stride in zip(self._parameters, self._strides, strict=True)]
+        self._counts += torch.tensor([gradient is not None for gradient in gradients])
+        rates = [group["lr"] for group in self.param_groups]
+        return self._described.step(gradients, self._counts.tolist(), rates, self._clip)
+
+    def _describe(self) -> kernels.AdamW:
+        """The parameters with their state, which is made where there is none, and all counts of steps in one tensor."""
+        groups = []
+        counts = iter(self._counts.unbind())
+        for group in self.param_groups:
+            tensors = []
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                if not state:
+                    state["step"] = torch.zeros(())
+                    for name in ("exp_avg", "exp_avg_sq"):
+                        state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                state["step"] = next(counts).copy_(state["step"])
+                tensors.append((parameter, state["exp_avg"], state["exp_avg_sq"]))
+            groups.append(AdamWGroup(tensors, group["weight_decay"], group["betas"], group["eps"]))
+        return kernels.AdamW(groups)
 
 
-def _in_order_of(parameter: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient, its numbers in memory in the order of the parameter's."""
-    if gradient.stride() == parameter.stride():
+def _in_order(gradient: Tensor | None, stride: tuple[int, ...]) -> Tensor | None:
+    """The gradient, its numbers in memory in the order that these strides give those of its parameter."""
+    if gradient is None or gradient.stride() == stride:
         return gradient
-    return torch.empty_like(parameter).copy_(gradient)
+    return torch.empty_strided(gradient.shape, stride, dtype=gradient.dtype).copy_(gradient)

@@ -8,7 +8,7 @@ AVX-512, and compute in OpenMP's threads, which PyTorch has already. Elsewhere :
 things are PyTorch's to compute and to differentiate.
 """
 
-from citris_cli.core.kernels.adamw import AdamWGroup, adamw
+from citris_cli.core.kernels.adamw import AdamW, AdamWGroup
 from citris_cli.core.kernels.assignment import gumbel, gumbel_backward
 from citris_cli.core.kernels.classifier import classifier, target_means
 from citris_cli.core.kernels.flow import Flow, FlowLayer, affine_inverse
@@ -19,7 +19,7 @@ from citris_cli.core.kernels.structures import Structure, autoregressive, full, 
 from citris_cli.core.kernels.transforms import winograd_gather, winograd_spread, winograd_windows
 
 __all__ = [
-    "AdamWGroup", "Flow", "FlowLayer", "MarginalScore", "Networks", "Structure", "adamw", "affine_inverse",
+    "AdamW", "AdamWGroup", "Flow", "FlowLayer", "MarginalScore", "Networks", "Structure", "affine_inverse",
     "autoregressive", "classifier", "full", "gumbel", "gumbel_backward", "like", "separate", "side_by_side",
     "target_means", "usable", "winograd_gather", "winograd_spread", "winograd_windows",
 ]  # fmt: skip
