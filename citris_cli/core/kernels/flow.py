@@ -77,14 +77,14 @@ class Flow:
         #: A, b, c, W, room for W, a constant, and A and the network's maps packed.
         sizes = [latents**2, latents, latents, latents**2, latents * (latents + 2), 1, sum(linear.packed)]
         folded = like.new_empty(len(layers), sum(sizes) + packed_size(structures))
-        activations = like.new_empty(len(layers), 2 * samples * width)
+        activations = like.new_empty(len(layers), samples * width)
         self._kept = layers, folded, activations
         for number, (one, layer) in enumerate(zip(self._layers, layers, strict=True)):
             at = list(accumulate((4 * size for size in sizes), initial=folded[number].data_ptr()))
             matrix, shift, one.bound, one.weight, one.room, one.constant, packed, networks_packed = at
             one.linear = linear.described(matrix, shift, packed)
             network = [tensor.data_ptr() for tensor in layer.network]
-            describe(one.net, structures, network, activations[number].data_ptr(), samples, width, networks_packed)
+            describe(one.net, structures, network, activations[number].data_ptr(), width, networks_packed)
             for name, tensor in zip(_OWN, layer.own, strict=True):
                 setattr(one, name, library.address(tensor))
             one.moved = self._rows[number].data_ptr()
@@ -156,7 +156,7 @@ def affine_inverse(structures: Sequence[Structure], network: Sequence[Tensor], b
         x [N, M].
     """
     net, x = Network(), torch.empty_like(y)
-    describe(net, structures, [tensor.data_ptr() for tensor in network], 0, 0, 0, 0)
+    describe(net, structures, [tensor.data_ptr() for tensor in network], 0, 0, 0)
     parts, each = library.parts_of(len(y)), structures[0].outputs + structures[1].outputs
     room = y.new_empty(parts * each)
     library.call(

@@ -2,8 +2,9 @@
 
    A structured map is a matrix W [outputs, inputs] of which row r is zero outside the columns lo[r] <= k < hi[r]: masked
    autoregressive maps are of this kind, and so are networks side by side, one a latent. Libraries multiply by the zeros,
-   or take blocks one by one; here a tile of a product sums over what its rows see. Of a layer's activations what goes
-   into SiLU is kept; what comes out is computed beside it, and again for the gradients.
+   or take blocks one by one; here a tile of a product sums over what its rows see. Of a network's activations one is kept,
+   what goes into the second SiLU; all others are computed again for the gradients, which takes less time than memory
+   does.
 
    Every function exists for AVX-512 and for AVX2 (the files *_tile.h); level() says which of them a processor has.
    Called by the modules beside this file, which know the sizes. Nothing here allocates; threads are OpenMP's, as
@@ -31,11 +32,11 @@ typedef struct {
     size ldw, own, outputs, inputs, count[2];
 } map;
 
-/* first = W1 x + b1, middle = W2 SiLU(first) + b2, out = W3 SiLU(middle) + b3. Rows of first and of middle, which are
-   kept for the gradients, are ld apart. */
+/* middle = W2 SiLU(W1 x + b1) + b2, out = W3 SiLU(middle) + b3. Rows of middle, which is kept for the gradients, are ld
+   apart. */
 typedef struct {
     map maps[3];
-    float *first, *middle;
+    float *middle;
     size ld;
 } network;
 
@@ -100,7 +101,7 @@ typedef struct {
 } parameter;
 
 /* Says by its name which library.py this is for. */
-void interface_15(void) {}
+void interface_16(void) {}
 
 #if defined(__x86_64__) && defined(__GNUC__)
 

@@ -154,7 +154,7 @@ TARGET static void NAME(pack)(const map *m, int transposed) {
 }
 
 /* out = x W^T + bias, or where transposed is set x W, from packed panels.
-   active: where set, takes SiLU(out); its rows are as far apart. slopes: out is multiplied by what it held before.
+   active: where set, takes SiLU(out); its rows are as far apart, and it may be out. slopes: out is multiplied by what it held before.
    sums: where set, the sum of out's rows is added to it. */
 TARGET static void NAME(product)(size n, const float *x, size ldx, const map *m, int transposed, float *out, size ldo,
                                  float *active, int slopes, float *sums) {
@@ -218,7 +218,8 @@ TARGET static void NAME(product)(size n, const float *x, size ldx, const map *m,
 }
 
 /* w = g^T x where its rows see x, and where zero is set 0 elsewhere.
-   slopes: where set, SiLU(x) stands for x, and it takes the slopes; its rows are as far apart. room: n * WIDTH floats. */
+   slopes: where set, SiLU(x) stands for x, and it takes the slopes; its rows are as far apart, and it may be x.
+   room: n * WIDTH floats. */
 TARGET static void NAME(gram)(size n, const float *g, size ldg, const float *x, size ldx, float *slopes, const map *m,
                               int zero, float *w, float *room) {
     if (zero && !m->own)
@@ -257,7 +258,10 @@ TARGET static void NAME(gram)(size n, const float *g, size ldg, const float *x, 
                 rows[i] = i < valid ? i : valid - 1;
                 c[i][0] = c[i][1] = (vec){};
             }
-            NAME(accumulate)(c, 0, 1, g + tile, rows, ldg, room, n);
+            if (m->hi[tile + valid - 1] <= column + LANES) /* none of them sees the other columns */
+                NAME(accumulate)(c, 0, 0, g + tile, rows, ldg, room, n);
+            else
+                NAME(accumulate)(c, 0, 1, g + tile, rows, ldg, room, n);
             for (size i = 0; i < valid; i++) {
                 const size r = tile + i;
                 const size from = m->lo[r] > column ? m->lo[r] : column, to = m->hi[r] < stop ? m->hi[r] : stop;
@@ -285,28 +289,32 @@ TARGET static void NAME(network_forward)(const network *net, size begin, size n,
     float *active[] = {room, room + NAME(group_rows)() * ld};
     for (size i = 0; i < n; i += NAME(group_rows)()) { /* what they become stays in the second-level cache */
         const size rows = n - i < NAME(group_rows)() ? n - i : NAME(group_rows)();
-        float *first = net->first + (begin + i) * ld, *middle = net->middle + (begin + i) * ld;
-        NAME(product)(rows, x + i * ldx, ldx, net->maps, 0, first, ld, active[0], 0, NULL);
+        float *middle = net->middle + (begin + i) * ld;
+        NAME(product)(rows, x + i * ldx, ldx, net->maps, 0, active[0], ld, active[0], 0, NULL);
         NAME(product)(rows, active[0], ld, net->maps + 1, 0, middle, ld, active[1], 0, NULL);
         NAME(product)(rows, active[1], ld, net->maps + 2, 0, out + i * ldo, ldo, NULL, 0, NULL);
     }
 }
 
-/* Gradients of x [n, inputs] and of the parameters for that of out, of the same rows; zero: see gram().
-   room: n (2 ld + WIDTH) floats. */
+/* Gradients of x [n, inputs] and of the parameters for that of out, of the same rows; zero: see gram(). The first map is
+   packed as for the value. room: n (2 ld + WIDTH) floats. */
 TARGET static void NAME(network_backward)(const network *net, size begin, size n, const float *x, size ldx,
                                           const float *of_out, size ldo, float *of_x, const of_network *of, int zero,
                                           float *room) {
     const size ld = net->ld;
     const map *maps = net->maps;
-    const float *first = net->first + begin * ld, *middle = net->middle + begin * ld;
+    const float *middle = net->middle + begin * ld;
     float *of_first = room, *of_middle = of_first + n * ld, *columns = of_middle + n * ld;
     NAME(sum_rows)(n, maps[2].outputs, of_out, ldo, of->biases[2]);
     memset(of->biases[1], 0, sizeof(float) * maps[1].outputs);
     memset(of->biases[0], 0, sizeof(float) * maps[0].outputs);
     NAME(gram)(n, of_out, ldo, middle, ld, of_middle, maps + 2, zero, of->weights[2], columns);
     NAME(product)(n, of_out, ldo, maps + 2, 1, of_middle, ld, NULL, 1, of->biases[1]);
-    NAME(gram)(n, of_middle, ld, first, ld, of_first, maps + 1, zero, of->weights[1], columns);
+    for (size i = 0; i < n; i += NAME(group_rows)()) {
+        const size rows = n - i < NAME(group_rows)() ? n - i : NAME(group_rows)();
+        NAME(product)(rows, x + i * ldx, ldx, maps, 0, of_first + i * ld, ld, NULL, 0, NULL);
+    }
+    NAME(gram)(n, of_middle, ld, of_first, ld, of_first, maps + 1, zero, of->weights[1], columns);
     for (size i = 0; i < n; i += NAME(group_rows)()) {
         const size rows = n - i < NAME(group_rows)() ? n - i : NAME(group_rows)();
         NAME(product)(rows, of_middle + i * ld, ld, maps + 1, 1, of_first + i * ld, ld, NULL, 1, of->biases[0]);

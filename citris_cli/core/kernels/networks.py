@@ -21,7 +21,6 @@ class Network(ctypes.Structure):
 
     _fields_ = (
         ("maps", Map * 3),
-        ("first", ctypes.c_void_p),
         ("middle", ctypes.c_void_p),
         ("ld", ctypes.c_int64),
     )
@@ -49,14 +48,14 @@ class Networks:
         self._parts = library.parts_of(samples) if count == 1 else 1
         self._structures, self._width = structures, max(row_width(maps) for maps in structures)
         self._nets = (Network * count)()
-        rows = parameters[0].new_empty(count, 2, samples, self._width)
+        rows = parameters[0].new_empty(count, samples, self._width)
         packed = parameters[0].new_empty(sum(packed_size(maps) for maps in structures))
         self._kept = parameters, rows, packed
         at = packed.data_ptr()
         for number, (net, maps, own) in enumerate(
             zip(self._nets, structures, self._addresses(parameters), strict=True)
         ):
-            describe(net, maps, own, rows.data_ptr() + 8 * number * samples * self._width, samples, self._width, at)
+            describe(net, maps, own, rows[number].data_ptr(), self._width, at)
             at += 4 * packed_size(maps)
 
     def forward(self, x: Tensor, out: Tensor) -> None:
@@ -125,7 +124,7 @@ def packed_size(structures: Sequence[Structure]) -> int:
 
 
 def describe(
-    net: Any, structures: Sequence[Structure], parameters: Sequence[int], rows: int, samples: int, width: int, at: int
+    net: Any, structures: Sequence[Structure], parameters: Sequence[int], rows: int, width: int, at: int
 ) -> None:
     """Describe a network to the functions of kernels.c.
 
@@ -133,11 +132,11 @@ def describe(
         net: the description, a :class:`Network`.
         structures: of its maps.
         parameters: addresses of W1, b1, W2, b2, W3, b3.
-        rows: address of memory for two activations of so many samples, rows so wide.
-        samples, width: these.
+        rows: address of memory for the activations that are kept.
+        width: numbers from one row of these to the next.
         at: address of memory for ``packed_size(structures)`` numbers.
     """
-    net.first, net.middle, net.ld = rows, rows + 4 * samples * width, width
+    net.middle, net.ld = rows, width
     for number, structure in enumerate(structures):
         net.maps[number] = structure.described(parameters[2 * number], parameters[2 * number + 1], at)
         at += 4 * sum(structure.packed)
