@@ -14,6 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 #: Side of the square matrices whose product gives the machine's rate.
 PRODUCT_SIDE = 1024
 
+#: Seconds for which a form that takes less is called again and again before the next one's turn: what one call beside
+#: a slow form says is mostly how cold that form left the caches, and a training's steps follow one another.
+TURN = 0.1
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -86,7 +90,7 @@ class Row:
 
 
 def interleaved(forms: Mapping[str, Callable[[], object]], effort: Effort) -> dict[str, float]:
-    """Median seconds of every form: each is called once to warm up, then all in turn, again and again.
+    """Median seconds of a call of every form: each is called once to warm up, then all take turns of ``TURN`` seconds.
 
     Args:
         forms: functions by name.
@@ -99,9 +103,14 @@ def interleaved(forms: Mapping[str, Callable[[], object]], effort: Effort) -> di
     rounds = 0
     while rounds < effort.rounds or time.perf_counter() - started < effort.seconds:
         for name, call in forms.items():
-            before = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - before)
+            turn = time.perf_counter()
+            while True:
+                before = time.perf_counter()
+                call()
+                after = time.perf_counter()
+                times[name].append(after - before)
+                if after - turn >= TURN:
+                    break
         rounds += 1
     return {name: median(taken) for name, taken in times.items()}
 
