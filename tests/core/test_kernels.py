@@ -97,7 +97,7 @@ def test_masked_networks(variables: int, hidden: int, rows: int, threads: int) -
 @pytest.mark.compiled
 @pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize(
-    ("number", "hidden", "inputs", "rows"), [(1, 1, 1, 1), (3, 5, 4, 7), (6, 64, 32, 100), (9, 20, 9, 50)]
+    ("number", "hidden", "inputs", "rows"), [(1, 1, 1, 1), (2, 2, 3, 5), (3, 5, 4, 7), (6, 64, 32, 100), (9, 20, 9, 50)]
 )
 def test_separate_networks(number: int, hidden: int, inputs: int, rows: int, threads: int) -> None:
     structures = [

@@ -23,7 +23,8 @@ typedef struct {
     int32_t column, width, first[2], stop[2];
 } panel;
 
-/* A structured map. Row r of w begins with column 0, or where own is set with column lo[r]; rows are ldw apart. */
+/* A structured map. Row r of w begins with column 0, or where own is set with column lo[r]; rows are ldw apart. own: of
+   how many neighbouring rows each the columns are seen, where no other row sees them; else 0. */
 typedef struct {
     const float *w, *bias;
     const int32_t *lo, *hi;
@@ -101,7 +102,7 @@ typedef struct {
 } parameter;
 
 /* Says by its name which library.py this is for. */
-void interface_16(void) {}
+void interface_17(void) {}
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -117,6 +118,7 @@ void interface_16(void) {}
 #define ROUND(x) _mm512_roundscale_ps(x, 0)
 #define SCALE _mm512_scalef_ps
 #define SQRT _mm512_sqrt_ps
+#define SUM _mm512_reduce_add_ps
 #define MASKED_LOAD(p, valid) _mm512_maskz_loadu_ps((__mmask16)((1u << (valid)) - 1), p)
 #define MASKED_STORE(p, v, valid) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (valid)) - 1), v)
 #include "kernels_tile.h"
@@ -140,8 +142,15 @@ void interface_16(void) {}
 #undef ROUND
 #undef SCALE
 #undef SQRT
+#undef SUM
 #undef MASKED_LOAD
 #undef MASKED_STORE
+
+__attribute__((target("avx2,fma"))) static inline float sum_of_8(__m256 x) {
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
 
 #define NAME(f) f##_avx2
 #define TARGET __attribute__((target("avx2,fma")))
@@ -151,6 +160,7 @@ void interface_16(void) {}
 #define MAX _mm256_max_ps
 #define RECIPROCAL _mm256_rcp_ps
 #define SQRT _mm256_sqrt_ps
+#define SUM sum_of_8
 #define FIRST(valid) _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(valid)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
 #define MASKED_LOAD(p, valid) _mm256_maskload_ps(p, FIRST(valid))
 #define MASKED_STORE(p, v, valid) _mm256_maskstore_ps(p, FIRST(valid), v)

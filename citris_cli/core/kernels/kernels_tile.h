@@ -66,13 +66,7 @@ INLINE vec NAME(tanh)(vec x) {
     return (e - 1.0f) / (e + 1.0f);
 }
 
-INLINE float NAME(sum)(vec x) {
-    float part[LANES];
-    NAME(store)(part, x);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) part[i] += part[i + half];
-    return part[0];
-}
+INLINE float NAME(sum)(vec x) { return SUM(x); }
 
 /* c[i] += sum_k a[i * row + k * step] b[k] over rows i of a tile and the vectors from .. to of b, WIDTH apart. */
 INLINE void NAME(accumulate)(vec c[ROWS][2], const int from, const int to, const float *a, const size rows[ROWS],
@@ -282,6 +276,54 @@ TARGET static void NAME(sum_rows)(size n, size m, const float *x, size ldx, floa
         for (size r = 0; r < m; r++) sums[r] += x[k * ldx + r];
 }
 
+/* Two by two, its rows have columns of their own: too few for tiles. */
+static inline int NAME(in_pairs)(const map *m) { return m->own == 2; }
+
+/* out = x W^T + bias of a map in pairs. */
+TARGET static void NAME(pairs_product)(size n, const float *x, size ldx, const map *m, float *out, size ldo) {
+    for (size r = 0; r < m->outputs; r += 2) {
+        const float *w = m->w + r * m->ldw;
+        const size count = m->hi[r] - m->lo[r];
+        for (size i = 0; i < n; i++) {
+            const float *a = x + i * ldx + m->lo[r];
+            vec first = {}, second = {};
+            for (size k = 0; k < count; k += LANES) {
+                const vec some = NAME(some)(a + k, count - k);
+                first += some * NAME(some)(w + k, count - k);
+                second += some * NAME(some)(w + m->ldw + k, count - k);
+            }
+            out[i * ldo + r] = m->bias[r] + NAME(sum)(first);
+            out[i * ldo + r + 1] = m->bias[r + 1] + NAME(sum)(second);
+        }
+    }
+}
+
+/* Gradients of a map in pairs of SiLU(z): of z, of the sum of its rows, and of the weight, for that of the value. */
+TARGET static void NAME(pairs_backward)(size n, const float *g, size ldg, const float *z, const map *m, float *of_z,
+                                        size ld, float *sums, float *of_w) {
+    for (size r = 0; r < m->outputs; r += 2, g += 2)
+        for (size k = m->lo[r]; k < m->hi[r]; k += LANES) {
+            const size valid = m->hi[r] - k, place = r * m->ldw + k - m->lo[r];
+            const vec w0 = NAME(some)(m->w + place, valid), w1 = NAME(some)(m->w + place + m->ldw, valid);
+            vec of_w0 = {}, of_w1 = {}, sum = {};
+            for (size i = 0; i < n; i++) {
+                const float *row = z + i * ld + k, g0 = g[i * ldg], g1 = g[i * ldg + 1];
+                vec slope;
+                __builtin_prefetch(row + 8 * ld);
+                __builtin_prefetch(of_z + (i + 8) * ld + k, 1);
+                const vec value = NAME(silu)(NAME(some)(row, valid), &slope);
+                of_w0 += g0 * value;
+                of_w1 += g1 * value;
+                slope *= g0 * w0 + g1 * w1;
+                sum += slope;
+                NAME(put)(of_z + i * ld + k, slope, valid);
+            }
+            NAME(put)(of_w + place, of_w0, valid);
+            NAME(put)(of_w + place + m->ldw, of_w1, valid);
+            NAME(put)(sums + k, sum, valid);
+        }
+}
+
 /* The value of n rows, of which the first is the network's row begin. room: 2 group_rows() ld floats. */
 TARGET static void NAME(network_forward)(const network *net, size begin, size n, const float *x, size ldx, float *out,
                                          size ldo, float *room) {
@@ -292,7 +334,10 @@ TARGET static void NAME(network_forward)(const network *net, size begin, size n,
         float *middle = net->middle + (begin + i) * ld;
         NAME(product)(rows, x + i * ldx, ldx, net->maps, 0, active[0], ld, active[0], 0, NULL);
         NAME(product)(rows, active[0], ld, net->maps + 1, 0, middle, ld, active[1], 0, NULL);
-        NAME(product)(rows, active[1], ld, net->maps + 2, 0, out + i * ldo, ldo, NULL, 0, NULL);
+        if (NAME(in_pairs)(net->maps + 2))
+            NAME(pairs_product)(rows, active[1], ld, net->maps + 2, out + i * ldo, ldo);
+        else
+            NAME(product)(rows, active[1], ld, net->maps + 2, 0, out + i * ldo, ldo, NULL, 0, NULL);
     }
 }
 
@@ -308,8 +353,12 @@ TARGET static void NAME(network_backward)(const network *net, size begin, size n
     NAME(sum_rows)(n, maps[2].outputs, of_out, ldo, of->biases[2]);
     memset(of->biases[1], 0, sizeof(float) * maps[1].outputs);
     memset(of->biases[0], 0, sizeof(float) * maps[0].outputs);
-    NAME(gram)(n, of_out, ldo, middle, ld, of_middle, maps + 2, zero, of->weights[2], columns);
-    NAME(product)(n, of_out, ldo, maps + 2, 1, of_middle, ld, NULL, 1, of->biases[1]);
+    if (NAME(in_pairs)(maps + 2))
+        NAME(pairs_backward)(n, of_out, ldo, middle, maps + 2, of_middle, ld, of->biases[1], of->weights[2]);
+    else {
+        NAME(gram)(n, of_out, ldo, middle, ld, of_middle, maps + 2, zero, of->weights[2], columns);
+        NAME(product)(n, of_out, ldo, maps + 2, 1, of_middle, ld, NULL, 1, of->biases[1]);
+    }
     for (size i = 0; i < n; i += NAME(group_rows)()) {
         const size rows = n - i < NAME(group_rows)() ? n - i : NAME(group_rows)();
         NAME(product)(rows, x + i * ldx, ldx, maps, 0, of_first + i * ld, ld, NULL, 0, NULL);

@@ -39,11 +39,11 @@ class Structure:
     Args:
         ranges: the first input that an output sees, and the one after the last, output by output.
         inputs: number of inputs.
-        own: whether a row of the weight holds only what its output sees, of equally many inputs all; else it has a
-            column for every input.
+        own: 0, or of how many neighbouring outputs each equally many inputs are seen that no other output sees: a row
+            of the weight then holds only these. Otherwise it has a column for every input.
     """
 
-    def __init__(self, ranges: Sequence[tuple[int, int]], inputs: int, own: bool = False) -> None:
+    def __init__(self, ranges: Sequence[tuple[int, int]], inputs: int, own: int = 0) -> None:
         self.outputs, self.inputs, self.own = len(ranges), inputs, own
         self.low, self.high = torch.tensor(ranges, dtype=torch.int32).T.contiguous().unbind(0)
         every = torch.arange(inputs, dtype=torch.int32)
@@ -116,7 +116,7 @@ def autoregressive(outputs: int, inputs: int, variables: int, strict: bool) -> S
 def separate(outputs: int, inputs: int, number: int) -> Structure:
     """Maps side by side, each from inputs to outputs of its own: weight [number, outputs, inputs]."""
     ranges = [(i * inputs, (i + 1) * inputs) for i in range(number) for _ in range(outputs)]
-    return Structure(ranges, inputs * number, own=True)
+    return Structure(ranges, inputs * number, own=outputs)
 
 
 @lru_cache
