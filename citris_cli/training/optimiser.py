@@ -30,7 +30,6 @@ class ClippedAdamW(torch.optim.AdamW):
         self._compiled = kernels.usable(*[parameter.detach() for parameter in self._parameters])
         self._strides = [parameter.stride() for parameter in self._parameters]
         self._described: kernels.AdamW | None = None
-        self._counts = torch.zeros(len(self._parameters))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """PyTorch's; the state's tensors are others from here on."""
@@ -63,14 +62,11 @@ class ClippedAdamW(torch.optim.AdamW):
         if self._described is None:
             self._described = self._describe()
         gradients = [_in_order(p.grad, stride) for p, stride in zip(self._parameters, self._strides, strict=True)]
-        self._counts += torch.tensor([gradient is not None for gradient in gradients])
-        rates = [group["lr"] for group in self.param_groups]
-        return self._described.step(gradients, self._counts.tolist(), rates, self._clip)
+        return self._described.step(gradients, [group["lr"] for group in self.param_groups], self._clip)
 
     def _describe(self) -> kernels.AdamW:
-        """The parameters with their state, which is made where there is none, and all counts of steps in one tensor."""
+        """The parameters with their state, which is made where there is none."""
         groups = []
-        counts = iter(self._counts.unbind())
         for group in self.param_groups:
             tensors = []
             for parameter in group["params"]:
@@ -79,8 +75,7 @@ class ClippedAdamW(torch.optim.AdamW):
                     state["step"] = torch.zeros(())
                     for name in ("exp_avg", "exp_avg_sq"):
                         state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-                state["step"] = next(counts).copy_(state["step"])
-                tensors.append((parameter, state["exp_avg"], state["exp_avg_sq"]))
+                tensors.append((parameter, state["exp_avg"], state["exp_avg_sq"], state["step"]))
             groups.append(AdamWGroup(tensors, group["weight_decay"], group["betas"], group["eps"]))
         return kernels.AdamW(groups)
 

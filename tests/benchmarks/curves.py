@@ -132,7 +132,7 @@ def picture(curves: Mapping[str, Curve], width: int = 900, height: int = 520) ->
     left, top, right, bottom = 90, 34, width - 30, height - 60
     points = [point for curve in curves.values() for point in curve]
     first, last = min(s for s, _ in points) / 1.1, max(s for s, _ in points) * 1.6  # room for the last name
-    least, most = min(e for _, e in points) / 1.1, max(e for _, e in points) * 1.1
+    least, most = min(e for _, e in points) / 1.25, max(e for _, e in points) * 1.1
 
     def place(seconds: float, error: float) -> tuple[float, float]:
         across = math.log(seconds / first) / math.log(last / first)
@@ -153,12 +153,17 @@ def picture(curves: Mapping[str, Curve], width: int = 900, height: int = 520) ->
                 draw.text((left - 8, y), f"{value:g}", (30, 30, 30), font, anchor="rm")
     draw.text(((left + right) / 2, bottom + 32), "seconds of training, one thread", (30, 30, 30), font, anchor="ma")
     draw.text((left, top - 8), "mean squared error on held-out frames", (30, 30, 30), font, anchor="ls")
+    ends = []
     for (name, curve), colour in zip(curves.items(), COLOURS, strict=False):
         placed = [place(*point) for point in curve]
         draw.line(placed, colour, 3, joint="curve")
         for x, y in placed:
             draw.ellipse((x - 3, y - 3, x + 3, y + 3), colour)
-        draw.text((placed[-1][0] + 8, placed[-1][1]), name, colour, font, anchor="lm")
+        ends.append((placed[-1][1], placed[-1][0], name, colour))
+    free = float(top)  # from here on down there is no name yet
+    for y, x, name, colour in sorted(ends):
+        free = max(y, free) + 18
+        draw.text((x + 8, free - 18), name, colour, font, anchor="lm")
     return image
 
 

@@ -91,18 +91,20 @@ typedef struct {
     float *observed, regulariser, pull;
 } prior;
 
-/* A parameter p of count numbers, its gradient g, and AdamW's running means m of g and v of g^2: with rate =
-   lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t), decay = 1 - lr times the weight decay, keep = beta2, and as what is new
-   counts in m and in v, 1 - beta1 and 1 - beta2. */
+/* A parameter p of size numbers, AdamW's running means m of its gradient and v of its square, how many steps it has taken,
+   of which group it is and that one's settings; and for the step that is being taken, see adamw(): its gradient g, how
+   many numbers that is for, rate = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t), and how much of p stays. */
 typedef struct {
-    float *p, *m, *v;
+    float *p, *m, *v, *steps;
+    size size, group;
+    double beta1, beta2, weight_decay;
     const float *g;
     size count;
     float rate, root, decay, keep, new_m, new_v, epsilon;
 } parameter;
 
 /* Says by its name which library.py this is for. */
-void interface_17(void) {}
+void interface_18(void) {}
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -394,10 +396,24 @@ static double adamw_part(int level, const parameter *all, size begin, size end, 
     return sum;
 }
 
-/* A step of AdamW of parameters with total numbers, gradients scaled down to a norm of clip where theirs is larger; the
-   norm that it was. Every thread has its part of the numbers. sums: one for each of them. */
-double adamw(int level, int parts, const parameter *all, size total, double clip, double *sums) {
+/* A step of AdamW of number parameters with their gradients, NULL for one that stays, and the rates lr of their groups.
+   Gradients are scaled down to a norm of clip where theirs is larger; the norm that it was. Every thread has its part of
+   all parameters' numbers. sums: one for each of them. */
+double adamw(int level, int parts, parameter *all, size number, const float *const *gradients, const double *rates,
+             double clip, double *sums) {
     double norm = 0.0;
+    size total = 0;
+    for (size i = 0; i < number; i++) {
+        parameter *at = all + i;
+        at->g = gradients[i];
+        at->count = at->g ? at->size : 0;
+        if (!at->g) continue;
+        *at->steps += 1.0f;
+        at->rate = (float)(rates[at->group] / (1.0 - pow(at->beta1, *at->steps)));
+        at->root = (float)(1.0 / sqrt(1.0 - pow(at->beta2, *at->steps)));
+        at->decay = (float)(1.0 - rates[at->group] * at->weight_decay);
+        total += at->count;
+    }
 #pragma omp parallel num_threads(parts)
     {
 #pragma omp for schedule(static, 1)

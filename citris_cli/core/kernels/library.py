@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 #: What kernels.c and this module have in common; a file compiled of another kernels.c is not used.
-INTERFACE = 17
+INTERFACE = 18
 
 #: Rows that are worth a thread of their own.
 LEAST_ROWS = 64
@@ -120,7 +120,7 @@ def functions() -> Any:
     ):
         function.restype, function.argtypes = None, arguments
     library.adamw.restype = ctypes.c_double
-    library.adamw.argtypes = [whole, whole, address, size, ctypes.c_double, address]
+    library.adamw.argtypes = [whole, whole, address, size, address, address, ctypes.c_double, address]
     for function in (library.panel_width, library.group_rows):
         function.restype, function.argtypes = size, [whole]
     return library
