@@ -103,14 +103,12 @@ def interleaved(forms: Mapping[str, Callable[[], object]], effort: Effort) -> di
     rounds = 0
     while rounds < effort.rounds or time.perf_counter() - started < effort.seconds:
         for name, call in forms.items():
-            turn = time.perf_counter()
-            while True:
-                before = time.perf_counter()
+            turn = before = time.perf_counter()
+            while before < turn + TURN:
                 call()
                 after = time.perf_counter()
                 times[name].append(after - before)
-                if after - turn >= TURN:
-                    break
+                before = after
         rounds += 1
     return {name: median(taken) for name, taken in times.items()}
 

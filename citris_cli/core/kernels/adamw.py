@@ -17,11 +17,11 @@ class _Parameter(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("p", "m", "v", "steps")),
-        *((name, ctypes.c_int64) for name in ("size", "group")),
-        *((name, ctypes.c_double) for name in ("beta1", "beta2", "weight_decay")),
+        *((name, ctypes.c_int64) for name in ("numbers", "group")),
+        *((name, ctypes.c_double) for name in ("beta1", "beta2", "weight_decay", "epsilon")),
         ("g", ctypes.c_void_p),
         ("count", ctypes.c_int64),
-        *((name, ctypes.c_float) for name in ("rate", "root", "decay", "keep", "new_m", "new_v", "epsilon")),
+        *((name, ctypes.c_float) for name in ("rate", "root", "decay")),
     )
 
 
@@ -52,13 +52,12 @@ class AdamW:
         self._described = (_Parameter * len(self._kept_alive))()
         each = iter(self._described)
         for number, group in enumerate(groups):
-            beta1, beta2 = group.betas
             for tensors in group.tensors:
                 at = next(each)
                 at.p, at.m, at.v, at.steps = (tensor.data_ptr() for tensor in tensors)
-                at.size, at.group = tensors[0].numel(), number
-                at.beta1, at.beta2, at.weight_decay, at.epsilon = beta1, beta2, group.weight_decay, group.epsilon
-                at.keep, at.new_m, at.new_v = beta2, 1 - beta1, 1 - beta2
+                at.numbers, at.group = tensors[0].numel(), number
+                at.beta1, at.beta2 = group.betas
+                at.weight_decay, at.epsilon = group.weight_decay, group.epsilon
 
     def step(self, gradients: Sequence[Tensor | None], rates: Sequence[float], clip: float) -> float:
         """Take a step, all gradients scaled down to a common norm of ``clip`` where theirs is larger.

@@ -20,11 +20,13 @@ TARGET static double NAME(squares)(const float *x, size count) {
 TARGET static void NAME(adamw)(const parameter *at, size begin, size count, float factor) {
     float *p = at->p + begin, *m = at->m + begin, *v = at->v + begin;
     const float *g = at->g + begin;
+    const float keep = (float)at->beta2, of_m = (float)(1.0 - at->beta1), of_v = (float)(1.0 - at->beta2);
+    const float epsilon = (float)at->epsilon;
     for (size k = 0; k < count; k += LANES) {
         const vec of_p = factor * NAME(some)(g + k, count - k);
         const vec old_m = NAME(some)(m + k, count - k), old_v = NAME(some)(v + k, count - k);
-        const vec new_m = old_m + at->new_m * (of_p - old_m), new_v = at->keep * old_v + at->new_v * of_p * of_p;
-        const vec change = at->rate * new_m / (SQRT(new_v) * at->root + at->epsilon);
+        const vec new_m = old_m + of_m * (of_p - old_m), new_v = keep * old_v + of_v * of_p * of_p;
+        const vec change = at->rate * new_m / (SQRT(new_v) * at->root + epsilon);
         NAME(put)(m + k, new_m, count - k);
         NAME(put)(v + k, new_v, count - k);
         NAME(put)(p + k, NAME(some)(p + k, count - k) * at->decay - change, count - k);

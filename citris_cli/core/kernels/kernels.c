@@ -33,6 +33,9 @@ typedef struct {
     size ldw, own, outputs, inputs, count[2];
 } map;
 
+/* Whether its rows have columns of their own two by two: too few for tiles, and for panels. */
+static inline int in_pairs(const map *m) { return m->own == 2; }
+
 /* middle = W2 SiLU(W1 x + b1) + b2, out = W3 SiLU(middle) + b3. Rows of middle, which is kept for the gradients, are ld
    apart. */
 typedef struct {
@@ -91,20 +94,20 @@ typedef struct {
     float *observed, regulariser, pull;
 } prior;
 
-/* A parameter p of size numbers, AdamW's running means m of its gradient and v of its square, how many steps it has taken,
-   of which group it is and that one's settings; and for the step that is being taken, see adamw(): its gradient g, how
-   many numbers that is for, rate = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t), and how much of p stays. */
+/* A parameter p of so many numbers, AdamW's running means m of its gradient and v of its square, how many steps it has
+   taken, of which group it is and that one's settings; and for the step that is being taken, see adamw(): its gradient g,
+   of how many numbers, rate = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t), and how much of p stays. */
 typedef struct {
     float *p, *m, *v, *steps;
-    size size, group;
-    double beta1, beta2, weight_decay;
+    size numbers, group;
+    double beta1, beta2, weight_decay, epsilon;
     const float *g;
     size count;
-    float rate, root, decay, keep, new_m, new_v, epsilon;
+    float rate, root, decay;
 } parameter;
 
 /* Says by its name which library.py this is for. */
-void interface_18(void) {}
+void interface_19(void) {}
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -215,7 +218,8 @@ void networks_forward(int level, int threads, int parts, const network *nets, si
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(dynamic, 1)
-        for (size i = 0; i < 3 * count; i++) CALL(level, pack, nets[i / 3].maps + i % 3, 0);
+        for (size i = 0; i < 3 * count; i++)
+            if (i % 3 < 2 || !in_pairs(nets[i / 3].maps + 2)) CALL(level, pack, nets[i / 3].maps + i % 3, 0);
 #pragma omp for schedule(dynamic, 1)
         for (size i = 0; i < count * parts; i++) {
             const network *net = nets + i / parts;
@@ -234,7 +238,8 @@ void networks_backward(int level, int threads, int parts, const network *nets, c
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(dynamic, 1)
-        for (size i = 0; i < 3 * count; i++) CALL(level, pack, nets[i / 3].maps + i % 3, 1);
+        for (size i = 0; i < 3 * count; i++)
+            if (i % 3 < 2 || !in_pairs(nets[i / 3].maps + 2)) CALL(level, pack, nets[i / 3].maps + i % 3, 1);
 #pragma omp for schedule(dynamic, 1)
         for (size i = 0; i < count * parts; i++) {
             const size begin = first_of(n, i % parts, parts), end = first_of(n, i % parts + 1, parts);
@@ -406,7 +411,7 @@ double adamw(int level, int parts, parameter *all, size number, const float *con
     for (size i = 0; i < number; i++) {
         parameter *at = all + i;
         at->g = gradients[i];
-        at->count = at->g ? at->size : 0;
+        at->count = at->g ? at->numbers : 0;
         if (!at->g) continue;
         *at->steps += 1.0f;
         at->rate = (float)(rates[at->group] / (1.0 - pow(at->beta1, *at->steps)));

@@ -276,9 +276,6 @@ TARGET static void NAME(sum_rows)(size n, size m, const float *x, size ldx, floa
         for (size r = 0; r < m; r++) sums[r] += x[k * ldx + r];
 }
 
-/* Two by two, its rows have columns of their own: too few for tiles. */
-static inline int NAME(in_pairs)(const map *m) { return m->own == 2; }
-
 /* out = x W^T + bias of a map in pairs. */
 TARGET static void NAME(pairs_product)(size n, const float *x, size ldx, const map *m, float *out, size ldo) {
     for (size r = 0; r < m->outputs; r += 2) {
@@ -334,7 +331,7 @@ TARGET static void NAME(network_forward)(const network *net, size begin, size n,
         float *middle = net->middle + (begin + i) * ld;
         NAME(product)(rows, x + i * ldx, ldx, net->maps, 0, active[0], ld, active[0], 0, NULL);
         NAME(product)(rows, active[0], ld, net->maps + 1, 0, middle, ld, active[1], 0, NULL);
-        if (NAME(in_pairs)(net->maps + 2))
+        if (in_pairs(net->maps + 2))
             NAME(pairs_product)(rows, active[1], ld, net->maps + 2, out + i * ldo, ldo);
         else
             NAME(product)(rows, active[1], ld, net->maps + 2, 0, out + i * ldo, ldo, NULL, 0, NULL);
@@ -353,7 +350,7 @@ TARGET static void NAME(network_backward)(const network *net, size begin, size n
     NAME(sum_rows)(n, maps[2].outputs, of_out, ldo, of->biases[2]);
     memset(of->biases[1], 0, sizeof(float) * maps[1].outputs);
     memset(of->biases[0], 0, sizeof(float) * maps[0].outputs);
-    if (NAME(in_pairs)(maps + 2))
+    if (in_pairs(maps + 2))
         NAME(pairs_backward)(n, of_out, ldo, middle, maps + 2, of_middle, ld, of->biases[1], of->weights[2]);
     else {
         NAME(gram)(n, of_out, ldo, middle, ld, of_middle, maps + 2, zero, of->weights[2], columns);

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 #: What kernels.c and this module have in common; a file compiled of another kernels.c is not used.
-INTERFACE = 18
+INTERFACE = 19
 
 #: Rows that are worth a thread of their own.
 LEAST_ROWS = 64
