@@ -26,7 +26,8 @@ from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.frames import as_model_input, as_pixels, check_frames_shape, to_uint8_frames
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
-from citris_cli.loading import KINDS, LoadedModel, load_model
+from citris_cli.kinds import kind_of_model
+from citris_cli.loading import LoadedModel, load_model
 
 #: Frames that go through the networks at a time.
 BATCH = 256
@@ -76,7 +77,7 @@ class CausalModel:
             variables: the K intervened variables.
             width: frame width and height W in pixels.
         """
-        return cls(LoadedModel(KINDS[type(network)], network, variables, width, Path(), {}))
+        return cls(LoadedModel(kind_of_model(network).name, network, variables, width, Path(), {}))
 
     @property
     def latents(self) -> int:

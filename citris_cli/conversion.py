@@ -11,26 +11,16 @@ from torch import Tensor, nn
 
 from citris_cli.artifacts.checkpoints import Checkpoint
 from citris_cli.artifacts.models import ModelFile
-from citris_cli.artifacts.published.models import (
-    causal_encoder_factors,
-    model_weights,
-    optional_entries,
-    published_model,
-)
+from citris_cli.artifacts.published.models import causal_encoder_factors, optional_entries
 from citris_cli.artifacts.published.parts import is_constant, prefixed, select
-from citris_cli.artifacts.published.settings import (
-    TITLES,
-    configuration,
-    factor_kinds,
-    hyper_parameters_of,
-    kind_of,
-)
+from citris_cli.artifacts.published.settings import configuration, factor_kinds, hyper_parameters_of, kind_of
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.causal_encoder import REACH
-from citris_cli.core.causal_latents import BASELINES, CausalLatentsModel
+from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.data.variables import Variables, infer_variables, parse_vars
 from citris_cli.errors import InputError
-from citris_cli.loading import LoadedModel, build_model, model_config, model_tensors
+from citris_cli.kinds import KINDS, Kind
+from citris_cli.loading import LoadedModel, model_config, model_tensors
 from citris_cli.wording import legible
 
 #: Models that a published one can keep inside, by the first part of their weights' names; each is a kind of its own.
@@ -50,7 +40,7 @@ def part_of(checkpoint: Checkpoint, part: str, path: Path) -> Checkpoint:
     """
     weights = select(checkpoint.weights, f"{part}.")
     if not weights:
-        raise InputError(f"{path}: keeps no {TITLES[part]} inside; leave --part out")
+        raise InputError(f"{path}: keeps no {KINDS[part].title} inside; leave --part out")
     # Of the whole's hyperparameters these hold for the part; its sizes are told by its weights.
     kept = {name: checkpoint.hyper_parameters[name] for name in ("noise_level",) if name in checkpoint.hyper_parameters}
     return Checkpoint(weights, kept if part == "autoencoder" else {}, {**checkpoint.origin, "part": part})
@@ -64,7 +54,7 @@ def described(checkpoint: Checkpoint, path: Path) -> tuple[str, dict[str, Any]]:
     """
     try:
         kind = kind_of(checkpoint.weights)
-        return kind, configuration(kind, _own(kind, checkpoint.weights), checkpoint.hyper_parameters)
+        return kind, configuration(kind, _own(KINDS[kind], checkpoint.weights), checkpoint.hyper_parameters)
     except ValueError as error:
         raise InputError(f"{path}: cannot be imported: {error}") from error
 
@@ -88,31 +78,32 @@ def model_file_of(
         InputError: no model that is known; a weight that is missing, unknown, of another shape or type, or not finite;
             hyperparameters that disagree; an autoencoder that is needed, not needed or does not fit; unusable names.
     """
-    kind, config = described(checkpoint, path)
+    name, config = described(checkpoint, path)
+    kind, form = KINDS[name], KINDS[name].published
     weights = _own(kind, checkpoint.weights)
-    outside = {}
-    if kind == "citris_nf" and "autoencoder" not in config:
-        outside = _fitting(autoencoder, config, checkpoint, path)
-        assert autoencoder is not None
+    outside: dict[str, Tensor] = {}
+    if set(kind.inside) - config.keys():
+        autoencoder = _fitting(autoencoder, config[kind.name]["latents"], checkpoint, path)
+        outside = _on_cpu(autoencoder)
         config |= model_config(autoencoder)
     elif autoencoder is not None:
-        raise InputError(f"{path}: the {TITLES[kind]} needs no autoencoder from outside; leave --ae out")
+        raise InputError(f"{path}: the {kind.title} needs no autoencoder from outside; leave --ae out")
     try:
-        factors = factor_kinds(weights, checkpoint.hyper_parameters) if kind == "causal_encoder" else {}
+        factors = factor_kinds(weights, checkpoint.hyper_parameters) if kind.reads_factors else {}
         variables = _variables(kind, config, checkpoint, factors, named, path)
         # Built without memory: no size is believed before every weight has its shape.
         with torch.device("meta"):
-            model = build_model(kind, config, variables)
-            expected = published_model(kind, model.state_dict(), config, factors)
+            model = kind.build(config, variables)
+            expected = form.theirs(model.state_dict(), config[kind.name], factors)
         if outside:
             expected = {name: value for name, value in expected.items() if not name.startswith("autoencoder.")}
         _check_weights(kind, weights, expected)
-        model = build_model(kind, config, variables)
-        model.load_state_dict({**model_weights(kind, weights, factors), **prefixed("autoencoder.", outside)})
-        _check_constants(weights, published_model(kind, model.state_dict(), config, factors))
+        model = kind.build(config, variables)
+        model.load_state_dict({**form.ours(weights, factors), **prefixed("autoencoder.", outside)})
+        _check_constants(weights, form.theirs(model.state_dict(), config[kind.name], factors))
     except (ValueError, TypeError, KeyError, IndexError, RuntimeError, ArithmeticError) as error:
         raise InputError(f"{path}: cannot be imported: {error}") from error
-    return ModelFile(kind, config, None if variables is None else variables.to_json(), {}, model_tensors(model))
+    return ModelFile(kind.name, config, None if variables is None else variables.to_json(), {}, model_tensors(model))
 
 
 def published_of(loaded: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -125,13 +116,13 @@ def published_of(loaded: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]
         InputError: a factor's name that cannot be part of a weight's.
     """
     config = model_config(loaded.network)
-    if isinstance(loaded.network, CausalLatentsModel) and loaded.network.config.prior in BASELINES:
-        raise InputError(f"{loaded.path}: a baseline (--prior {loaded.network.config.prior}) has no published form")
+    if isinstance(loaded.network, CausalLatentsModel) and not loaded.network.prior.published:
+        name = loaded.network.config.prior.name
+        raise InputError(f"{loaded.path}: its prior (--prior {name}) has no published form")
     hyper_parameters = hyper_parameters_of(loaded.kind, config)
     factors = {}
-    if loaded.kind == "causal_encoder":
-        assert loaded.variables is not None
-        for factor in loaded.variables:
+    if KINDS[loaded.kind].reads_factors:
+        for factor in loaded.variables or ():
             if "." in factor.name:
                 raise InputError(
                     f"{loaded.path}: the factor {factor.name!r} has a dot in its name, which published names of "
@@ -139,33 +130,32 @@ def published_of(loaded: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]
                 )
         # Every continuous factor of ours is learned in units in which its range is this one.
         spelled = {"continuous": f"continuous_{REACH:g}", "angle": "angle"}
-        factors = {f.name: spelled.get(f.kind, f"categ_{f.categories}") for f in loaded.variables}
+        factors = {f.name: spelled.get(f.kind, f"categ_{f.categories}") for f in loaded.variables or ()}
         hyper_parameters["causal_var_info"] = factors
     elif loaded.variables is not None:
         hyper_parameters["var_names"] = list(loaded.variables.names)
-    return published_model(loaded.kind, _on_cpu(loaded.network), config, factors), hyper_parameters
+    form = KINDS[loaded.kind].published
+    return form.theirs(_on_cpu(loaded.network), config[loaded.kind], factors), hyper_parameters
 
 
 def _on_cpu(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu() for name, value in network.state_dict().items()}
 
 
-def _own(kind: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _own(kind: Kind, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights without those of a causal encoder that a whole model keeps beside its own."""
-    if kind not in ("citris_nf", "citris_vae"):
+    if not kind.causal:
         return dict(weights)
     return {name: value for name, value in weights.items() if not name.startswith("causal_encoder.")}
 
 
-def _fitting(
-    autoencoder: Autoencoder | None, config: Mapping[str, Any], checkpoint: Checkpoint, path: Path
-) -> dict[str, Tensor]:
-    """Weights of the autoencoder from outside, which must fit the flow."""
+def _fitting(autoencoder: Autoencoder | None, latents: int, checkpoint: Checkpoint, path: Path) -> Autoencoder:
+    """The autoencoder from outside, which must be there and fit the flow."""
     if autoencoder is None:
         named = checkpoint.hyper_parameters.get("autoencoder_checkpoint")
         known = f" (it was trained on {legible(named)})" if isinstance(named, str) else ""
         raise InputError(f"{path}: brings no autoencoder{known}; name it with --ae FILE")
-    latents, width = config["citris_nf"]["latents"], checkpoint.hyper_parameters.get("img_width")
+    width = checkpoint.hyper_parameters.get("img_width")
     if autoencoder.config.latents != latents:
         raise InputError(
             f"--ae: the autoencoder has {autoencoder.config.latents} latents and the flow of {path} {latents}; give "
@@ -176,11 +166,11 @@ def _fitting(
             f"--ae: the autoencoder is for frames of {autoencoder.config.width} pixels and {path} for {width}; give "
             "the one that it was trained on"
         )
-    return _on_cpu(autoencoder)
+    return autoencoder
 
 
 def _variables(
-    kind: str,
+    kind: Kind,
     config: Mapping[str, Any],
     checkpoint: Checkpoint,
     factors: Mapping[str, str],
@@ -188,9 +178,11 @@ def _variables(
     path: Path,
 ) -> Variables | None:
     """What the latents stand for, or what a causal encoder reads."""
-    if kind in PARTS and named is not None:
-        raise InputError(f"--vars names what latents stand for, and {path} is of the kind {kind}; leave --vars out")
-    if kind == "autoencoder":
+    if not kind.causal and named is not None:
+        raise InputError(
+            f"--vars names what latents stand for, and {path} is of the kind {kind.name}; leave --vars out"
+        )
+    if not kind.causal and not kind.reads_factors:
         return None
     try:
         # What a file of ours brings tells kinds and ranges, which published names alone do not.
@@ -198,10 +190,9 @@ def _variables(
         read = causal_encoder_factors(factors)
     except InputError as error:
         raise InputError(f"{path}: what it tells of its variables is unusable: {error}") from error
-    if kind == "causal_encoder":
+    if kind.reads_factors:
         return known if known is not None and _alike(known, read) else read
-    number = config[kind]["variables"]
-    width = config["autoencoder" if kind == "citris_nf" else kind]["width"]
+    number, width = config[kind.name]["variables"], kind.width(config)
     given = None if named is None else parse_vars(named, known)
     keys = checkpoint.hyper_parameters.get("var_names") if given is None else None
     if keys is not None and not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
@@ -216,14 +207,14 @@ def _alike(known: Variables, read: Variables) -> bool:
     return [(f.name, f.kind, f.categories) for f in known] == [(f.name, f.kind, f.categories) for f in read]
 
 
-def _check_weights(kind: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def _check_weights(kind: Kind, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """Every weight is there, known, of the expected shape and type, and finite.
 
     Raises:
         ValueError: naming the first that is not.
     """
-    title = TITLES[kind]
-    missing = sorted(expected.keys() - weights.keys() - optional_entries(kind, expected))
+    title = kind.title
+    missing = sorted(expected.keys() - weights.keys() - optional_entries(expected, kind.published.reads_scale))
     if missing:
         raise ValueError(f"the weight {missing[0]}{_and_more(missing)} is missing; get the file again")
     unknown = sorted(weights.keys() - expected.keys())

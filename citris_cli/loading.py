@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,12 @@ import torch
 from torch import nn
 
 from citris_cli.artifacts.models import ModelFile, read_model
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
 from citris_cli.core.causal_latents import CausalLatentsModel
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
-from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
+from citris_cli.kinds import KINDS, config_to_json, kind_of_model
 
-#: Kinds of model by their class.
-KINDS: dict[type[nn.Module], str] = {
-    Autoencoder: "autoencoder",
-    CitrisNF: "citris_nf",
-    CitrisVAE: "citris_vae",
-    CausalEncoder: "causal_encoder",
-}
 #: Numbers of layers in a configuration.
 DEPTHS = ("flow_layers", "classifier_layers", "decoder_blocks")
 #: Names of the reference latents in a model file, beside the weights'.
@@ -38,7 +28,7 @@ class LoadedModel:
     """A trained model, in evaluation mode on its device.
 
     Attributes:
-        kind: ``autoencoder``, ``citris_nf``, ``citris_vae`` or ``causal_encoder``.
+        kind: name of its :class:`~citris_cli.kinds.Kind`.
         network: the torch module.
         variables: the K intervened variables, the F factors that a causal encoder reads, or None for an autoencoder.
         width: frame width and height in pixels.
@@ -57,34 +47,16 @@ class LoadedModel:
 
 
 def model_config(model: nn.Module) -> dict[str, Any]:
-    """Configuration as stored in a model file: one entry a part, all that is needed to build it again."""
-    if type(model) not in KINDS:
-        raise TypeError(f"no model of ours: {type(model).__name__}")
-    own = {KINDS[type(model)]: dataclasses.asdict(model.config)}  # type: ignore[call-overload]
-    return own | model_config(model.autoencoder) if isinstance(model, CitrisNF) else own
-
-
-def build_model(kind: str, config: dict[str, Any], variables: Variables | None = None) -> nn.Module:
-    """Untrained model of a kind from :func:`model_config`'s result.
-
-    Args:
-        kind: see :class:`LoadedModel`.
-        config: its configuration.
-        variables: the factors of a causal encoder; nothing to the others.
+    """Configuration as stored in a model file: one entry a part, all that is needed to build it again.
 
     Raises:
-        KeyError, TypeError, ValueError: the configuration is not one of ours.
+        TypeError: the model is none of ours.
     """
-    if kind == "causal_encoder":
-        return CausalEncoder(CausalEncoderConfig(**config["causal_encoder"]), variables or ())
-    if kind == "citris_vae":
-        return CitrisVAE(CitrisVAEConfig(**config["citris_vae"]))
-    autoencoder = Autoencoder(AutoencoderConfig(**config["autoencoder"]))
-    if kind == "autoencoder":
-        return autoencoder
-    if kind == "citris_nf":
-        return CitrisNF(CitrisNFConfig(**config["citris_nf"]), autoencoder)
-    raise ValueError(f"unknown kind {kind}")
+    kind = kind_of_model(model)
+    config = {kind.name: config_to_json(model.config)}
+    for part in kind.inside:  # by the name of its kind
+        config |= model_config(getattr(model, part))
+    return config
 
 
 def model_from_file(file: ModelFile, path: Path, device: torch.device) -> LoadedModel:
@@ -100,11 +72,14 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
     """
     weights = {name: value for name, value in file.tensors.items() if name not in REFERENCE_NAMES}
     try:
+        if file.kind not in KINDS:
+            raise ValueError(f"unknown kind {file.kind}")
+        kind = KINDS[file.kind]
         variables = None if file.variables is None else Variables.from_json(file.variables)
         _check_depth(file.config, len(weights))
         # Built without memory: sizes in the file are believed only once its own weights have those shapes.
         with torch.device("meta"):
-            model = build_model(file.kind, file.config, variables)
+            model = kind.build(file.config, variables)
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
         found = {name: tuple(value.shape) for name, value in weights.items()}
         if expected != found:
@@ -114,19 +89,18 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
             )
         if wrong := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
             raise ValueError(f"weight {wrong[0]} is not finite")
-        model = build_model(file.kind, file.config, variables)
+        model = kind.build(file.config, variables)
         model.load_state_dict(weights)
         reference = _reference(file, model)
+        width = kind.width(file.config)
     except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
         raise InputError(
             f"{path}: not a model that this version of citris can read ({error}); train it again"
         ) from error
-    # CITRIS-NF sees frames through its autoencoder.
-    width = file.config["autoencoder" if file.kind == "citris_nf" else file.kind]["width"]
     return LoadedModel(file.kind, model.to(device).eval(), variables, width, path, file.provenance, reference)
 
 
-def _check_depth(config: dict[str, Any], weights: int) -> None:
+def _check_depth(config: Mapping[str, Any], weights: int) -> None:
     """Refuse more layers than the file has weights for: even without memory, building a billion would never end."""
     for part in config.values():
         for name in DEPTHS:

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from citris_cli import __version__
 from citris_cli.artifacts.files import atomic_write, write_stdout
+from citris_cli.core.ops.library import in_use
 from citris_cli.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "citris"
-FORMAT_VERSION = 1
+#: 2: the settings of a transition prior lie together, with its name.
+FORMAT_VERSION = 2
 #: Longest header that safetensors itself accepts.
 _MAX_HEADER = 100_000_000
 _ITEM_SIZES = {
@@ -67,7 +69,7 @@ class ModelHeader:
 
 
 def provenance(command: Sequence[str], seed: int, data_sha256: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Where a model comes from; nothing of the machine but versions.
+    """Where a model comes from; nothing of the machine but versions and which compiled functions it used.
 
     Args:
         command: the command line.
@@ -89,6 +91,7 @@ def provenance(command: Sequence[str], seed: int, data_sha256: str, metrics: Map
         "seed": seed,
         "data_sha256": data_sha256,
         "versions": versions,
+        "kernels": in_use(),
         "metrics": dict(metrics),
     }
 

@@ -7,20 +7,10 @@ from pathlib import Path
 
 from citris_cli.artifacts.models import ModelHeader, read_model_header
 from citris_cli.errors import CitrisError, InputError
+from citris_cli.kinds import KINDS
 
 RUNS = Path("runs")
 MODEL_VARIABLE = "CITRIS_MODEL"
-
-#: File names of the kinds of model.
-FILE_NAMES = {
-    "autoencoder": "ae.safetensors",
-    "citris_nf": "nf.safetensors",
-    "citris_vae": "vae.safetensors",
-    "causal_encoder": "causal_encoder.safetensors",
-}
-#: Kinds that have causal latents.
-CAUSAL_KINDS = ("citris_nf", "citris_vae")
-
 
 def header_or_none(path: Path) -> ModelHeader | None:
     """Header of a model file of ours, or None if the path holds none."""
@@ -39,7 +29,7 @@ def run_folder(name: str, data_sha256: str) -> Path:
     """
     folder = RUNS / name
     theirs = set()
-    for file_name in FILE_NAMES.values():
+    for file_name in (kind.file_name for kind in KINDS.values()):
         stem = file_name.removesuffix(".safetensors")
         for path in (folder / file_name, folder / f"{stem}.state.safetensors"):
             header = header_or_none(path)
@@ -51,13 +41,13 @@ def run_folder(name: str, data_sha256: str) -> Path:
     return folder
 
 
-def newest_model(kinds: tuple[str, ...]) -> Path | None:
-    """The model under ``runs/`` that was written last, among these kinds."""
-    names = {FILE_NAMES[kind] for kind in kinds}
-    found = [path for path in RUNS.glob("*/*.safetensors") if path.name in names]
+def newest_causal_model() -> Path | None:
+    """The model with causal latents under ``runs/`` that was written last."""
+    kinds = {kind.file_name: kind.name for kind in KINDS.values() if kind.causal}
+    found = [path for path in RUNS.glob("*/*.safetensors") if path.name in kinds]
     for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
         header = header_or_none(path)
-        if header is not None and header.kind in kinds:
+        if header is not None and header.kind in kinds.values():
             return path
     return None
 
@@ -75,7 +65,7 @@ def find_causal_model(given: Path | None) -> tuple[Path, str]:
         return given, ""
     if os.environ.get(MODEL_VARIABLE):
         return Path(os.environ[MODEL_VARIABLE]), f"from ${MODEL_VARIABLE}"
-    newest = newest_model(CAUSAL_KINDS)
+    newest = newest_causal_model()
     if newest is None:
         raise InputError(
             f"no model given with --model, none in ${MODEL_VARIABLE} and none under {RUNS}/: "

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from citris_cli.core import kernels, shares
+from citris_cli.core.ops import shares
+from citris_cli.core.ops.gumbel import gumbel_softmax
 
 
 def gumbel_softmax_sample(logits: Tensor, batch: int, temperature: float, generator: torch.Generator | None) -> Tensor:
@@ -25,32 +23,7 @@ def gumbel_softmax_sample(logits: Tensor, batch: int, temperature: float, genera
     """
     # Kept off 0 and 1, where the double logarithm is infinite.
     uniform = shares.noise(torch.rand, (batch, *logits.shape), logits, generator).clamp_(1e-9, 1 - 1e-7)
-    if kernels.usable(logits, uniform):
-        return _Samples.apply(logits, uniform, temperature)
-    less_gumbel = uniform.log_().neg_().log_()
-    # Classes before latents: on a CPU, softmax over a short last dimension takes twenty times as long.
-    soft = ((logits - less_gumbel) / temperature).mT.contiguous().softmax(-2)
-    hard = torch.zeros_like(soft).scatter_(-2, soft.max(-2, keepdim=True).indices, 1.0)
-    return (hard + soft - soft.detach()).mT
-
-
-class _Samples(torch.autograd.Function):
-    """The same by :func:`citris_cli.core.kernels.gumbel`."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-        """Logits [M, C] and uniform noise [B, M, C] -> one-hot samples [B, M, C]."""
-        soft, hard = kernels.gumbel(logits.contiguous(), uniform.contiguous(), temperature)
-        ctx.save_for_backward(soft)
-        ctx.temperature = temperature
-        return hard
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, of_samples: Tensor) -> tuple[Tensor, None, None]:
-        """The logits' gradient, for that of the samples taken as that of the soft ones."""
-        (soft,) = ctx.saved_tensors
-        return kernels.gumbel_backward(soft, of_samples.contiguous(), ctx.temperature), None, None
+    return gumbel_softmax(logits, uniform, temperature)
 
 
 def with_psi_0(values: Tensor) -> Tensor:

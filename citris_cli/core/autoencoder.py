@@ -6,39 +6,14 @@ Lippe et al., 2022, section 4.4.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core import shares
-from citris_cli.core.networks import ConvDecoder, ConvEncoder, initialise
-
-
-@dataclass(frozen=True)
-class AutoencoderConfig:
-    """Sizes and loss of the autoencoder; the defaults are the published ones.
-
-    Attributes:
-        width: frame width and height in pixels: 32, 64 or 128.
-        latents: number of latents M.
-        channels: channels c of the convolutional stages at the finest grid.
-        decoder_blocks: residual blocks a decoder stage.
-        patch: side of the pixel blocks folded into channels: 1 published, 2 a quarter of the work, 4 less again.
-        growth: factor on the channels where the grid halves: 1 published, 2 the same work on every grid.
-        noise: standard deviation sigma of the noise on the latents while training.
-        latent_penalty: lambda, weight of ``mean(z^2)``; it keeps the latents from growing away from the noise.
-    """
-
-    width: int = 64
-    latents: int = 32
-    channels: int = 64
-    decoder_blocks: int = 2
-    patch: int = 1
-    growth: int = 1
-    noise: float = 0.05
-    latent_penalty: float = 1e-5
+from citris_cli.core.config import AutoencoderConfig
+from citris_cli.core.initialisation import initialise
+from citris_cli.core.networks import ConvDecoder, ConvEncoder
+from citris_cli.core.ops import shares
 
 
 class Autoencoder(nn.Module):

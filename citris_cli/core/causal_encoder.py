@@ -8,37 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core.config import CausalEncoderConfig
 from citris_cli.core.factors import Factor, half_range
-from citris_cli.core.networks import ConvEncoder, initialise
+from citris_cli.core.initialisation import initialise
+from citris_cli.core.networks import ConvEncoder
 
 #: Continuous factors are learned in units in which their range is -2 … 2, that of Causal3DIdent's positions: then the
 #: published loss is the same there, and a factor in pixels weighs no more than one in metres.
 REACH = 2.0
 #: Norm towards which the vector of an angle is drawn: away from 0, where its direction is lost.
 NORM = 2.0
-
-
-@dataclass(frozen=True)
-class CausalEncoderConfig:
-    """Sizes and loss of the causal encoder.
-
-    Attributes:
-        width: frame width and height in pixels: 32, 64 or 128.
-        channels: channels c of every convolutional stage, and number of the features that the heads see.
-        patch: side of the pixel blocks folded into channels: 1 published, 2 a quarter of the work.
-        norm_penalty: weight of ``(2 - norm)^2`` of an angle's vector, in training.
-    """
-
-    width: int = 64
-    channels: int = 64
-    patch: int = 1
-    norm_penalty: float = 0.1
 
 
 class ContinuousHead(nn.Linear):

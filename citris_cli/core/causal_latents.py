@@ -6,99 +6,25 @@ The two differ in how an image becomes z: through a frozen autoencoder and a flo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
 from citris_cli.core.assignment import CausalAssignment, with_psi_0
-from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
-from citris_cli.core.baseline_priors import ConditionalPrior, SlowPrior
+from citris_cli.core.config import CausalLatentsConfig, require_within_bounds
 from citris_cli.core.flow import NormalizingFlow
+from citris_cli.core.priors import Given, build_prior
+from citris_cli.core.priors.base import Setting
 from citris_cli.core.target_classifier import TargetClassifier
-from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, MLPTransitionPrior, TransitionPrior
 
-#: Forms of the transition prior by the name that a configuration gives them.
-PRIORS = ("mlp", "autoregressive")
-#: Priors without an assignment, of what CITRIS is compared with.
-BASELINES = ("ivae", "slow")
-
-
-@dataclass(frozen=True)
-class CausalLatentsConfig:
-    """Sizes and loss of what is common to both models; the defaults are the published ones.
-
-    Attributes:
-        latents: number of latents M.
-        variables: number of intervened causal variables K.
-        flow_layers: layers F of the flow.
-        flow_hidden: hidden units h a latent in the flow's autoregressive networks.
-        hidden: width c of the MLP prior's and the classifier's networks.
-        prior: form of the transition prior: ``mlp``, or ``autoregressive`` within each variable; or a baseline's,
-            ``ivae`` or ``slow``, which knows no assignment.
-        imperfect_interventions: whether a variable still depends on the past where it was intervened on.
-        autoregressive_hidden: hidden units a latent of the autoregressive prior.
-        classifier_layers: hidden layers of the target classifier.
-        classifier_momentum: momentum of the classifier's frozen copy.
-        classifier_weight: beta_classifier, weight of the loss that the classifier gives the latents.
-        conditional_targets: whether latents of one variable may tell p(I_i | I_j) rather than p(I_i) alone.
-        regulariser: lambda, the pull of uninformative latents into psi(0).
-        temperature: of the Gumbel-softmax samples of the assignment.
-    """
-
-    latents: int = 32
-    variables: int = 9
-    flow_layers: int = 4
-    flow_hidden: int = 16
-    hidden: int = 64
-    prior: str = "mlp"
-    imperfect_interventions: bool = False
-    autoregressive_hidden: int = 16
-    classifier_layers: int = 1
-    classifier_momentum: float = 0.0
-    classifier_weight: float = 2.0
-    conditional_targets: bool = True
-    regulariser: float = 0.01
-    temperature: float = 1.0
-
-
-def transition_prior(config: CausalLatentsConfig, generator: torch.Generator | None = None) -> TransitionPrior:
-    """The transition prior of the form that a configuration names.
-
-    Raises:
-        ValueError: there is no such form.
-    """
-    sizes = config.latents, config.variables
-    if config.prior == "autoregressive":
-        perfect = not config.imperfect_interventions
-        return AutoregressiveTransitionPrior(
-            *sizes, config.autoregressive_hidden, perfect, config.regulariser, generator
-        )
-    if config.prior == "ivae":
-        return ConditionalPrior(*sizes, config.hidden, generator)
-    if config.prior == "slow":
-        return SlowPrior()
-    if config.prior != "mlp":
-        raise ValueError(f"prior is {config.prior!r}; it can be {', '.join((*PRIORS, *BASELINES))}")
-    form = ImperfectMLPTransitionPrior if config.imperfect_interventions else MLPTransitionPrior
-    return form(*sizes, config.hidden, config.regulariser, generator)
-
-
-def require_at_least(least: int, config: object, sizes: Sequence[str]) -> None:
-    """Refuse a configuration with a size that is too small.
-
-    Args:
-        least: smallest size that makes a model.
-        config: the configuration.
-        sizes: names of its fields.
-
-    Raises:
-        ValueError: a size is smaller.
-    """
-    for name in sizes:
-        if getattr(config, name) < least:
-            raise ValueError(f"{name} is {getattr(config, name)}; it must be at least {least}")
+#: What of a loss changes over a training, by name; what is not there is as at its end.
+Schedule = Mapping[str, Setting]
+#: A loss as it is outside of a training.
+AT_ITS_END: Schedule = MappingProxyType({})
+#: Before the names of what the prior itself says of it.
+OF_PRIOR = "prior."
 
 
 class CausalLatentsModel(nn.Module, ABC):
@@ -116,12 +42,13 @@ class CausalLatentsModel(nn.Module, ABC):
 
     def __init__(self, config: CausalLatentsConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        sizes = "latents", "variables", "flow_hidden", "hidden", "autoregressive_hidden", "classifier_layers"
-        require_at_least(1, config, sizes)
+        require_within_bounds(config)
+        if config.variables < 1:
+            raise ValueError(f"variables is {config.variables}; it must be at least 1")
         self.config = config
         self.flow = NormalizingFlow(config.latents, config.flow_layers, config.flow_hidden, generator)
         self.assignment = CausalAssignment(config.latents, config.variables, config.temperature)
-        self.prior = transition_prior(config, generator)
+        self.prior = build_prior(config.prior, config.latents, config.variables, config.hidden, generator)
         self.classifier = TargetClassifier(
             config.latents,
             config.variables,
@@ -134,7 +61,7 @@ class CausalLatentsModel(nn.Module, ABC):
         # What no loss reaches does not learn, and says so to whoever collects gradients.
         if config.classifier_weight == 0:
             self.classifier.requires_grad_(False)
-        if config.prior in BASELINES:
+        if not self.prior.assigns:
             self.assignment.requires_grad_(False)
 
     @abstractmethod
@@ -145,12 +72,28 @@ class CausalLatentsModel(nn.Module, ABC):
     def decode(self, z: Tensor) -> Tensor:
         """Causal latents z [B, M] -> images [B, 3, W, W] in [-1, 1]; no gradient through the inverse flow."""
 
-    def pull(self, factor: float | Tensor) -> None:
-        """From now on pull into psi(0) with a multiple of the configured lambda, 0 … 1 early in a training.
+    def schedule(self, progress: float) -> dict[str, float]:
+        """What of the loss changes over a training, at a share of its steps, 0 … 1: the share itself and the prior's.
 
-        A scalar on the device counts with the value that it has when a loss is computed.
+        A loss takes them, and whatever a training adds, as its one argument ``schedule``.
         """
-        self.prior.regulariser = factor * self.config.regulariser
+        own = self.prior.schedule(progress)
+        return {"progress": progress, **{f"{OF_PRIOR}{name}": value for name, value in own.items()}}
+
+    def given(
+        self, targets: Tensor, psi: Tensor, generator: torch.Generator | None, schedule: Schedule
+    ) -> Given:
+        """What the prior is given of a batch.
+
+        Args:
+            targets: [B, K].
+            psi: sampled assignments [B, M, K+1].
+            generator: source of what the prior draws.
+            schedule: as the loss was given it.
+        """
+        own = {name[len(OF_PRIOR) :]: value for name, value in schedule.items() if name.startswith(OF_PRIOR)}
+        probabilities = self.assignment.probabilities()
+        return Given(targets, probabilities, psi, generator, schedule.get("progress", 1.0), own)
 
     def combine(self, z_1: Tensor, z_2: Tensor, mask: Tensor) -> Tensor:
         """Latents of a triplet: those of variable k from image 2 where ``mask[:, k]`` is 1, all others from image 1.

@@ -5,27 +5,13 @@ Lippe et al., "CITRIS: Causal Identifiability from Temporal Intervened Sequences
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from citris_cli.core import shares
 from citris_cli.core.autoencoder import Autoencoder
-from citris_cli.core.causal_latents import CausalLatentsConfig, CausalLatentsModel, require_at_least
-
-
-@dataclass(frozen=True)
-class CitrisNFConfig(CausalLatentsConfig):
-    """Sizes and loss of CITRIS-NF; the defaults are the published ones.
-
-    Attributes:
-        samples: noisy copies S of every encoding.
-        noise: standard deviation sigma of that noise, the autoencoder's.
-    """
-
-    samples: int = 8
-    noise: float = 0.05
+from citris_cli.core.causal_latents import AT_ITS_END, CausalLatentsModel, Schedule
+from citris_cli.core.config import CitrisNFConfig
+from citris_cli.core.ops import shares
 
 
 class CitrisNF(CausalLatentsModel):
@@ -46,7 +32,6 @@ class CitrisNF(CausalLatentsModel):
         self, config: CitrisNFConfig, autoencoder: Autoencoder, generator: torch.Generator | None = None
     ) -> None:
         super().__init__(config, generator)
-        require_at_least(1, config, ("flow_layers", "samples"))
         self.autoencoder = autoencoder.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> CitrisNF:
@@ -76,7 +61,7 @@ class CitrisNF(CausalLatentsModel):
         encodings: Tensor,
         targets: Tensor,
         generator: torch.Generator | None = None,
-        noise_scale: float | Tensor = 1.0,
+        schedule: Schedule = AT_ITS_END,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """``mean((NLL + ldj) (T-1)) + L_model + beta_classifier L_z`` of a batch of pairs (T = 2).
 
@@ -84,23 +69,26 @@ class CitrisNF(CausalLatentsModel):
             encodings: autoencoder latents of the two frames of each pair [B, 2, M].
             targets: intervention targets of the step between them, 0 or 1, [B, K].
             generator: source of the encoding noise and of the assignment samples.
-            noise_scale: factor on sigma, above 1 early in training.
+            schedule: what changes over a training: ``noise_scale``, the factor on sigma, above 1 early in it; and what
+                :meth:`~citris_cli.core.causal_latents.CausalLatentsModel.schedule` says.
 
         Returns:
             The scalar loss and its parts, detached: ``nll`` (prior and Jacobian together, nats), ``classifier``
-            (L_model), ``latents`` (L_z).
+            (L_model), ``latents`` (L_z), and whatever terms the prior adds.
         """
         batch, frames, latents = encodings.shape
         samples = self.config.samples
         shape = (batch, frames, samples, latents)
         noise = shares.noise(torch.randn, shape, encodings, generator)
-        noisy = encodings.unsqueeze(2) + noise_scale * self.config.noise * noise
+        noisy = encodings.unsqueeze(2) + schedule.get("noise_scale", 1.0) * self.config.noise * noise
         z, ldj = self.flow(noisy.reshape(-1, latents))
         before, after = z.view(shape).unbind(1)
         ldj = ldj.view(batch, frames, -1)[:, 1].mean()
         psi = self.assignment.sample(batch, generator)
-        nll = self.prior.nll(before, after, targets, self.assignment.probabilities(), psi).mean() + ldj
+        score = self.prior.nll(before, after, self.given(targets, psi, generator, schedule))
+        nll = score.value.mean() + ldj
         # One of the S samples is an unbiased sight of the latents, and the classifier sees K + 2 masks of it.
         loss_model, loss_z = self.classifier(z.view(shape)[:, :, 0], targets.unsqueeze(1), psi)
-        parts = {"nll": nll.detach(), "classifier": loss_model.detach(), "latents": loss_z.detach()}
-        return nll + loss_model + self.config.classifier_weight * loss_z, parts
+        parts = {"nll": nll, "classifier": loss_model, "latents": loss_z, **score.terms}
+        loss = sum(score.terms.values(), nll + loss_model + self.config.classifier_weight * loss_z)
+        return loss, {name: part.detach() for name, part in parts.items()}

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core import kernels
-from citris_cli.core.kernels import Structure
-from citris_cli.core.networks import shapes_only
+from citris_cli.core.initialisation import shapes_only
+from citris_cli.core.ops.networks import Blocks, LinearMap
 
 
 def autoregressive_mask(outputs: int, inputs: int, variables: int, strict: bool) -> Tensor:
@@ -61,6 +60,7 @@ class MaskedLinear(nn.Module):
         """[..., variables * inputs] -> [..., variables * outputs]."""
         return functional.linear(x, self.masked_weight(), self.bias)
 
-    def structure(self) -> Structure:
-        """Which inputs each output sees, for :mod:`citris_cli.core.kernels`."""
-        return kernels.autoregressive(self.outputs, self.inputs, self.variables, self.strict)
+    def as_map(self) -> LinearMap:
+        """The same map as a part of :func:`citris_cli.core.ops.networks.network`."""
+        blocks = Blocks(self.outputs, self.inputs, self.variables, self.strict)
+        return LinearMap(self.weight, self.bias, self.mask, blocks)

@@ -8,16 +8,17 @@ Temporal Intervened Sequences", ICML 2022, appendix C.
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core.batch_norm import BatchNorm
-from citris_cli.core.winograd import Conv3x3
-
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
+from citris_cli.core.initialisation import shapes_only
+from citris_cli.core.ops.batch_norm import BatchNorm
+from citris_cli.core.ops.convolution import conv3x3
+from citris_cli.core.ops.layers import AddsToConvolution, Layers
+from citris_cli.core.ops.position import add_to_all
+from citris_cli.core.ops.upsampling import enlarge
 
 #: Side of the grid at which every pyramid ends.
 GRID = 4
@@ -42,53 +43,7 @@ def pyramid_stages(width: int, patch: int) -> int:
     return stages
 
 
-def initialise(module: ModuleT, generator: torch.Generator | None) -> ModuleT:
-    """Draw the weights of every linear map and convolution in ``module`` from ``generator``; returns the module.
-
-    Uniform within ``1 / sqrt(fan_in)``, PyTorch's own start, but from a generator that was passed in.
-    """
-    for layer in module.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            bound = layer.weight[0].numel() ** -0.5
-            with torch.no_grad():
-                layer.weight.uniform_(-bound, bound, generator=generator)
-                if layer.bias is not None:
-                    layer.bias.uniform_(-bound, bound, generator=generator)
-    return module
-
-
-def shapes_only() -> bool:
-    """Whether modules are being built without memory, within ``torch.device("meta")``, for their weights' shapes.
-
-    No start need be computed then, and some must not: PyTorch's forms without memory of linspace, tril, randn and the
-    decompositions of matrices import its compiler first, which takes longer than all that a command does.
-    """
-    return torch.empty(0).is_meta
-
-
-class _AddToAll(torch.autograd.Function):
-    """x [B, C, H, W] + one map [C, H, W], in x's own memory; the map's gradient is a matrix product.
-
-    A sum over the batch takes PyTorch thirty times as long as the same sum written as a product with ones.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, one: Tensor) -> Tensor:
-        ctx.mark_dirty(x)
-        ctx.dtype = one.dtype
-        return x.add_(one.to(x.dtype))
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
-        if not ctx.needs_input_grad[1]:
-            return gradient, None
-        pixels = gradient.permute(0, 2, 3, 1)
-        total = pixels.new_ones(1, len(pixels)) @ pixels.reshape(len(pixels), -1)
-        return gradient, total.view(pixels.shape[1:]).permute(2, 0, 1).to(ctx.dtype)
-
-
-class PositionLayer(nn.Module):
+class PositionLayer(AddsToConvolution):
     """Adds a learned linear map of the (row, column) position, both in [-1, 1]: a convolution cannot tell where it is.
 
     It adds to its input in place, which must not be needed by anyone else: the result of a convolution is not.
@@ -108,65 +63,24 @@ class PositionLayer(nn.Module):
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Feature map [B, C, W, W] -> [B, C, W, W]; a bias [C] is added with the position."""
         positions = self.map(self.grid) if bias is None else self.map(self.grid) + bias
-        return _AddToAll.apply(x, positions.permute(2, 0, 1))
+        return add_to_all(x, positions.permute(2, 0, 1))
 
 
-class Layers(nn.Sequential):
-    """Layers one after the other; on a CUDA device some neighbours are computed together.
+class Conv3x3(nn.Conv2d):
+    """Convolution 3x3 of stride 1, zeros around.
 
-    There, time goes by the number of times that a feature map is read and written: so a batch normalisation goes with
-    the SiLU after it, and a convolution's bias, an operation of its own there, with the position's map.
+    Args:
+        inputs: channels I of the input.
+        outputs: channels O of the result.
+        bias: whether a bias is added.
     """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Feature map [B, C, W, W] -> whatever the last layer gives."""
-        return self.together(x) if x.is_cuda else super().forward(x)
-
-    def together(self, x: Tensor) -> Tensor:
-        """The same, with neighbours computed together."""
-        layers = list(self)
-        while layers:
-            layer = layers.pop(0)
-            following = layers[0] if layers else None
-            if isinstance(layer, nn.Conv2d) and isinstance(following, PositionLayer):
-                product = functional.conv2d(x, layer.weight, None, layer.stride, layer.padding)
-                x = following(product, layer.bias)
-                layers.pop(0)
-            elif isinstance(layer, BatchNorm) and isinstance(following, nn.SiLU):
-                x = layer.with_silu(x)
-                layers.pop(0)
-            else:
-                x = layer(x)
-        return x
-
-
-class _Enlarged(torch.autograd.Function):
-    """Bilinear x2 upsampling whose gradient is two matrix products.
-
-    PyTorch's own adds up on a CUDA device in whatever order its threads arrive, to other bytes every time.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.width = x.shape[-1]
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # it would make float32 of bfloat16, here and in all after it
-            return _enlarged(x)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # Row j: how much of input j is in every output along one axis, [W, 2W].
-        shares = torch.eye(ctx.width, device=gradient.device)[None]
-        shares = functional.interpolate(shares, scale_factor=2, mode="linear", align_corners=True)[0].to(gradient.dtype)
-        pixels = gradient.permute(0, 2, 3, 1)  # [B, 2W, 2W, C]
-        rows = (shares @ pixels.flatten(2)).unflatten(2, pixels.shape[2:])  # [B, W, 2W, C]
-        return (shares @ rows).permute(0, 3, 1, 2)
-
-
-def _enlarged(x: Tensor) -> Tensor:
-    return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+        """Feature map [B, I, H, W] -> [B, O, H, W]."""
+        return conv3x3(x, self.weight, self.bias)
 
 
 class Enlarge(nn.Module):
@@ -174,7 +88,7 @@ class Enlarge(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        return _Enlarged.apply(x) if x.is_cuda else _enlarged(x)
+        return enlarge(x)
 
 
 def _positions(width: int) -> Tensor:

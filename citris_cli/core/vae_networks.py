@@ -11,12 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core.networks import GRID, ConvDecoder, ConvEncoder, Layers, PositionLayer
+from citris_cli.core.config import NETWORKS, SMALL_WIDTH
+from citris_cli.core.networks import GRID, ConvDecoder, ConvEncoder, PositionLayer
+from citris_cli.core.ops.layers import Layers
 
-#: Pairs of networks by the name that a configuration gives them.
-NETWORKS = ("pyramid", "small")
-#: Frame width of the small pair.
-SMALL_WIDTH = 32
 #: Bound on the log standard deviations of the small pair.
 SMALL_MAX_LOG_STD = 4.0
 #: Where :meth:`GaussianEncoder.narrow` puts the log standard deviations, before their bound, and a learned bound.

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from citris_cli.core import shares
 from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.ops import shares
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames, as_model_input
-from citris_cli.training.loop import Setting, TrainingConfig
+from citris_cli.training.config import AutoencoderTrainingConfig
 from citris_cli.training.reconstructions import Pictures, reconstruction_error
-
-
-@dataclass(frozen=True)
-class AutoencoderTrainingConfig(TrainingConfig):
-    """How an autoencoder is trained.
-
-    Attributes:
-        permute_colours: show every frame with its red, green and blue in a random order. Where hues are variables of
-            the system, what follows them in the training sequence (a rotation, say) could be guessed from the colours
-            of a frame, and need not be encoded; this takes the guess away. Measured frames stay as they are.
-    """
-
-    permute_colours: bool = False
+from citris_cli.training.task import Schedule
 
 
 def with_permuted_colours(frames: Tensor, generator: torch.Generator) -> Tensor:
@@ -88,13 +75,16 @@ class AutoencoderTask:
         return {}
 
     def loss(
-        self, batch: Sequence[Tensor], schedule: Mapping[str, Setting], generator: torch.Generator
+        self, batch: Sequence[Tensor], schedule: Schedule, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch; see :meth:`Autoencoder.loss`."""
         (frames,) = batch
         if self._config.permute_colours:
             frames = with_permuted_colours(frames, generator)
         return self.model.loss(as_model_input(frames), generator)
+
+    def settle(self) -> None:
+        """Steps teach the model everything."""
 
     def validate(self) -> dict[str, float]:
         """Mean squared error per pixel and channel, images in [-1, 1], in evaluation mode without noise."""

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from citris_cli.core import shares
 from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.core.factors import distances, normalised
+from citris_cli.core.ops import shares
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.datasets import IndependentData
 from citris_cli.data.frames import Frames, as_model_input, sent
 from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
+from citris_cli.training.config import TrainingConfig
 from citris_cli.training.encodings import BATCH
-from citris_cli.training.loop import Setting, TrainingConfig
+from citris_cli.training.task import Schedule
 
 #: Frames that a validation looks at.
 VALIDATION_FRAMES = 2048
@@ -154,11 +155,14 @@ class CausalEncoderTask:
         return {}
 
     def loss(
-        self, batch: Sequence[Tensor], schedule: Mapping[str, Setting], generator: torch.Generator
+        self, batch: Sequence[Tensor], schedule: Schedule, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch; see :meth:`CausalEncoder.loss`."""
         frames, truth = batch
         return self.model.loss(as_model_input(frames), truth)
+
+    def settle(self) -> None:
+        """Steps teach the model everything."""
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

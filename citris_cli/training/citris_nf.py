@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from citris_cli.core import shares
 from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.ops import shares
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import sent
-from citris_cli.training.causal_latents import CRITERION, CausalTrainingConfig, parameter_groups
-from citris_cli.training.loop import Setting
+from citris_cli.training.causal_latents import CRITERION, parameter_groups
+from citris_cli.training.config import CausalTrainingConfig
+from citris_cli.training.task import Schedule
 
 #: Pairs that a validation looks at.
 VALIDATION_PAIRS = 1024
@@ -30,6 +31,7 @@ class CitrisNFTask:
         config: how to train.
         evaluate: measures the model on held-out data, in evaluation mode; one of its measures is :data:`CRITERION`,
             by which the best model is kept. None to keep the last.
+        assign: gives the latents of a model whose prior learns no assignment to variables, or None.
     """
 
     unit = "pairs"
@@ -42,7 +44,9 @@ class CitrisNFTask:
         targets: Tensor,
         config: CausalTrainingConfig,
         evaluate: Callable[[], dict[str, float]] | None = None,
+        assign: Callable[[], None] | None = None,
     ) -> None:
+        self._assign = assign
         self.criterion = CRITERION if evaluate is not None else None
         self._evaluate = evaluate
         self.model = model
@@ -60,30 +64,35 @@ class CitrisNFTask:
     def begin(self, generator: torch.Generator) -> None:
         """The first batch sets the flow's ActNorms."""
         encodings, _ = self.batch(0)
-        self.model.initialise_flow(encodings.flatten(0, 1), generator, self._config.noise_scale(0))
+        noise_scale = self.schedule(0)["noise_scale"]
+        self.model.initialise_flow(encodings.flatten(0, 1), generator, noise_scale)
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
         """Encodings [B, 2, M] and targets [B, K] of pairs."""
         return self._pairs(shares.own(self._batches.at(step)))
 
     def schedule(self, step: int) -> dict[str, float]:
-        """Factors on the noise and on the pull into psi(0)."""
-        return self._config.schedule(step)
+        """The factor on the noise, and what the model says."""
+        progress = step / self._config.steps
+        return {**self._config.schedule(progress), **self.model.schedule(progress)}
 
     def loss(
-        self, batch: Sequence[Tensor], schedule: Mapping[str, Setting], generator: torch.Generator
+        self, batch: Sequence[Tensor], schedule: Schedule, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch; see :meth:`CitrisNF.loss`."""
         encodings, targets = batch
-        self.model.pull(schedule["pull"])
-        return self.model.loss(encodings, targets, generator, schedule["noise_scale"])
+        return self.model.loss(encodings, targets, generator, schedule)
+
+    def settle(self) -> None:
+        """Give latents to variables where the prior does not, if there is something to do so by."""
+        if self._assign is not None:
+            self._assign()
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """NLL (nats) of pairs spread over the sequence, in evaluation mode."""
         training = self.model.training
         self.model.eval()
-        self.model.pull(1.0)
         generator = torch.Generator(device=self._encodings.device).manual_seed(0)
         count = min(VALIDATION_PAIRS, len(self._starts))
         index = torch.linspace(0, len(self._starts) - 1, count).round().long()

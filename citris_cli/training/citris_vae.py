@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from citris_cli.core import shares
 from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.ops import shares
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames, as_model_input, sent
-from citris_cli.training.causal_latents import CRITERION, CausalTrainingConfig, parameter_groups
-from citris_cli.training.loop import Setting
+from citris_cli.training.causal_latents import CRITERION, parameter_groups
+from citris_cli.training.config import VAETrainingConfig
 from citris_cli.training.reconstructions import Pictures, reconstruction_error
+from citris_cli.training.task import Schedule
 
 #: Windows that a validation looks at.
 VALIDATION_WINDOWS = 512
-
-
-@dataclass(frozen=True)
-class VAETrainingConfig(CausalTrainingConfig):
-    """How CITRIS-VAE is trained.
-
-    The weight of the divergence goes through three stages. It starts low: at its own weight, the divergence silences
-    latents that say nothing of the frames yet, before the decoder has learned to listen. Then it is high, which widens
-    the posteriors: where they are narrow beside a variable's steps, moving a variable from one block of latents to
-    another costs likelihood all the way, and a training keeps the blocks that it happened to start with (a weight above
-    some 6 silences everything; the rest is up to ``noise_start``). At last it is its own, so that little of a variable
-    that is hidden in the noise of another's latents costs something again.
-
-    Attributes:
-        seq_len: frames T of a window, at least 2.
-        kl_start: factor on the weight of the divergence at the first step, above 0.
-        kl_peak: that factor after the warm-up, at least 1.
-        kl_warmup: steps over which it rises from the one to the other, geometrically.
-        kl_hold: share of the steps after which it is 1 at most.
-    """
-
-    seq_len: int = 2
-    kl_start: float = 0.01
-    kl_peak: float = 1.0
-    kl_warmup: int = 0
-    kl_hold: float = 0.7
-
-    def beta(self, step: int) -> float:
-        """Factor on the divergence's weight at a step (0, 1, …)."""
-        risen = min(1.0, step / self.kl_warmup) if self.kl_warmup > 0 else 1.0
-        factor = self.kl_start ** (1 - risen) * self.kl_peak**risen
-        return factor if step < self.kl_hold * self.steps else min(factor, 1.0)
 
 
 def window_starts(starts: Tensor, length: int) -> Tensor:
@@ -83,6 +51,7 @@ class CitrisVAETask:
             :data:`~citris_cli.training.causal_latents.CRITERION`, by which the best model is kept. None to keep the
             last.
         pictures: called at every validation with originals and reconstructions, uint8 [n, H, W, 3] each.
+        assign: gives the latents of a model whose prior learns no assignment to variables, or None.
     """
 
     unit = "windows"
@@ -97,7 +66,9 @@ class CitrisVAETask:
         config: VAETrainingConfig,
         evaluate: Callable[[], dict[str, float]] | None = None,
         pictures: Pictures | None = None,
+        assign: Callable[[], None] | None = None,
     ) -> None:
+        self._assign = assign
         self.criterion = CRITERION if evaluate is not None else None
         self.model = model
         self._evaluate = evaluate
@@ -119,23 +90,29 @@ class CitrisVAETask:
     def begin(self, generator: torch.Generator) -> None:
         """The first batch sets the flow's ActNorms."""
         frames, _ = self.batch(0)
-        self.model.initialise_flow(_images(frames).flatten(0, 1), generator, self._config.noise_scale(0))
+        noise_scale = self.schedule(0)["noise_scale"]
+        self.model.initialise_flow(_images(frames).flatten(0, 1), generator, noise_scale)
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
         """Frames uint8 [B, T, W, W, 3] and targets [B, T-1, K] of windows."""
         return self._windows(shares.own(self._batches.at(step)))
 
     def schedule(self, step: int) -> dict[str, float]:
-        """Factors on the divergence's weight, on the noise and on the pull into psi(0)."""
-        return {"beta": self._config.beta(step), **self._config.schedule(step)}
+        """Factors on the divergence's weight and on the noise, and what the model says."""
+        progress = step / self._config.steps
+        return {**self._config.schedule(progress), **self.model.schedule(progress)}
 
     def loss(
-        self, batch: Sequence[Tensor], schedule: Mapping[str, Setting], generator: torch.Generator
+        self, batch: Sequence[Tensor], schedule: Schedule, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch; see :meth:`CitrisVAE.loss`."""
         frames, targets = batch
-        self.model.pull(schedule["pull"])
-        return self.model.loss(_images(frames), targets, generator, schedule["beta"], schedule["noise_scale"])
+        return self.model.loss(_images(frames), targets, generator, schedule)
+
+    def settle(self) -> None:
+        """Give latents to variables where the prior does not, if there is something to do so by."""
+        if self._assign is not None:
+            self._assign()
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -148,7 +125,6 @@ class CitrisVAETask:
         """
         training = self.model.training
         self.model.eval()
-        self.model.pull(1.0)
         generator = torch.Generator(device=self._device).manual_seed(0)
         count = min(VALIDATION_WINDOWS, len(self._starts))
         index = torch.linspace(0, len(self._starts) - 1, count).round().long()

@@ -10,12 +10,11 @@ from contextlib import AbstractContextManager
 import torch
 
 from citris_cli.errors import InputError
+from citris_cli.training.config import PRECISIONS
 
 #: glibc's names for what :func:`keep_freed_memory` sets, and the values: bytes; the largest that it takes.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = 2**31 - 1, 2**26, 2**25
-
-PRECISIONS = ("auto", "float32", "tf32", "bf16")
 
 
 def select_device(name: str) -> torch.device:

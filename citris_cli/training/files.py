@@ -26,36 +26,60 @@ class RunFiles:
     """Where one training keeps what it writes.
 
     Attributes:
-        model: the finished model, or None for standard output.
-        stem: path without suffix, beside which ``.state.safetensors``, ``.metrics.jsonl`` and others lie.
+        model: the finished model, or None for standard output or for nowhere.
+        stem: path without suffix, beside which ``.state.safetensors``, ``.metrics.jsonl`` and others lie; None: nothing
+            is written, and what has to be kept while the training goes on is kept in memory.
         settings: what the run is (model, training, data), stored in the state and compared when resuming.
         writes: whether anything is written; of several processes that train together, only the first one does.
     """
 
     model: Path | None
-    stem: Path
+    stem: Path | None
     settings: Mapping[str, Any] = field(default_factory=dict)
     writes: bool = True
+    _in_memory: dict[str, ModelFile] = field(default_factory=dict)
+
+    @classmethod
+    def beside(cls, model: Path, to_stdout: bool = False, writes: bool = True) -> RunFiles:
+        """The files of a training that lie beside its model, which itself may go to standard output."""
+        stem = model.with_name(model.name.removesuffix(".safetensors"))
+        return cls(None if to_stdout else model, stem, writes=writes)
 
     @property
     def state(self) -> Path:
         """Resumable state of an unfinished training."""
-        return self.stem.with_name(self.stem.name + ".state.safetensors")
+        return self._beside(".state.safetensors")
 
     @property
     def best(self) -> Path:
         """Weights of the best validation so far, for a training that keeps the best."""
-        return self.stem.with_name(self.stem.name + ".best.safetensors")
+        return self._beside(".best.safetensors")
 
     @property
     def metrics(self) -> Path:
         """One JSON object a line: step, losses, rate, learning rate, measures."""
-        return self.stem.with_name(self.stem.name + ".metrics.jsonl")
+        return self._beside(".metrics.jsonl")
 
     @property
     def pictures(self) -> Path:
         """Reconstructions beside originals, as of the last validation."""
-        return self.stem.with_name(self.stem.name + ".reconstructions.png")
+        return self._beside(".reconstructions.png")
+
+    def _beside(self, suffix: str) -> Path:
+        if self.stem is None:
+            raise InputError("this training writes no files; give it an output path")
+        return self.stem.with_name(self.stem.name + suffix)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether this process writes, to a place that there is."""
+        return self.writes and self.stem is not None
+
+    def kept(self) -> str:
+        """Part of a sentence: what is there to go back to."""
+        if self.stem is None:
+            return "nothing is kept without an output path"
+        return f"the last good state is kept in {self.state}" if self.state.exists() else "no state had been saved yet"
 
     def saved_settings(self) -> dict[str, Any] | None:
         """Settings of the unfinished training whose state lies here, or None.
@@ -63,7 +87,7 @@ class RunFiles:
         Raises:
             InputError: the file is there but is not a training state.
         """
-        if not self.state.exists():
+        if self.stem is None or not self.state.exists():
             return None
         header = read_model_header(self.state)
         settings = header.config.get("settings")
@@ -79,7 +103,7 @@ class RunFiles:
         Raises:
             InputError: the file is there but is none of ours, or damaged.
         """
-        if not self.state.exists():
+        if self.stem is None or not self.state.exists():
             return 0
         step = read_model_header(self.state).config.get("step")
         return step if isinstance(step, int) else 0  # load_state refuses what is no number
@@ -96,7 +120,7 @@ class RunFiles:
 
     def save_state(self, state: ModelFile) -> None:
         """Write a state of :meth:`state_of`, atomically."""
-        if self.writes:
+        if self.on_disk:
             write_model(self.state, state)
 
     def load_state(
@@ -114,7 +138,7 @@ class RunFiles:
         Raises:
             InputError: the state does not fit the model.
         """
-        if not self.state.exists():
+        if self.stem is None or not self.state.exists():
             return 0
         state = read_model(self.state)
         weights = {name[len("model.") :]: value for name, value in state.tensors.items() if name.startswith("model.")}
@@ -143,11 +167,15 @@ class RunFiles:
         if not self.writes:
             return
         config = {"step": step, "measures": dict(measures), "settings": dict(self.settings)}
-        write_model(self.best, ModelFile(STATE_KIND, config, None, {}, _detached(model.state_dict())))
+        best = ModelFile(STATE_KIND, config, None, {}, _detached(model.state_dict()))
+        if self.stem is None:
+            self._in_memory["best"] = best
+        else:
+            write_model(self.best, best)
 
     def best_measures(self, step: int) -> dict[str, float]:
         """Measures of the best validation of this training among its first ``step`` steps; empty if there is none."""
-        header = header_or_none(self.best)
+        header = header_or_none(self.best) if self.stem is not None else None
         if header is None or header.config.get("settings") != dict(self.settings):
             return {}
         # One of a step that will be taken again is found again when it is.
@@ -155,7 +183,7 @@ class RunFiles:
 
     def load_best(self, model: nn.Module) -> int:
         """Give the model the weights of the best validation; the step that they are of."""
-        best = read_model(self.best)
+        best = self._in_memory["best"] if self.stem is None else read_model(self.best)
         model.load_state_dict(best.tensors)
         return int(best.config["step"])
 
@@ -165,7 +193,7 @@ class RunFiles:
         Raises:
             CitrisError: the file cannot be read or written.
         """
-        if not self.writes:
+        if not self.on_disk:
             return
         kept = []
         if step > 0 and self.metrics.exists():
@@ -185,7 +213,7 @@ class RunFiles:
         Raises:
             CitrisError: the file cannot be written, as when the disk is full.
         """
-        if not self.writes:
+        if not self.on_disk:
             return
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with self._open_metrics("a") as file:
@@ -205,7 +233,7 @@ class RunFiles:
 
     def remove_state(self) -> None:
         """Remove the state: the model is written and says everything, or a new training begins in its place."""
-        if self.writes:
+        if self.on_disk:
             self.state.unlink(missing_ok=True)
             self.best.unlink(missing_ok=True)
 

@@ -12,110 +12,22 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
 
 from citris_cli.artifacts.models import ModelFile
+from citris_cli.core.ops.adamw import ClippedAdamW
 from citris_cli.errors import InputError, InterruptedRunError
+from citris_cli.training.config import TrainingConfig
 from citris_cli.training.devices import apart_from_other_work
 from citris_cli.training.files import RunFiles
-from citris_cli.training.optimiser import ClippedAdamW
 from citris_cli.training.processes import ALONE, BatchLoss, Processes
 from citris_cli.training.record import ProgressDisplay, Record
-from citris_cli.training.schedule import warmup_cosine
+from citris_cli.training.schedule import rates_at
 from citris_cli.training.steps import steps_of
-
-#: What a schedule says of a step: a number, or a scalar on the device.
-Setting = float | Tensor
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a model is trained.
-
-    Attributes:
-        steps: optimiser steps.
-        batch_size: frames (autoencoder), pairs of frames (CITRIS-NF) or windows of frames (CITRIS-VAE) a step.
-        lr: learning rate at the top of the schedule.
-        warmup: steps of linear warm-up.
-        clip: bound on the norm of the gradient.
-        seed: of weights, batches and noise.
-        precision: float32, tf32 or bf16.
-    """
-
-    steps: int
-    batch_size: int
-    lr: float
-    clip: float
-    warmup: int = 100
-    seed: int = 0
-    precision: str = "float32"
-
-
-class Task(Protocol):
-    """What the loop needs to know of a training: the model, its optimiser groups, its loss and its measures."""
-
-    unit: str
-    #: Samples a step, fewer than was asked for where there are not so many.
-    batch_size: int
-    #: The measure by which the best model is kept (more is better), or None where the last one is.
-    criterion: str | None
-
-    @property
-    def model(self) -> nn.Module:
-        """The model in training, on its device."""
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Optimiser groups, each with ``params`` and ``lr`` (the top of its schedule)."""
-
-    def begin(self, generator: torch.Generator) -> None:
-        """Whatever the first batch sets, before step 0 of a training that is not resumed."""
-
-    def batch(self, step: int) -> tuple[Tensor, ...]:
-        """What a step's loss is computed from, on the model's device: tensors of the same shapes at every step."""
-
-    def schedule(self, step: int) -> dict[str, float]:
-        """What else of the loss depends on the step, by name."""
-
-    def loss(
-        self, batch: Sequence[Tensor], schedule: Mapping[str, Setting], generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Scalar loss of a batch and its named parts, detached scalars, all on the device.
-
-        On a GPU it is recorded and replayed (:mod:`citris_cli.training.steps`): it reads what differs from step to step
-        from its arguments alone, in which numbers may be scalars on the device, and waits for nothing computed there.
-        """
-
-    def validate(self) -> dict[str, float]:
-        """Measures of the model as it is; changes neither its mode nor any random state."""
-
-
-class StopRequest:
-    """Remembers SIGINT and SIGTERM so that the loop can save before it ends; a second one ends the process at once."""
-
-    def __init__(self) -> None:
-        self.signal_number: int | None = None
-
-    @contextmanager
-    def listening(self) -> Iterator[StopRequest]:
-        """Handle both signals inside the ``with`` block; earlier handlers come back after it."""
-        earlier = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: object) -> None:
-        if self.signal_number is not None:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self.signal_number = number
+from citris_cli.training.task import Task
 
 
 def train(
@@ -138,7 +50,8 @@ def train(
         display: shows progress.
         resume: continue from the state in ``files`` if there is one.
         save_every: seconds between saved states.
-        stop: remembers a signal; the caller's own tells it of one that came too late to stop before the last step.
+        stop: remembers a signal, also for the caller, whom it tells of one that came too late to stop before the last
+            step; None: signals are somebody else's.
         processes: that train this model together, each with a task of its own and the same arguments.
 
     Returns:
@@ -152,26 +65,28 @@ def train(
         CitrisError: the state or the metrics cannot be written.
     """
     device = next(task.model.parameters()).device
-    optimizer = ClippedAdamW(task.parameter_groups(), config.clip)
-    rates = [group["lr"] for group in optimizer.param_groups]
+    groups = task.parameter_groups()
+    optimizer = ClippedAdamW(groups, config.clip)
     generator = torch.Generator(device=device).manual_seed(config.seed)
     step, batch_loss = _begin(task, files, optimizer, generator, processes, resume)
     record = Record(task, config, files, display, processes, batch_loss.whole, step)
     states = States(files, config, save_every, processes)
     resumed_at = step
     steps = steps_of(task, batch_loss, optimizer, generator, config)
-    with (stop or StopRequest()).listening() as stop, apart_from_other_work(device):
+    stop = stop or StopRequest(listens=False)
+    with stop.listening(), apart_from_other_work(device):
         while step < config.steps:
-            share = warmup_cosine(step, config.warmup, config.steps)
-            losses = steps.take(step, [rate * share for rate in rates])
+            rates = rates_at(step, groups, config)
+            losses = steps.take(step, rates)
             if states.copied is not None:
+                # The state after the step before is good: its weights have given this batch a finite loss.
                 record.check(step + 1, batch_loss.whole(losses["loss"]), states.copied.tensors.values())
-                states.write(step, stop)
+                states.write(step, states.copied, stop)
             record.add(losses)
             step += 1
 
             saving = states.due(stop)
-            record.tell(step, rates[0] * share, at_once=saving)
+            record.tell(step, rates[0], at_once=saving)
             if saving:
                 states.copy(files.state_of(step, task.model, optimizer, generator))
         record.check(step, None, task.model.state_dict().values())
@@ -180,6 +95,37 @@ def train(
             files.save_state(states.copied or files.state_of(step, task.model, optimizer, generator))
         stop.signal_number = processes.agree(stop.signal_number or 0)[0] or None
         return record.best_measures() if processes.first else {}
+
+
+class StopRequest:
+    """Remembers SIGINT and SIGTERM so that the loop can save before it ends; a second one ends the process at once.
+
+    Args:
+        listens: whether it takes the signals over; if not, they are handled as they were.
+    """
+
+    def __init__(self, listens: bool = True) -> None:
+        self.signal_number: int | None = None
+        self.listens = listens
+
+    @contextmanager
+    def listening(self) -> Iterator[StopRequest]:
+        """Handle both signals inside the ``with`` block; earlier handlers come back after it."""
+        if not self.listens:
+            yield self
+            return
+        earlier = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.signal_number is not None:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.signal_number = number
 
 
 def _begin(
@@ -238,14 +184,13 @@ class States:
         self.copied = state
         self._copied_at = time.monotonic()
 
-    def write(self, step: int, stop: StopRequest) -> None:
-        """Write the copy, which is known to be good, and end where a signal came.
+    def write(self, step: int, state: ModelFile, stop: StopRequest) -> None:
+        """Write a state, which is known to be good, and end where a signal came.
 
         Raises:
             InterruptedRunError: SIGINT or SIGTERM came, to any of the processes.
         """
-        assert self.copied is not None
-        self._files.save_state(self.copied)
+        self._files.save_state(state)
         self.copied = None
         (number,) = self._processes.agree(stop.signal_number or 0)
         if number:
@@ -257,12 +202,13 @@ class States:
 
 
 @contextmanager
-def finishing(files: RunFiles, stop: StopRequest | None = None) -> Iterator[None]:
+def finishing(files: RunFiles, stop: StopRequest, at_once: bool = False) -> Iterator[None]:
     """What is done with a trained model after its last step: a signal ends it, saying that no step is lost.
 
     Args:
         files: where the final state is.
-        stop: may remember a signal that came in the last step; it counts as well, where the block takes long.
+        stop: the training's own; where it listens to no signals, this does not either.
+        at_once: whether a signal that came in the last step ends it as well, as where the block takes long.
 
     Raises:
         InterruptedRunError: SIGINT or SIGTERM came inside the ``with`` block.
@@ -275,7 +221,10 @@ def finishing(files: RunFiles, stop: StopRequest | None = None) -> Iterator[None
             number,
         )
 
-    if stop is not None and stop.signal_number is not None:
+    if not stop.listens:
+        yield
+        return
+    if at_once and stop.signal_number is not None:
         end(stop.signal_number)
     earlier = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -14,15 +14,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from citris_cli.core.autoencoder import AutoencoderConfig
-from citris_cli.core.causal_encoder import CausalEncoderConfig
-from citris_cli.core.citris_nf import CitrisNFConfig
-from citris_cli.core.citris_vae import CitrisVAEConfig
-from citris_cli.core.vae_networks import SMALL_WIDTH
-from citris_cli.training.autoencoder import AutoencoderTrainingConfig
-from citris_cli.training.causal_latents import CausalTrainingConfig
-from citris_cli.training.citris_vae import VAETrainingConfig
-from citris_cli.training.loop import TrainingConfig
+from citris_cli.core.config import (
+    SMALL_WIDTH,
+    AutoencoderConfig,
+    CausalEncoderConfig,
+    CitrisNFConfig,
+    CitrisVAEConfig,
+    MLPPriorConfig,
+)
+from citris_cli.training.config import (
+    AutoencoderTrainingConfig,
+    CausalTrainingConfig,
+    TrainingConfig,
+    VAETrainingConfig,
+)
+
+#: Names of the presets.
+PRESETS = ("small", "paper")
 
 AUTOENCODER: dict[str, tuple[AutoencoderConfig, AutoencoderTrainingConfig]] = {
     "small": (
@@ -34,7 +42,7 @@ AUTOENCODER: dict[str, tuple[AutoencoderConfig, AutoencoderTrainingConfig]] = {
 
 CITRIS_NF: dict[str, tuple[CitrisNFConfig, CausalTrainingConfig]] = {
     "small": (
-        CitrisNFConfig(flow_layers=6, samples=2, regulariser=0.05),
+        CitrisNFConfig(flow_layers=6, samples=2, prior=MLPPriorConfig(regulariser=0.05)),
         CausalTrainingConfig(steps=4000, batch_size=256, lr=4e-3, clip=1.0, noise_start=6.0),
     ),
     "paper": (CitrisNFConfig(), CausalTrainingConfig(steps=100_000, batch_size=512, lr=1e-3, clip=1.0)),
@@ -42,7 +50,9 @@ CITRIS_NF: dict[str, tuple[CitrisNFConfig, CausalTrainingConfig]] = {
 
 CITRIS_VAE: dict[str, tuple[CitrisVAEConfig, VAETrainingConfig]] = {
     "small": (
-        CitrisVAEConfig(latents=16, channels=32, patch=2, regulariser=0.1),
+        CitrisVAEConfig(
+            latents=16, channels=32, patch=2, prior=MLPPriorConfig(regulariser=0.1, regulariser_warmup=0.4)
+        ),
         VAETrainingConfig(
             steps=4000,
             batch_size=128,
@@ -52,7 +62,6 @@ CITRIS_VAE: dict[str, tuple[CitrisVAEConfig, VAETrainingConfig]] = {
             kl_warmup=600,
             noise_start=4.0,
             noise_decay=0.7,
-            regulariser_warmup=0.4,
         ),
     ),
     "paper": (CitrisVAEConfig(), VAETrainingConfig(steps=250_000, batch_size=512, lr=1e-3, clip=50.0, kl_warmup=1000)),
@@ -92,8 +101,19 @@ def nf_preset(preset: str, width: int) -> tuple[CitrisNFConfig, CausalTrainingCo
     if preset == "small" and width > SMALL_WIDTH:
         # Encodings of larger frames hold more of everything and less of noise; a stronger pull would take whole
         # variables into psi(0) before their interventions are understood, and more layers found no more in them.
-        config = replace(config, flow_layers=4, regulariser=0.02)
+        config = replace(config, flow_layers=4, prior=MLPPriorConfig(regulariser=0.02))
     return config, training
+
+
+def causal_encoder_preset(preset: str, width: int) -> tuple[CausalEncoderConfig, TrainingConfig]:
+    """A preset of the causal encoder for frames of a width.
+
+    Args:
+        preset: its name.
+        width: frame width and height in pixels.
+    """
+    config, training = CAUSAL_ENCODER[preset]
+    return replace(config, width=width), training
 
 
 def vae_preset(preset: str, width: int) -> tuple[CitrisVAEConfig, VAETrainingConfig]:

@@ -2,7 +2,7 @@
 
 ``torchrun --standalone --nproc-per-node 4 -m citris_cli train-nf data.npz`` starts them. All hold the whole model and
 take the steps that one process alone would take: a batch stays as large as it was and holds the same samples, noise and
-batch statistics are the whole batch's (:mod:`citris_cli.core.shares`), and PyTorch's DistributedDataParallel adds up
+batch statistics are the whole batch's (:mod:`citris_cli.core.ops.shares`), and PyTorch's DistributedDataParallel adds up
 the gradients. What differs is the order in which numbers are added. So all have the same weights at any time, a state
 that the first saves is that of all, and as many processes as one likes can go on from it.
 """
@@ -14,24 +14,21 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from citris_cli.core import shares
-from citris_cli.core.shares import Share
+from citris_cli.core.ops import shares
+from citris_cli.core.ops.shares import Share
 from citris_cli.errors import InputError, LostProcessError
 from citris_cli.training.devices import select_device
-
-if TYPE_CHECKING:
-    from citris_cli.training.files import RunFiles
-    from citris_cli.training.loop import Task
+from citris_cli.training.files import RunFiles
+from citris_cli.training.task import Schedule, Task
 
 #: How long a process waits for another. A validation may take hours; one that died is noticed without this, by the
 #: connection that it had, or by torchrun, which then ends all.
@@ -258,7 +255,7 @@ class _Loss(nn.Module):
         self._task = task
 
     def forward(
-        self, batch: Sequence[Tensor], schedule: Mapping[str, float], generator: torch.Generator
+        self, batch: Sequence[Tensor], schedule: Schedule, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         return self._task.loss(batch, schedule, generator)
 

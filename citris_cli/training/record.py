@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from citris_cli.errors import TrainingDivergedError
+from citris_cli.training.config import TrainingConfig
 from citris_cli.training.files import RunFiles
 from citris_cli.training.processes import Processes
-
-if TYPE_CHECKING:
-    from citris_cli.training.loop import Task, TrainingConfig
+from citris_cli.training.task import Task
 
 #: A loss this many times larger than at the start of the training will not come back.
 DIVERGED = 1e3
@@ -25,7 +24,7 @@ VALIDATIONS = 10
 
 
 class ProgressDisplay(Protocol):
-    """Where the loop reports to; see :class:`citris_cli.show.console.Progress`."""
+    """Where the loop reports to."""
 
     def update(self, step: int, rate_per_second: float, losses: dict[str, float]) -> None:
         """Steps done, frames or pairs a second, current losses."""
@@ -94,6 +93,7 @@ class Record:
             self._display.update(step, rate, losses)
         if step % self._validate_every == 0 or last:
             if self._processes.first:
+                self._task.settle()
                 self._measures = self._task.validate()
                 self._sound.check(step, self._measures)
                 self._files.log(step, self._measures)
@@ -103,7 +103,10 @@ class Record:
 
     def best_measures(self) -> dict[str, float]:
         """The last validation's measures; for a task with a criterion the best's, whose weights the model is given."""
-        return self._best.restore(self._measures or self._task.validate())
+        if not self._measures:  # of a training that was resumed at its end
+            self._task.settle()
+            self._measures = self._task.validate()
+        return self._best.restore(self._measures)
 
 
 class BestModel:
@@ -169,10 +172,9 @@ class Soundness:
             bad = "weights that are not finite"
         if bad is None:
             return
-        path = self._files.state
-        kept = f"the last good state is kept in {path}" if path.exists() else "no state had been saved yet"
         raise TrainingDivergedError(
-            f"training diverged at step {step} ({bad}); {kept}: try a learning rate below {self._config.lr:g} with --lr"
+            f"training diverged at step {step} ({bad}); {self._files.kept()}: "
+            f"try a learning rate below {self._config.lr:g} with --lr"
         )
 
 

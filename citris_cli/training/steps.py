@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from citris_cli.core.ops.adamw import ClippedAdamW
 from citris_cli.data.frames import sent
+from citris_cli.training.config import TrainingConfig
 from citris_cli.training.devices import compute_in
-from citris_cli.training.optimiser import ClippedAdamW
 from citris_cli.training.processes import BatchLoss
-
-if TYPE_CHECKING:
-    from citris_cli.training.loop import Task, TrainingConfig
+from citris_cli.training.task import Task
 
 #: Steps before one is recorded: libraries choose their algorithms and the optimiser makes its state in the first ones.
 BY_HAND = 3

@@ -1,7 +1,7 @@
 """Published CITRIS models: their names of weights and their hyperparameters in ours, both ways.
 
 :mod:`.settings` tells what a model is from its hyperparameters and the shapes of its weights; :mod:`.parts` and
-:mod:`.models` name the weights of every part and of every whole model. :mod:`citris_cli.artifacts.checkpoints` reads
+:mod:`.models` name the weights of every part and of every whole model; :mod:`.forms` puts that together for each kind. :mod:`citris_cli.artifacts.checkpoints` reads
 the files, :mod:`citris_cli.conversion` puts it all together.
 """
 
@@ -10,8 +10,6 @@ from citris_cli.artifacts.published.models import (
     causal_encoder_weights,
     citris_nf_weights,
     citris_vae_weights,
-    model_weights,
-    published_model,
 )
 from citris_cli.artifacts.published.parts import (
     autoencoder_weights,
@@ -31,9 +29,7 @@ __all__ = [
     "citris_vae_weights",
     "classifier_weights",
     "flow_weights",
-    "model_weights",
     "prior_weights",
-    "published_model",
     "select",
     "vae_decoder_weights",
     "vae_encoder_weights",

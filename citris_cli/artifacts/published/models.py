@@ -27,6 +27,7 @@ from citris_cli.artifacts.published.parts import (
     vae_decoder_weights,
     vae_encoder_weights,
 )
+from citris_cli.kinds import flat
 from citris_cli.data.variables import Variable, Variables, canonical_name
 
 
@@ -42,7 +43,7 @@ def causal_latents_weights(published: Mapping[str, Tensor]) -> StateDict:
 
 def _published_causal_latents(ours: Mapping[str, Tensor], config: Mapping[str, Any]) -> StateDict:
     """The inverse of :func:`causal_latents_weights`; the configuration tells what weights alone do not."""
-    logits = ours["assignment.logits"]
+    logits, config = ours["assignment.logits"], flat(config)
     prior = published_prior(select(ours, "prior."), len(logits), not config["imperfect_interventions"])
     classifier = published_classifier(select(ours, "classifier."), config["conditional_targets"])
     return (
@@ -59,7 +60,8 @@ def citris_nf_weights(published: Mapping[str, Tensor]) -> StateDict:
     return causal_latents_weights(published) | prefixed("autoencoder.", autoencoder)
 
 
-def _published_citris_nf(ours: Mapping[str, Tensor], config: Mapping[str, Any]) -> StateDict:
+def published_citris_nf(ours: Mapping[str, Tensor], config: Mapping[str, Any]) -> StateDict:
+    """The inverse of :func:`citris_nf_weights`; ``config`` is the model's own, as JSON has it."""
     autoencoder = published_autoencoder(select(ours, "autoencoder."))
     return _published_causal_latents(ours, config) | prefixed("autoencoder.", autoencoder)
 
@@ -71,7 +73,8 @@ def citris_vae_weights(published: Mapping[str, Tensor]) -> StateDict:
     return causal_latents_weights(published) | prefixed("encoder.", encoder) | prefixed("decoder.", decoder)
 
 
-def _published_citris_vae(ours: Mapping[str, Tensor], config: Mapping[str, Any]) -> StateDict:
+def published_citris_vae(ours: Mapping[str, Tensor], config: Mapping[str, Any]) -> StateDict:
+    """The inverse of :func:`citris_vae_weights`; ``config`` is the model's own, as JSON has it."""
     encoder = published_vae_encoder(select(ours, "encoder."))
     decoder = published_vae_decoder(select(ours, "decoder."))
     networks = prefixed("encoder.", encoder) | prefixed("decoder.", decoder)
@@ -118,7 +121,8 @@ def causal_encoder_weights(published: Mapping[str, Tensor], names: Iterable[str]
     return renamed
 
 
-def _published_causal_encoder(ours: Mapping[str, Tensor], factors: Mapping[str, str]) -> StateDict:
+def published_causal_encoder(ours: Mapping[str, Tensor], factors: Mapping[str, str]) -> StateDict:
+    """The inverse of :func:`causal_encoder_weights`; ``factors`` are a ``causal_var_info``."""
     renamed = prefixed("encoder.", published_encoder(select(ours, "encoder.")))
     for index, (name, kind) in enumerate(factors.items()):
         layer = "0." if kind.startswith("continuous") else ""
@@ -126,53 +130,19 @@ def _published_causal_encoder(ours: Mapping[str, Tensor], factors: Mapping[str, 
     return renamed
 
 
-def model_weights(kind: str, published: Mapping[str, Tensor], factors: Iterable[str] = ()) -> StateDict:
-    """Weights of a model of ours from those of a published one.
-
-    Args:
-        kind: ``autoencoder``, ``citris_nf``, ``citris_vae`` or ``causal_encoder``.
-        published: its state dict, complete.
-        factors: published names of a causal encoder's factors, in the order of its heads.
-    """
-    if kind == "autoencoder":
-        return autoencoder_weights(published)
-    if kind == "causal_encoder":
-        return causal_encoder_weights(published, factors)
-    return citris_nf_weights(published) if kind == "citris_nf" else citris_vae_weights(published)
-
-
-def published_model(
-    kind: str, ours: Mapping[str, Tensor], config: Mapping[str, Any], factors: Mapping[str, str]
-) -> StateDict:
-    """The inverse of :func:`model_weights`: all that the published module's own state dict holds.
-
-    Args:
-        kind: as there.
-        ours: the model's state dict.
-        config: the model's configuration by part, as a model file has it.
-        factors: a causal encoder's ``causal_var_info``, the factors by the names that they shall have, with their
-            kinds, in the order of the heads.
-    """
-    if kind == "autoencoder":
-        return published_autoencoder(ours)
-    if kind == "causal_encoder":
-        return _published_causal_encoder(ours, factors)
-    return (_published_citris_nf if kind == "citris_nf" else _published_citris_vae)(ours, config[kind])
-
-
-def optional_entries(kind: str, names: Iterable[str]) -> set[str]:
+def optional_entries(names: Iterable[str], reads_scale: bool) -> set[str]:
     """Those of a published model's entries that it can do without: what mirrors constants, and what it never reads.
 
     Never read are the ``scale_factor`` of an encoder that is no VAE's and the interventional Gaussians that lie beside
     an autoregressive prior.
 
     Args:
-        kind: of the model.
         names: all of its entries.
+        reads_scale: whether the model reads that ``scale_factor``.
     """
     names = set(names)
     optional = {name for name in names if is_constant(name)}
-    if kind != "citris_vae":
+    if not reads_scale:
         optional |= {name for name in names if name.endswith("encoder.scale_factor")}
     if any(name.startswith("prior_t1.prior_model.") for name in names):
         optional |= names & {"prior_t1.intv_prior"}

@@ -6,31 +6,21 @@ tell (the weight of a loss, a momentum) is taken from the hyperparameters, or is
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
-from citris_cli.core.autoencoder import AutoencoderConfig
-from citris_cli.core.causal_encoder import REACH, CausalEncoderConfig
-from citris_cli.core.causal_latents import CausalLatentsConfig
-from citris_cli.core.citris_nf import CitrisNFConfig
-from citris_cli.core.citris_vae import CitrisVAEConfig
+from citris_cli.artifacts.published.parts import select
+from citris_cli.core.causal_encoder import REACH
+from citris_cli.core.config import SMALL_WIDTH
 from citris_cli.core.networks import GRID
-from citris_cli.core.vae_networks import SMALL_WIDTH
+from citris_cli.kinds import KINDS, config_from_json, config_to_json, flat
 from citris_cli.wording import counted, legible
 
-#: What people call the kinds of model.
-TITLES = {
-    "autoencoder": "autoencoder",
-    "citris_nf": "CITRIS-NF",
-    "citris_vae": "CITRIS-VAE",
-    "causal_encoder": "causal encoder",
-}
 #: Widest frames whose networks are built on a file's word.
 MAX_WIDTH = 1024
 #: Most variables of a model: what a target classifier keeps of them grows with their square.
@@ -40,49 +30,33 @@ ACTIVATION = "silu"
 
 
 @dataclass(frozen=True)
-class _Settings:
-    """Hyperparameters of one kind by our fields: those that weights tell of as well, and those that only they tell."""
+class Settings:
+    """Hyperparameters of one kind of model by our fields.
+
+    Attributes:
+        sizes: those that weights tell of as well.
+        others: those that only they tell.
+        constants: those that are the same for every model.
+    """
 
     sizes: Mapping[str, str]
     others: Mapping[str, str]
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
 
-_SHARED_SIZES = {
+#: Of both models with causal latents.
+SHARED_SIZES = {
     "latents": "num_latents",
     "variables": "num_causal_vars",
     "classifier_layers": "classifier_num_layers",
     "imperfect_interventions": "imperfect_interventions",
 }
-_SHARED_OTHERS = {
+SHARED_OTHERS = {
     "classifier_momentum": "classifier_momentum",
     "classifier_weight": "beta_classifier",
     "conditional_targets": "classifier_use_conditional_targets",
     "regulariser": "lambda_reg",
     "temperature": "classifier_gumbel_temperature",
-}
-_SETTINGS = {
-    "autoencoder": _Settings(
-        {"width": "img_width", "latents": "num_latents", "channels": "c_hid"},
-        {"noise": "noise_level", "latent_penalty": "regularizer_weight"},
-    ),
-    "citris_nf": _Settings(
-        _SHARED_SIZES | {"hidden": "c_hid", "flow_layers": "num_flows", "flow_hidden": "hidden_per_var"},
-        _SHARED_OTHERS | {"samples": "num_samples", "noise": "noise_level"},
-    ),
-    "citris_vae": _Settings(
-        _SHARED_SIZES | {"width": "img_width", "channels": "c_hid", "decoder_blocks": "decoder_num_blocks"},
-        _SHARED_OTHERS | {"kl_weight": "beta_t1"},
-    ),
-    "causal_encoder": _Settings(
-        {"width": "img_width", "channels": "c_hid"},
-        {"norm_penalty": "angle_reg_weight"},
-    ),
-}
-_CONFIGS: dict[str, type] = {
-    "autoencoder": AutoencoderConfig,
-    "citris_nf": CitrisNFConfig,
-    "citris_vae": CitrisVAEConfig,
-    "causal_encoder": CausalEncoderConfig,
 }
 
 
@@ -93,17 +67,12 @@ def kind_of(weights: Mapping[str, Tensor]) -> str:
         ValueError: none that is known.
     """
     parts = {name.partition(".")[0] for name in weights}
-    if "prior_t1" in parts:
-        if "encoder" in parts:
-            return "citris_vae"
-        if "flow" in parts:
-            return "citris_nf"
-    elif "pred_layers" in parts:
-        return "causal_encoder"
-    elif {"encoder", "decoder"} <= parts:
-        return "autoencoder"
+    found = next((kind.name for kind in KINDS.values() if kind.published.has(parts)), None)
+    if found is not None:
+        return found
     shown = legible(", ".join(sorted(parts))) or "none"
-    raise ValueError(f"its weights (parts: {shown}) are of no model that citris knows: {', '.join(TITLES.values())}")
+    titles = ", ".join(kind.title for kind in KINDS.values())
+    raise ValueError(f"its weights (parts: {shown}) are of no model that citris knows: {titles}")
 
 
 def configuration(kind: str, weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,21 +91,14 @@ def configuration(kind: str, weights: Mapping[str, Tensor], hyper_parameters: Ma
         given = hyper_parameters.get(name, ACTIVATION)
         if not isinstance(given, str) or given != ACTIVATION:
             raise ValueError(f"its {name} is {_shown(given)}, and citris has networks with {ACTIVATION} only")
-    if kind == "autoencoder":
-        sizes = _autoencoder_sizes(weights)
-    elif kind == "causal_encoder":
-        sizes = _image_encoder_sizes(weights)
-    else:
-        sizes = _causal_latents_sizes(weights, hyper_parameters)
-        if kind == "citris_vae":
-            sizes |= _vae_sizes(weights)
-    own = _settled(kind, sizes, hyper_parameters)
-    if kind == "citris_nf" and any(name.startswith("autoencoder.") for name in weights):
-        inner = _autoencoder_sizes(weights, "autoencoder.")
-        _check_agreement({"width": inner["width"]}, {"width": "img_width"}, hyper_parameters)
-        autoencoder = _settled("autoencoder", inner, {"noise_level": own["noise"]})
-        return {kind: own, "autoencoder": autoencoder}
-    return {kind: own}
+    config = {kind: _settled(kind, KINDS[kind].published.sizes(weights, hyper_parameters), hyper_parameters)}
+    for part in KINDS[kind].inside:
+        inner = select(weights, f"{part}.")
+        if inner:
+            sizes = KINDS[part].published.sizes(inner, {})
+            _check_agreement({"width": sizes["width"]}, {"width": "img_width"}, hyper_parameters)
+            config[part] = _settled(part, sizes, {"noise_level": config[kind]["noise"]})
+    return config
 
 
 def hyper_parameters_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,17 +108,13 @@ def hyper_parameters_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
         kind: of the model.
         config: its configuration by part.
     """
-    own, table = config[kind], _SETTINGS[kind]
-    found = {name: own[field] for field, name in {**table.sizes, **table.others}.items()}
-    found["act_fn"] = ACTIVATION
-    if kind in ("citris_nf", "citris_vae"):
+    own, settings = flat(config[kind]), KINDS[kind].published.settings
+    found = {name: own[field] for field, name in {**settings.sizes, **settings.others}.items()}
+    found |= {"act_fn": ACTIVATION, **settings.constants}
+    if KINDS[kind].causal:
         found["autoregressive_prior"] = own["prior"] == "autoregressive"
-        found["use_flow_prior"] = kind == "citris_vae" and own["flow_layers"] > 0
-        found["no_encoder_decoder"] = kind == "citris_nf"
-        found |= {"classifier_act_fn": ACTIVATION, "classifier_use_normalization": True}
-    if kind == "citris_nf":
-        found |= {"img_width": config["autoencoder"]["width"], "flow_act_fn": ACTIVATION}
-    return found
+        found["use_flow_prior"] = not KINDS[kind].inside and own["flow_layers"] > 0
+    return found | {"img_width": KINDS[kind].width(config)}
 
 
 def factor_kinds(weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -193,14 +151,15 @@ def factor_kinds(weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, A
 
 def _settled(kind: str, sizes: Mapping[str, Any], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The whole configuration of one part: sizes as they are, all else as the hyperparameters say or our defaults."""
-    table = _SETTINGS[kind]
+    settings, form = KINDS[kind].published.settings, KINDS[kind].config
     ambiguous = {"decoder_blocks"} if sizes.get("networks") == "small" else set()
-    _check_agreement(sizes, {f: n for f, n in table.sizes.items() if f not in ambiguous}, hyper_parameters)
-    others = {}
-    for field, name in table.others.items():
-        default = getattr(_CONFIGS[kind](), field)
-        others[field] = _value(name, hyper_parameters.get(name, default), default)
-    return dataclasses.asdict(_CONFIGS[kind](**sizes, **others))
+    _check_agreement(sizes, {f: n for f, n in settings.sizes.items() if f not in ambiguous}, hyper_parameters)
+    defaults = flat(config_to_json(form()))
+    others = {
+        field: _value(name, hyper_parameters.get(name, defaults[field]), defaults[field])
+        for field, name in settings.others.items()
+    }
+    return config_to_json(config_from_json(form, {**defaults, **sizes, **others}))
 
 
 def _check_agreement(sizes: Mapping[str, Any], names: Mapping[str, str], hyper_parameters: Mapping[str, Any]) -> None:
@@ -238,16 +197,14 @@ def _shown(value: Any) -> str:
 class _Shapes:
     """Shapes of published weights, in which a missing one is an error of the file's."""
 
-    def __init__(self, weights: Mapping[str, Tensor], prefix: str = "") -> None:
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self._weights = weights
-        self._prefix = prefix
 
     def __contains__(self, name: str) -> bool:
-        return self._prefix + name in self._weights
+        return name in self._weights
 
     def of(self, name: str, dimensions: int) -> tuple[int, ...]:
         """Shape of a weight that must be there and have so many dimensions, none of them empty."""
-        name = self._prefix + name
         if name not in self._weights:
             raise ValueError(f"the weight {name} is missing; get the file again")
         shape = tuple(self._weights[name].shape)
@@ -257,12 +214,13 @@ class _Shapes:
 
     def count(self, pattern: str) -> int:
         """How many different things a pattern's group stands for among the names."""
-        compiled = re.compile(re.escape(self._prefix) + pattern)
+        compiled = re.compile(pattern)
         return len({match[1] for name in self._weights if (match := compiled.fullmatch(name))})
 
 
-def _image_encoder_sizes(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Any]:
-    shapes = _Shapes(weights, prefix)
+def image_encoder_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes of a :class:`~citris_cli.core.networks.ConvEncoder` under the name ``encoder``."""
+    shapes = _Shapes(weights)
     channels, inputs = shapes.of("encoder.net.0.0.weight", 4)[:2]
     stages = shapes.count(r"encoder\.net\.(\d+)\.0\.weight")
     patch = math.isqrt(max(1, inputs // 3))
@@ -274,10 +232,11 @@ def _image_encoder_sizes(weights: Mapping[str, Tensor], prefix: str = "") -> dic
     return {"width": width, "channels": channels, "patch": patch}
 
 
-def _autoencoder_sizes(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Any]:
-    shapes = _Shapes(weights, prefix)
+def autoencoder_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes of an autoencoder."""
+    shapes = _Shapes(weights)
     latents = shapes.of("decoder.linear.0.weight", 2)[1]
-    sizes = _image_encoder_sizes(weights, prefix)
+    sizes = image_encoder_sizes(weights, hyper_parameters)
     start = shapes.of("decoder.linear.3.weight", 2)[0]
     stages = int(math.log2(sizes["width"] // sizes["patch"] // GRID))
     growth = 2 if start == GRID**2 * sizes["channels"] * 2**stages else 1
@@ -288,17 +247,19 @@ def _decoder_blocks(shapes: _Shapes) -> int:
     return shapes.count(r"decoder\.net\.0\.(\d+)\.net\.0\.weight")
 
 
-def _vae_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    shapes = _Shapes(weights)
+def vae_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes of a whole CITRIS-VAE."""
+    shapes, shared = _Shapes(weights), causal_latents_sizes(weights, hyper_parameters)
     if "encoder.net.0.weight" in shapes:
         channels = shapes.of("encoder.net.0.weight", 4)[0]
-        return {"networks": "small", "width": SMALL_WIDTH, "channels": channels}
+        return {**shared, "networks": "small", "width": SMALL_WIDTH, "channels": channels}
     blocks = _decoder_blocks(shapes)
-    return {"networks": "pyramid", **_image_encoder_sizes(weights), "decoder_blocks": blocks}
+    images = image_encoder_sizes(weights, hyper_parameters)
+    return {**shared, "networks": "pyramid", **images, "decoder_blocks": blocks}
 
 
-def _causal_latents_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes of flow, prior and classifier; fields of :class:`~citris_cli.core.causal_latents.CausalLatentsConfig`."""
+def causal_latents_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes of flow, prior and classifier; fields of :class:`~citris_cli.core.config.CausalLatentsConfig`."""
     shapes = _Shapes(weights)
     latents, columns = shapes.of("prior_t1.target_params", 2)
     if not 2 <= columns <= MAX_VARIABLES + 1:
@@ -330,12 +291,11 @@ def _classifier_layers(weights: Mapping[str, Tensor]) -> int:
 
 def _prior_sizes(shapes: _Shapes, latents: int, hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Form of the transition prior and its sizes."""
-    default = CausalLatentsConfig()
     if shapes.count(r"(prior_t1\.prior_model)\.init_layer\..+"):
         hidden = shapes.of("prior_t1.prior_model.init_layer.linear.weight", 2)[0] // latents
         form = {"prior": "autoregressive", "autoregressive_hidden": hidden}
         name = "imperfect_interventions"
-        imperfect = _value(name, hyper_parameters.get(name, default.imperfect_interventions), False)
+        imperfect = _value(name, hyper_parameters.get(name, False), False)
     elif "prior_t1.inp_layer.weight" in shapes:
         form = {"prior": "mlp"}
         imperfect = shapes.of("prior_t1.inp_layer.weight", 3)[2] > 1

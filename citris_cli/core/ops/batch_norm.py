@@ -9,15 +9,21 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from citris_cli.core import shares
-from citris_cli.core.norm_silu import norm_silu, usable
+from citris_cli.core.ops import shares
+from citris_cli.core.ops.norm_silu import norm_silu
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """``nn.BatchNorm2d``; in training on a share of a batch (:mod:`citris_cli.core.shares`) with sums over all shares.
+    """``nn.BatchNorm2d``; in training on a share of a batch (:mod:`citris_cli.core.ops.shares`) with sums over all shares.
 
     ``nn.SyncBatchNorm`` does that on CUDA devices alone.
     """
+
+    # PyTorch's can be built without these.
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W]."""
@@ -27,10 +33,6 @@ class BatchNorm(nn.BatchNorm2d):
         count = share.whole(len(x)) * x[0, 0].numel()
         mean, variance = whole_statistics(x, count)
         with torch.no_grad():
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            assert self.num_batches_tracked is not None
-            assert self.momentum is not None
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
@@ -38,12 +40,8 @@ class BatchNorm(nn.BatchNorm2d):
 
     def with_silu(self, x: Tensor) -> Tensor:
         """SiLU of the result, [B, C, H, W] -> [B, C, H, W], in one operation where there is one for it."""
-        if not self.training or shares.current() is not None or not usable(x):
+        if not self.training or shares.current() is not None:
             return functional.silu(self(x))
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        assert self.momentum is not None
         self.num_batches_tracked += 1
         return norm_silu(x, self.weight, self.bias, self.running_mean, self.running_var, self.momentum, self.eps)
 

@@ -1,4 +1,4 @@
-"""Triton kernels of :mod:`citris_cli.core.norm_silu`; to be imported only where Triton is there.
+"""Triton kernels of :mod:`citris_cli.core.ops.norm_silu`; to be imported only where Triton is there.
 
 A feature map is seen as rows [N, C], one a pixel. A program takes neighbouring rows with all their channels, tile by
 tile; sums of programs are added up by a kernel of their own in a fixed order, so that results are the same every time.

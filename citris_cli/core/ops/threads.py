@@ -2,8 +2,8 @@
 
 PyTorch shares out every single operation, and its threads meet after each. Where operations are small, meeting takes
 longer than they do; parts that go through a whole chain of them on their own meet once, at its end. The threads are
-PyTorch's, by OpenMP (:mod:`citris_cli.core.kernels`): after an operation they wait busily for the next one, and threads
-of our own would have to share the cores with them.
+PyTorch's, by OpenMP: after an operation they wait busily for the next one, and threads of our own would have to share
+the cores with them.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from typing import TypeVar
 
 import torch
 
-from citris_cli.core import kernels
+from citris_cli.core.ops import library
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
-
 def parts_of(size: int, least: int) -> list[slice]:
     """Neighbouring parts of ``size`` things, alike in size: one a thread, but none of fewer than ``least`` things."""
-    number = max(1, min(torch.get_num_threads(), size // least))
+    number = library.number_of_parts(size, least)
     return [slice(size * i // number, size * (i + 1) // number) for i in range(number)]
 
 
 def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
-    """What ``work`` gives for each part, computed without gradients, all at the same time."""
+    """What ``work`` gives for each part, computed without gradients, all at the same time.
+
+    What PyTorch computes in them it computes without further threads. Several parts need the compiled functions.
+    """
     done: dict[int, Result] = {}
     errors: list[BaseException] = []
 
@@ -40,7 +42,7 @@ def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[
     if len(parts) == 1:
         one(0)
     else:
-        kernels.side_by_side(len(parts), one)
+        library.functions().side_by_side(len(parts), library.PART(one))
     if errors:
         raise errors[0]
     return [done[number] for number in range(len(parts))]

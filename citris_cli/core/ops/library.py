@@ -1,32 +1,41 @@
-"""Loading what kernels.c was compiled to, and what all that calls it needs."""
+"""The one decision between PyTorch's form of an operation and the compiled one, and all that calls the latter needs.
+
+The functions of ``c/kernels.c`` are compiled when the package is installed, where there is a C compiler, for x86-64
+processors with AVX2 or AVX-512, and compute in OpenMP's threads, which PyTorch has already. Elsewhere, and with
+``CITRIS_KERNELS=0`` in the environment, :func:`usable` says no, and the same things are PyTorch's to compute.
+PyTorch itself is imported only where a tensor is asked about: ``citris --version`` asks which form is in use.
+"""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from citris_cli.core.ops.c_types import STRUCTURES
+from citris_cli.core.ops.sources import digest
 
-#: What kernels.c and this module have in common; a file compiled of another kernels.c is not used.
-INTERFACE = 19
+if TYPE_CHECKING:
+    from torch import Tensor
 
+#: 0 switches every compiled form off, those for GPUs among them.
+SWITCH = "CITRIS_KERNELS"
+#: Instruction sets by what ``level()`` of kernels.c says.
+NAMES = ("none", "avx2", "avx512")
 #: Rows that are worth a thread of their own.
 LEAST_ROWS = 64
-
 #: A function of the number of a part.
 PART = ctypes.CFUNCTYPE(None, ctypes.c_int)
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Whether there are functions for rows and one of the weights they meet, whose module's others are of its kind.
+    """Whether there are compiled functions for these: all in float32 and not empty, on a CPU that has what it takes."""
+    import torch
 
-    All have to be in float32, on a CPU that has what it takes.
-    """
     return (
         all(one.device.type == "cpu" and one.dtype == torch.float32 and one.numel() > 0 for one in tensors)
         and not torch.is_autocast_enabled("cpu")
@@ -34,10 +43,20 @@ def usable(*tensors: Tensor) -> bool:
     )
 
 
+def in_use() -> str:
+    """``avx512``, ``avx2`` or, where PyTorch computes everything, ``none``."""
+    return NAMES[level()]
+
+
+def switched_off() -> bool:
+    """Whether ``CITRIS_KERNELS=0`` asks for PyTorch's forms."""
+    return os.environ.get(SWITCH) == "0"
+
+
 @lru_cache
 def level() -> int:
-    """2 with AVX-512, 1 with AVX2, 0 where nothing was compiled or the processor has neither."""
-    return 0 if functions() is None else functions().level()
+    """2 with AVX-512, 1 with AVX2, 0 where nothing is compiled, the processor has neither, or it is switched off."""
+    return 0 if switched_off() or functions() is None else functions().level()
 
 
 def call(name: str, *arguments: Any) -> Any:
@@ -55,17 +74,11 @@ def group_rows() -> int:
     return call("group_rows")
 
 
-def side_by_side(parts: int, work: Callable[[int], None]) -> None:
-    """Call ``work(0)`` to ``work(parts - 1)``, which raise nothing, at the same time, in threads of PyTorch's.
+def number_of_parts(rows: int, least: int = LEAST_ROWS) -> int:
+    """In how many parts rows are computed, one a thread: none has fewer than ``least``."""
+    import torch
 
-    What PyTorch computes in them it computes without further threads.
-    """
-    functions().side_by_side(parts, PART(work))
-
-
-def parts_of(samples: int) -> int:
-    """In how many parts rows are computed, one a thread: none has fewer than some dozens."""
-    return max(1, min(torch.get_num_threads(), samples // LEAST_ROWS))
+    return max(1, min(torch.get_num_threads(), rows // least))
 
 
 def like(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -78,9 +91,23 @@ def address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
+def require_unchanged(context: Any) -> None:
+    """Refuse to compute gradients from tensors that were changed in place since the forward pass.
+
+    The compiled functions read them at their addresses, where nothing would tell.
+
+    Args:
+        context: of an autograd function that saved them with ``save_for_backward``.
+
+    Raises:
+        RuntimeError: one of them was changed.
+    """
+    _ = context.saved_tensors  # PyTorch compares their versions when they are asked for
+
+
 @lru_cache
 def functions() -> Any:
-    """The compiled functions, or None."""
+    """The compiled functions, or None where there are none that are made of these sources for this machine."""
     here = Path(__file__).parent
     path = next((path for suffix in EXTENSION_SUFFIXES if (path := here / f"_kernels{suffix}").exists()), None)
     if path is None:
@@ -89,10 +116,25 @@ def functions() -> Any:
         library: Any = ctypes.CDLL(str(path))
     except OSError:  # of another machine
         return None
-    if getattr(library, f"interface_{INTERFACE}", None) is None:
+    if not fits(library):
         return None
-    if library.level() == 0:
-        return library
+    return library if library.level() == 0 else _typed(library)
+
+
+def fits(library: Any) -> bool:
+    """Whether a compiled file is made of the sources beside this module, with structures as large as ctypes' are."""
+    if getattr(library, "sources", None) is None or getattr(library, "structure_sizes", None) is None:
+        return False  # of an earlier version
+    library.sources.restype = ctypes.c_char_p
+    if library.sources() != digest().encode():
+        return False
+    sizes = (ctypes.c_int64 * len(STRUCTURES))()
+    library.structure_sizes(sizes)
+    return list(sizes) == [ctypes.sizeof(one) for one in STRUCTURES]
+
+
+def _typed(library: Any) -> Any:
+    """The functions with the types of their arguments."""
     whole, size, address = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
     images = [whole, size, size, size, size, address, size, size]
     for function, arguments in (

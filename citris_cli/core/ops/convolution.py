@@ -7,8 +7,7 @@ Networks", CVPR 2016.
 
 B^T, G and A^T interpolate polynomials: B^T d and G g are values at the points 0, a, -a, b, -b and infinity, A^T leads
 back. With a = 3/4 and b = 3/2 their entries are of one magnitude, and the rounding is twice that of the direct sum in
-float32; with the usual 1 and 2 it is four times (all root mean squares). The transforms of images are C functions
-(:mod:`citris_cli.core.kernels`); where these are not, the convolution is PyTorch's.
+float32; with the usual 1 and 2 it is four times (all root mean squares). The transforms of images are C functions.
 """
 
 from __future__ import annotations
@@ -18,10 +17,12 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-from citris_cli.core import kernels
-from citris_cli.core.threads import parts_of, side_by_side
+from citris_cli.core.ops import library
+from citris_cli.core.ops.threads import parts_of, side_by_side
 
 #: Side of a tile of the result, and of the window of the input that it needs.
 TILE, WINDOW = 4, 6
@@ -31,6 +32,36 @@ A, B = 3 / 4, 3 / 2
 CHUNK = 1024
 #: Fewer channels, a smaller grid, or fewer tiles in the batch leave the matrix products too small to gain.
 LEAST_CHANNELS, LEAST_WIDTH, LEAST_TILES = 64, 8, 64
+
+
+def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolution of stride 1 with zeros around.
+
+    Args:
+        x: feature map [B, I, H, W].
+        weight: kernel [O, I, 3, 3].
+        bias: [O], or None.
+
+    Returns:
+        Feature map [B, O, H, W].
+    """
+    if _gains(x, weight):
+        return _Convolution.apply(x.contiguous(memory_format=torch.channels_last), weight, bias)
+    return conv3x3_reference(x, weight, bias)
+
+
+def conv3x3_reference(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """:func:`conv3x3` by PyTorch."""
+    return functional.conv2d(x, weight, bias, padding=1)
+
+
+def _gains(x: Tensor, weight: Tensor) -> bool:
+    if not library.usable(x, weight):
+        return False
+    batch, _, height, width = x.shape
+    channels, tiles = min(weight.shape[:2]), batch * height * width // TILE**2
+    large = channels >= LEAST_CHANNELS and width >= LEAST_WIDTH and tiles >= LEAST_TILES
+    return large and height % TILE == width % TILE == 0
 
 
 @lru_cache
@@ -96,9 +127,9 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         for which, top in chunks.places[part]:
             windows = _values(windows_room, images[which], chunks.rows)
             tiles = _values(tiles_room, results[which], chunks.rows)
-            kernels.winograd_windows(images[which], top, chunks.rows, windows)
+            _windows(images[which], top, chunks.rows, windows)
             torch.bmm(windows, kernel, out=tiles)
-            kernels.winograd_gather(results[which], top, chunks.rows, tiles, bias)
+            _gather(results[which], top, chunks.rows, tiles, bias)
 
     side_by_side(work, parts_of(len(chunks.places), 1))
     return result
@@ -122,13 +153,13 @@ def _gradients(x: Tensor, weight: Tensor, gradient: Tensor, of_x: bool, of_weigh
         for which, top in chunks.places[part]:
             windows = _values(windows_room, gradients[which], chunks.rows)
             tiles = _values(tiles_room, images[which], chunks.rows)
-            kernels.winograd_windows(gradients[which], top, chunks.rows, windows)
+            _windows(gradients[which], top, chunks.rows, windows)
             if of_weight:
-                kernels.winograd_spread(images[which], top, chunks.rows, tiles)
+                _spread(images[which], top, chunks.rows, tiles)
                 torch.baddbmm(total, windows.transpose(1, 2), tiles, out=total)
             if results is not None:
                 torch.bmm(windows, turned, out=tiles)
-                kernels.winograd_gather(results[which], top, chunks.rows, tiles)
+                _gather(results[which], top, chunks.rows, tiles)
         return total
 
     total, *others = side_by_side(work, parts_of(len(chunks.places), 1))
@@ -158,7 +189,7 @@ class _Convolution(torch.autograd.Function):
         return _convolve(x, weight, bias)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
@@ -170,28 +201,23 @@ class _Convolution(torch.autograd.Function):
         return to_x, to_weight, to_bias
 
 
-class Conv3x3(nn.Conv2d):
-    """Convolution 3x3 of stride 1, zeros around: :class:`torch.nn.Conv2d`, on a CPU by Winograd's products.
+def _windows(images: Tensor, top: int, rows: int, values: Tensor) -> None:
+    """``B^T d B`` of the 6x6 windows around the 4x4 tiles of some rows.
 
     Args:
-        inputs: channels I of the input.
-        outputs: channels O of the result.
-        bias: whether a bias is added.
+        images: [b, H, W, C], contiguous, with at least 16 channels.
+        top, rows: the first of these rows, and how many they are, of all images.
+        values: takes the values [36, tiles, C].
     """
+    library.call("winograd_windows", *images.shape, images.data_ptr(), top, rows, values.data_ptr())
 
-    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
-        super().__init__(inputs, outputs, 3, padding=1, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Feature map [B, I, H, W] -> [B, O, H, W]."""
-        if self._gains(x):
-            return _Convolution.apply(x.contiguous(memory_format=torch.channels_last), self.weight, self.bias)
-        return super().forward(x)
+def _gather(images: Tensor, top: int, rows: int, values: Tensor, bias: Tensor | None = None) -> None:
+    """``A^T m A`` of values, plus a bias [C], into the tiles of some rows; arguments as of :func:`_windows`."""
+    place = library.address(bias)
+    library.call("winograd_gather", *images.shape, images.data_ptr(), top, rows, values.data_ptr(), place)
 
-    def _gains(self, x: Tensor) -> bool:
-        if not kernels.usable(x, self.weight):
-            return False
-        batch, _, height, width = x.shape
-        channels, tiles = min(self.in_channels, self.out_channels), batch * height * width // TILE**2
-        large = channels >= LEAST_CHANNELS and width >= LEAST_WIDTH and tiles >= LEAST_TILES
-        return large and height % TILE == width % TILE == 0
+
+def _spread(images: Tensor, top: int, rows: int, values: Tensor) -> None:
+    """``A y A^T`` of the tiles of some rows; arguments as of :func:`_windows`."""
+    library.call("winograd_spread", *images.shape, images.data_ptr(), top, rows, values.data_ptr())

@@ -11,16 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core import kernels
 from citris_cli.core.assignment import with_psi_0
-from citris_cli.core.gaussians import gaussian_draw, gaussian_kl, gaussian_nll_over_sample_pairs
+from citris_cli.core.config import AutoregressivePriorConfig
+from citris_cli.core.gaussians import gaussian_draw, gaussian_kl
+from citris_cli.core.initialisation import initialise
 from citris_cli.core.masked import MaskedLinear
-from citris_cli.core.networks import initialise
-from citris_cli.core.structured import StructuredNetwork
-from citris_cli.core.transition_prior import TransitionPrior
+from citris_cli.core.ops.networks import LinearMap, network
+from citris_cli.core.ops.sample_pairs import gaussian_nll_over_sample_pairs
+from citris_cli.core.priors.base import Given, RegularisedPrior, Score
+from citris_cli.core.priors.registry import register
 
 
-class AutoregressiveTransitionPrior(TransitionPrior):
+@register
+class AutoregressiveTransitionPrior(RegularisedPrior):
     """A masked network, run for each of the K+1 variables k, gives (mean, log-std) of every latent m as if psi(m) = k.
 
     Its first layer is half the sum of a masked, strictly autoregressive map of ``[z^{t+1} psi_k, 2 psi_k - 1]``
@@ -30,23 +33,24 @@ class AutoregressiveTransitionPrior(TransitionPrior):
     Args:
         latents: number of latents M.
         variables: number of intervened causal variables K.
-        hidden: hidden units h a latent.
-        perfect: whether an intervention on a variable cuts it off from the past.
-        regulariser: lambda >= 0, the pull of latents that carry no information into psi(0).
+        hidden: of the model's other networks; it has ``config.autoregressive_hidden`` units h a latent.
+        config: its configuration.
         generator: source of the random start.
     """
+
+    Config = AutoregressivePriorConfig
 
     def __init__(
         self,
         latents: int,
         variables: int,
-        hidden: int = 16,
-        perfect: bool = True,
-        regulariser: float = 0.0,
+        hidden: int = 0,
+        config: AutoregressivePriorConfig | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(regulariser)
-        self.perfect = perfect
+        config = config or AutoregressivePriorConfig()
+        super().__init__(config)
+        self.perfect, hidden = not config.imperfect_interventions, config.autoregressive_hidden
         self.context = initialise(nn.Linear(latents, latents * hidden), generator)
         self.target = initialise(nn.Linear(variables + 1, latents * hidden), generator)
         self.first = MaskedLinear(2, hidden, latents, strict=True, generator=generator)
@@ -65,20 +69,13 @@ class AutoregressiveTransitionPrior(TransitionPrior):
         Returns:
             Two tensors [B, S, K+1, M]; entry (k, m) depends on z_t1 at most through latents j < m with psi(j) = k.
         """
-        rows, weight, bias = self._first_layer(z_t, z_t1, targets, psi)
-        later = self.middle, self.last
-        if kernels.usable(rows, self.middle.weight):
-            structures = kernels.full(*weight.shape), *[layer.structure() for layer in later]
-            layers = weight, bias, *[part for layer in later for part in (layer.weight, layer.bias)]
-            out = StructuredNetwork.apply(rows.flatten(0, -2), structures, *layers).view(*rows.shape[:-1], -1)
-        else:
-            out = functional.silu(functional.linear(rows, weight, bias))
-            out = self.last(functional.silu(self.middle(out)))
+        rows, first = self._first_layer(z_t, z_t1, targets, psi)
+        out = network(rows, [first, self.middle.as_map(), self.last.as_map()])
         mean, log_std = out.unflatten(-1, (-1, 2)).unbind(-1)
         return mean, log_std
 
-    def _first_layer(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, psi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What it sees for every variable [B, S, K+1, 3M + 1 + K+1], its weight [h M, …] and its bias [h M].
+    def _first_layer(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, psi: Tensor) -> tuple[Tensor, LinearMap]:
+        """What it sees for every variable [B, S, K+1, 3M + 1 + K+1], and its map.
 
         All that the layer sees is stacked and goes through one product. What it gives for z^t and for the targets could
         be computed once and added for every variable, but on tensors as large as the result these additions take
@@ -103,37 +100,28 @@ class AutoregressiveTransitionPrior(TransitionPrior):
             dim=1,
         )
         bias = self.first.bias + self.target.bias - self.target.weight.sum(1)
-        return rows, 0.5 * weight, 0.5 * bias
+        return rows, LinearMap(0.5 * weight, 0.5 * bias)
 
-    def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor, psi: Tensor) -> Tensor:
-        """``sum_k sum_m p[m,k] NLL[k,m]``, averaged over sample pairs.
+    def nll(self, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
+        """``sum_k sum_m p[m,k] NLL[k,m]``, averaged over sample pairs, in training mode with the pull into psi(0).
 
         A pair of samples (s, s') is scored with the parameters that sample s gives, of both frames: ``z^t_s`` and, for
         the latents before each, ``z^{t+1}_s``; ``z^{t+1}_s'`` is what is scored. As published: S evaluations serve
         all S^2 pairs, and no sample is scored only by parameters that have seen its own noise.
-        See :meth:`TransitionPrior.nll`.
+        See :meth:`~citris_cli.core.priors.base.TransitionPrior.nll`.
         """
-        mean, log_std = self.gaussians(z_t, z_t1, targets, psi)
+        mean, log_std = self.gaussians(z_t, z_t1, given.targets, given.psi)
         nll = gaussian_nll_over_sample_pairs(mean.transpose(1, 2), log_std.transpose(1, 2), z_t1.unsqueeze(1))
-        return self._with_pull((nll * probabilities.T).sum((-2, -1)), probabilities)
+        return Score(self.pulled((nll * given.probabilities.T).sum((-2, -1)), given))
 
-    def kl(
-        self,
-        mean: Tensor,
-        log_std: Tensor,
-        z_t: Tensor,
-        z_t1: Tensor,
-        targets: Tensor,
-        probabilities: Tensor,
-        psi: Tensor,
-    ) -> Tensor:
+    def kl(self, mean: Tensor, log_std: Tensor, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
         """``sum_k sum_m p[m,k] KL[k,m]``, with the latents before each from the sample z_t1, psi(0) times 1 - lambda.
 
-        See :meth:`TransitionPrior.kl`.
+        See :meth:`~citris_cli.core.priors.base.TransitionPrior.kl`.
         """
-        prior = self.gaussians(z_t.unsqueeze(1), z_t1.unsqueeze(1), targets, psi)
+        prior = self.gaussians(z_t.unsqueeze(1), z_t1.unsqueeze(1), given.targets, given.psi)
         kl = gaussian_kl(mean.unsqueeze(1), log_std.unsqueeze(1), prior[0].squeeze(1), prior[1].squeeze(1))
-        return (kl * self._weights(probabilities).T).sum((-2, -1))
+        return Score((kl * self.weights(given).T).sum((-2, -1)))
 
     def sample(
         self,
@@ -143,7 +131,7 @@ class AutoregressiveTransitionPrior(TransitionPrior):
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
     ) -> Tensor:
-        """Draw z^{t+1}, ancestor before descendant; see :meth:`TransitionPrior.sample`.
+        """Draw z^{t+1}, ancestor before descendant; see :meth:`~citris_cli.core.priors.base.TransitionPrior.sample`.
 
         Variables are independent given z^t, so every step draws the next latent of all variables at once: there are as
         many steps as the largest variable has latents.

@@ -14,18 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from citris_cli.core.ops import library
 
 #: Values of a tile, at most; programs that share a sum, at most; channels and programs that are added up at a time.
 TILE, PROGRAMS, WIDTH, CHUNK = 4096, 1024, 16, 64
 MOST_CHANNELS = 1024
-
-
-def usable(x: Tensor) -> bool:
-    """Whether :func:`norm_silu` takes a feature map [B, C, H, W] here: on a CUDA device, channels last, with Triton."""
-    if not x.is_cuda or x.dim() != 4 or x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        return False
-    fits = x.shape[1] <= MOST_CHANNELS and x.is_contiguous(memory_format=torch.channels_last)
-    return fits and _works(x.device)
 
 
 def norm_silu(
@@ -34,7 +29,7 @@ def norm_silu(
     """``SiLU((x - mean) / sqrt(variance + eps) weight + bias)`` with the batch's own statistics.
 
     Args:
-        x: feature map [B, C, H, W], channels last, more than one pixel a channel.
+        x: feature map [B, C, H, W], more than one pixel a channel.
         weight, bias: float32 [C].
         running_mean, running_var: float32 [C]; they move as those of ``nn.BatchNorm2d`` do.
         momentum: by how much of the way.
@@ -43,7 +38,24 @@ def norm_silu(
     Returns:
         Of x's type and memory format.
     """
-    return _NormSiLU.apply(x, weight, bias, running_mean, running_var, momentum, eps)
+    if usable(x):
+        return _NormSiLU.apply(x, weight, bias, running_mean, running_var, momentum, eps)
+    return norm_silu_reference(x, weight, bias, running_mean, running_var, momentum, eps)
+
+
+def norm_silu_reference(
+    x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float, eps: float
+) -> Tensor:
+    """:func:`norm_silu` by PyTorch."""
+    return functional.silu(functional.batch_norm(x, running_mean, running_var, weight, bias, True, momentum, eps))
+
+
+def usable(x: Tensor) -> bool:
+    """Whether Triton's form takes a feature map [B, C, H, W] here: on a CUDA device, channels last."""
+    if not x.is_cuda or x.dim() != 4 or x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return False
+    fits = x.shape[1] <= MOST_CHANNELS and x.is_contiguous(memory_format=torch.channels_last)
+    return fits and not library.switched_off() and _works(x.device)
 
 
 @lru_cache
@@ -55,7 +67,7 @@ def _works(device: torch.device) -> bool:
     weight, bias, mean, variance = torch.ones(4, 8, device=device).unbind()
     try:
         with torch.enable_grad():
-            norm_silu(x.requires_grad_(), weight, bias, mean, variance, 0.1, 1e-5).sum().backward()
+            _NormSiLU.apply(x.requires_grad_(), weight, bias, mean, variance, 0.1, 1e-5).sum().backward()
     except Exception:  # whatever a compiler, a driver or another version of Triton says: PyTorch computes then
         return False
     return True
@@ -103,7 +115,7 @@ class _NormSiLU(torch.autograd.Function):
         momentum: float,
         eps: float,
     ) -> Tensor:
-        from citris_cli.core import norm_silu_kernels as kernels
+        from citris_cli.core.ops import norm_silu_triton as kernels
 
         plan = _Plan(x)
         parts = weight.new_empty(plan.programs, 2, plan.channels)
@@ -120,7 +132,7 @@ class _NormSiLU(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from citris_cli.core import norm_silu_kernels as kernels
+        from citris_cli.core.ops import norm_silu_triton as kernels
 
         x, weight, bias, mean, deviation = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)

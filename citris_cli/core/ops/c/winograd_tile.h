@@ -1,4 +1,4 @@
-/* Winograd's F(4x4, 3x3) for vectors of LANES channels; see winograd.py, which has the formulas and the kernel's part.
+/* Winograd's F(4x4, 3x3) for vectors of LANES channels; see convolution.py, which has the formulas and the kernel's part.
 
    Images are [b, height, width, c], c at least LANES; tiles are 4x4 pixels of rows top … top + rows - 1, and values
    [36, tiles, c]. Channels that fill no vector are done with the last LANES of them, some of these for a second time. */

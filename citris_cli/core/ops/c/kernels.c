@@ -7,7 +7,7 @@
    does.
 
    Every function exists for AVX-512 and for AVX2 (the files *_tile.h); level() says which of them a processor has.
-   Called by the modules beside this file, which know the sizes. Nothing here allocates; threads are OpenMP's, as
+   Called by the modules of the folder above, which know the sizes. Nothing here allocates; threads are OpenMP's, as
    PyTorch's are. */
 
 #include <math.h>
@@ -106,8 +106,18 @@ typedef struct {
     float rate, root, decay;
 } parameter;
 
-/* Says by its name which library.py this is for. */
-void interface_19(void) {}
+/* The hash of the sources that this was compiled of: setup.py gives it, and library.py compares it with its own. */
+#ifndef CITRIS_SOURCES
+#define CITRIS_SOURCES ""
+#endif
+const char *sources(void) { return CITRIS_SOURCES; }
+
+/* Bytes of the structures above, in the order of STRUCTURES in c_types.py. */
+void structure_sizes(size *sizes) {
+    const size known[] = {sizeof(map),   sizeof(network),  sizeof(of_network), sizeof(layer), sizeof(of_layer),
+                          sizeof(stage), sizeof(of_stage), sizeof(sights),     sizeof(prior), sizeof(parameter)};
+    memcpy(sizes, known, sizeof(known));
+}
 
 #if defined(__x86_64__) && defined(__GNUC__)
 

@@ -1,15 +1,20 @@
-"""The optimiser of every training: AdamW (Loshchilov & Hutter, 2019) of gradients that are clipped to a norm first."""
+"""The optimiser of every training: AdamW (Loshchilov & Hutter, 2019) of gradients that are clipped to a norm first.
+
+``g <- g min(1, clip / |g|)``; ``m <- b1 m + (1 - b1) g``; ``v <- b2 v + (1 - b2) g^2``;
+``p <- p (1 - lr decay) - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)``.
+"""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from citris_cli.core import kernels
-from citris_cli.core.kernels import AdamWGroup
+from citris_cli.core.ops import library
+from citris_cli.core.ops.c_types import Parameter
 
 
 class ClippedAdamW(torch.optim.AdamW):
@@ -27,9 +32,9 @@ class ClippedAdamW(torch.optim.AdamW):
         self._parameters: list[nn.Parameter] = [parameter for group in groups for parameter in group["params"]]
         super().__init__(groups, weight_decay=0.0, fused=self._parameters[0].device.type != "mps")
         self._clip = clip
-        self._compiled = kernels.usable(*[parameter.detach() for parameter in self._parameters])
+        self._compiled = library.usable(*[parameter.detach() for parameter in self._parameters])
         self._strides = [parameter.stride() for parameter in self._parameters]
-        self._described: kernels.AdamW | None = None
+        self._described: CompiledAdamW | None = None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """PyTorch's; the state's tensors are others from here on."""
@@ -64,7 +69,7 @@ class ClippedAdamW(torch.optim.AdamW):
         gradients = [_in_order(p.grad, stride) for p, stride in zip(self._parameters, self._strides, strict=True)]
         return self._described.step(gradients, [group["lr"] for group in self.param_groups], self._clip)
 
-    def _describe(self) -> kernels.AdamW:
+    def _describe(self) -> CompiledAdamW:
         """The parameters with their state, which is made where there is none."""
         groups = []
         for group in self.param_groups:
@@ -76,8 +81,8 @@ class ClippedAdamW(torch.optim.AdamW):
                     for name in ("exp_avg", "exp_avg_sq"):
                         state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
                 tensors.append((parameter, state["exp_avg"], state["exp_avg_sq"], state["step"]))
-            groups.append(AdamWGroup(tensors, group["weight_decay"], group["betas"], group["eps"]))
-        return kernels.AdamW(groups)
+            groups.append(Group(tensors, group["weight_decay"], group["betas"], group["eps"]))
+        return CompiledAdamW(groups)
 
 
 def _in_order(gradient: Tensor | None, stride: tuple[int, ...]) -> Tensor | None:
@@ -85,3 +90,56 @@ def _in_order(gradient: Tensor | None, stride: tuple[int, ...]) -> Tensor | None
     if gradient is None or gradient.stride() == stride:
         return gradient
     return torch.empty_strided(gradient.shape, stride, dtype=gradient.dtype).copy_(gradient)
+
+
+class Group(NamedTuple):
+    """Parameters with the same settings, for :class:`CompiledAdamW`.
+
+    Attributes:
+        tensors: each parameter p, AdamW's running means of its gradient g and of g^2, their numbers in the same order
+            in memory, and the number of steps that it has taken, a float32 scalar.
+        weight_decay, betas, epsilon: what they are in AdamW.
+    """
+
+    tensors: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]
+    weight_decay: float
+    betas: tuple[float, float]
+    epsilon: float
+
+
+class CompiledAdamW:
+    """Steps of AdamW, by ``adamw`` of kernels.c. What stays the same from one to the next is described once.
+
+    Args:
+        groups: of parameters; the tensors stay where they are in memory.
+    """
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self._kept_alive = [own for group in groups for own in group.tensors]
+        self._described = (Parameter * len(self._kept_alive))()
+        each = iter(self._described)
+        for number, group in enumerate(groups):
+            for tensors in group.tensors:
+                at = next(each)
+                at.p, at.m, at.v, at.steps = (tensor.data_ptr() for tensor in tensors)
+                at.numbers, at.group = tensors[0].numel(), number
+                at.beta1, at.beta2 = group.betas
+                at.weight_decay, at.epsilon = group.weight_decay, group.epsilon
+
+    def step(self, gradients: Sequence[Tensor | None], rates: Sequence[float], clip: float) -> float:
+        """Take a step, all gradients scaled down to a common norm of ``clip`` where theirs is larger.
+
+        Args:
+            gradients: of each parameter, its numbers in the order of the parameter's; None: the parameter stays.
+            rates: learning rate of each group.
+            clip: bound on the norm.
+
+        Returns:
+            The norm that it was.
+        """
+        parts = torch.get_num_threads()
+        addresses = [library.address(gradient) for gradient in gradients]
+        return library.call(
+            "adamw", parts, self._described, len(addresses), (ctypes.c_void_p * len(addresses))(*addresses),
+            (ctypes.c_double * len(rates))(*rates), clip, (ctypes.c_double * parts)(),
+        )  # fmt: skip

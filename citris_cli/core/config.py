@@ -1,0 +1,235 @@
+"""What the models are configured with: sizes and losses, each with its default, its bounds and a line of help.
+
+The options of the commands are made of these fields, so nothing heavy is imported here. A field made by
+:func:`setting` is an option; any other follows from the data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+#: Frame width of the small pair of networks of CITRIS-VAE.
+SMALL_WIDTH = 32
+#: Pairs of networks of CITRIS-VAE.
+NETWORKS = ("pyramid", "small")
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    choices: Sequence[str] = (),
+    off: str = "",
+    shown: str = "",
+) -> Any:
+    """A dataclass field that the user may set.
+
+    Args:
+        default: its value unless a preset or the user says otherwise.
+        help: one line for the help page.
+        least, most: bounds of a number.
+        choices: what a text may be.
+        off: of a flag, the name of the option that says no, without dashes; ``no-…`` if empty.
+        shown: what the help page shows as default where presets do not tell.
+    """
+    said = {"help": help, "least": least, "most": most, "choices": tuple(choices), "off": off, "shown": shown}
+    return dataclasses.field(default=default, metadata=said)
+
+
+def require_within_bounds(config: Any) -> None:
+    """Refuse a configuration with a value that its field does not allow.
+
+    Raises:
+        ValueError: a value outside its bounds, or not among its choices.
+    """
+    for field in dataclasses.fields(config):
+        value, said = getattr(config, field.name), field.metadata
+        if dataclasses.is_dataclass(value):
+            require_within_bounds(value)
+        elif said.get("choices") and value not in said["choices"]:
+            raise ValueError(f"{field.name} is {value!r}; it can be {' or '.join(said['choices'])}")
+        elif said.get("least") is not None and value < said["least"]:
+            raise ValueError(f"{field.name} is {value}; it must be at least {said['least']}")
+        elif said.get("most") is not None and value > said["most"]:
+            raise ValueError(f"{field.name} is {value}; it must be at most {said['most']}")
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Sizes and loss of the autoencoder; the defaults are the published ones.
+
+    Attributes:
+        width: frame width and height in pixels: 32, 64 or 128.
+        latents: number of latents M.
+        channels: channels c of the convolutional stages at the finest grid.
+        decoder_blocks: residual blocks a decoder stage.
+        patch: side of the pixel blocks folded into channels: 1 published, 2 a quarter of the work, 4 less again.
+        growth: factor on the channels where the grid halves: 1 published, 2 the same work on every grid.
+        noise: standard deviation sigma of the noise on the latents while training.
+        latent_penalty: lambda, weight of ``mean(z^2)``; it keeps the latents from growing away from the noise.
+    """
+
+    width: int = 64
+    latents: int = setting(32, "Number of latents M.", least=1)
+    channels: int = setting(64, "Channels of every convolutional stage.", least=1)
+    decoder_blocks: int = setting(2, "Residual blocks a decoder stage.", least=1)
+    patch: int = setting(1, "Side of pixel blocks folded into channels: 1 published; 2, 4 faster.", least=1, most=4)
+    growth: int = setting(1, "Factor on the channels where the grid halves: 1 published.", least=1, most=2)
+    noise: float = setting(0.05, "Std of the noise on the latents in training.", least=0)
+    latent_penalty: float = setting(1e-5, "Weight of the mean squared latent.", least=0)
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """What a transition prior is configured with; every prior has a dataclass of its own.
+
+    Attributes:
+        name: what the prior is called, in files and after ``--prior``.
+    """
+
+    name: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class CitrisPriorConfig(PriorConfig):
+    """What CITRIS's own priors have in common.
+
+    Attributes:
+        imperfect_interventions: whether a variable still depends on the past where it was intervened on.
+        regulariser: lambda, the pull of uninformative latents into psi(0).
+        regulariser_warmup: share of the steps over which lambda rises from 0 to its own. From the start it would take
+            variables with it whose interventions are not understood yet; at the end it takes what no intervention
+            speaks for, as long as noise lets it move.
+    """
+
+    imperfect_interventions: bool = setting(
+        False, "Whether a variable still depends on its past where it was intervened on.", off="perfect-interventions"
+    )
+    regulariser: float = setting(0.01, "Pull of latents that carry no information into psi(0).", least=0)
+    regulariser_warmup: float = setting(
+        0.0, "Share of the steps over which --regulariser rises from 0.", least=0, most=1
+    )
+
+
+@dataclass(frozen=True)
+class MLPPriorConfig(CitrisPriorConfig):
+    """An MLP a latent: latents of a variable are independent of each other given the past."""
+
+    name: ClassVar[str] = "mlp"
+
+
+@dataclass(frozen=True)
+class AutoregressivePriorConfig(CitrisPriorConfig):
+    """One masked network: a latent may depend on the latents before it of its own variable.
+
+    Attributes:
+        autoregressive_hidden: hidden units a latent.
+    """
+
+    name: ClassVar[str] = "autoregressive"
+    autoregressive_hidden: int = setting(16, "Hidden units a latent in the autoregressive prior.", least=1)
+
+
+@dataclass(frozen=True)
+class IVAEPriorConfig(PriorConfig):
+    """The prior of iVAE*."""
+
+    name: ClassVar[str] = "ivae"
+
+
+@dataclass(frozen=True)
+class SlowPriorConfig(PriorConfig):
+    """The prior of SlowVAE."""
+
+    name: ClassVar[str] = "slow"
+
+
+@dataclass(frozen=True)
+class CausalLatentsConfig:
+    """Sizes and loss of what is common to both models; the defaults are the published ones.
+
+    Attributes:
+        latents: number of latents M.
+        variables: number of intervened causal variables K.
+        flow_layers: layers F of the flow.
+        flow_hidden: hidden units h a latent in the flow's autoregressive networks.
+        hidden: width c of the MLP prior's and the classifier's networks.
+        prior: the transition prior, by its configuration.
+        classifier_layers: hidden layers of the target classifier.
+        classifier_momentum: momentum of the classifier's frozen copy.
+        classifier_weight: beta_classifier, weight of the loss that the classifier gives the latents.
+        conditional_targets: whether latents of one variable may tell p(I_i | I_j) rather than p(I_i) alone.
+        temperature: of the Gumbel-softmax samples of the assignment.
+    """
+
+    latents: int = setting(32, "Number of latents M.", least=1)
+    variables: int = 9
+    flow_layers: int = setting(4, "Layers of the flow.", least=1)
+    flow_hidden: int = setting(16, "Hidden units a latent in the flow.", least=1)
+    hidden: int = setting(64, "Width of the MLP prior's and the classifier's networks.", least=1)
+    prior: PriorConfig = MLPPriorConfig()
+    classifier_layers: int = setting(1, "Hidden layers of the target classifier.", least=1)
+    classifier_momentum: float = setting(0.0, "Momentum of the classifier's frozen copy.", least=0, most=0.9999)
+    classifier_weight: float = setting(2.0, "Weight of the classifier's loss on the latents.", least=0)
+    conditional_targets: bool = setting(True, "Whether targets may tell of each other.", off="independent-targets")
+    temperature: float = setting(1.0, "Of the Gumbel-softmax assignment.", least=0.01)
+
+
+@dataclass(frozen=True)
+class CitrisNFConfig(CausalLatentsConfig):
+    """Sizes and loss of CITRIS-NF; the defaults are the published ones.
+
+    Attributes:
+        samples: noisy copies S of every encoding.
+        noise: standard deviation sigma of that noise, the autoencoder's.
+    """
+
+    samples: int = setting(8, "Noisy copies of every encoding.", least=1)
+    noise: float = setting(0.05, "Std of that noise.", least=0, shown="the autoencoder's")
+
+
+@dataclass(frozen=True)
+class CitrisVAEConfig(CausalLatentsConfig):
+    """Sizes and loss of CITRIS-VAE.
+
+    With ``flow_layers`` 0 there is no flow: the latents of the VAE are the causal latents (the standard prior). With a
+    flow between the two (the flow prior) the posterior of the causal latents need not be a diagonal Gaussian.
+
+    Attributes:
+        width: frame width and height in pixels: 32, 64 or 128.
+        channels: channels c of the encoder and decoder.
+        networks: ``pyramid``, for every width, or ``small``, published for 32x32 frames.
+        decoder_blocks: residual blocks a decoder stage of the pyramid.
+        patch: side of the pixel blocks that the pyramid folds into channels: 1 published, 2 a quarter of the work.
+        kl_weight: beta_t1, weight of the divergence between posterior and prior.
+    """
+
+    flow_layers: int = setting(4, "Layers of the flow; 0: the VAE's latents are the causal ones.", least=0)
+    width: int = 64
+    channels: int = setting(64, "Channels of every convolutional stage.", least=1)
+    networks: str = setting("pyramid", "Encoder and decoder.", choices=NETWORKS)
+    decoder_blocks: int = setting(1, "Residual blocks a decoder stage.", least=0)
+    patch: int = setting(1, "Side of pixel blocks folded into channels: 1 published; 2, 4 faster.", least=1, most=4)
+    kl_weight: float = setting(1.0, "Weight of the divergence between posterior and prior.", least=0)
+
+
+@dataclass(frozen=True)
+class CausalEncoderConfig:
+    """Sizes and loss of the causal encoder.
+
+    Attributes:
+        width: frame width and height in pixels: 32, 64 or 128.
+        channels: channels c of every convolutional stage, and number of the features that the heads see.
+        patch: side of the pixel blocks folded into channels: 1 published, 2 a quarter of the work.
+        norm_penalty: weight of ``(2 - norm)^2`` of an angle's vector, in training.
+    """
+
+    width: int = 64
+    channels: int = setting(64, "Channels of every convolutional stage.", least=1)
+    patch: int = setting(1, "Side of pixel blocks folded into channels: 1 published; 2, 4 faster.", least=1, most=4)
+    norm_penalty: float = setting(0.1, "Weight that keeps the vectors of angles at norm 2.", least=0)

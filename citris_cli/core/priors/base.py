@@ -1,0 +1,198 @@
+"""What every transition prior p(z^{t+1} | z^t, I^{t+1}) offers, and what it is given (Lippe et al., 2022, equation 2)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from citris_cli.core.config import CitrisPriorConfig, PriorConfig
+
+#: A number that may change from step to step, on a GPU a scalar on the device.
+Setting = float | Tensor
+#: The ``preset`` of a baseline that learns no assignment: no flow, no target classifier, no stages of the training.
+WITHOUT_ASSIGNMENT: Mapping[str, Any] = {
+    "flow_layers": 0,
+    "classifier_weight": 0.0,
+    "kl_peak": 1.0,
+    "noise_start": 1.0,
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a prior may need of a step besides the latents.
+
+    Attributes:
+        targets: intervention targets I^{t+1}, 0 or 1, [B, K].
+        probabilities: soft assignment p [M, K+1]; the last column is psi(0).
+        psi: straight-through samples of the assignment, one-hot [B, M, K+1].
+        generator: source of whatever the prior draws, on the latents' device.
+        progress: share of the training's steps that have been taken, 0 … 1; 1 outside of a training.
+        schedule: what :meth:`TransitionPrior.schedule` says of this step; empty outside of a training.
+    """
+
+    targets: Tensor
+    probabilities: Tensor
+    psi: Tensor
+    generator: torch.Generator | None = None
+    progress: Setting = 1.0
+    schedule: Mapping[str, Setting] = field(default_factory=dict)
+
+
+class Score(NamedTuple):
+    """What a prior says of a batch.
+
+    Attributes:
+        value: negative log-likelihood or divergence in nats [B].
+        terms: further terms of the loss by name, scalars, each with its weight already; they are logged by that name.
+    """
+
+    value: Tensor
+    terms: Mapping[str, Tensor] = {}
+
+
+class ParameterGroup(NamedTuple):
+    """Parameters with a learning rate of their own.
+
+    Attributes:
+        parameters: the parameters.
+        rate: factor on the training's learning rate.
+        weight_decay: of AdamW.
+        schedule: factor on the rate at a share of the training's steps, 0 … 1; None for 1 throughout.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    rate: float = 1.0
+    weight_decay: float = 0.0
+    schedule: Callable[[float], float] | None = None
+
+
+class TransitionPrior(nn.Module, ABC):
+    """A score of samples (CITRIS-NF), a KL divergence (CITRIS-VAE), and draws.
+
+    A latent of variable k follows a distribution that depends on z^t, unless k was intervened on; then, under perfect
+    interventions, it follows one that does not depend on the past, and under imperfect ones another that does.
+
+    A new prior is a subclass with a configuration, registered by :func:`citris_cli.core.priors.register`.
+
+    Attributes:
+        Config: dataclass of its configuration, with its name.
+        title: what a model with this prior is called, or None where it is the model's own name.
+        models: kinds of model that it can be in.
+        assigns: whether it learns which variable a latent belongs to; else labels tell after the training.
+        preset: settings of model and training that go with it, by name, unless the user says otherwise.
+        published: whether the published code has it.
+    """
+
+    Config: ClassVar[type[PriorConfig]]
+    title: ClassVar[str | None] = None
+    models: ClassVar[tuple[str, ...]] = ("citris_nf", "citris_vae")
+    assigns: ClassVar[bool] = True
+    preset: ClassVar[Mapping[str, Any]] = {}
+    published: ClassVar[bool] = False
+
+    @classmethod
+    def build(
+        cls, latents: int, variables: int, hidden: int, config: Any, generator: torch.Generator | None = None
+    ) -> TransitionPrior:
+        """The prior of a model.
+
+        Args:
+            latents: number of latents M.
+            variables: number of intervened causal variables K.
+            hidden: width c of the model's networks.
+            config: its configuration.
+            generator: source of the random start.
+        """
+        return cls(latents, variables, hidden, config, generator)
+
+    @abstractmethod
+    def nll(self, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
+        """-log p(z^{t+1} | z^t, I^{t+1}), averaged over pairs of samples.
+
+        Args:
+            z_t: samples of the earlier frame [B, S, M].
+            z_t1: samples of the later frame [B, S, M].
+            given: the step.
+        """
+
+    @abstractmethod
+    def kl(self, mean: Tensor, log_std: Tensor, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
+        """``KL(q(z^{t+1}) || p(z^{t+1} | z^t, I^{t+1}))`` of a diagonal Gaussian q, marginalised over the assignment.
+
+        Args:
+            mean: means of q [B, M].
+            log_std: log standard deviations of q [B, M].
+            z_t: a sample of the earlier frame [B, M].
+            z_t1: a sample of q [B, M].
+            given: the step.
+        """
+
+    @abstractmethod
+    def sample(
+        self,
+        z_t: Tensor,
+        targets: Tensor,
+        assignment: Tensor,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Draw z^{t+1} ~ p(z^{t+1} | z^t, I^{t+1}) under a hard assignment.
+
+        Args:
+            z_t: causal latents of the earlier frame [B, M].
+            targets: intervention targets, 0 or 1, [B, K].
+            assignment: variable of every latent, int64 [M]; K stands for psi(0).
+            generator: source of the draws, on the CPU.
+            temperature: factor on the standard deviations.
+
+        Returns:
+            Causal latents [B, M].
+        """
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """Those of its parameters that do not learn at the training's own rate, without weight decay."""
+        return ()
+
+    def schedule(self, progress: float) -> Mapping[str, float]:
+        """What of the prior changes over a training, by name, at a share of its steps, 0 … 1."""
+        return {}
+
+
+class RegularisedPrior(TransitionPrior):
+    """One of CITRIS's own, with the pull lambda of latents that carry no information into psi(0).
+
+    Args:
+        config: its configuration.
+    """
+
+    published = True
+
+    def __init__(self, config: CitrisPriorConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def schedule(self, progress: float) -> Mapping[str, float]:
+        """``pull``, the factor on lambda."""
+        rise = self.config.regulariser_warmup
+        return {"pull": min(1.0, progress / rise)} if rise > 0 else {}
+
+    def regulariser(self, given: Given) -> Setting:
+        """lambda at this step."""
+        return given.schedule.get("pull", 1.0) * self.config.regulariser
+
+    def pulled(self, nll: Tensor, given: Given) -> Tensor:
+        """The NLL, in training mode with ``lambda mean_m(1 - p[m,0])``: what it costs to be no part of psi(0)."""
+        if self.training:
+            return nll + self.regulariser(given) * (1 - given.probabilities[:, -1]).mean()
+        return nll
+
+    def weights(self, given: Given) -> Tensor:
+        """p [M, K+1] with its last column, psi(0), times 1 - lambda."""
+        p = given.probabilities
+        return torch.cat([p[:, :-1], (1 - self.regulariser(given)) * p[:, -1:]], dim=1)

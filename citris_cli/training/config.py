@@ -1,0 +1,114 @@
+"""How the models are trained: steps, rates and what changes on the way, each with its bounds and a line of help.
+
+As in :mod:`citris_cli.core.config`, the options of the commands are made of these fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from citris_cli.core.config import setting
+
+#: The largest seed; NumPy's bound, well within PyTorch's.
+LARGEST_SEED = 2**32 - 1
+PRECISIONS = ("auto", "float32", "tf32", "bf16")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: frames (autoencoder), pairs of frames (CITRIS-NF) or windows of frames (CITRIS-VAE) a step.
+        lr: learning rate at the top of the schedule.
+        clip: bound on the norm of the gradient.
+        warmup: steps of linear warm-up.
+        seed: of weights, batches and noise.
+        precision: float32, tf32 or bf16; auto for the device's own.
+    """
+
+    steps: int = setting(4000, "Optimiser steps; bounds every training of the command.", least=1)
+    batch_size: int = setting(64, "Frames, pairs or windows a step.", least=1)
+    lr: float = setting(1e-3, "Learning rate at its highest.", least=0)
+    clip: float = setting(1.0, "Bound on the gradient's norm.", least=0)
+    warmup: int = setting(100, "Steps of linear warm-up.", least=0)
+    seed: int = setting(0, "Of weights, batches and noise.", least=0, most=LARGEST_SEED)
+    precision: str = setting("auto", "Of products and convolutions.", choices=PRECISIONS, shown="tf32 on CUDA, else float32")
+
+
+@dataclass(frozen=True)
+class AutoencoderTrainingConfig(TrainingConfig):
+    """How an autoencoder is trained.
+
+    Attributes:
+        permute_colours: show every frame with its red, green and blue in a random order. Where hues are variables of
+            the system, what follows them in the training sequence (a rotation, say) could be guessed from the colours
+            of a frame, and need not be encoded; this takes the guess away. Measured frames stay as they are.
+    """
+
+    permute_colours: bool = setting(
+        False, "Train on frames whose red, green and blue are in random order: for hues that are variables."
+    )
+
+
+@dataclass(frozen=True)
+class CausalTrainingConfig(TrainingConfig):
+    """How a model with causal latents is trained.
+
+    Attributes:
+        classifier_lr: learning rate of the target classifier at the top of the schedule.
+        noise_start: noise on the causal latents at the start, in multiples of the model's own (CITRIS-NF: sigma;
+            CITRIS-VAE: the posterior's standard deviations), at least 1. Where the noise is small beside a variable's
+            steps, moving a variable from one block of latents to another costs likelihood all the way, and a training
+            keeps the blocks that it happened to start with; under more noise it does not.
+        noise_decay: share of the steps over which that factor falls to 1, geometrically.
+    """
+
+    classifier_lr: float = setting(4e-3, "Learning rate of the target classifier.", least=0)
+    noise_start: float = setting(1.0, "Noise at the start of the training, in multiples of the model's own.", least=1)
+    noise_decay: float = setting(
+        0.4, "Share of the steps over which --noise-start falls to 1.", least=0, most=1
+    )
+
+    def schedule(self, progress: float) -> dict[str, float]:
+        """What of the loss changes over the training, at a share of its steps, 0 … 1.
+
+        Returns:
+            ``noise_scale``, the factor on the model's own noise.
+        """
+        left = 1 - progress / self.noise_decay if self.noise_decay > 0 else 0.0
+        return {"noise_scale": self.noise_start ** max(0.0, left)}
+
+
+@dataclass(frozen=True)
+class VAETrainingConfig(CausalTrainingConfig):
+    """How CITRIS-VAE is trained.
+
+    The weight of the divergence goes through three stages. It starts low: at its own weight, the divergence silences
+    latents that say nothing of the frames yet, before the decoder has learned to listen. Then it is high, which widens
+    the posteriors: where they are narrow beside a variable's steps, moving a variable from one block of latents to
+    another costs likelihood all the way, and a training keeps the blocks that it happened to start with (a weight above
+    some 6 silences everything; the rest is up to ``noise_start``). At last it is its own, so that little of a variable
+    that is hidden in the noise of another's latents costs something again.
+
+    Attributes:
+        seq_len: frames T of a window, at least 2.
+        kl_start: factor on the weight of the divergence at the first step, above 0.
+        kl_peak: that factor after the warm-up, at least 1.
+        kl_warmup: steps over which it rises from the one to the other, geometrically.
+        kl_hold: share of the steps after which it is 1 at most.
+    """
+
+    seq_len: int = setting(2, "Frames of a window.", least=2)
+    kl_start: float = setting(0.01, "The divergence's weight at the start, in multiples of --kl-weight.", least=1e-6)
+    kl_peak: float = setting(1.0, "Its weight after the warm-up, in multiples of --kl-weight.", least=1)
+    kl_warmup: int = setting(0, "Steps over which it rises from the one to the other.", least=0)
+    kl_hold: float = setting(0.7, "Share of the steps after which it is --kl-weight.", least=0, most=1)
+
+    def schedule(self, progress: float) -> dict[str, float]:
+        """As of every model with causal latents, and ``beta``, the factor on the divergence's weight."""
+        step = progress * self.steps
+        risen = min(1.0, step / self.kl_warmup) if self.kl_warmup > 0 else 1.0
+        beta = self.kl_start ** (1 - risen) * self.kl_peak**risen
+        return {"beta": beta if progress < self.kl_hold else min(beta, 1.0), **super().schedule(progress)}
