@@ -21,6 +21,9 @@ TRUTH_KEYS = ("raw_latents", "latents")
 SHAPE_KEY = "shape_latents"
 NAMES_KEY = "keys"
 KINDS_KEY = "kinds"
+# The true graph over the columns, uint8 [K, K]; entry [i, j] is 1 iff i causes j, one frame later or within a frame.
+TEMPORAL_GRAPH_KEY = "graph_temporal"
+INSTANTANEOUS_GRAPH_KEY = "graph_instantaneous"
 
 #: One input to be opened: a file, or arrays that came in none.
 Input: TypeAlias = Path | ArraySource

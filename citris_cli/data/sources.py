@@ -165,7 +165,7 @@ Data: TypeAlias = Path | Mapping[str, ArrayLike] | ArraySource
 
 
 def open_source(where: Data) -> Source:
-    """Open whatever holds named arrays; what a file is tells its content, not the ending of its name.
+    """Open whatever holds named arrays; a file is recognised by its content, not by the ending of its name.
 
     Args:
         where: the path of a file, or arrays by name.

@@ -10,6 +10,7 @@ import numpy as np
 
 from citris_cli.artifacts.arrays import npz_writer
 from citris_cli.artifacts.files import atomic_write
+from citris_cli.data.layout import INSTANTANEOUS_GRAPH_KEY, KINDS_KEY, NAMES_KEY, TEMPORAL_GRAPH_KEY
 from citris_cli.data.npz import available_memory
 from citris_cli.errors import InputError
 from citris_cli.wording import counted
@@ -81,10 +82,10 @@ def _drawn(world: World, split: str, frames: int, rng: np.random.Generator) -> t
 
 def _described(world: World) -> dict[str, Array]:
     return {
-        "keys": np.array(world.keys),
-        "kinds": np.array([variable.kind for variable in world.variables]),
-        "graph_temporal": world.graph_temporal,
-        "graph_instantaneous": world.graph_instantaneous,
+        NAMES_KEY: np.array(world.keys),
+        KINDS_KEY: np.array([variable.kind for variable in world.variables]),
+        TEMPORAL_GRAPH_KEY: world.graph_temporal,
+        INSTANTANEOUS_GRAPH_KEY: world.graph_instantaneous,
     }
 
 

@@ -1,4 +1,4 @@
-"""Inputs that are opened: what a file is tells its content, and arrays in memory are read as those of a file are."""
+"""Inputs that are opened: a file is recognised by its content, and arrays in memory are read like those of a file."""
 
 from __future__ import annotations
 
