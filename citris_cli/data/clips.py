@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from citris_cli.data.datasets import load_sequences
 from citris_cli.data.frames import Frames, load_frames
-from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, column_names, find_files, first_key, optional_key
-from citris_cli.data.npz import NpzFile, open_npz
+from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, Input, find_inputs, first_key, label_of, optional_key
+from citris_cli.data.sources import Data, Source, open_source
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 
@@ -41,47 +40,43 @@ class Clip:
         return cls(frames, Variables(), np.zeros((len(frames), 0), np.uint8), np.zeros(len(frames), bool))
 
 
-def load_clip(paths: Sequence[Path], given: Variables | None = None, known: Variables | None = None) -> Clip:
+def load_clip(paths: Sequence[Data], given: Variables | None = None, known: Variables | None = None) -> Clip:
     """A sequence with or without intervention targets; unlike for training, nothing need ever be intervened on.
 
     Args:
-        paths: files, shards, quoted patterns, or directories (their ``train`` split, else ``val``, else ``test``).
+        paths: files, shards, quoted patterns, or directories (their ``train`` split, else ``val``, else ``test``); or
+            arrays by name.
         given: the user's names of the intervention columns, or None.
-        known: names of the columns of files that bring none and have as many, such as those that a model was trained
-            on; or None.
+        known: what is known of the columns, such as those that a model was trained on, or None; see
+            :func:`~citris_cli.data.variables.infer_variables`.
 
     Raises:
         InputError: anything that the files do wrong; triplets.
     """
-    files = [file for path in paths for file in find_files(path, ("train", "val", "test"))]
+    inputs = find_inputs(paths, ("train", "val", "test"))
     told = True
-    for path in files:
-        with open_npz(path) as file:
-            key = optional_key(file, TARGET_KEYS)
-            if key is not None and _intervenes(file, key):
-                return _with_targets(files, given or _known_columns(file, key, known))
+    for one in inputs:
+        with open_source(one) as source:
+            key = optional_key(source, TARGET_KEYS)
+            if key is not None and _intervenes(source, key):
+                return _with_targets(inputs, given, known)
             told = told and key is not None
-    parts = [_frames(path) for path in files]
+    parts = [_frames(one) for one in inputs]
     if len({part.shape[1:3] for part in parts}) > 1:
-        raise InputError(f"{files[0]}: the files hold frames of different sizes; give them one by one")
+        raise InputError(f"{label_of(inputs[0])}: the files hold frames of different sizes; give them one by one")
     lengths = [len(part) for part in parts]
     led = np.full(sum(lengths), told)
     led[np.cumsum([0, *lengths[:-1]])] = False
     return Clip(Frames(parts), Variables(), np.zeros((len(led), 0), np.uint8), led)
 
 
-def _intervenes(file: NpzFile, key: str) -> bool:
+def _intervenes(source: Source, key: str) -> bool:
     # What are no numbers counts as well: reading them as targets says what is wrong.
-    return file.dtype(key).kind not in "buif" or bool(file.array(key).any())
+    return source.dtype(key).kind not in "buif" or bool(source.array(key).any())
 
 
-def _known_columns(file: NpzFile, key: str, known: Variables | None) -> Variables | None:
-    fit = known is not None and file.shape(key)[1:] == (len(known),) and column_names(file) is None
-    return known if fit else None
-
-
-def _with_targets(files: Sequence[Path], given: Variables | None) -> Clip:
-    data = load_sequences(files, given)
+def _with_targets(inputs: Sequence[Input], given: Variables | None, known: Variables | None) -> Clip:
+    data = load_sequences(inputs, given, known)
     into = data.starts.numpy() + 1
     targets = np.zeros((len(data.frames), len(data.columns)), np.uint8)
     used = [data.columns.names.index(name) for name in data.variables.names]
@@ -91,12 +86,12 @@ def _with_targets(files: Sequence[Path], given: Variables | None) -> Clip:
     return Clip(data.frames, data.columns, targets, told)
 
 
-def _frames(path: Path) -> np.ndarray[Any, Any]:
-    with open_npz(path) as file:
-        key = first_key(file, FRAME_KEYS, "frames")
-        if len(file.shape(key)) == 5:
+def _frames(where: Input) -> np.ndarray[Any, Any]:
+    with open_source(where) as source:
+        key = first_key(source, FRAME_KEYS, "frames")
+        if len(source.shape(key)) == 5:
             raise InputError(
-                f"{path}: key {key!r} has shape {list(file.shape(key))}, these are triplets and no sequence; "
+                f"{source.label}: key {key!r} has shape {list(source.shape(key))}, these are triplets and no sequence; "
                 "'citris eval-triplets' takes them"
             )
-        return load_frames(file, key)
+        return load_frames(source, key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from citris_cli.data.frames import Frames, load_frames
-from citris_cli.data.layout import FRAME_KEYS, TRUTH_KEYS, dataset_name, find_files, first_key
-from citris_cli.data.npz import open_npz
+from citris_cli.data.layout import FRAME_KEYS, TRUTH_KEYS, Input, dataset_name, find_inputs, first_key, label_of
 from citris_cli.data.shards import Shard, read_independent, read_sequence, read_triplets
+from citris_cli.data.sources import ArraySource, Data, open_source
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 
@@ -25,12 +25,13 @@ class _Data:
     """What every kind of data has.
 
     Attributes:
-        name: the dataset's name, for `runs/<name>`.
-        paths: the files that were read, in order.
+        name: the dataset's name, for `runs/<name>`; "arrays" of what came in no file.
+        paths: the files that were read, in order; none of data that came in no file.
         frames: the images.
         columns: every column that the files have, in order, whether it was ever intervened on or not.
         factors: the variables whose true values are known, or None.
         notes: sentences that the user should read.
+        arrays: what came in no file, in order.
     """
 
     name: str
@@ -39,15 +40,26 @@ class _Data:
     columns: Variables
     factors: Variables | None
     notes: tuple[str, ...]
+    arrays: tuple[ArraySource, ...] = field(default=(), kw_only=True)
+
+    @property
+    def label(self) -> str:
+        """What messages call the data: its first file, or "the given arrays"."""
+        return str(self.paths[0]) if self.paths else self.arrays[0].label
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 over the contents of the files in order, in hexadecimal; computed when first asked for."""
+        """SHA-256 over the contents of the files in order, in hexadecimal; computed when first asked for.
+
+        Of given arrays, which follow the files, it is over names, types, shapes and contents.
+        """
         digest = hashlib.sha256()
         for path in self.paths:
             with path.open("rb") as stream:
                 while block := stream.read(4 << 20):
                     digest.update(block)
+        for arrays in self.arrays:
+            arrays.update(digest)
         return digest.hexdigest()
 
 
@@ -98,18 +110,22 @@ class TripletData(_Data):
     truth: torch.Tensor | None
 
 
-def load_sequences(paths: Sequence[Path], given: Variables | None = None) -> SequenceData:
+def load_sequences(
+    paths: Sequence[Data], given: Variables | None = None, known: Variables | None = None
+) -> SequenceData:
     """Frames with intervention targets, for training.
 
     Args:
-        paths: files, shards, quoted patterns, or directories (their `train` split); each file is its own sequence.
+        paths: files, shards, quoted patterns, or directories (their `train` split), or arrays by name; each file, and
+            each mapping of arrays, is its own sequence.
         given: the user's names of the intervention columns, or None for the file's or Causal3DIdent's.
+        known: the columns of other data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
 
     Raises:
         InputError: anything that the files do wrong; triplets; fewer than 2 frames; no variable intervened on.
     """
-    files = _all_files(paths, ("train",))
-    shards = [read_sequence(path, given) for path in files]
+    inputs = _all_inputs(paths, ("train",))
+    shards = [read_sequence(one, given, known) for one in inputs]
     _check_agreement(shards)
     lengths = [len(shard.images) for shard in shards]
     columns = np.concatenate([_one_row_a_frame(shard) for shard in shards])
@@ -126,7 +142,7 @@ def load_sequences(paths: Sequence[Path], given: Variables | None = None) -> Seq
     factors, truth = _join_truth(shards)
     return SequenceData(
         name=dataset_name(paths),
-        paths=files,
+        paths=_files(inputs),
         frames=Frames([shard.images for shard in shards]),
         columns=everything,
         factors=factors,
@@ -136,16 +152,18 @@ def load_sequences(paths: Sequence[Path], given: Variables | None = None) -> Seq
         variables=variables,
         dropped=dropped,
         truth=truth,
+        arrays=_given_arrays(inputs),
     )
 
 
 def load_independent(
-    path: Path, which: str | None = None, given: Variables | None = None, known: Variables | None = None
+    path: Data, which: str | None = None, given: Variables | None = None, known: Variables | None = None
 ) -> IndependentData:
     """Frames to be measured one by one, with their true factors where the file has them.
 
     Args:
-        path: a file (any with single frames; a sequence's order is ignored), a pattern, or a directory.
+        path: a file (any with single frames; a sequence's order is ignored), a pattern, a directory, or arrays by
+            name.
         which: the directory's split, such as "test_indep"; None for val_indep, else test_indep.
         given: the user's names of the columns, or None.
         known: the columns of the training data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
@@ -153,52 +171,53 @@ def load_independent(
     Raises:
         InputError: anything that the files do wrong; triplets.
     """
-    files = _all_files([path], (which,) if which else ("val_indep", "test_indep"))
-    return _independent([path], [read_independent(file, given, known) for file in files], files)
+    inputs = _all_inputs([path], (which,) if which else ("val_indep", "test_indep"))
+    return _independent([path], [read_independent(one, given, known) for one in inputs], inputs)
 
 
-def load_labelled(paths: Sequence[Path], given: Variables | None = None) -> IndependentData:
+def load_labelled(paths: Sequence[Data], given: Variables | None = None) -> IndependentData:
     """Frames with their true factors, for supervised training; the order of a sequence and its targets are ignored.
 
     Args:
-        paths: files, shards, quoted patterns, or directories (their `train` split).
+        paths: files, shards, quoted patterns, or directories (their `train` split), or arrays by name.
         given: the user's names of the columns, or None for the file's or Causal3DIdent's.
 
     Raises:
         InputError: anything that the files do wrong; triplets; a file without true values.
     """
-    files = _all_files(paths, ("train",))
-    shards = [read_independent(file, given) for file in files]
+    inputs = _all_inputs(paths, ("train",))
+    shards = [read_independent(one, given) for one in inputs]
     if lacking := next((shard for shard in shards if shard.truth is None), None):
         found = ", ".join(lacking.notes) or "has no true values to learn from"
         raise InputError(f"{lacking.where}: {found}; save one column a variable as {' or '.join(TRUTH_KEYS)}")
-    data = _independent(paths, shards, files)
+    data = _independent(paths, shards, inputs)
     if data.truth is None:
-        raise InputError(f"{files[0]}: the files have different numbers of columns of true values; give them alike")
+        raise InputError(f"{data.label}: the files have different numbers of columns of true values; give them alike")
     return data
 
 
-def _independent(paths: Sequence[Path], shards: Sequence[Shard], files: tuple[Path, ...]) -> IndependentData:
+def _independent(paths: Sequence[Data], shards: Sequence[Shard], inputs: Sequence[Input]) -> IndependentData:
     _check_agreement(shards)
     factors, truth = _join_truth(shards)
     return IndependentData(
         name=dataset_name(paths),
-        paths=files,
+        paths=_files(inputs),
         frames=Frames([shard.images for shard in shards]),
         columns=shards[0].variables,
         factors=factors,
         notes=_join_notes(shards),
         truth=truth,
+        arrays=_given_arrays(inputs),
     )
 
 
 def load_triplets(
-    path: Path, which: str | None = None, given: Variables | None = None, known: Variables | None = None
+    path: Data, which: str | None = None, given: Variables | None = None, known: Variables | None = None
 ) -> TripletData:
     """Triplets of frames with the mask that says which factors of the third come from the second.
 
     Args:
-        path: a file, a pattern, or a directory.
+        path: a file, a pattern, a directory, or arrays by name.
         which: the directory's split, such as "test_triplets"; None for val_triplets, else test_triplets.
         given: names of the mask's columns, or None.
         known: the columns of the training data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
@@ -206,14 +225,14 @@ def load_triplets(
     Raises:
         InputError: anything that the files do wrong; single frames; no mask.
     """
-    files = _all_files([path], (which,) if which else ("val_triplets", "test_triplets"))
-    shards = [read_triplets(file, given, known) for file in files]
+    inputs = _all_inputs([path], (which,) if which else ("val_triplets", "test_triplets"))
+    shards = [read_triplets(one, given, known) for one in inputs]
     _check_agreement(shards)
     factors, truth = _join_truth(shards)
     mask = np.concatenate([shard.columns for shard in shards if shard.columns is not None])
     return TripletData(
         name=dataset_name([path]),
-        paths=files,
+        paths=_files(inputs),
         frames=Frames([shard.images.reshape(-1, *shard.images.shape[2:]) for shard in shards]),
         columns=shards[0].variables,
         factors=factors,
@@ -221,41 +240,52 @@ def load_triplets(
         mask=torch.from_numpy(mask.astype(np.int8)),
         variables=shards[0].variables,
         truth=truth,
+        arrays=_given_arrays(inputs),
     )
 
 
-def read_frames(path: Path) -> Frames:
+def read_frames(path: Data) -> Frames:
     """Frames alone, whatever else the file holds: those of a sequence, independent ones, or all three of each triplet.
 
     Args:
-        path: a file, a pattern, or a directory (its `train` split).
+        path: a file, a pattern, a directory (its `train` split), or arrays by name.
 
     Raises:
         InputError: anything that the files do wrong with their frames.
     """
     parts = []
-    for file_path in _all_files([path], ("train",)):
-        with open_npz(file_path) as file:
-            images = load_frames(file, first_key(file, FRAME_KEYS, "frames"))
+    for one in _all_inputs([path], ("train",)):
+        with open_source(one) as source:
+            images = load_frames(source, first_key(source, FRAME_KEYS, "frames"))
         parts.append(images.reshape(-1, *images.shape[-3:]))
     sizes = {part.shape[1:3] for part in parts}
     if len(sizes) > 1:
-        raise InputError(f"{path}: its files hold frames of different sizes; give them one by one")
+        raise InputError(f"{label_of(path)}: its files hold frames of different sizes; give them one by one")
     return Frames(parts)
 
 
-def _all_files(paths: Sequence[Path], splits: Sequence[str]) -> tuple[Path, ...]:
+def _all_inputs(paths: Sequence[Data], splits: Sequence[str]) -> tuple[Input, ...]:
     if not paths:
         raise InputError("no data was named; give an .npz file or a directory")
-    files = [file for path in paths for file in find_files(path, splits)]
+    inputs = find_inputs(paths, splits)
+    files = _files(inputs)
     if repeated := [file for i, file in enumerate(files) if file in files[:i]]:
         raise InputError(f"{repeated[0]}: this file is named twice; name every file once")
-    return tuple(files)
+    return inputs
+
+
+def _files(inputs: Sequence[Input]) -> tuple[Path, ...]:
+    return tuple(one for one in inputs if isinstance(one, Path))
+
+
+def _given_arrays(inputs: Sequence[Input]) -> tuple[ArraySource, ...]:
+    return tuple(one for one in inputs if isinstance(one, ArraySource))
 
 
 def _one_row_a_frame(shard: Shard) -> np.ndarray[Any, Any]:
     """The targets uint8 [frames, columns] with zeros in the last row, which is no step."""
-    assert shard.columns is not None
+    if shard.columns is None:
+        raise ValueError(f"{shard.where}: a sequence was read without its targets")
     rows = np.zeros((len(shard.images), shard.columns.shape[1]), dtype=np.uint8)
     rows[:-1] = shard.columns[: len(rows) - 1]
     return rows
@@ -271,10 +301,16 @@ def _check_agreement(shards: Sequence[Shard]) -> None:
                 "shards need frames of one size"
             )
         if first.variables != shard.variables:
+            kinds = first.variables.names == shard.variables.names
+            columns = [_listed(each.variables, kinds) for each in (first, shard)]
             raise InputError(
-                f"{first.where} has the columns {', '.join(first.variables.names) or 'none'} and {shard.where} has "
-                f"{', '.join(shard.variables.names) or 'none'}; shards need the same columns"
+                f"{first.where} has the columns {columns[0]} and {shard.where} has {columns[1]}; "
+                "shards need the same columns"
             )
+
+
+def _listed(variables: Variables, kinds: bool) -> str:
+    return ", ".join(f"{item.name}:{item.kind}" if kinds else item.name for item in variables) or "none"
 
 
 def _join_truth(shards: Sequence[Shard]) -> tuple[Variables | None, torch.Tensor | None]:

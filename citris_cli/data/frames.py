@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from citris_cli.data.npz import NpzFile, release_pages, require_memory
+from citris_cli.data.npz import release_pages, require_memory
+from citris_cli.data.sources import Source
 from citris_cli.errors import InputError
 
 SIZES = (32, 64, 128)
@@ -168,21 +169,21 @@ def as_pixels(images: torch.Tensor) -> torch.Tensor:
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def load_frames(file: NpzFile, key: str) -> np.ndarray[Any, Any]:
-    """Frames of a file, checked: uint8 [N, H, W, 3 or 4], or [N, 3, H, W, 3 or 4] for triplets; mapped if they can be.
+def load_frames(source: Source, key: str) -> np.ndarray[Any, Any]:
+    """Frames of a source, checked: uint8 [N, H, W, 3 or 4], of triplets [N, 3, H, W, 3 or 4]; mapped if they can be.
 
     Raises:
-        InputError: the shape is judged before the data is read, then the values; or as `NpzFile.array`.
+        InputError: the shape is judged before the data is read, then the values; or as `Source.array`.
     """
-    where = f"{file.path}: key {key!r}"
-    shape, dtype = file.shape(key), file.dtype(key)
+    where = f"{source.label}: key {key!r}"
+    shape, dtype = source.shape(key), source.dtype(key)
     check_frames_shape(shape, where)
     if dtype == np.uint8:
-        return file.array(key)
+        return source.array(key)
     _check_number_type(dtype, where)
-    # Only the bytes are kept: of floats a quarter of what the file holds.
+    # Only the bytes are kept: of floats a quarter of what the source holds.
     require_memory(math.prod(shape), where)
-    return _converted(file.pieces(key, _PIECE), shape, where)
+    return _converted(source.pieces(key, _PIECE), shape, where)
 
 
 def check_frames_shape(shape: tuple[int, ...], where: str) -> None:

@@ -132,14 +132,14 @@ def _of_pair(patterns: Array, steps: Array, i: int, j: int, names: Array) -> Fin
 def _function(patterns: Array, steps: Array, index: int, candidates: list[int], names: Array) -> Finding | None:
     """The finding that a column follows from several others together, if it does and not by chance."""
     others = [other for other in candidates if other != index]
-    if len(others) < 2 or _log_odds(patterns, steps, index, others) is None:
+    odds = _log_odds(patterns, steps, index, others) if len(others) > 1 else None
+    if odds is None:
         return None
     for other in list(others):  # as few as are needed
         fewer = [one for one in others if one != other]
-        if fewer and _log_odds(patterns, steps, index, fewer) is not None:
-            others = fewer
-    odds = _log_odds(patterns, steps, index, others)
-    assert odds is not None
+        without = _log_odds(patterns, steps, index, fewer) if fewer else None
+        if without is not None:
+            others, odds = fewer, without
     if odds > math.log(BY_CHANCE) or len(others) < 2:
         return None
     return Finding(

@@ -6,8 +6,9 @@ import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-from citris_cli.data.npz import NpzFile
+from citris_cli.data.sources import GIVEN_ARRAYS, ArraySource, Data, Source
 from citris_cli.errors import InputError
 
 SPLITS = ("train", "val", "test", "val_indep", "test_indep", "val_triplets", "test_triplets")
@@ -19,6 +20,13 @@ MASK_KEYS = ("mask", *TARGET_KEYS)
 TRUTH_KEYS = ("raw_latents", "latents")
 SHAPE_KEY = "shape_latents"
 NAMES_KEY = "keys"
+KINDS_KEY = "kinds"
+# The true graph over the columns, uint8 [K, K]; entry [i, j] is 1 iff i causes j, one frame later or within a frame.
+TEMPORAL_GRAPH_KEY = "graph_temporal"
+INSTANTANEOUS_GRAPH_KEY = "graph_instantaneous"
+
+#: One input to be opened: a file, or arrays that came in none.
+Input: TypeAlias = Path | ArraySource
 
 _SPLIT_STEM = re.compile(r"(train|val|test)([-_].*)?", re.IGNORECASE)
 
@@ -76,8 +84,38 @@ def find_files(path: Path, splits: Sequence[str]) -> tuple[Path, ...]:
     raise InputError(f"{path}: the directory has no {wanted}, {listing}; name the file itself")
 
 
-def dataset_name(paths: Sequence[Path]) -> str:
-    """The name of a dataset for `runs/<name>`: of its directory, or its file's stem.
+def find_inputs(where: Sequence[Data], splits: Sequence[str]) -> tuple[Input, ...]:
+    """Everything that was given as files and arrays to be opened, in order.
+
+    Args:
+        where: files, directories, quoted patterns, and arrays by name.
+        splits: what to look for in a directory; see `find_files`.
+
+    Raises:
+        InputError: a path with nothing there; arrays that cannot be used.
+    """
+    several = sum(not isinstance(one, Path) for one in where) > 1
+    found: list[Input] = []
+    for number, one in enumerate(where, 1):
+        if isinstance(one, Path):
+            found.extend(find_files(one, splits))
+        elif isinstance(one, ArraySource):
+            found.append(one)
+        else:
+            # Of several, a message has to tell which.
+            found.append(ArraySource(one, f"{GIVEN_ARRAYS} (number {number})" if several else GIVEN_ARRAYS))
+    return tuple(found)
+
+
+def label_of(where: Data) -> str:
+    """What messages call an input: its path, or "the given arrays"."""
+    if isinstance(where, Path):
+        return str(where)
+    return where.label if isinstance(where, ArraySource) else GIVEN_ARRAYS
+
+
+def dataset_name(paths: Sequence[Data]) -> str:
+    """The name of a dataset for `runs/<name>`: of its directory, or its file's stem; "arrays" for what is no file.
 
     A file named after a split (train, val_indep, train-0003) takes its directory's name; of other shards
     (`a-1.npz`, `a-2.npz`) the number is left out. Only letters, digits, `.`, `_` and `-` remain, at most 64.
@@ -87,6 +125,8 @@ def dataset_name(paths: Sequence[Path]) -> str:
     """
     if not paths:
         raise ValueError("a dataset has at least one path")
+    if not isinstance(paths[0], Path):
+        return "arrays"
     path = paths[0].resolve()
     if path.is_dir():
         name = path.name
@@ -116,36 +156,47 @@ def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part.lower()) for part in parts], path.name
 
 
-def first_key(file: NpzFile, candidates: Sequence[str], what: str) -> str:
-    """The first of the candidate keys that the file has; InputError naming what was looked for and what is there."""
-    key = optional_key(file, candidates)
+def first_key(source: Source, candidates: Sequence[str], what: str) -> str:
+    """The first of the candidate keys that the source has; InputError naming what was looked for and what is there."""
+    key = optional_key(source, candidates)
     if key is None:
         raise InputError(
-            f"{file.path}: no {what}, looked for the keys {' or '.join(candidates)} and found "
-            f"{', '.join(file.names)}; save them under one of these keys"
+            f"{source.label}: no {what}, looked for the keys {' or '.join(candidates)} and found "
+            f"{', '.join(source.names)}; save them under one of these keys"
         )
     return key
 
 
-def optional_key(file: NpzFile, candidates: Sequence[str]) -> str | None:
-    """The first of the candidate keys that the file has, or None."""
-    return next((key for key in candidates if key in file), None)
+def optional_key(source: Source, candidates: Sequence[str]) -> str | None:
+    """The first of the candidate keys that the source has, or None."""
+    return next((key for key in candidates if key in source), None)
 
 
-def column_names(file: NpzFile) -> list[str] | None:
-    """The file's own names of its columns (`keys`, text or bytes), or None where it has none.
+def column_names(source: Source) -> list[str] | None:
+    """The source's own names of its columns (`keys`, text or bytes), or None where it has none.
 
     Raises:
         InputError: `keys` is no list of text, or holds bytes that are no UTF-8.
     """
-    if NAMES_KEY not in file:
+    return _texts(source, NAMES_KEY, "names")
+
+
+def column_kinds(source: Source) -> list[str] | None:
+    """The source's own kinds of its columns (`kinds`, text or bytes), not yet judged, or None where it has none.
+
+    Raises:
+        InputError: `kinds` is no list of text, or holds bytes that are no UTF-8.
+    """
+    return _texts(source, KINDS_KEY, "kinds")
+
+
+def _texts(source: Source, key: str, what: str) -> list[str] | None:
+    if key not in source:
         return None
-    shape, kind = file.shape(NAMES_KEY), file.dtype(NAMES_KEY).kind
-    if len(shape) != 1 or kind not in "US":
-        raise InputError(
-            f"{file.path}: key 'keys' holds {file.dtype(NAMES_KEY)} of shape {list(shape)}; it needs a list of names"
-        )
+    shape, dtype = source.shape(key), source.dtype(key)
+    if len(shape) != 1 or dtype.kind not in "US":
+        raise InputError(f"{source.label}: key {key!r} holds {dtype} of shape {list(shape)}; it needs a list of {what}")
     try:
-        return [n.decode() if isinstance(n, bytes) else str(n) for n in file.array(NAMES_KEY).tolist()]
+        return [n.decode() if isinstance(n, bytes) else str(n) for n in source.array(key).tolist()]
     except ValueError:
-        raise InputError(f"{file.path}: key 'keys' holds bytes that are no text; save the names as text") from None
+        raise InputError(f"{source.label}: key {key!r} holds bytes that are no text; save the {what} as text") from None

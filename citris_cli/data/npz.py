@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from citris_cli.data import signatures
 from citris_cli.errors import InputError
 
 # Bytes that are read at once: what glibc reuses. It got a megabyte from the system each time, page by page.
@@ -53,16 +54,16 @@ class NpzFile:
     Use as a context manager, or call `close`; arrays already given out stay valid.
 
     Attributes:
-        path: the file's path, or the label of the bytes it was opened from; for messages.
+        label: the file's path, or what the bytes are called that it was opened from; for messages.
         names: the arrays' names, in the file's order.
     """
 
-    def __init__(self, stream: IO[bytes], path: str, *, mappable: bool) -> None:
-        self.path = path
+    def __init__(self, stream: IO[bytes], label: str, *, mappable: bool) -> None:
+        self.label = label
         self._stream = stream
         self._mappable = mappable
         self._members: dict[str, _Member] = {}
-        with _malformed(path, "the file"):
+        with _malformed(label, "the file"):
             self._zip = zipfile.ZipFile(stream)
         self._infos: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
@@ -70,10 +71,12 @@ class NpzFile:
                 continue
             name = info.filename.removesuffix(".npy")
             if name in self._infos:
-                raise InputError(f"{path}: the array {name!r} is in the file twice; save it again with np.savez")
+                raise InputError(f"{label}: the array {name!r} is in the file twice; save it again with np.savez")
             self._infos[name] = info
+        if any(name.endswith("data.pkl") for name in self._infos):
+            raise InputError(f"{label}: this is a PyTorch checkpoint and no data; 'citris import-checkpoint' takes it")
         if not self._infos:
-            raise InputError(f"{path}: the file holds no arrays; save frames and interventions with np.savez")
+            raise InputError(f"{label}: the file holds no arrays; save frames and interventions with np.savez")
         self.names: tuple[str, ...] = tuple(self._infos)
 
     def __enter__(self) -> NpzFile:
@@ -112,7 +115,7 @@ class NpzFile:
                 or larger than the memory that is available.
         """
         member = self._member(name)
-        with _malformed(self.path, f"key {name!r}"):
+        with _malformed(self.label, f"key {name!r}"):
             if self.is_mapped(name):
                 return self._map(name, member)
             return self._read(name, member)
@@ -140,7 +143,7 @@ class NpzFile:
                 yield array[start : start + rows]
                 release_pages(array)
             return
-        with _malformed(self.path, f"key {name!r}"), self._zip.open(member.info) as stream:
+        with _malformed(self.label, f"key {name!r}"), self._zip.open(member.info) as stream:
             stream.read(member.data_at)
             for start in range(0, length, rows):
                 piece = np.empty((min(rows, length - start), *member.shape[1:]), member.dtype)
@@ -150,14 +153,14 @@ class NpzFile:
 
     def _member(self, name: str) -> _Member:
         if name not in self._infos:
-            raise InputError(f"{self.path}: there is no key {name!r}; the file has {', '.join(self.names)}")
+            raise InputError(f"{self.label}: there is no key {name!r}; the file has {', '.join(self.names)}")
         if name not in self._members:
-            with _malformed(self.path, f"key {name!r}"):
+            with _malformed(self.label, f"key {name!r}"):
                 self._members[name] = self._parse(name, self._infos[name])
         return self._members[name]
 
     def _parse(self, name: str, info: zipfile.ZipInfo) -> _Member:
-        where = f"{self.path}: key {name!r}"
+        where = f"{self.label}: key {name!r}"
         if info.flag_bits & _ENCRYPTED:
             raise InputError(f"{where} is encrypted; save the file again without a password")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -165,9 +168,7 @@ class NpzFile:
         with self._zip.open(info) as stream:
             shape, fortran, dtype = _read_header(stream, where)
             data_at = stream.tell()
-        if dtype.kind not in "biufUS":
-            kind = "pickled Python objects" if dtype.hasobject else f"values of type {dtype}"
-            raise InputError(f"{where} holds {kind}, which are never read; save plain numbers or text arrays instead")
+        require_plain(dtype, where)
         member = _Member(info, shape, fortran, dtype, data_at)
         if any(length < 0 for length in shape) or member.size != info.file_size - data_at:
             raise InputError(
@@ -177,7 +178,7 @@ class NpzFile:
         return member
 
     def _read(self, name: str, member: _Member) -> np.ndarray[Any, Any]:
-        require_memory(member.size, f"{self.path}: key {name!r}")
+        require_memory(member.size, f"{self.label}: key {name!r}")
         # Memory comes from the system as it is touched; without asking for zeros, NumPy gets it in huge pages.
         flat = np.empty(math.prod(member.shape), dtype=member.dtype)
         with self._zip.open(member.info) as stream:
@@ -216,7 +217,8 @@ def open_npz(path: Path) -> NpzFile:
     """Open an `.npz` file without reading its data.
 
     Raises:
-        InputError: missing, unreadable, a directory, empty, a single `.npy`, not a zip archive, truncated.
+        InputError: missing, unreadable, a directory, empty, truncated, or something else by its content (a single
+            `.npy`, HDF5, a picture, a film, a model, text), whatever its name ends in.
     """
     try:
         if path.is_dir():
@@ -241,19 +243,28 @@ def open_npz_bytes(data: bytes, label: str) -> NpzFile:
     return _open(io.BytesIO(data), label, mappable=False)
 
 
+def is_mapping(array: np.ndarray[Any, Any]) -> bool:
+    """Whether an array (or what it is a view of) lies in a file that is mapped to be read only."""
+    return _mapping(array) is not None
+
+
 def release_pages(array: np.ndarray[Any, Any]) -> bool:
     """Give the resident pages of a mapped array back to the system; they are read again when next touched.
 
     Returns:
-        Whether `array` (or what it is a view of) is a mapping of ours.
+        Whether there were any to give back: see :func:`is_mapping`.
     """
-    base: Any = array
-    while base is not None and not isinstance(base, mmap.mmap):
-        base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
-    if base is None:
-        return False
-    _release(base)
-    return True
+    mapping = _mapping(array)
+    if mapping is not None:
+        _release(mapping)
+    return mapping is not None
+
+
+def require_plain(dtype: np.dtype[Any], where: str) -> None:
+    """Refuse arrays that are no plain numbers, booleans or text; `where` names them in the message (InputError)."""
+    if dtype.kind not in "biufUS":
+        kind = "pickled Python objects" if dtype.hasobject else f"values of type {dtype}"
+        raise InputError(f"{where} holds {kind}, which are never read; save plain numbers or text arrays instead")
 
 
 def available_memory() -> int:
@@ -279,20 +290,15 @@ def require_memory(size: int, where: str) -> None:
         )
 
 
-def _open(stream: IO[bytes], path: str, *, mappable: bool) -> NpzFile:
+def _open(stream: IO[bytes], label: str, *, mappable: bool) -> NpzFile:
     try:
-        start = stream.read(6)
-        if not start:
-            raise InputError(f"{path}: the file is empty; save frames and interventions with np.savez")
-        if start == b"\x93NUMPY":
-            raise InputError(
-                f"{path}: this is a single .npy array; save frames and interventions together as .npz with np.savez"
-            )
+        if why_not := signatures.refusal(stream.read(signatures.LOOKED_AT)):
+            raise InputError(f"{label}: {why_not}")
         stream.seek(0)
-        return NpzFile(stream, path, mappable=mappable)
+        return NpzFile(stream, label, mappable=mappable)
     except OSError as error:
         stream.close()
-        raise InputError(f"{path}: the file cannot be read ({error.strerror or error}); check the disk") from None
+        raise InputError(f"{label}: the file cannot be read ({error.strerror or error}); check the disk") from None
     except BaseException:
         stream.close()
         raise
@@ -345,6 +351,17 @@ def _check_sum(mapping: mmap.mmap, start: int, info: zipfile.ZipInfo) -> None:
     _release(mapping)
     if total != info.CRC:
         raise zipfile.BadZipFile("the checksum differs")
+
+
+def _mapping(array: np.ndarray[Any, Any]) -> mmap.mmap | None:
+    base: Any = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
+    if base is None:
+        return None
+    # Pages of a mapping that may be written to can hold what its file does not, and would lose it.
+    with memoryview(base) as view:
+        return base if view.readonly else None
 
 
 def _release(mapping: mmap.mmap) -> None:

@@ -1,9 +1,8 @@
-"""One file of frames with what lies beside them, read and checked by itself: a shard of a dataset."""
+"""One source of frames with what lies beside them, read and checked by itself: a shard of a dataset."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,13 @@ from citris_cli.data.layout import (
     SHAPE_KEY,
     TARGET_KEYS,
     TRUTH_KEYS,
+    Input,
+    column_kinds,
     column_names,
     first_key,
     optional_key,
 )
-from citris_cli.data.npz import NpzFile, open_npz
+from citris_cli.data.sources import Source, open_source
 from citris_cli.data.variables import Variables, infer_variables
 from citris_cli.errors import InputError
 from citris_cli.wording import counted
@@ -27,13 +28,13 @@ from citris_cli.wording import counted
 
 @dataclass(frozen=True)
 class Shard:
-    """One file's arrays, checked by themselves; N frames or triplets, K columns, F factors.
+    """One source's arrays, checked by themselves; N frames or triplets, K columns, F factors.
 
     Attributes:
-        where: the file, and the key of its columns where they were read, for messages.
+        where: the file (or "the given arrays"), and the key of its columns where they were read, for messages.
         images: uint8 [N, height, width, 3], or [N, 3, height, width, 3] of triplets.
         columns: uint8 [N or N-1, K], a sequence's intervention targets or the triplets' mask, or None.
-        variables: the K columns, as the file, the user or the training data names them.
+        variables: the K columns, as the source, the user or the training data names them.
         truth: float32 [N, F] or [N, 3, F], the true values of the first F variables, or None.
         notes: sentences that the user should read.
     """
@@ -46,109 +47,110 @@ class Shard:
     notes: tuple[str, ...]
 
 
-def read_sequence(path: Path, given: Variables | None) -> Shard:
+def read_sequence(where: Input, given: Variables | None, known: Variables | None = None) -> Shard:
     """Frames in time with their intervention targets.
 
     Args:
-        path: the file.
-        given: the user's names of the intervention columns, or None for the file's or Causal3DIdent's.
+        where: the file, or the arrays.
+        given: the user's names of the intervention columns, or None for the source's or Causal3DIdent's.
+        known: the columns of other data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
 
     Raises:
-        InputError: anything that the file does wrong; triplets; fewer than 2 frames.
+        InputError: anything that the source does wrong; triplets; fewer than 2 frames.
     """
-    with open_npz(path) as file:
-        frame_key = first_key(file, FRAME_KEYS, "frames")
-        target_key = first_key(file, TARGET_KEYS, "intervention targets")
-        shape = file.shape(frame_key)
-        _refuse_triplets(file, frame_key)
-        check_frames_shape(shape, f"{path}: key {frame_key!r}")
+    with open_source(where) as source:
+        frame_key = first_key(source, FRAME_KEYS, "frames")
+        target_key = first_key(source, TARGET_KEYS, "intervention targets")
+        shape = source.shape(frame_key)
+        _refuse_triplets(source, frame_key)
+        check_frames_shape(shape, f"{source.label}: key {frame_key!r}")
         if shape[0] == 1:
-            raise InputError(f"{path}: key {frame_key!r} holds 1 frame; a sequence needs at least 2")
-        _check_columns_shape(file, target_key, (shape[0] - 1, shape[0]), "frame", " (one a step)")
-        return _read_shard(file, frame_key, target_key, given)
+            raise InputError(f"{source.label}: key {frame_key!r} holds 1 frame; a sequence needs at least 2")
+        _check_columns_shape(source, target_key, (shape[0] - 1, shape[0]), "frame", " (one a step)")
+        return _read_shard(source, frame_key, target_key, given, known)
 
 
-def read_independent(path: Path, given: Variables | None, known: Variables | None = None) -> Shard:
-    """Frames by themselves, with their true values where the file has them; targets are not read.
+def read_independent(where: Input, given: Variables | None, known: Variables | None = None) -> Shard:
+    """Frames by themselves, with their true values where the source has them; targets are not read.
 
     Args:
-        path: the file.
+        where: the file, or the arrays.
         given: the user's names of the columns, or None.
         known: the columns of the training data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
 
     Raises:
-        InputError: anything that the file does wrong; triplets.
+        InputError: anything that the source does wrong; triplets.
     """
-    with open_npz(path) as file:
-        frame_key = first_key(file, FRAME_KEYS, "frames")
-        _refuse_triplets(file, frame_key)
-        return _read_shard(file, frame_key, None, given, known)
+    with open_source(where) as source:
+        frame_key = first_key(source, FRAME_KEYS, "frames")
+        _refuse_triplets(source, frame_key)
+        return _read_shard(source, frame_key, None, given, known)
 
 
-def read_triplets(path: Path, given: Variables | None, known: Variables | None = None) -> Shard:
+def read_triplets(where: Input, given: Variables | None, known: Variables | None = None) -> Shard:
     """Triplets of frames with the mask of their third images.
 
     Args:
-        path: the file.
+        where: the file, or the arrays.
         given: names of the mask's columns, or None.
         known: the columns of the training data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
 
     Raises:
-        InputError: anything that the file does wrong; single frames; no mask.
+        InputError: anything that the source does wrong; single frames; no mask.
     """
-    with open_npz(path) as file:
-        frame_key = first_key(file, FRAME_KEYS, "triplets of frames")
-        shape = file.shape(frame_key)
+    with open_source(where) as source:
+        frame_key = first_key(source, FRAME_KEYS, "triplets of frames")
+        shape = source.shape(frame_key)
         if len(shape) == 4:
             raise InputError(
-                f"{path}: key {frame_key!r} has shape {list(shape)}, single frames and no triplets; "
+                f"{source.label}: key {frame_key!r} has shape {list(shape)}, single frames and no triplets; "
                 "give a file such as val_triplets.npz with [triplets, 3, height, width, channels]"
             )
-        check_frames_shape(shape, f"{path}: key {frame_key!r}")
-        mask_key = first_key(file, MASK_KEYS, "mask of the triplets")
-        _check_columns_shape(file, mask_key, (shape[0],), "triplet", "")
-        return _read_shard(file, frame_key, mask_key, given, known)
+        check_frames_shape(shape, f"{source.label}: key {frame_key!r}")
+        mask_key = first_key(source, MASK_KEYS, "mask of the triplets")
+        _check_columns_shape(source, mask_key, (shape[0],), "triplet", "")
+        return _read_shard(source, frame_key, mask_key, given, known)
 
 
-def _refuse_triplets(file: NpzFile, frame_key: str) -> None:
-    shape = file.shape(frame_key)
+def _refuse_triplets(source: Source, frame_key: str) -> None:
+    shape = source.shape(frame_key)
     if len(shape) == 5:
         raise InputError(
-            f"{file.path}: key {frame_key!r} has shape {list(shape)}, these are triplets and no sequence; "
+            f"{source.label}: key {frame_key!r} has shape {list(shape)}, these are triplets and no sequence; "
             "'citris eval-triplets' takes them"
         )
 
 
 def _read_shard(
-    file: NpzFile, frame_key: str, column_key: str | None, given: Variables | None, known: Variables | None = None
+    source: Source, frame_key: str, column_key: str | None, given: Variables | None, known: Variables | None
 ) -> Shard:
-    """Everything in the file, the cheap arrays first, so that a bad file is refused before its frames are read."""
-    shape = file.shape(frame_key)
+    """Everything in the source, the cheap arrays first, so that a bad one is refused before its frames are read."""
+    shape = source.shape(frame_key)
     lead = shape[: len(shape) - 3]
     # Independent frames come here unjudged.
-    check_frames_shape(shape, f"{file.path}: key {frame_key!r}")
-    names = column_names(file)
-    truth, truth_notes = _read_truth(file, lead)
-    columns = None if column_key is None else _read_binary(file, column_key)
+    check_frames_shape(shape, f"{source.label}: key {frame_key!r}")
+    names, kinds = column_names(source), column_kinds(source)
+    truth, truth_notes = _read_truth(source, lead)
+    columns = None if column_key is None else _read_binary(source, column_key)
     if columns is not None:
         count = columns.shape[1]
     else:
         # Nothing was asked of the targets, but they still say how many columns the names belong to.
-        key = optional_key(file, TARGET_KEYS)
-        told = key is not None and len(file.shape(key)) == 2
-        count = file.shape(key)[1] if key is not None and told else truth.shape[-1] if truth is not None else 0
-    where = f"{file.path}: key {column_key!r}" if column_key else file.path
+        key = optional_key(source, TARGET_KEYS)
+        told = key is not None and len(source.shape(key)) == 2
+        count = source.shape(key)[1] if key is not None and told else truth.shape[-1] if truth is not None else 0
+    where = f"{source.label}: key {column_key!r}" if column_key else source.label
     variables = Variables()
     if count:
-        variables = infer_variables(count, names, (shape[-3], shape[-2]), given, where, known)
+        variables = infer_variables(count, names, (shape[-3], shape[-2]), given, where, known, kinds)
     truth, match_notes = _match_truth(truth, len(variables))
-    images = load_frames(file, frame_key)
+    images = load_frames(source, frame_key)
     return Shard(where, images, columns, variables, truth, (*truth_notes, *match_notes))
 
 
-def _check_columns_shape(file: NpzFile, key: str, rows: tuple[int, ...], of: str, unit: str) -> None:
-    shape = file.shape(key)
-    where = f"{file.path}: key {key!r}"
+def _check_columns_shape(source: Source, key: str, rows: tuple[int, ...], of: str, unit: str) -> None:
+    shape = source.shape(key)
+    where = f"{source.label}: key {key!r}"
     if len(shape) != 2 or shape[1] == 0:
         raise InputError(f"{where} has shape {list(shape)}; it needs [steps, variables] with at least one variable")
     if shape[0] not in rows:
@@ -156,10 +158,10 @@ def _check_columns_shape(file: NpzFile, key: str, rows: tuple[int, ...], of: str
         raise InputError(f"{where} has {counted(shape[0], 'row')} for {counted(rows[-1], of)}; it needs {wanted}")
 
 
-def _read_binary(file: NpzFile, key: str) -> np.ndarray[Any, Any]:
+def _read_binary(source: Source, key: str) -> np.ndarray[Any, Any]:
     """An array of zeros and ones in any number type, as uint8."""
-    array = file.array(key)
-    where = f"{file.path}: key {key!r}"
+    array = source.array(key)
+    where = f"{source.label}: key {key!r}"
     if array.dtype.kind not in "buif":
         raise InputError(f"{where} holds {array.dtype}; intervention targets are 0 or 1")
     wrong = (array != 0) & (array != 1)
@@ -169,24 +171,24 @@ def _read_binary(file: NpzFile, key: str) -> np.ndarray[Any, Any]:
     return array.astype(np.uint8)
 
 
-def _read_truth(file: NpzFile, lead: tuple[int, ...]) -> tuple[np.ndarray[Any, Any] | None, tuple[str, ...]]:
-    """True values float32 [*lead, F] of the file, its shape columns last, or None."""
-    key = optional_key(file, TRUTH_KEYS)
+def _read_truth(source: Source, lead: tuple[int, ...]) -> tuple[np.ndarray[Any, Any] | None, tuple[str, ...]]:
+    """True values float32 [*lead, F] of the source, its shape columns last, or None."""
+    key = optional_key(source, TRUTH_KEYS)
     if key is None:
         return None, ()
     parts, notes = [], []
     for name in (key, SHAPE_KEY):
-        if name not in file:
+        if name not in source:
             continue
-        where, shape = f"{file.path}: key {name!r}", file.shape(name)
-        if file.dtype(name).kind not in "buif":
-            raise InputError(f"{where} holds {file.dtype(name)}; true values are numbers")
+        where, shape = f"{source.label}: key {name!r}", source.shape(name)
+        if source.dtype(name).kind not in "buif":
+            raise InputError(f"{where} holds {source.dtype(name)}; true values are numbers")
         if name == SHAPE_KEY and shape[:-1] != lead:
             notes.append(f"{where} has shape {list(shape)} for {list(lead)} images: ignored")
             continue
         if shape[:-1] != lead or len(shape) != len(lead) + 1:
             raise InputError(f"{where} has shape {list(shape)}; it needs {[*lead]} rows of values as the frames have")
-        values = file.array(name).astype(np.float32)
+        values = source.array(name).astype(np.float32)
         if not np.isfinite(values).all():
             raise InputError(f"{where} holds NaN or infinite values; true values must be finite, or leave the key out")
         parts.append(values)

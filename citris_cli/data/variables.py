@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, overload
 
 from citris_cli.errors import InputError
-from citris_cli.wording import counted
+from citris_cli.wording import counted, legible
 
 KINDS = ("continuous", "angle", "categorical")
 MAX_NAME_LENGTH = 64
@@ -312,6 +312,7 @@ def infer_variables(
     given: Variables | None,
     where: str = "the file",
     known: Variables | None = None,
+    kinds: Sequence[str] | None = None,
 ) -> Variables:
     """What the columns of a file are: as given, else by its keys, else as known, else Causal3DIdent's, else var_0….
 
@@ -323,9 +324,12 @@ def infer_variables(
         where: file and key, for messages.
         known: columns of the data that this file belongs to, or None. The file's keys take kind and range from those
             of the same name; a file without keys has these columns if they are as many.
+        kinds: the file's own kinds of the columns, or None. They count for more than what is known of the names; a
+            known range stays where the kind is the same.
 
     Raises:
-        InputError: `given` or `keys` name another number of variables, or a name cannot be used.
+        InputError: `given`, `keys` or `kinds` are for another number of columns, a name cannot be used, or a kind is
+            none of `KINDS`.
     """
     if given is not None:
         if len(given) != columns:
@@ -335,20 +339,49 @@ def infer_variables(
             )
         return given
     if keys is not None:
-        if len(keys) != columns:
+        variables = _by_keys(keys, columns, where, known)
+    elif known is not None and len(known) == columns:
+        variables = known
+    elif columns == len(CAUSAL3DIDENT) and frame_size == (64, 64):
+        variables = CAUSAL3DIDENT
+    else:
+        variables = Variables(Variable(f"var_{i}") for i in range(columns))
+    return variables if kinds is None else _of_kinds(variables, kinds, where)
+
+
+def _by_keys(keys: Sequence[str], columns: int, where: str, known: Variables | None) -> Variables:
+    if len(keys) != columns:
+        raise InputError(
+            f"{where}: 'keys' names {counted(len(keys), 'variable')} for {counted(columns, 'column')}; "
+            "name them with --vars"
+        )
+    try:
+        return Variables(_described(_named(key), known) for key in keys)
+    except InputError as error:
+        raise InputError(f"{where}: in 'keys' {error}, or name the columns with --vars") from None
+
+
+def _of_kinds(variables: Variables, kinds: Sequence[str], where: str) -> Variables:
+    """The variables with the kinds that a file gives them."""
+    if len(kinds) != len(variables):
+        raise InputError(
+            f"{where}: 'kinds' has {counted(len(kinds), 'kind')} for {counted(len(variables), 'column')}; "
+            "give every column a kind, or name them with --vars"
+        )
+    folded = [kind.strip().lower() for kind in kinds]
+    for variable, kind in zip(variables, folded, strict=True):
+        if kind not in KINDS:
             raise InputError(
-                f"{where}: 'keys' names {counted(len(keys), 'variable')} for {counted(columns, 'column')}; "
-                "name them with --vars"
+                f"{where}: 'kinds' gives {variable.name!r} the kind {legible(kind, 20)!r}; "
+                f"a kind is {', '.join(KINDS)}, or name the columns with --vars"
             )
-        try:
-            return Variables(_described(_named(key), known) for key in keys)
-        except InputError as error:
-            raise InputError(f"{where}: in 'keys' {error}, or name the columns with --vars") from None
-    if known is not None and len(known) == columns:
-        return known
-    if columns == len(CAUSAL3DIDENT) and frame_size == (64, 64):
-        return CAUSAL3DIDENT
-    return Variables(Variable(f"var_{i}") for i in range(columns))
+    return Variables(_of_kind(variable, kind) for variable, kind in zip(variables, folded, strict=True))
+
+
+def _of_kind(variable: Variable, kind: str) -> Variable:
+    """The variable with this kind: as it is, or as its name is known, where they agree; else without a range."""
+    agreeing = (item for item in (variable, _named(variable.name)) if item.kind == kind)
+    return next(agreeing, Variable(variable.name, kind, group=variable.group, members=variable.members))
 
 
 def _named(name: str) -> Variable:

@@ -7,25 +7,24 @@ so the ball's place inside the box must stay out of that variable, although both
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from citris_cli.artifacts.arrays import npz_writer
-from citris_cli.artifacts.files import atomic_write
+from citris_cli.data.variables import Variable, Variables
+from citris_cli.worlds.world import Array
 
 #: Published names of the columns: place inside the box, height, which box.
 KEYS = ("ball_x", "ball_y", "ball_b")
-#: Frames drawn at a time: bounds the memory of a long sequence.
-CHUNK = 2048
-#: Independent frames and triplets that a dataset comes with.
-INDEPENDENT = 2000
-TRIPLETS = 250
 
 
 @dataclass(frozen=True)
 class BallInBoxes:
     """The world's constants, lengths in pixels; the defaults are the published ones.
+
+    Its variables are ``ball_x`` and ``ball_y``, the place of the ball's centre in pixels from the left side of its box
+    and from the top, and ``box``, 0 for the left one and 1 for the right. See
+    :class:`~citris_cli.worlds.world.World` for what every world has.
 
     Attributes:
         size: frame width and height; the boxes share it at the middle column.
@@ -35,6 +34,9 @@ class BallInBoxes:
         probability: of an intervention on each variable, one target at a time.
         background, wall, ball: colours, RGB 0 … 255.
     """
+
+    name: ClassVar[str] = "ball-in-boxes"
+    keys: ClassVar[tuple[str, ...]] = KEYS
 
     size: int = 32
     border: int = 2
@@ -55,8 +57,37 @@ class BallInBoxes:
         """Smallest and largest y of the ball's centre, from the top."""
         return self.border + self.radius, self.size - self.border - self.radius
 
-    def simulate(self, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One sequence.
+    @property
+    def variables(self) -> Variables:
+        """The three variables; the range of the ball's place is that of its centre."""
+        return Variables(
+            [
+                Variable("ball_x", low=self.x_range[0], high=self.x_range[1]),
+                Variable("ball_y", low=self.y_range[0], high=self.y_range[1]),
+                Variable("box", "categorical", categories=2),
+            ]
+        )
+
+    @property
+    def intervened_on(self) -> Array:
+        """Bool [3]: the place inside the box never, its height and the box."""
+        return np.array([False, True, True])
+
+    @property
+    def graph_temporal(self) -> Array:
+        """Uint8 [3, 3], the identity: every variable walks, or stays, by itself.
+
+        A wall of one box is where that of the other is, so that where the ball is held back does not depend on the box.
+        """
+        return np.eye(3, dtype=np.uint8)
+
+    @property
+    def graph_instantaneous(self) -> Array:
+        """Uint8 [3, 3], zeros: no variable acts on another within a frame."""
+        return np.zeros((3, 3), np.uint8)
+
+    def simulate(self, frames: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """One sequence; at most one variable is intervened on in a step.
 
         Args:
             frames: number of frames N.
@@ -83,15 +114,15 @@ class BallInBoxes:
         targets = np.stack([np.zeros(frames - 1), choice[1:] == 1, choice[1:] == 2], axis=1).astype(np.uint8)
         return latents, targets
 
-    def _uniform(self, count: int, rng: np.random.Generator) -> np.ndarray:
+    def _uniform(self, count: int, rng: np.random.Generator) -> Array:
         columns = rng.uniform(*self.x_range, count), rng.uniform(*self.y_range, count), rng.integers(0, 2, count)
         return np.stack(columns, axis=1).astype(np.float32)
 
-    def independent(self, count: int, rng: np.random.Generator) -> np.ndarray:
+    def independent(self, count: int, rng: np.random.Generator) -> Array:
         """Latents [count, 3] drawn uniformly and independently."""
         return self._uniform(count, rng)
 
-    def triplets(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def triplets(self, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Pairs of independent states and their recombination.
 
         Returns:
@@ -104,7 +135,7 @@ class BallInBoxes:
         mask = np.stack([np.zeros(count), which & 1, which >> 1], axis=1).astype(np.int64)
         return np.stack([first, second, np.where(mask == 1, second, first)], axis=1), mask
 
-    def render(self, latents: np.ndarray) -> np.ndarray:
+    def render(self, latents: Array) -> Array:
         """Draw states, the ball anti-aliased at its place between the pixels.
 
         Args:
@@ -129,54 +160,10 @@ class BallInBoxes:
         frames[at] = np.rint(frames[at] * (1 - cover) + np.array(self.ball, np.float32) * cover).astype(np.uint8)
         return frames.reshape(*np.shape(latents)[:-1], self.size, self.size, 3)
 
-    def _empty(self) -> np.ndarray:
+    def _empty(self) -> Array:
         frame = np.empty((self.size, self.size, 3), np.uint8)
         frame[:] = self.wall
         for left in (0, self.size // 2):
             inside = slice(self.border, self.size - self.border)
             frame[inside, left + self.border : left + self.size // 2 - self.border] = self.background
         return frame
-
-
-def write_dataset(world: BallInBoxes, directory: Path, frames: int, seed: int) -> list[Path]:
-    """Write the published layout: train, val_indep, test_indep, val_triplets and test_triplets, with ground truth.
-
-    Every split draws from a generator of its own, so the length of one does not change the others.
-
-    Args:
-        world: the world.
-        directory: where the files go; made if missing.
-        frames: frames of the training sequence.
-        seed: same seed, same bytes.
-
-    Returns:
-        The files.
-
-    Raises:
-        InputError, CitrisError: the directory cannot be written, or the disk is full.
-    """
-    names = ("train", "val_indep", "test_indep", "val_triplets", "test_triplets")
-    generators = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(len(names))]
-    written = []
-    for name, rng in zip(names, generators, strict=True):
-        if name == "train":
-            latents, targets = world.simulate(frames, rng)
-        elif name.endswith("_indep"):
-            latents = world.independent(INDEPENDENT, rng)
-            targets = np.tile(np.array([0, 1, 1], np.uint8), (INDEPENDENT - 1, 1))
-        else:
-            latents, targets = world.triplets(TRIPLETS, rng)
-        path = directory / f"{name}.npz"
-        key = "mask" if name.endswith("_triplets") else "targets"
-        atomic_write(path, lambda file, a=latents, k=key, b=targets: _write(world, file, a, {k: b}))  # type: ignore[misc]
-        written.append(path)
-    return written
-
-
-def _write(world: BallInBoxes, file: object, latents: np.ndarray, columns: dict[str, np.ndarray]) -> None:
-    with npz_writer(file) as writer:  # type: ignore[arg-type]
-        shape = (*latents.shape[:-1], world.size, world.size, 3)
-        chunks = (world.render(latents[start : start + CHUNK]) for start in range(0, len(latents), CHUNK))
-        writer.add_chunks("images", shape, np.dtype(np.uint8), chunks)
-        for name, array in {**columns, "latents": latents, "keys": np.array(KEYS)}.items():
-            writer.add(name, array)

@@ -71,6 +71,24 @@ def test_columns_without_names_are_the_known_ones_if_as_many(tmp_path: Path) -> 
     assert load_clip([named], known=known).columns.names == ("p", "q", "r")
 
 
+def test_columns_have_the_kinds_that_their_file_gives_them(tmp_path: Path) -> None:
+    kinds = np.array(["angle", "continuous", "categorical"])
+    path = save(tmp_path / "a.npz", images=FRAMES, targets=TARGETS, kinds=kinds)
+    known = Variables([Variable("x"), Variable("y"), Variable("z")])
+    columns = load_clip([path], known=known).columns
+    assert columns.names == ("x", "y", "z")
+    assert [variable.kind for variable in columns] == ["angle", "continuous", "categorical"]
+    assert load_clip([path], known).columns == known
+
+
+def test_arrays_are_a_sequence_too() -> None:
+    clip = load_clip([{"images": FRAMES, "targets": TARGETS}])
+    assert clip.targets[1:].tolist() == TARGETS.tolist()
+    bare = load_clip([{"images": FRAMES}, {"images": FRAMES[:2]}])
+    assert len(bare.frames) == 8
+    assert not bare.told.any()
+
+
 def test_a_directory_without_a_training_split_has_others(tmp_path: Path) -> None:
     for number, name in enumerate(("test", "val", "val_indep")):
         save(tmp_path / f"{name}.npz", images=FRAMES[: number + 2])

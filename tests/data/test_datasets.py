@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from citris_cli.data.datasets import load_independent, load_labelled, load_sequences, load_triplets
+from citris_cli.data.datasets import (
+    load_independent,
+    load_labelled,
+    load_sequences,
+    load_triplets,
+    read_frames,
+)
 from citris_cli.data.layout import dataset_name, find_split, split_label
 from citris_cli.data.variables import parse_vars
 from citris_cli.errors import InputError
@@ -106,6 +112,37 @@ def test_no_pair_crosses_shards(tmp_path: Path) -> None:
     assert data.sha256 == hashlib.sha256(b"".join(p.read_bytes() for p in shards)).hexdigest()
 
 
+def test_kinds_of_a_file_are_those_of_its_columns(tmp_path: Path) -> None:
+    arrays = sequence(columns=3) | {"keys": np.array(["x", "ball_b", "rot_s"])}
+    arrays["interventions"][0, 2] = 1
+    for kinds in (
+        np.array(["angle", "categorical", "continuous"]),
+        np.array([b"angle", b"categorical", b"continuous"]),
+    ):
+        path = save(tmp_path / "a.npz", **arrays, kinds=kinds)
+        found = [load_sequences([path]).variables, load_independent(path).factors, load_labelled([path]).factors]
+        # What is known of the training data counts for less, what the user says for more.
+        found.append(load_independent(path, known=parse_vars("x:categorical,box,rot_s:angle")).factors)
+        for variables in found:
+            assert variables is not None
+            assert variables.names == ("x", "box", "rot_s")
+            assert [variable.kind for variable in variables] == ["angle", "categorical", "continuous"]
+            assert variables[1].categories == 2
+        given = parse_vars("x,box:angle,rot_s")
+        assert load_sequences([path], given).variables == given
+    path = save(tmp_path / "t.npz", **triplets(), kinds=np.array(["angle", "categorical"]))
+    assert [variable.kind for variable in load_triplets(path).variables] == ["angle", "categorical"]
+    assert load_triplets(path).variables.names == ("var_0", "var_1")
+
+
+def test_shards_that_differ_in_kinds_alone_say_so(tmp_path: Path) -> None:
+    a = save(tmp_path / "a.npz", **sequence(), kinds=np.array(["angle", "continuous"]))
+    b = save(tmp_path / "b.npz", **sequence())
+    message = refused([a, b])
+    assert "has the columns var_0:angle, var_1:continuous and" in message
+    assert "has var_0:continuous, var_1:continuous; shards need the same columns" in message
+
+
 def test_shards_that_disagree_name_both(tmp_path: Path) -> None:
     a = save(tmp_path / "a.npz", **sequence())
     b = save(tmp_path / "b.npz", **sequence(columns=3))
@@ -151,6 +188,13 @@ def test_shards_that_disagree_name_both(tmp_path: Path) -> None:
         ({"keys": np.array(["x", "y"], dtype=object)}, "pickled Python objects"),
         ({"keys": np.array([1, 2])}, "needs a list of names"),
         ({"keys": np.array([b"x", b"\xff"])}, "no text"),
+        ({"kinds": np.array(["angle"])}, "'kinds' has 1 kind for 2 columns"),
+        (
+            {"kinds": np.array(["angle", "round"])},
+            "'kinds' gives 'var_1' the kind 'round'; a kind is continuous, angle",
+        ),
+        ({"kinds": np.array([1, 2])}, "key 'kinds' holds int64 of shape [2]; it needs a list of kinds"),
+        ({"kinds": np.array([b"angle", b"\xff"])}, "key 'kinds' holds bytes that are no text"),
     ],
 )
 def test_bad_files_are_refused_in_one_sentence(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -159,6 +203,10 @@ def test_bad_files_are_refused_in_one_sentence(tmp_path: Path, change: dict[str,
     found = refused([path])
     assert message in found
     assert str(path) in found
+    # Arrays that never were in a file are judged alike.
+    given = refused([arrays])
+    assert message in given
+    assert given == found.replace(str(path), "the given arrays")
 
 
 def test_unmatched_truth_is_left_out_with_a_note(tmp_path: Path) -> None:
@@ -397,3 +445,46 @@ def test_labelled_shards_with_other_columns_of_labels_are_refused(tmp_path: Path
     paths = [save(tmp_path / "a.npz", **arrays), save(tmp_path / "b.npz", **short)]
     with pytest.raises(InputError, match="different numbers of columns of true values"):
         load_labelled(paths)
+
+
+def test_arrays_that_never_were_in_a_file_give_the_same_data(tmp_path: Path) -> None:
+    arrays = sequence() | {"keys": ["x", "lamp"], "kinds": ["angle", "categorical"]}
+    path = save(tmp_path / "d.npz", **arrays)
+    data, saved = load_sequences([arrays]), load_sequences([path])
+    assert (data.name, data.paths, data.label) == ("arrays", (), "the given arrays")
+    assert (saved.name, saved.paths, saved.label) == ("d", (path,), str(path))
+    assert data.variables == saved.variables == parse_vars("x:angle,lamp:categorical")
+    assert torch.equal(data.targets, saved.targets)
+    assert torch.equal(data.frames.slice(0, 6), saved.frames.slice(0, 6))
+    for one in (load_independent(arrays), load_labelled([arrays])):
+        assert (one.name, one.paths, one.label) == ("arrays", (), "the given arrays")
+        np.testing.assert_array_equal(one.truth, arrays["latents"])
+    assert torch.equal(read_frames(arrays).slice(0, 6), data.frames.slice(0, 6))
+    three = triplets()
+    assert (load_triplets(three).name, load_triplets(three).paths) == ("arrays", ())
+    np.testing.assert_array_equal(load_triplets(three).mask, three["mask"])
+    assert len(read_frames(three)) == 12
+
+
+def test_the_hash_of_given_arrays_follows_their_contents() -> None:
+    arrays = sequence()
+    first = load_sequences([arrays]).sha256
+    assert len(first) == 64
+    assert load_independent(dict(reversed(arrays.items()))).sha256 == first
+    other = arrays | {"images": arrays["images"].copy()}
+    assert load_sequences([other]).sha256 == first
+    other["images"][5, 31, 31, 2] ^= 1
+    assert load_sequences([other]).sha256 != first
+
+
+def test_files_and_arrays_are_sequences_of_one_dataset(tmp_path: Path) -> None:
+    arrays = [sequence(frames, seed=frames) for frames in (4, 3, 5)]
+    path = save(tmp_path / "a.npz", **arrays[1])
+    data = load_sequences([arrays[0], path, arrays[2]])
+    assert data.starts.tolist() == [0, 1, 2, 4, 5, 7, 8, 9, 10]
+    assert (data.paths, data.label) == ((path,), str(path))
+    expected = np.concatenate([each["images"] for each in arrays])
+    np.testing.assert_array_equal(data.frames.slice(0, 12), expected)
+    assert len({data.sha256, load_sequences([path]).sha256, load_sequences([arrays[0], path]).sha256}) == 3
+    bad = arrays[2] | {"interventions": np.ones((2, 2))}
+    assert refused([arrays[0], bad]).startswith("the given arrays (number 2): key 'interventions' has 2 rows")

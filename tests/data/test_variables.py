@@ -176,6 +176,60 @@ def test_what_is_known_of_the_columns_describes_a_files_own() -> None:
     assert infer_variables(2, ["x", "theta"], (32, 32), given, known=known) == given
 
 
+def test_a_files_kinds_count_for_more_than_what_is_known_of_the_names() -> None:
+    known = Variables(
+        [
+            Variable("x", low=0.0, high=5.0),
+            Variable("theta"),
+            Variable("pos_x", "angle"),
+            Variable("lamp", group="lamps"),
+        ]
+    )
+    keys = ["x", "theta", "pos_x", "lamp", "rot_s", "hue_o", "new"]
+    kinds = ["continuous", "angle", "continuous", "categorical", "angle", "continuous", "Categorical "]
+    found = infer_variables(7, keys, (32, 32), None, known=known, kinds=kinds)
+    assert found.names == tuple(keys)
+    assert [variable.kind for variable in found] == [kind.strip().lower() for kind in kinds]
+    # Where the kinds agree, the range stays: of the training data, else that by which the name is known.
+    assert (found[0].low, found[0].high) == (0, 5)
+    assert found[2] == CAUSAL3DIDENT[0]
+    assert found[4] == CAUSAL3DIDENT[6]
+    # Where they do not, there is none; the group is no matter of kind.
+    assert (found[3].low, found[3].categories, found[3].group) == (None, None, "lamps")
+    assert (found[5].low, found[5].high) == (None, None)
+
+
+def test_kinds_without_keys_go_with_the_names_that_are_inferred() -> None:
+    kinds = ["angle", "continuous"]
+    found = infer_variables(2, None, (32, 32), None, kinds=kinds)
+    assert [(variable.name, variable.kind) for variable in found] == [("var_0", "angle"), ("var_1", "continuous")]
+    known = parse_vars("a,b:angle")
+    found = infer_variables(2, None, (32, 32), None, known=known, kinds=kinds)
+    assert [(variable.name, variable.kind) for variable in found] == [("a", "angle"), ("b", "continuous")]
+    twelve = [variable.kind for variable in CAUSAL3DIDENT]
+    assert infer_variables(12, None, (64, 64), None, kinds=twelve) == CAUSAL3DIDENT
+
+
+def test_what_the_user_gives_counts_for_more_than_a_files_kinds() -> None:
+    given = parse_vars("a,b:angle")
+    for kinds in (["categorical", "categorical"], ["angle"], ["nonsense", "angle"]):
+        assert infer_variables(2, None, (32, 32), given, kinds=kinds) == given
+
+
+@pytest.mark.parametrize(
+    ("kinds", "says"),
+    [
+        (["angle"], r"d\.npz: 'kinds' has 1 kind for 2 columns; give every column a kind, or name them with --vars"),
+        (["angle", "angel"], r"d\.npz: 'kinds' gives 'y' the kind 'angel'; a kind is continuous, angle, categorical"),
+        (["", "angle"], r"'kinds' gives 'x' the kind ''"),
+        (["angle", "\x1b[2J" * 99], r"'kinds' gives 'y' the kind '\?\[2j"),
+    ],
+)
+def test_kinds_that_are_none_are_refused(kinds: list[str], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        infer_variables(2, ["x", "y"], (32, 32), None, "d.npz", kinds=kinds)
+
+
 def test_names_given_without_a_kind_have_the_known_one() -> None:
     known = parse_vars("x,theta:angle,lamp:categorical")
     found = parse_vars("lamp,theta,x:angle,rot_s,new", known)

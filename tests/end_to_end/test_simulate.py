@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from citris_cli.commands import simulate
 from citris_cli.data.datasets import load_independent, load_sequences, load_triplets
+from citris_cli.worlds import WORLDS, WorldEntry
 from tests.end_to_end.conftest import Citris, run_citris
 from tests.end_to_end.test_bad_input import check_refusal
 
@@ -50,6 +53,26 @@ def test_what_is_written_is_what_the_commands_read(home: Path) -> None:
     triplets = load_triplets(home / "boxes", "test_triplets")
     assert triplets.mask.shape == (250, 3)
     assert len(triplets.frames) == 750
+
+
+def test_the_help_offers_every_world(tmp_path: Path, inside: Citris) -> None:
+    shown = inside("simulate", "--help", cwd=tmp_path).stdout.decode()
+    for name, entry in WORLDS.items():
+        assert name in shown
+        one = " ".join(inside("simulate", name, "--help", cwd=tmp_path).stdout.decode().split())
+        assert entry.summary in one
+        assert f"[default: data/{name.replace('-', '_')}]" in one
+
+
+def test_a_world_needs_no_more_than_a_line_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(WORLDS, "turntable", WorldEntry("tests.worlds.turntable:Turntable", "A turntable."))
+    simulate._command("turntable")(output=tmp_path / "tables", frames=3)
+    assert capsys.readouterr().out == f"{tmp_path / 'tables'}\n"
+    data = load_sequences([tmp_path / "tables"])
+    assert (len(data.frames), data.variables.names) == (3, ("angle", "tint"))
+    assert [factor.kind for factor in data.columns] == ["angle", "continuous", "categorical"]
 
 
 def test_what_it_cannot_do_it_says(tmp_path: Path, inside: Citris) -> None:

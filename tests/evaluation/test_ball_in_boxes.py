@@ -12,7 +12,8 @@ from citris_cli.data.datasets import load_triplets
 from citris_cli.data.variables import Variable
 from citris_cli.evaluation.correlation import correlation
 from citris_cli.evaluation.triplets import evaluate_triplets, match_mask
-from citris_cli.worlds.ball_in_boxes import BallInBoxes, write_dataset
+from citris_cli.worlds.ball_in_boxes import BallInBoxes
+from citris_cli.worlds.dataset import write_dataset
 
 MODEL = Path(__file__).parents[2] / "examples/models/ball_in_boxes.safetensors"
 WORLD = BallInBoxes()

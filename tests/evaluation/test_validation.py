@@ -14,7 +14,8 @@ from citris_cli.data.variables import Variables
 from citris_cli.evaluation.validation import Validation
 from citris_cli.training.causal_latents import CausalTrainingConfig
 from citris_cli.training.citris_nf import CRITERION, CitrisNFTask
-from citris_cli.worlds.ball_in_boxes import BallInBoxes, write_dataset
+from citris_cli.worlds.ball_in_boxes import BallInBoxes
+from citris_cli.worlds.dataset import write_dataset
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,195 @@
+"""Named arrays, wherever they come from: an ``.npz`` file that is opened, or arrays that a program has in memory.
+
+Everything that reads a dataset reads it through :class:`Source`. To read another kind of file, write a source for it,
+and let :func:`open_source` know it by its first bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from citris_cli.data.npz import is_mapping, open_npz, release_pages, require_memory, require_plain
+from citris_cli.errors import InputError
+
+#: What messages call arrays that came in no file.
+GIVEN_ARRAYS = "the given arrays"
+# Bytes that are taken at a time where an array is only passed through.
+_PIECE = 4 << 20
+
+
+class Source(Protocol):
+    """An input that is open and has named arrays; their shapes and types are known before any data is read."""
+
+    @property
+    def label(self) -> str:
+        """What messages call it: a file's path, or "the given arrays"."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its arrays, in its own order; at least one."""
+
+    def __contains__(self, name: object) -> bool:
+        """Whether it has an array of this name."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The array's shape; InputError if there is none of this name, or its description is malformed."""
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """The array's type as it is stored, perhaps in foreign byte order; InputError as `shape`."""
+
+    def is_mapped(self, name: str) -> bool:
+        """Whether `array` gives it in place, in a file that is mapped, so that it may be larger than the memory."""
+
+    def array(self, name: str) -> np.ndarray[Any, Any]:
+        """The whole array in C order and native byte order; nobody writes to it.
+
+        Raises:
+            InputError: there is none of this name, it is malformed or damaged, holds neither numbers nor text, or is
+                larger than the memory that is available.
+        """
+
+    def pieces(self, name: str, size: int) -> Iterator[np.ndarray[Any, Any]]:
+        """Consecutive rows of the array, about `size` bytes and at least one row at a time; none of a scalar.
+
+        Raises:
+            InputError: as `array`; damage may be found only after the last piece.
+        """
+
+    def close(self) -> None:
+        """Close what is open; arrays that were given out stay valid."""
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class ArraySource:
+    """Arrays in memory, as a source; they are neither copied nor written to where they already lie in C order.
+
+    Args:
+        arrays: arrays by name, or what numpy makes one of: lists of numbers or of names, tensors on the CPU.
+        label: what messages call them.
+
+    Attributes:
+        label: the same.
+        names: the names, in the order of the mapping.
+
+    Raises:
+        InputError: no arrays, names that are no text, or values that are neither numbers nor text.
+    """
+
+    def __init__(self, arrays: Mapping[str, ArrayLike], label: str = GIVEN_ARRAYS) -> None:
+        self.label = label
+        self._arrays = {name: _as_array(value, f"{label}: key {name!r}") for name, value in arrays.items()}
+        if not self._arrays:
+            raise InputError(f"{label}: there are none; give at least images and interventions")
+        if strange := [name for name in self._arrays if not isinstance(name, str)]:
+            raise InputError(f"{label}: the key {strange[0]!r} is no text; name every array, such as 'images'")
+        self.names: tuple[str, ...] = tuple(self._arrays)
+
+    def __enter__(self) -> ArraySource:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
+
+    def close(self) -> None:
+        """Nothing is open; for the protocol."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The array's shape; InputError if there is none of this name."""
+        return self._array(name).shape
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """The array's type, perhaps in foreign byte order; InputError if there is none of this name."""
+        return self._array(name).dtype
+
+    def is_mapped(self, name: str) -> bool:
+        """Whether the array lies in a file that is mapped to be read only (``np.load(path, mmap_mode="r")``)."""
+        array = self._array(name)
+        return is_mapping(array) and array.flags.c_contiguous and array.dtype.isnative
+
+    def array(self, name: str) -> np.ndarray[Any, Any]:
+        """The array itself, or a copy in C order and native byte order if it is not in these.
+
+        Raises:
+            InputError: there is none of this name, or no memory for the copy.
+        """
+        array = self._array(name)
+        if not (array.flags.c_contiguous and array.dtype.isnative):
+            require_memory(array.nbytes, f"{self.label}: key {name!r}")
+        return _plain(array)
+
+    def pieces(self, name: str, size: int) -> Iterator[np.ndarray[Any, Any]]:
+        """Consecutive rows of the array; see :meth:`Source.pieces`."""
+        array = self._array(name)
+        length = array.shape[0] if array.shape else 0
+        rows = max(1, size * length // max(1, array.nbytes))
+        for start in range(0, length, rows):
+            yield _plain(array[start : start + rows])
+            release_pages(array)
+
+    def update(self, digest: hashlib._Hash) -> None:
+        """Feed a hash with names, types, shapes and contents of all arrays, in the order of their names.
+
+        The same for the same values, whatever the order of the mapping and however an array lies in memory.
+        """
+        for name in sorted(self.names):
+            array = self._array(name)
+            native = array.dtype.newbyteorder("=")
+            digest.update(repr((name, native.str, array.shape)).encode())
+            for piece in self.pieces(name, _PIECE) if array.shape else [_plain(array)]:
+                if piece.size:
+                    digest.update(piece.reshape(-1).view(np.uint8).data)
+
+    def _array(self, name: str) -> np.ndarray[Any, Any]:
+        if name not in self._arrays:
+            raise InputError(f"{self.label}: there is no key {name!r}; there are {', '.join(self.names)}")
+        return self._arrays[name]
+
+
+#: What a loader can be given: a path (a file, a directory, a quoted pattern), or arrays by the names of their keys.
+Data: TypeAlias = Path | Mapping[str, ArrayLike] | ArraySource
+
+
+def open_source(where: Data) -> Source:
+    """Open whatever holds named arrays; a file is recognised by its content, not by the ending of its name.
+
+    Args:
+        where: the path of a file, or arrays by name.
+
+    Raises:
+        InputError: a file that is missing, unreadable, empty, damaged or no ``.npz``, in one sentence that says what it
+            is and what to do; arrays that are neither numbers nor text.
+    """
+    if isinstance(where, Path):
+        return open_npz(where)
+    return where if isinstance(where, ArraySource) else ArraySource(where)
+
+
+def _as_array(value: ArrayLike, where: str) -> np.ndarray[Any, Any]:
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        # Lists of uneven length, tensors on an accelerator or with gradients.
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{where} is nothing that numpy makes an array of ({reason}); give a numpy array") from None
+    require_plain(array.dtype, where)
+    return array
+
+
+def _plain(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array in C order and native byte order: itself if it is so already."""
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
