@@ -40,6 +40,8 @@ COMMANDS = [
     "train-vae",
     "train-causal-encoder",
     "encode",
+    "intervene",
+    "eval-triplets",
     "eval-correlation",
     "animate-latents",
     "import-checkpoint",
@@ -194,7 +196,7 @@ def test_an_interruption_outside_a_training_is_said(
     def interrupted(path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("citris_cli.commands.describe.describe", interrupted)
+    monkeypatch.setattr("citris_cli.commands.info.describe", interrupted)
     check_refusal(inside("info", "x", cwd=tmp_path), "^citris: interrupted$", status=130)
 
 
