@@ -9,6 +9,7 @@ are the settings of every part.
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ CAUSAL: Settings = {
     "regulariser": 0.1, "flow_layers": 3, "flow_hidden": 5, "classifier_layers": 1, "momentum": 0.0,
     "conditional": True, "classifier_weight": 2.0, "temperature": 1.0,
 }  # fmt: skip
-PRIOR: Settings = CAUSAL | {"kind": "prior", "batch": 5, "samples": 3}
+PRIOR: Settings = CAUSAL | {"kind": "prior", "batch": 5, "samples": 3, "draw_temperature": 0.6}
 NF: Settings = CAUSAL | IMAGES | {
     "kind": "citris_nf", "hidden": 10, "flow_hidden": 3, "prior_hidden": 3, "flow_layers": 2, "patch": 4, "growth": 1,
     "blocks": 1, "noise": 0.2, "noise_scale": 1.5, "batch": 4, "samples": 3, "images": True,
@@ -46,8 +47,8 @@ FACTORS = [
 ]
 
 PARTS: dict[str, Settings] = {
-    "autoencoder": AUTOENCODER | {"patch": 1, "growth": 1, "every": 1},
-    "autoencoder_folded": AUTOENCODER | {"patch": 2, "growth": 2, "channels": 2},
+    "autoencoder": AUTOENCODER | {"patch": 1, "growth": 1, "every": 1, "gradient": False},
+    "autoencoder_folded": AUTOENCODER | {"patch": 2, "growth": 2, "channels": 2, "gradient": True},
     "vae_small": IMAGES | {"kind": "vae_networks", "networks": "small", "every": 1},
     "vae_pyramid": IMAGES | {"kind": "vae_networks", "networks": "pyramid"},
     "batch_norm": {"kind": "batch_norm", "channels": 5},
@@ -151,10 +152,10 @@ class Draws:
             return self.uniform(shape, -2, 2)
         if len(shape) <= 1 or "bias" in last:
             return self.uniform(shape, -0.5, 0.5)
-        inputs = np.prod(shape[1:]) if len(shape) == 4 else shape[-1]
+        inputs = math.prod(shape[1:]) if len(shape) == 4 else shape[-1]
         # What gives log standard deviations and log scales is smaller, or densities and Jacobians are wildly unlike.
         gain = 0.5 if name.endswith(LOG_SCALES) else 1.2
-        return (gain * self.unit(shape) / np.sqrt(inputs)).astype(np.float32)
+        return self.unit(shape) * (gain / math.sqrt(inputs))
 
 
 def shapes_of(settings: Settings) -> list[tuple[str, tuple[int, ...]]]:
@@ -196,7 +197,10 @@ def draw_inputs(settings: Settings, draws: Draws) -> dict[str, Array]:
         inputs |= {"mean": draws.unit((batch, latents)), "log_std": draws.uniform((batch, latents), -2, 0.2)}
         inputs |= {"targets": draws.targets((batch, variables))}
         inputs |= {"logits": draws.uniform((latents, variables + 1), -2, 2)}
-        return inputs | {"psi": draws.one_hot((batch, latents), variables + 1)}
+        inputs |= {"psi": draws.one_hot((batch, latents), variables + 1)}
+        if settings["prior"] == "slow":
+            return inputs | {"uniform": draws.uniform((batch, latents), 0.02, 0.98)}
+        return inputs | {"noise": draws.unit((batch, latents))}
     if kind == "classifier":
         inputs = {"z": draws.unit((3, 4, 3, latents)), "targets": draws.targets((3, 4, 2, variables))}
         return inputs | {"psi": draws.one_hot((3, 4, latents), variables + 1)}

@@ -68,6 +68,17 @@ def noise_is(normal: Tensor | None = None, uniform: Tensor | None = None) -> Ite
         yield
 
 
+def slopes(model: nn.Module, loss: Tensor, weights: Weights, depth: int) -> Tensor:
+    """The loss's gradient in the direction of every group of weights."""
+    loss.backward()
+    parameters = dict(model.named_parameters())
+    out = []
+    for names in groups(weights, depth).values():
+        along = [(parameters[n].grad, torch.tensor(direction(parameters[n].shape))) for n in names]
+        out.append(sum((gradient * by).sum() for gradient, by in along))
+    return torch.stack(out)
+
+
 def autoencoder_config(settings: Settings) -> AutoencoderConfig:
     return AutoencoderConfig(
         width=settings["width"],
@@ -87,7 +98,8 @@ def autoencoder(settings: Settings, weights: Weights, given: Given, dtype: torch
     with noise_is(normal=given["noise"]):
         loss, _ = model.loss(images)
     decoded = some(settings, model.decode(given["latents"]))
-    return {"encodings": model.encode(images), "decoded": decoded, "loss": loss}
+    out = {"encodings": model.encode(images), "decoded": decoded, "loss": loss}
+    return out | ({"slopes": slopes(model, loss, weights, 1)} if settings["gradient"] else {})
 
 
 def vae_networks(settings: Settings, weights: Weights, given: Given, dtype: torch.dtype) -> dict[str, Any]:
@@ -114,12 +126,19 @@ def flow(settings: Settings, weights: Weights, given: Given, dtype: torch.dtype)
     model = NormalizingFlow(settings["latents"], settings["flow_layers"], settings["flow_hidden"])
     loaded(model, weights, dtype)
     z, ldj = model(given["x"])
-    inverse = model.inverse(given["z"])
+    inverse, inverse_of_one = model.inverse(given["z"]), model.inverse(given["z"][1:2])
     for module in model.modules():
         if hasattr(module, "initialised"):
             module.initialised.fill_(False)
     model.initialise(given["batch"])
-    return {"z": z, "ldj": ldj, "inverse": inverse, "z_after_initialisation": model(given["x"])[0]}
+    started, _ = model(given["x"])
+    return {
+        "z": z,
+        "ldj": ldj,
+        "inverse": inverse,
+        "inverse_of_one": inverse_of_one,
+        "z_after_initialisation": started,
+    }
 
 
 def causal_sizes(settings: Settings) -> dict[str, Any]:
@@ -142,6 +161,13 @@ def causal_sizes(settings: Settings) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def drawing(normal: Tensor | None, uniform: Tensor | None) -> Iterator[None]:
+    """Inside the ``with`` block, this is what PyTorch draws."""
+    with patch.object(torch, "randn", lambda *_, **__: normal), patch.object(torch, "rand", lambda *_, **__: uniform):
+        yield
+
+
 def prior(settings: Settings, weights: Weights, given: Given, dtype: torch.dtype) -> dict[str, Any]:
     model = loaded(transition_prior(CausalLatentsConfig(**causal_sizes(settings))), weights, dtype)
     told = given["targets"], given["logits"].softmax(-1), given["psi"]
@@ -151,6 +177,11 @@ def prior(settings: Settings, weights: Weights, given: Given, dtype: torch.dtype
         "nll_evaluation": model.nll(z_t, z_t1, *told),
         "nll_training": model.train().nll(z_t, z_t1, *told),
     }
+    with drawing(given.get("noise"), given.get("uniform")):
+        drawn = model.sample(
+            z_t[:, 0], given["targets"], given["logits"].argmax(-1), None, settings["draw_temperature"]
+        )
+    out["draw"] = drawn
     if settings["prior"] == "mlp" and not settings["imperfect"]:
         (out["gradient"],) = torch.autograd.grad(out["nll_training"].sum(), model.intervened)
     return out
@@ -192,17 +223,6 @@ def whole_loss(
     return {f"{name}_{mode}": value for name, value in ({"loss": loss} | parts).items()}
 
 
-def slopes(model: nn.Module, loss: Tensor, weights: Weights) -> Tensor:
-    """The loss's gradient in the direction of every group of weights."""
-    loss.backward()
-    parameters = dict(model.named_parameters())
-    out = []
-    for names in groups(weights).values():
-        along = [(parameters[n].grad, torch.tensor(direction(parameters[n].shape))) for n in names]
-        out.append(sum((gradient * by).sum() for gradient, by in along))
-    return torch.stack(out)
-
-
 def citris_nf(settings: Settings, weights: Weights, given: Given, dtype: torch.dtype) -> dict[str, Any]:
     under = Autoencoder(autoencoder_config(settings))
     model = CitrisNF(
@@ -215,7 +235,7 @@ def citris_nf(settings: Settings, weights: Weights, given: Given, dtype: torch.d
     for mode, training in MODES:
         model.train(training)
         out |= whole_loss(model, mode, given, given["encodings"], settings["noise_scale"])
-    out["slopes"] = slopes(model, out["loss_training"], weights)
+    out["slopes"] = slopes(model, out["loss_training"], weights, 3)
     if settings["images"]:
         z = model.eval().encode(pictures(given["frames"]))
         combined = model.combine(z[:1], z[1:], given["mask"])

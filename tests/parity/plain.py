@@ -26,16 +26,23 @@ def some(settings: Settings, images: Array) -> Array:
 
 
 def autoencoder(settings: Settings, weights: Weights, given: Inputs) -> Outputs:
-    """Encodings, an image, and the loss for given noise."""
+    """Encodings, an image, the loss for given noise, and its gradient where that is asked for."""
     images = pictures(given["frames"])
     decoded = plain_networks.conv_decoder(
         below(weights, "decoder"), given["latents"], settings["blocks"], settings["patch"]
     )
-    return {
+    out = {
         "encodings": plain_networks.conv_encoder(below(weights, "encoder"), images, settings["patch"]),
         "decoded": some(settings, decoded),
         "loss": plain_models.autoencoder_loss(settings, weights, images, given["noise"]),
     }
+    if settings["gradient"]:
+
+        def loss(moved: Weights) -> float:
+            return plain_models.autoencoder_loss(settings, moved, images, given["noise"])
+
+        out["slopes"] = plain_gradients.slopes(loss, weights, 1)
+    return out
 
 
 def vae_networks(settings: Settings, weights: Weights, given: Inputs) -> Outputs:
@@ -61,27 +68,36 @@ def flow(settings: Settings, weights: Weights, given: Inputs) -> Outputs:
     """Both directions, and what a first batch makes of the ActNorms."""
     z, ldj = plain_flow.flow(weights, given["x"])
     started, _ = plain_flow.flow(plain_flow.initialised(weights, given["batch"]), given["x"])
-    inverse = plain_flow.flow_inverse(weights, given["z"])
-    return {"z": z, "ldj": ldj, "inverse": inverse, "z_after_initialisation": started}
+    return {
+        "z": z,
+        "ldj": ldj,
+        "inverse": plain_flow.flow_inverse(weights, given["z"]),
+        "inverse_of_one": plain_flow.flow_inverse(weights, given["z"][1:2]),
+        "z_after_initialisation": started,
+    }
 
 
 def prior(settings: Settings, weights: Weights, given: Inputs) -> Outputs:
-    """The NLL in both modes and the divergence; for the form that has them, gradients of interventional parameters."""
+    """The NLL in both modes, the divergence, draws; the gradient of the interventional parameters, if there are any."""
     samples = weights, given["z_t"], given["z_t1"], given["targets"]
     single = given["mean"], given["log_std"], given["z_t"][:, 0], given["z_t1"][:, 0]
     if settings["prior"] == "slow":
         nll = plain_priors.slow_nll(given["z_t"], given["z_t1"])
-        return {"nll_evaluation": nll, "nll_training": nll, "kl": plain_priors.slow_kl(*single[:3])}
+        draw = plain_priors.slow_draw(given["z_t"][:, 0], given["uniform"], settings["draw_temperature"])
+        return {"nll_evaluation": nll, "nll_training": nll, "kl": plain_priors.slow_kl(*single[:3]), "draw": draw}
+    assigned = given["logits"].argmax(axis=1)
+    draw = plain_priors.draw(settings, weights, given["z_t"][:, 0], given["targets"], given["noise"], assigned)
     if settings["prior"] == "ivae":
         nll = plain_priors.conditional_nll(*samples)
         kl = plain_priors.conditional_kl(weights, *single[:3], given["targets"])
-        return {"nll_evaluation": nll, "nll_training": nll, "kl": kl}
+        return {"nll_evaluation": nll, "nll_training": nll, "kl": kl, "draw": draw}
     told = plain_classifier.softmax(given["logits"]), given["psi"], settings["regulariser"]
     nll, kl = plain_models.nll_of(settings), plain_models.kl_of(settings)
     out = {
         "nll_evaluation": nll(*samples, *told, False),
         "nll_training": nll(*samples, *told, True),
         "kl": kl(weights, *single, given["targets"], *told),
+        "draw": draw,
     }
     if not settings["imperfect"] and settings["prior"] == "mlp":
         out["gradient"] = plain_priors.gradient_of_intervened(weights, given["z_t1"], given["targets"])
@@ -118,7 +134,11 @@ def citris_nf(settings: Settings, weights: Weights, given: Inputs) -> Outputs:
     for mode, training in (("evaluation", False), ("training", True)):
         losses = plain_models.citris_nf_loss(settings, weights, given, training)
         out |= {f"{name}_{mode}": np.asarray(value) for name, value in losses.items()}
-    out |= {"slopes": plain_gradients.slopes(settings, weights, given)}
+
+    def loss(moved: Weights) -> float:
+        return plain_gradients.citris_nf_loss(settings, moved, weights, given)
+
+    out |= {"slopes": plain_gradients.slopes(loss, weights, 3)}
     if not settings["images"]:
         return out
     of_autoencoder = below(weights, "autoencoder")

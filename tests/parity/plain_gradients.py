@@ -1,11 +1,13 @@
-"""What a step of training CITRIS-NF goes by, from finite differences of the plain loss.
+"""What a step of training goes by, from finite differences of the plain losses.
 
-The gradient of the loss is not its derivative: some of what the loss is computed from must not learn from it. So the
-loss is written here as a function of two sets of weights: those that learn, and those from which comes what is fixed.
+The gradient of CITRIS-NF's loss is not its derivative: some of what the loss is computed from must not learn from it.
+So the loss is written here as a function of two sets of weights: those that learn, and those from which comes what is
+fixed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,16 +16,16 @@ from tests.parity import plain_classifier, plain_flow, plain_models, plain_prior
 from tests.parity.plain_networks import Array, Weights, below
 
 #: Endings of names and beginnings of names of what does not learn.
-FIXED = ("permutation", "sign", "mean", "count")
+FIXED = ("permutation", "sign", "mean", "count", "running_var")
 FROZEN = ("autoencoder.", "classifier.frozen.")
 
 
-def groups(weights: Weights) -> dict[str, list[str]]:
-    """Names of the weights that learn, in groups whose names begin alike."""
+def groups(weights: Weights, depth: int) -> dict[str, list[str]]:
+    """Names of the weights that learn, in groups that have the first ``depth`` parts of their names in common."""
     out: dict[str, list[str]] = {}
     for name in sorted(weights):
         if not name.endswith(FIXED) and not name.startswith(FROZEN):
-            out.setdefault(".".join(name.split(".")[:3]), []).append(name)
+            out.setdefault(".".join(name.split(".")[:depth]), []).append(name)
     return out
 
 
@@ -32,7 +34,7 @@ def direction(shape: tuple[int, ...]) -> Array:
     return np.cos(np.arange(np.prod(shape, dtype=int))).reshape(shape)
 
 
-def loss(settings: dict[str, Any], weights: Weights, fixed: Weights, given: dict[str, Array]) -> float:
+def citris_nf_loss(settings: dict[str, Any], weights: Weights, fixed: Weights, given: dict[str, Array]) -> float:
     """The training loss, of which ``weights`` learn; with ``weights`` equal to ``fixed`` it is the loss's own value.
 
     - The samples of psi are one-hot, with the gradient of the soft samples.
@@ -82,18 +84,18 @@ def intervened_nll(prior: Weights, z_t1: Array, targets: Array) -> float:
     return total / z_t1[:, :, 0].size
 
 
-def slopes(settings: dict[str, Any], weights: Weights, given: dict[str, Array]) -> Array:
-    """Derivative of the training loss in the direction of every group of weights, one after the other.
+def slopes(loss: Callable[[Weights], float], weights: Weights, depth: int) -> Array:
+    """Derivative of a loss of the weights in the direction of every group of them, one after the other.
 
-    By central differences with two steps, extrapolated to a step of 0 (Richardson).
+    By central differences with three steps, extrapolated to a step of 0 (Richardson).
     """
 
     def moved(names: list[str], step: float) -> float:
-        others = {name: weights[name] + step * direction(weights[name].shape) for name in names}
-        return loss(settings, weights | others, weights, given)
+        return loss(weights | {name: weights[name] + step * direction(weights[name].shape) for name in names})
 
     out = []
-    for names in groups(weights).values():
-        short, long = ((moved(names, step) - moved(names, -step)) / (2 * step) for step in (1e-4, 2e-4))
-        out.append((4 * short - long) / 3)
+    for names in groups(weights, depth).values():
+        steps = (2e-4, 4e-4, 8e-4)
+        short, middle, long = ((moved(names, step) - moved(names, -step)) / (2 * step) for step in steps)
+        out.append((16 * (4 * short - middle) / 3 - (4 * middle - long) / 3) / 15)
     return np.array(out)

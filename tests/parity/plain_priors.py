@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -199,6 +200,45 @@ def autoregressive_kl(weights, mean, log_std, z_t, z_t1, targets, p, psi, regula
         of = autoregressive_gaussians(weights, z_t[b], z_t1[b], targets[b], psi[b], k, perfect)
         for m in range(len(p)):
             out[b] += weight_of(p, m, k, regulariser) * gaussian_kl((mean[b, m], log_std[b, m]), tuple(of[m]))
+    return out
+
+
+# Draws
+
+
+def draw(
+    settings: dict[str, Any], weights: Weights, z_t: Array, targets: Array, noise: Array, assigned: Array
+) -> Array:
+    """z^{t+1} [B, M] under a hard assignment [M] for given noise [B, M]: ``mean + temperature std noise``.
+
+    The autoregressive prior's latents are drawn one after the other, each from what was drawn before it.
+    """
+    temperature, (batch, latents) = settings["draw_temperature"], z_t.shape
+    psi = np.eye(settings["variables"] + 1)[assigned]
+    out = np.zeros((batch, latents))
+    for b, m in np.ndindex(batch, latents):
+        k = assigned[m]
+        if settings["prior"] == "ivae":
+            mean, log_std = (values[m] for values in conditional_gaussians(weights, z_t[b], targets[b]))
+        elif settings["prior"] == "autoregressive":
+            perfect = not settings["imperfect"]
+            mean, log_std = autoregressive_gaussians(weights, z_t[b], out[b], targets[b], psi, k, perfect)[m]
+        elif settings["imperfect"]:
+            mean, log_std = mlp_imperfect_gaussian(weights, m, z_t[b], targets[b], k)
+        elif with_psi_0(targets[b])[k] == 1:
+            mean, log_std = weights["intervened"][m, k]
+        else:
+            mean, log_std = latent_network(weights, m, z_t[b], z_t[b, m : m + 1])
+        out[b, m] = mean + temperature * math.exp(log_std) * noise[b, m]
+    return out
+
+
+def slow_draw(z_t: Array, uniform: Array, temperature: float) -> Array:
+    """``z^t + temperature F^-1(u)``, with F the distribution function of a Laplace distribution of scale 1 / 6."""
+    out = z_t.copy()
+    for (b, m), u in np.ndenumerate(uniform):
+        quantile = math.log(2 * u) if u < 0.5 else -math.log(2 * (1 - u))
+        out[b, m] += temperature * quantile / RATE
     return out
 
 

@@ -71,12 +71,11 @@ def test_agreement(name: str, dtype: torch.dtype) -> None:
 
 
 def module_of(name: str, part: Part) -> str:
-    """To which module a weight belongs; image networks of a whole model, which are parts themselves, count as one."""
-    module, _, _ = name.rpartition(".")
-    first = name.split(".")[0]
-    if part.settings["kind"].startswith("citris") and first in ("encoder", "decoder", "autoencoder"):
-        return first
-    return module or name
+    """The module, at most three deep, to which a weight belongs; all of an image network in a model that has more."""
+    *modules, leaf = name.split(".")
+    if part.settings["kind"].startswith("citris") and modules[0] in ("encoder", "decoder", "autoencoder"):
+        return modules[0]
+    return ".".join(modules[:3]) or leaf
 
 
 def changed(part: Part) -> Iterator[tuple[str, Part]]:
