@@ -68,10 +68,9 @@ PARTS: dict[str, Settings] = {
     "citris_nf_autoregressive": NF | {
         "prior": "autoregressive", "classifier_layers": 2, "momentum": 0.9, "images": False,
     },
-    "citris_vae": VAE | {"modes": ["evaluation"]},
+    "citris_vae": VAE,
     "citris_vae_flow": VAE | {
         "networks": "small", "channels": 2, "prior": "autoregressive", "imperfect": True, "flow_layers": 2,
-        "modes": ["evaluation", "training"],
     },
     "causal_encoder": IMAGES | {"kind": "causal_encoder", "patch": 2, "factors": FACTORS, "norm_penalty": 0.1},
     "distances": {"kind": "distances", "factors": FACTORS},

@@ -253,10 +253,11 @@ def citris_vae(settings: Settings, weights: Weights, given: Given, dtype: torch.
     )
     model = loaded(CitrisVAE(config), weights, dtype)
     out: dict[str, Any] = {}
-    for mode in settings["modes"]:
-        model.train(mode == "training")
+    for mode, training in MODES:
+        for module in model.modules():
+            module.training = training and not isinstance(module, BatchNorm)  # whose statistics stay as they are
         out |= whole_loss(model, mode, given, pictures(given["frames"]), settings["noise_scale"])
-    return out
+    return out | {"slopes": slopes(model, out["loss_training"], weights, 0)}
 
 
 def factors_of(settings: Settings) -> list[Variable]:

@@ -155,13 +155,17 @@ def citris_nf(settings: Settings, weights: Weights, given: Inputs) -> Outputs:
 
 
 def citris_vae(settings: Settings, weights: Weights, given: Inputs) -> Outputs:
-    """The loss and its parts in the modes that are asked for."""
+    """The loss and its parts in both modes, and its gradient in one direction."""
     out: Outputs = {}
     given = given | {"frames": pictures(given["frames"])}
-    for mode in settings["modes"]:
-        losses = plain_models.citris_vae_loss(settings, weights, given, mode == "training")
+    for mode, training in (("evaluation", False), ("training", True)):
+        losses = plain_models.citris_vae_loss(settings, weights, given, training)
         out |= {f"{name}_{mode}": np.asarray(value) for name, value in losses.items()}
-    return out
+
+    def loss(moved: Weights) -> float:
+        return plain_gradients.citris_vae_loss(settings, moved, weights, given)
+
+    return out | {"slopes": plain_gradients.slopes(loss, weights, 0)}
 
 
 def causal_encoder(settings: Settings, weights: Weights, given: Inputs) -> Outputs:

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from tests.parity.plain_networks import Array, Weights, below, silu
 
 
+@cache
 def block_mask(variables: int, outputs: int, inputs: int, strict: bool) -> Array:
     """[variables outputs, variables inputs]: output block i sees input blocks j < i, and its own unless ``strict``."""
     mask = np.zeros((variables * outputs, variables * inputs))

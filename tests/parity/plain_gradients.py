@@ -34,6 +34,63 @@ def direction(shape: tuple[int, ...]) -> Array:
     return np.cos(np.arange(np.prod(shape, dtype=int))).reshape(shape)
 
 
+def straight_through(weights: Weights, fixed: Weights, uniform: Array) -> tuple[Array, Array]:
+    """Samples of psi [B, M, K+1]: one-hot with the derivative of the soft ones, and one-hot."""
+    one_hot = plain_classifier.gumbel_sample(fixed["assignment.logits"], uniform, 1.0)
+    soft, fixed_soft = (
+        plain_classifier.softmax(plain_classifier.perturbed(of["assignment.logits"], uniform, 1.0))
+        for of in (weights, fixed)
+    )
+    return one_hot + soft - fixed_soft, one_hot
+
+
+def prior_without(weights: Weights, fixed: Weights) -> Weights:
+    """The prior's weights, the interventional parameters fixed."""
+    prior = below(weights, "prior")
+    return prior | {name: value for name, value in below(fixed, "prior").items() if name == "intervened"}
+
+
+def intervened_score(weights: Weights, targets: Array, score: Callable[[int, int, plain_priors.Gaussian], float]):
+    """``mean_B sum_m sum_k I_k score[m,k]`` of the interventional parameters, if there are any.
+
+    Args:
+        weights: of the model.
+        targets: [B, K].
+        score: of latent m in row b under a Gaussian.
+    """
+    total, parameters = 0.0, weights.get("prior.intervened", np.zeros((0, targets.shape[1], 2)))
+    for b, m, k in np.ndindex(len(targets), *parameters.shape[:2]):
+        if targets[b, k] == 1:
+            total += score(b, m, tuple(parameters[m, k])) / len(targets)
+    return total
+
+
+def classifier_losses(
+    settings: dict[str, Any],
+    weights: Weights,
+    fixed: Weights,
+    targets: Array,
+    of_model: tuple[Array, Array],
+    of_latents: tuple[Array, Array],
+) -> tuple[float, float]:
+    """``L_model`` of a classifier that learns and ``L_z`` of a fixed one, after its running means have moved.
+
+    Args:
+        settings: of the part.
+        weights, fixed: of the model.
+        targets: [B, T-1, K].
+        of_model: z [B, T, M] and psi [B, M, K+1] as ``L_model`` sees them.
+        of_latents: the same for ``L_z``.
+    """
+    moved = plain_classifier.after_batch(below(fixed, "classifier"), targets, settings["momentum"])
+    learning = moved | {name: w for name, w in below(weights, "classifier").items() if name.startswith("network.")}
+    z, psi = of_model
+    model, _ = plain_classifier.classifier_losses(learning, z, targets, psi, settings["conditional"])
+    z, psi = of_latents
+    _, latents = plain_classifier.classifier_losses(moved, z, targets, psi, settings["conditional"])
+    return model, latents
+
+
 def citris_nf_loss(settings: dict[str, Any], weights: Weights, fixed: Weights, given: dict[str, Array]) -> float:
     """The training loss, of which ``weights`` learn; with ``weights`` equal to ``fixed`` it is the loss's own value.
 
@@ -43,29 +100,40 @@ def citris_nf_loss(settings: dict[str, Any], weights: Weights, fixed: Weights, g
     """
     z, ldj = latents(settings, weights, given)
     fixed_z, _ = latents(settings, fixed, given)
-    logits, uniform, targets = weights["assignment.logits"], given["uniform"], given["targets"]
-    one_hot = plain_classifier.gumbel_sample(fixed["assignment.logits"], uniform, 1.0)
-    soft, fixed_soft = (
-        plain_classifier.softmax(plain_classifier.perturbed(of, uniform, 1.0))
-        for of in (logits, fixed["assignment.logits"])
-    )
-    psi = one_hot + soft - fixed_soft
-
-    prior, fixed_prior = below(weights, "prior"), below(fixed, "prior")
-    own = 0.0
-    if "intervened" in prior:
-        own = intervened_nll(prior, fixed_z[:, 1], targets) - intervened_nll(fixed_prior, fixed_z[:, 1], targets)
-        prior["intervened"] = fixed_prior["intervened"]
-    p = plain_classifier.softmax(logits)
+    psi, one_hot = straight_through(weights, fixed, given["uniform"])
+    p, targets = plain_classifier.softmax(weights["assignment.logits"]), given["targets"]
+    prior = prior_without(weights, fixed)
     nll = plain_models.nll_of(settings)(prior, z[:, 0], z[:, 1], targets, p, psi, settings["regulariser"], True)
-    nll = (nll + ldj[:, 1].mean(axis=1)).mean() + own
+    nll = (nll + ldj[:, 1].mean(axis=1)).mean()
 
-    moved = plain_classifier.after_batch(below(fixed, "classifier"), targets, settings["momentum"])
-    learning = moved | {name: w for name, w in below(weights, "classifier").items() if name.startswith("network.")}
-    steps, conditional = targets[:, None], settings["conditional"]
-    model, _ = plain_classifier.classifier_losses(learning, fixed_z[:, :, 0], steps, one_hot, conditional)
-    _, of_latents = plain_classifier.classifier_losses(moved, z[:, :, 0], steps, psi, conditional)
+    def score(b: int, m: int, of: plain_priors.Gaussian) -> float:
+        return np.mean([plain_priors.gaussian_nll(of, value) for value in fixed_z[b, 1, :, m]])
+
+    nll += intervened_score(weights, targets, score) - intervened_score(fixed, targets, score)
+    model, of_latents = classifier_losses(
+        settings, weights, fixed, targets[:, None], (fixed_z[:, :, 0], one_hot), (z[:, :, 0], psi)
+    )
     return nll + model + settings["classifier_weight"] * of_latents
+
+
+def citris_vae_loss(settings: dict[str, Any], weights: Weights, fixed: Weights, given: dict[str, Array]) -> float:
+    """The same of CITRIS-VAE, divergences in the places of the NLLs where there is no flow."""
+    psi, one_hot = straight_through(weights, fixed, given["uniform"])
+    targets = given["targets"]
+    kl = plain_models.divergence(settings, weights, prior_without(weights, fixed), psi, given, training=True)
+    mean, log_std, _, fixed_z, _ = plain_models.widened(settings, fixed, given)
+    steps = targets.shape[1]
+    for t in range(steps):
+
+        def score(b: int, m: int, of: plain_priors.Gaussian, later: int = t + 1) -> float:
+            return plain_priors.gaussian_kl((mean[b, later, m], log_std[b, later, m]), of)
+
+        of_step = [intervened_score(of, targets[:, t], score) for of in (weights, fixed)]
+        kl += (of_step[0] - of_step[1]) / steps
+    rec = plain_models.reconstruction(settings, weights, given)
+    _, _, _, z, _ = plain_models.widened(settings, weights, given)
+    model, of_latents = classifier_losses(settings, weights, fixed, targets, (fixed_z, one_hot), (z, psi))
+    return settings["kl_weight"] * kl + rec + settings["classifier_weight"] * (model + of_latents)
 
 
 def latents(settings: dict[str, Any], weights: Weights, given: dict[str, Array]) -> tuple[Array, Array]:
@@ -73,15 +141,6 @@ def latents(settings: dict[str, Any], weights: Weights, given: dict[str, Array])
     x = given["encodings"][:, :, None] + settings["noise_scale"] * settings["noise"] * given["noise"]
     z, ldj = plain_flow.flow(below(weights, "flow"), x.reshape(-1, x.shape[-1]))
     return z.reshape(x.shape), ldj.reshape(x.shape[:-1])
-
-
-def intervened_nll(prior: Weights, z_t1: Array, targets: Array) -> float:
-    """``mean_B sum_m sum_k I_k NLL_intv[m,k]``, the mean over samples [B, S, M]."""
-    total = 0.0
-    for b, s, m in np.ndindex(*z_t1.shape):
-        for k in np.flatnonzero(targets[b]):
-            total += plain_priors.gaussian_nll(tuple(prior["intervened"][m, k]), z_t1[b, s, m])
-    return total / z_t1[:, :, 0].size
 
 
 def slopes(loss: Callable[[Weights], float], weights: Weights, depth: int) -> Array:

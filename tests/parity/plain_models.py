@@ -75,47 +75,76 @@ def citris_nf_loss(settings: Settings, weights: Weights, given: dict[str, Array]
     return {"loss": loss, "nll": nll, "classifier": model, "latents": latents}
 
 
-def citris_vae_loss(settings: Settings, weights: Weights, given: dict[str, Array], training: bool) -> dict[str, Any]:
-    """``mean_B(sum_t beta_t1 KL_t + sum_t |x_t - x_hat_t|^2) / (T-1) + beta (L_model + L_z)`` and its parts.
+def posterior(settings: Settings, weights: Weights, given: dict[str, Array]) -> tuple[Array, Array]:
+    """Mean and log-std [B, T, M] of the posteriors of all frames [B, T, 3, W, W]."""
+    frames, shape = given["frames"], given["noise"].shape
+    frames = frames.reshape(-1, *frames.shape[2:])
+    mean, log_std = plain_networks.gaussian_encoder(below(weights, "encoder"), frames, settings["networks"])
+    return mean.reshape(shape), log_std.reshape(shape)
 
-    The posterior whose divergence is taken is ``noise_scale`` times as wide as the one that the decoder sees. Behind a
-    flow the divergence is ``log q(x) - log|det dz/dx| - log p(z)`` of the sample, x and z before and after the flow.
+
+def widened(settings: Settings, weights: Weights, given: dict[str, Array]) -> tuple[Array, Array, Array, Array, Array]:
+    """What prior and classifier see, the posterior ``noise_scale`` times as wide as the one that the decoder sees.
+
+    Returns:
+        Its mean, log-std and sample x, and z after the flow if there is one, [B, T, M]; ldj [B, T].
+    """
+    mean, log_std = posterior(settings, weights, given)
+    log_std = log_std + math.log(settings["noise_scale"])
+    x = mean + np.exp(log_std) * given["noise"]
+    if not settings["flow_layers"]:
+        return mean, log_std, x, x, np.zeros(x.shape[:2])
+    z, ldj = plain_flow.flow(below(weights, "flow"), x.reshape(-1, x.shape[-1]))
+    return mean, log_std, x, z.reshape(x.shape), ldj.reshape(x.shape[:2])
+
+
+def divergence(
+    settings: Settings, weights: Weights, prior: Weights, psi: Array, given: dict[str, Array], training: bool
+) -> float:
+    """``mean_B sum_t KL_t / (T-1)``.
+
+    Behind a flow it is ``log q(x) - log|det dz/dx| - log p(z)`` of the sample, x and z before and after the flow.
+    """
+    mean, log_std, x, z, ldj = widened(settings, weights, given)
+    p = plain_classifier.softmax(weights["assignment.logits"])
+    score = (nll_of if settings["flow_layers"] else kl_of)(settings)
+    total = np.zeros(len(z))
+    for t in range(1, z.shape[1]):
+        told = given["targets"][:, t - 1], p, psi, settings["regulariser"]
+        if settings["flow_layers"]:
+            nll = score(prior, z[:, t - 1, None], z[:, t, None], *told, training)  # one sample of each
+            log_q = -posterior_nll(mean[:, t], log_std[:, t], x[:, t])
+            total += log_q + ldj[:, t] + nll
+        else:
+            total += score(prior, mean[:, t], log_std[:, t], z[:, t - 1], z[:, t], *told)
+    return total.mean() / (z.shape[1] - 1)
+
+
+def reconstruction(settings: Settings, weights: Weights, given: dict[str, Array]) -> float:
+    """``mean_B sum_t |x_t - x_hat_t|^2 / (T-1)`` of the frames after the first."""
+    mean, log_std = posterior(settings, weights, given)
+    shown = mean + np.exp(log_std) * given["noise"]
+    total = 0.0
+    for t in range(1, shown.shape[1]):
+        decoded = plain_networks.vae_decoder(below(weights, "decoder"), shown[:, t], settings["networks"])
+        total += ((decoded - given["frames"][:, t]) ** 2).sum() / len(shown)
+    return total / (shown.shape[1] - 1)
+
+
+def citris_vae_loss(settings: Settings, weights: Weights, given: dict[str, Array], training: bool) -> dict[str, Any]:
+    """``beta_t1 KL + reconstruction + beta (L_model + L_z)`` and its parts.
 
     Args:
         settings: of the part.
         weights: of the model.
         given: frames [B, T, 3, W, W], noise [B, T, M], targets [B, T-1, K], the assignment's noise [B, M, K+1].
-        training: whether in training mode.
+        training: whether in training mode, except for the normalisations, whose statistics stay as they are.
     """
-    frames, noise, targets = given["frames"], given["noise"], given["targets"]
-    batch, length = frames.shape[:2]
-    mean, log_std = plain_networks.gaussian_encoder(
-        below(weights, "encoder"), frames.reshape(-1, *frames.shape[2:]), settings["networks"]
-    )
-    mean, log_std = mean.reshape(noise.shape), log_std.reshape(noise.shape)
-    shown = mean + np.exp(log_std) * noise
-    log_std = log_std + math.log(settings["noise_scale"])
-    z = x = mean + np.exp(log_std) * noise
-    if settings["flow_layers"]:
-        z, ldj = plain_flow.flow(below(weights, "flow"), x.reshape(-1, x.shape[-1]))
-        z, ldj = z.reshape(x.shape), ldj.reshape(batch, length)
-    logits = weights["assignment.logits"]
-    p = plain_classifier.softmax(logits)
-    psi = plain_classifier.gumbel_sample(logits, given["uniform"], 1.0)
-    divergence, reconstruction = np.zeros(batch), np.zeros(batch)
-    prior, score = below(weights, "prior"), (nll_of if settings["flow_layers"] else kl_of)(settings)
-    for t in range(1, length):
-        told = targets[:, t - 1], p, psi, settings["regulariser"]
-        if settings["flow_layers"]:
-            nll = score(prior, z[:, t - 1, None], z[:, t, None], *told, training)  # one sample of each
-            log_q = -posterior_nll(mean[:, t], log_std[:, t], x[:, t])
-            divergence += log_q + ldj[:, t] + nll
-        else:
-            divergence += score(prior, mean[:, t], log_std[:, t], z[:, t - 1], z[:, t], *told)
-        decoded = plain_networks.vae_decoder(below(weights, "decoder"), shown[:, t], settings["networks"])
-        reconstruction += ((decoded - frames[:, t]) ** 2).sum(axis=(1, 2, 3))
-    model, latents = classifier_parts(settings, weights, z, targets, psi, training)
-    kl, rec = divergence.mean() / (length - 1), reconstruction.mean() / (length - 1)
+    psi = plain_classifier.gumbel_sample(weights["assignment.logits"], given["uniform"], 1.0)
+    kl = divergence(settings, weights, below(weights, "prior"), psi, given, training)
+    rec = reconstruction(settings, weights, given)
+    _, _, _, z, _ = widened(settings, weights, given)
+    model, latents = classifier_parts(settings, weights, z, given["targets"], psi, training)
     loss = settings["kl_weight"] * kl + rec + settings["classifier_weight"] * (model + latents)
     return {"loss": loss, "kl": kl, "reconstruction": rec, "classifier": model, "latents": latents}
 

@@ -82,10 +82,10 @@ def convolution(weights: Weights, x: Array, stride: int = 1) -> Array:
     padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     size = (x.shape[2] - 1) // stride + 1
     out = np.zeros((len(x), len(kernel), size, size))
-    for i in range(size):
-        for j in range(size):
-            window = padded[:, :, stride * i : stride * i + side, stride * j : stride * j + side]
-            out[:, :, i, j] = np.tensordot(window, kernel, axes=([1, 2, 3], [1, 2, 3]))
+    for u in range(side):
+        for v in range(side):
+            seen = padded[:, :, u : u + stride * size : stride, v : v + stride * size : stride]
+            out += np.einsum("oc,bcij->boij", kernel[:, :, u, v], seen)
     if "bias" in weights:
         out += weights["bias"][:, None, None]
     return out
