@@ -12,12 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from citris_cli.core.config import (
+    PRIOR_CONFIGS,
     AutoencoderConfig,
-    AutoregressivePriorConfig,
     CausalEncoderConfig,
     CitrisNFConfig,
     CitrisVAEConfig,
-    MLPPriorConfig,
     PriorConfig,
 )
 
@@ -184,7 +183,7 @@ def nested(data: Mapping[str, Any]) -> dict[str, Any]:
     name = data.get("prior")
     if not isinstance(name, str):
         return dict(data)
-    forms = {config.name: config for config in (MLPPriorConfig, AutoregressivePriorConfig)}
+    forms = {config.name: config for config in PRIOR_CONFIGS}
     own = {field.name for field in dataclasses.fields(forms[name])} if name in forms else set()
     loose = {field.name for config in forms.values() for field in dataclasses.fields(config)}
     prior = {"name": name, **{key: value for key, value in data.items() if key in own}}

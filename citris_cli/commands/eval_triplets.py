@@ -101,12 +101,12 @@ def _causal_encoder(
     path: Path | None, model: CausalModel, console: Console
 ) -> tuple[Path, CausalEncoder, Variables] | None:
     """The causal encoder that was named, or the one beside the model, with the factors that it reads; or None."""
-    from citris_cli.artifacts.runs import FILE_NAMES
     from citris_cli.core.causal_encoder import CausalEncoder
+    from citris_cli.kinds import KINDS
     from citris_cli.loading import load_model
 
     if path is None:
-        path = model.path.with_name(FILE_NAMES["causal_encoder"])
+        path = model.path.with_name(KINDS["causal_encoder"].file_name)
         if not path.exists():
             return None
         console.note(f"causal encoder: {path} (beside the model)")

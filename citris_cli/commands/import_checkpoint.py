@@ -89,11 +89,12 @@ def import_checkpoint(
 
 def _default_place(path: Path, checkpoint: Checkpoint, kind: str) -> Path:
     """By the file's name; never in the folder of a dataset whose models lie there already."""
-    from citris_cli.artifacts.runs import FILE_NAMES, run_folder
+    from citris_cli.artifacts.runs import run_folder
+    from citris_cli.kinds import KINDS
 
     name = path.name.removesuffix(PUBLISHED)
     folder = run_folder(Path(name).stem if name == path.name else name, checkpoint.origin["sha256"])
-    return folder / FILE_NAMES[kind]
+    return folder / KINDS[kind].file_name
 
 
 def _provenance(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -144,11 +145,11 @@ def _autoencoder(path: Path | None) -> tuple[Autoencoder | None, dict[str, Any]]
 
 def _summary(file: ModelFile) -> str:
     """One line on what was imported."""
-    from citris_cli.artifacts.published.settings import TITLES
+    from citris_cli.kinds import KINDS
 
     sizes = file.config[file.kind]
     width = file.config["autoencoder" if file.kind == "citris_nf" else file.kind]["width"]
-    parts = [f"{TITLES[file.kind]} for frames of {width}×{width}"]
+    parts = [f"{KINDS[file.kind].title} for frames of {width}×{width}"]
     if "latents" in sizes:
         parts.append(counted(sizes["latents"], "latent"))
     if file.variables is not None:

@@ -36,7 +36,7 @@ def output_option(help_text: str) -> Any:
     Args:
         help_text: what it writes and where by default, which differs from command to command.
     """
-    return typer.Option("-o", "--output", help=help_text, show_default=False)
+    return typer.Option("-o", "--output", help=help_text, show_default=False, rich_help_panel="Output")
 
 
 @dataclass(frozen=True)

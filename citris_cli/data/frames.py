@@ -168,7 +168,10 @@ def as_model_input(frames: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def encode_frames(
-    encoder: Callable[[torch.Tensor], torch.Tensor], frames: Frames, device: torch.device, batch_size: int = ENCODED_AT_ONCE
+    encoder: Callable[[torch.Tensor], torch.Tensor],
+    frames: Frames,
+    device: torch.device,
+    batch_size: int = ENCODED_AT_ONCE,
 ) -> torch.Tensor:
     """Latents of all frames, in order.
 

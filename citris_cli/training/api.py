@@ -10,6 +10,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -62,7 +63,7 @@ def train_ae(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
         resume: go on with the unfinished training whose state lies beside ``output``.
         save_every: seconds between saved states.
-        progress: called with a :class:`~citris_cli.training.request.Progress` at the start and at every line of the log.
+        progress: called with a :class:`~citris_cli.training.request.Progress` at the start and at the log's every line.
         note: called with sentences that a user may want to know.
         settings: single settings by name, of the model or the training: ``latents=24, steps=2000, seed=1``.
 
@@ -223,8 +224,6 @@ def _request(
 def _with(
     request: Request, device: str, resume: bool, save_every: float, progress: OnProgress, note: OnNote
 ) -> Request:
-    from dataclasses import replace
-
     told = {"on_progress": progress, "on_note": note}
     return replace(request, device=device, resume=resume, save_every=save_every, **told)  # type: ignore[arg-type]
 

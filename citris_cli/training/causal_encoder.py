@@ -70,9 +70,7 @@ def learnable_factors(data: IndependentData) -> tuple[Variables, tuple[str, ...]
         else:
             found.append(_completed(factor, values, low, high, data.label))
     if not found:
-        raise InputError(
-            f"{data.label}: the true values are the same in every frame; give frames in which they vary"
-        )
+        raise InputError(f"{data.label}: the true values are the same in every frame; give frames in which they vary")
     return Variables(found), tuple(constant)
 
 

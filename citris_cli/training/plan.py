@@ -226,9 +226,7 @@ def settings_of(*configs: Any) -> list[str]:
     return names
 
 
-def _with_prior(
-    kind: Kind, preset: tuple[ModelT, TrainingT], changes: Mapping[str, Any]
-) -> tuple[ModelT, TrainingT]:
+def _with_prior(kind: Kind, preset: tuple[ModelT, TrainingT], changes: Mapping[str, Any]) -> tuple[ModelT, TrainingT]:
     """The preset with the prior that was asked for, which takes over what it has in common with the preset's."""
     model, training = preset
     name = changes.get("prior")

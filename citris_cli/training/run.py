@@ -1,7 +1,7 @@
 """The trainings: a request in, a trained model out.
 
-Each is the same four steps: open a session (:mod:`.session`), settle a plan (:mod:`.plan`), go through the loop with the
-model's task (:mod:`.loop`), measure and write. :mod:`citris_cli.training.api` is what a program calls.
+Each is the same four steps: open a session (:mod:`.session`), settle a plan (:mod:`.plan`), go through the loop with
+the model's task (:mod:`.loop`), measure and write. :mod:`citris_cli.training.api` is what a program calls.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from citris_cli.data.identifiability import findings
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
-from citris_cli.kinds import KINDS, config_to_json
+from citris_cli.kinds import KINDS
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
@@ -241,7 +241,9 @@ def settings(kind: str, request: Request) -> dict[str, Any]:
 def _autoencoder_plan(session: AnySession, changes: Mapping[str, Any], output: Path | Place | None) -> AutoencoderPlan:
     width = session.data.frames.width
     model, training = _given(session.request, AutoencoderConfig, autoencoder_preset(session.request.preset, width))
-    return make_plan(session, KINDS["autoencoder"], (dataclasses.replace(model, width=width), training), changes, output)
+    return make_plan(
+        session, KINDS["autoencoder"], (dataclasses.replace(model, width=width), training), changes, output
+    )
 
 
 def _own_autoencoder_plan(session: Session[SequenceData]) -> AutoencoderPlan:
@@ -251,7 +253,7 @@ def _own_autoencoder_plan(session: Session[SequenceData]) -> AutoencoderPlan:
     if request.output is not None:
         where = session.place(kind)
         session.note(f"no autoencoder for {data.name} yet: training one first, into {where}")
-    # Sizes and rates that were asked for are the flow's; the autoencoder takes its preset's. Steps bound every training.
+    # Sizes and rates that were asked for are the flow's; the autoencoder takes its preset's. Steps bound all trainings.
     changes = {name: request.changes[name] for name in ("latents", "seed", "precision") if name in request.changes}
     if "steps" in request.changes:
         _, preset = autoencoder_preset(request.preset, data.frames.width)
@@ -361,7 +363,8 @@ def _windows(data: SequenceData, length: int) -> torch.Tensor:
     if len(starts) == 0:
         runs = (data.starts - torch.arange(len(data.starts))).unique_consecutive(return_counts=True)[1]
         raise InputError(
-            f"--seq-len {length}: no file of {data.name} has so many frames in a row; give {int(runs.max()) + 1} at most"
+            f"--seq-len {length}: no file of {data.name} has so many frames in a row; "
+            f"give {int(runs.max()) + 1} at most"
         )
     return starts
 

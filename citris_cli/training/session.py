@@ -27,7 +27,7 @@ from citris_cli.training.loop import StopRequest
 from citris_cli.training.processes import ALONE, Processes, join, own_device
 from citris_cli.training.request import Place, Request
 
-DataT = TypeVar("DataT", SequenceData, IndependentData)
+DataT = TypeVar("DataT", bound=SequenceData | IndependentData)
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ def open_sequences(request: Request) -> Session[SequenceData]:
     """
 
     def load(paths: Sequence[Data], names: Variables | None) -> SequenceData:
-        data = load_sequences(paths, names)
-        return data if request.group is None else merge_columns(data, request.group)
+        found = load_sequences(paths, names)
+        return found if request.group is None else merge_columns(found, request.group)
 
     session: Session[SequenceData] = open_session(request, load)
     if request.val is None:
@@ -133,9 +133,9 @@ def open_sequences(request: Request) -> Session[SequenceData]:
     return replace(session, validation=validation, validation_sha256=digest)
 
 
-def _held_out(paths: Sequence[Data], data: SequenceData | IndependentData, names: Variables | None) -> (
-    IndependentData | None
-):
+def _held_out(
+    paths: Sequence[Data], data: SequenceData | IndependentData, names: Variables | None
+) -> IndependentData | None:
     """The independent frames that a dataset in the published layout brings for validation, named as its columns."""
     where = paths[0] if len(paths) == 1 else None
     if not isinstance(where, Path) or not where.is_dir():

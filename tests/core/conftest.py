@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from citris_cli.core.kernels import library
 
 from citris_cli.core import kernels
-from citris_cli.core.kernels import library
 
 
 @pytest.fixture(autouse=True)

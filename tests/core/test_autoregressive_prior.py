@@ -2,11 +2,10 @@
 
 import pytest
 import torch
+from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
-
-from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 
 BATCH, SAMPLES, LATENTS, VARIABLES, HIDDEN = 3, 2, 5, 2, 3
 #: The last is psi(0).

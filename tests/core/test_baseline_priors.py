@@ -6,11 +6,10 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
-from torch.distributions import Laplace, Normal
-
 from citris_cli.core.baseline_priors import SLOW_RATE, SLOW_WEIGHT, ConditionalPrior, SlowPrior
 from citris_cli.core.transition_prior import TransitionPrior
+from torch import Tensor
+from torch.distributions import Laplace, Normal
 
 LATENTS, VARIABLES, BATCH = 3, 2, 4
 

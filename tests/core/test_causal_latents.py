@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 import torch
+from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
+from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, MLPTransitionPrior
 
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from citris_cli.core.causal_latents import CausalLatentsConfig, CausalLatentsModel, transition_prior
 from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
 from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
-from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, MLPTransitionPrior
 
 LATENTS, VARIABLES = 4, 2
 SIZES = {

@@ -7,16 +7,16 @@ import weakref
 
 import pytest
 import torch
+from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
+from citris_cli.core.kernels import Structure, library
+from citris_cli.core.structured import SeparateNetworks, StructuredNetwork
+from citris_cli.core.transition_prior import MLPTransitionPrior
 from torch import Tensor, nn
 from torch.nn import functional
 
 from citris_cli.core import kernels, structured
-from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from citris_cli.core.flow import NormalizingFlow
-from citris_cli.core.kernels import Structure, library
 from citris_cli.core.masked import MaskedLinear
-from citris_cli.core.structured import SeparateNetworks, StructuredNetwork
-from citris_cli.core.transition_prior import MLPTransitionPrior
 
 
 def seeded(seed: int = 0) -> torch.Generator:

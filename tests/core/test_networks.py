@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from citris_cli.core.batch_norm import BatchNorm
 from torch import nn
 
-from citris_cli.core.batch_norm import BatchNorm
 from citris_cli.core.networks import (
     ConvDecoder,
     ConvEncoder,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, TransitionPrior
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -21,7 +22,6 @@ from citris_cli.core.factors import distances, normalised
 from citris_cli.core.flow import NormalizingFlow
 from citris_cli.core.gaussians import gaussian_kl
 from citris_cli.core.target_classifier import TargetClassifier
-from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, TransitionPrior
 from citris_cli.core.vae_networks import GaussianEncoder, vae_networks
 
 

@@ -5,7 +5,6 @@ import threading
 import psutil
 import pytest
 import torch
-
 from citris_cli.core.threads import parts_of, side_by_side
 
 

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
+from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, MLPTransitionPrior, PerLatentLinear
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
-
-from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, MLPTransitionPrior, PerLatentLinear
 
 BATCH, SAMPLES, LATENTS, VARIABLES, HIDDEN = 3, 2, 4, 3, 5
 

@@ -5,11 +5,11 @@ from functools import partial
 
 import pytest
 import torch
+from citris_cli.core.kernels import library
+from citris_cli.core.winograd import Conv3x3, _Convolution
 from torch import Tensor, nn
 
 from citris_cli.core import winograd
-from citris_cli.core.kernels import library
-from citris_cli.core.winograd import Conv3x3, _Convolution
 
 
 def drawn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:

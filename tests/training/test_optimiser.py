@@ -5,10 +5,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
-
 from citris_cli.core.kernels import library
 from citris_cli.training.optimiser import ClippedAdamW
+from torch import Tensor, nn
 
 CLIP = 2.0
 

@@ -8,10 +8,10 @@ from functools import partial
 
 import pytest
 import torch
-
 from citris_cli.core.kernels import library
-from citris_cli.training.causal_latents import CausalTrainingConfig
 from citris_cli.training.optimiser import ClippedAdamW
+
+from citris_cli.training.causal_latents import CausalTrainingConfig
 from citris_cli.training.processes import ALONE, BatchLoss
 from citris_cli.training.steps import BY_HAND, GraphSteps, SingleSteps
 from tests.training.recorded import CpuGraph
