@@ -23,14 +23,13 @@ from citris_cli.commands.train_ae import train_ae
 from citris_cli.commands.train_causal_encoder import train_causal_encoder
 from citris_cli.commands.train_nf import train_nf
 from citris_cli.commands.train_vae import train_vae
-from citris_cli.core.autoencoder import AutoencoderConfig
-from citris_cli.core.causal_encoder import CausalEncoderConfig
-from citris_cli.core.citris_nf import CitrisNFConfig
-from citris_cli.core.citris_vae import CitrisVAEConfig
-from citris_cli.training.autoencoder import AutoencoderTrainingConfig
-from citris_cli.training.causal_latents import CausalTrainingConfig
-from citris_cli.training.citris_vae import VAETrainingConfig
-from citris_cli.training.loop import TrainingConfig
+from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
+from citris_cli.training.config import (
+    AutoencoderTrainingConfig,
+    CausalTrainingConfig,
+    TrainingConfig,
+    VAETrainingConfig,
+)
 from tests.end_to_end.conftest import Citris, run_citris
 from tests.end_to_end.test_bad_input import check_refusal
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from citris_cli.artifacts.models import read_model, read_model_header
-from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.config import CitrisVAEConfig
 from citris_cli.data.datasets import IndependentData
 from citris_cli.data.frames import Frames
 from citris_cli.data.variables import parse_vars

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from citris_cli.causal_model import CausalModel
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.config import AutoencoderConfig, CitrisNFConfig
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.evaluation.interventions import Intervention, intervene_on, movement, outcome_arrays

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from citris_cli.core.shares import Share
-from citris_cli.training.optimiser import ClippedAdamW
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
+from citris_cli.core.ops.adamw import ClippedAdamW
+from citris_cli.core.ops.shares import Share
 from citris_cli.errors import InterruptedRunError
 from citris_cli.training import steps
 from citris_cli.training.devices import PRECISIONS, compute_in

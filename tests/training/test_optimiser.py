@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from citris_cli.core.kernels import library
-from citris_cli.training.optimiser import ClippedAdamW
 from torch import Tensor, nn
+
+from citris_cli.core.ops import library
+from citris_cli.core.ops.adamw import ClippedAdamW
 
 CLIP = 2.0
 
