@@ -299,10 +299,12 @@ def _check_resumed(
 
 
 def _upgraded(kind: Kind, settings: Any) -> Any:
-    """Settings of an earlier run, of format 1 perhaps, as they are written today; what is malformed as it is."""
+    """Settings of an earlier run; those of format 1, where a prior was a name, as they are written today."""
     try:
         old, training = dict(settings["model"]), dict(settings["training"])
-        if "regulariser_warmup" in training and "prior" in old:
+        if not isinstance(old.get("prior"), str):
+            return settings
+        if "regulariser_warmup" in training:
             old["regulariser_warmup"] = training.pop("regulariser_warmup")
         return {**settings, "model": config_to_json(config_from_json(kind.config, old)), "training": training}
     except (TypeError, ValueError, KeyError, AttributeError):

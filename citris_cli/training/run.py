@@ -134,7 +134,7 @@ def citris_vae(request: Request) -> LoadedModel:
     try:
         model = CitrisVAE(plan.model, torch.Generator().manual_seed(plan.training.seed))
     except ValueError as error:
-        raise InputError(f"these sizes make no CITRIS-VAE ({error}); choose others") from error
+        raise InputError(f"these sizes make no VAE ({error}); choose other --networks or another --patch") from error
     if not model.prior.assigns and session.labelled() is None:
         raise InputError(
             f"--prior {plan.model.prior.name} learns no assignment, which labels have to give it: put a val_indep.npz "

@@ -23,7 +23,14 @@ from citris_cli.commands.train_ae import train_ae
 from citris_cli.commands.train_causal_encoder import train_causal_encoder
 from citris_cli.commands.train_nf import train_nf
 from citris_cli.commands.train_vae import train_vae
-from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
+from citris_cli.core.config import (
+    PRIOR_CONFIGS,
+    AutoencoderConfig,
+    CausalEncoderConfig,
+    CausalLatentsConfig,
+    CitrisNFConfig,
+    CitrisVAEConfig,
+)
 from citris_cli.training.config import (
     AutoencoderTrainingConfig,
     CausalTrainingConfig,
@@ -218,6 +225,7 @@ ABOUT_THE_RUN = {
     "group",
     "resume",
     "save_every",
+    "show_config",
     "as_json",
 }
 #: Fields that follow from the data.
@@ -243,7 +251,8 @@ def test_options_are_the_fields_of_the_configuration(
 ) -> None:
     parameters = inspect.signature(command).parameters
     options = set(parameters) - ABOUT_THE_RUN
-    fields = {field.name for configuration in configurations for field in dataclasses.fields(configuration)}
+    priors = PRIOR_CONFIGS if issubclass(configurations[0], CausalLatentsConfig) else ()
+    fields = {field.name for configuration in (*configurations, *priors) for field in dataclasses.fields(configuration)}
     assert options == fields - FROM_THE_DATA[command]
     # What is not given comes from the preset: a default of the option's own would be a second one.
     assert all(parameters[name].default is None for name in options)
