@@ -6,6 +6,7 @@ implementation gives them.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,21 +16,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from citris_cli.core import shares
 from citris_cli.core.assignment import CausalAssignment
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.batch_norm import BatchNorm
-from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
-from citris_cli.core.causal_latents import CausalLatentsConfig, transition_prior
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
-from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.causal_encoder import CausalEncoder
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.config import (
+    AutoencoderConfig,
+    CausalEncoderConfig,
+    CausalLatentsConfig,
+    CitrisNFConfig,
+    CitrisVAEConfig,
+)
 from citris_cli.core.factors import distances as factor_distances
 from citris_cli.core.factors import normalised
 from citris_cli.core.flow import NormalizingFlow
+from citris_cli.core.ops import shares
+from citris_cli.core.ops.adamw import ClippedAdamW
+from citris_cli.core.ops.batch_norm import BatchNorm
+from citris_cli.core.priors import Given as Step
+from citris_cli.core.priors import build_prior
 from citris_cli.core.target_classifier import TargetClassifier
 from citris_cli.core.vae_networks import vae_networks as build_vae_networks
 from citris_cli.data.variables import Variable
-from citris_cli.training.optimiser import ClippedAdamW
+from citris_cli.kinds import config_from_json
 from tests.parity.plain import Outputs, Settings, some
 from tests.parity.plain_gradients import direction, groups
 from tests.parity.plain_networks import Array, Weights
@@ -143,7 +153,7 @@ def flow(settings: Settings, weights: Weights, given: Given, dtype: torch.dtype)
 
 def causal_sizes(settings: Settings) -> dict[str, Any]:
     """What every configuration of a causal model or a prior is told."""
-    return {
+    sizes = {
         "latents": settings["latents"],
         "variables": settings["variables"],
         "flow_layers": settings["flow_layers"],
@@ -159,6 +169,8 @@ def causal_sizes(settings: Settings) -> dict[str, Any]:
         "regulariser": settings["regulariser"],
         "temperature": settings["temperature"],
     }
+    config = config_from_json(CausalLatentsConfig, sizes)
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
 @contextmanager
@@ -169,13 +181,14 @@ def drawing(normal: Tensor | None, uniform: Tensor | None) -> Iterator[None]:
 
 
 def prior(settings: Settings, weights: Weights, given: Given, dtype: torch.dtype) -> dict[str, Any]:
-    model = loaded(transition_prior(CausalLatentsConfig(**causal_sizes(settings))), weights, dtype)
-    told = given["targets"], given["logits"].softmax(-1), given["psi"]
+    config = CausalLatentsConfig(**causal_sizes(settings))
+    model = loaded(build_prior(config.prior, config.latents, config.variables, config.hidden), weights, dtype)
+    told = Step(given["targets"], given["logits"].softmax(-1), given["psi"])
     z_t, z_t1 = given["z_t"], given["z_t1"]
     out: dict[str, Any] = {
-        "kl": model.kl(given["mean"], given["log_std"], z_t[:, 0], z_t1[:, 0], *told),
-        "nll_evaluation": model.nll(z_t, z_t1, *told),
-        "nll_training": model.train().nll(z_t, z_t1, *told),
+        "kl": model.kl(given["mean"], given["log_std"], z_t[:, 0], z_t1[:, 0], told).value,
+        "nll_evaluation": model.nll(z_t, z_t1, told).value,
+        "nll_training": model.train().nll(z_t, z_t1, told).value,
     }
     with drawing(given.get("noise"), given.get("uniform")):
         drawn = model.sample(
@@ -219,7 +232,7 @@ def whole_loss(
 ) -> dict[str, Any]:
     """The loss and its parts, by names that end in the mode's."""
     with noise_is(given["noise"], given["uniform"]):
-        loss, parts = model.loss(frames, given["targets"], noise_scale=noise_scale)
+        loss, parts = model.loss(frames, given["targets"], schedule={"noise_scale": noise_scale})
     return {f"{name}_{mode}": value for name, value in ({"loss": loss} | parts).items()}
 
 
@@ -301,16 +314,15 @@ def adamw(settings: Settings, weights: Weights, given: Given, dtype: torch.dtype
 
 @contextmanager
 def computing_in(dtype: torch.dtype) -> Iterator[None]:
-    """Inside the ``with`` block, modules are built in this type, and float64 stays float64.
+    """Inside the ``with`` block, modules are built in this type.
 
     Built in it rather than converted to it: positions, which are computed when a module is built, are then as exact as
-    everything else. And ``Tensor.float``, with which models leave bfloat16, leaves float64 alone.
+    everything else.
     """
-    before, to_float = torch.get_default_dtype(), torch.Tensor.float
+    before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with patch.object(torch.Tensor, "float", lambda x: x if x.dtype == dtype else to_float(x)):
-            yield
+        yield
     finally:
         torch.set_default_dtype(before)
 
