@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -36,14 +36,10 @@ def with_settings(preset_of: PresetOf) -> Callable[[Callable[..., None]], Callab
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(command, include_extras=True)
         parameters: list[inspect.Parameter] = []
         derived = {parameter.name: parameter for parameter in _parameters(preset_of)}
-        for parameter in inspect.signature(command).parameters.values():
-            if parameter.name == CHANGES:
-                parameters += derived.values()
-            else:
-                parameters.append(parameter.replace(annotation=hints[parameter.name]))
+        for parameter in inspect.signature(command, eval_str=True).parameters.values():
+            parameters += derived.values() if parameter.name == CHANGES else [parameter]
 
         @functools.wraps(command)
         def run(**given: Any) -> None:

@@ -140,9 +140,9 @@ class Draws:
         if last == "permutation":
             return self.permutation(shape[0])
         if last == "sign":
-            return 1 - 2 * self.targets(shape).astype(np.float32)
+            return np.asarray(1 - 2.0 * self.targets(shape), np.float32)
         if last in ("count", "conditional_count"):
-            return 1 + self.integers(shape, 3).astype(np.float32)
+            return np.asarray(1 + self.integers(shape, 3), np.float32)
         if last in ("mean", "conditional_mean"):
             return self.uniform(shape, 0.1, 0.9)
         if last == "running_var" or (last == "weight" and len(shape) == 1):
