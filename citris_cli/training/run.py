@@ -85,22 +85,12 @@ def citris_nf(request: Request) -> LoadedModel:
     """
     session = open_sequences(request)
     _say_what_is_identifiable(session)
-    loaded = _found_autoencoder(session)
-    if loaded is None:
-        loaded = _train_autoencoder(session, _own_autoencoder_plan(session))
-        session.processes.wait()  # until the first one has written it
-        if session.stop.signal_number is not None:
-            raise InterruptedRunError(
-                f"stopped before the training of CITRIS-NF; the autoencoder is finished, in {loaded.path}: "
-                "run the same command again to go on",
-                session.stop.signal_number,
-            )
-        if request.output is not None:
-            loaded = load_model(loaded.path, session.device)
-    network = _fitting_autoencoder(session, loaded)
-    plan = _nf_plan(session, network.config)
+    # Settled before an autoencoder is trained: what is wrong with the flow is said before time is spent.
+    under, plan = _flow_plan(session)
     if plan.finished(session):
         return load_model(plan.files.model or Path(), session.device)
+    loaded = under if isinstance(under, LoadedModel) else _trained_first(session, under)
+    network = _fitting_autoencoder(session, loaded)
     model = CitrisNF(plan.model, network, torch.Generator().manual_seed(plan.training.seed)).to(session.device)
     data, folder = session.data, loaded.path.parent if request.output is not None else None
     with session.processes.in_turn():
@@ -226,11 +216,8 @@ def settings(kind: str, request: Request) -> dict[str, Any]:
         sequences = open_sequences(request)
         more["variables"] = list(sequences.data.variables.names)
         if kind == "citris_nf":
-            loaded = _found_autoencoder(sequences)
-            first = None if loaded is not None else _own_autoencoder_plan(sequences)
-            more["autoencoder"] = str(loaded.path) if loaded is not None else first.to_json() if first else None
-            config = _fitting_autoencoder(sequences, loaded).config if loaded is not None else first and first.model
-            plan = _nf_plan(sequences, config or AutoencoderConfig())
+            under, plan = _flow_plan(sequences)
+            more["autoencoder"] = str(under.path) if isinstance(under, LoadedModel) else under.to_json()
         else:
             plan = _vae_plan(sequences)
         session = sequences
@@ -244,6 +231,32 @@ def _autoencoder_plan(session: AnySession, changes: Mapping[str, Any], output: P
     return make_plan(
         session, KINDS["autoencoder"], (dataclasses.replace(model, width=width), training), changes, output
     )
+
+
+def _flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | AutoencoderPlan, NFPlan]:
+    """The autoencoder that there is, or else how one is going to be trained, and the training of the flow on it."""
+    loaded = _found_autoencoder(session)
+    if loaded is not None:
+        return loaded, _nf_plan(session, _fitting_autoencoder(session, loaded).config)
+    first = _own_autoencoder_plan(session)
+    return first, _nf_plan(session, first.model)
+
+
+def _trained_first(session: Session[SequenceData], plan: AutoencoderPlan) -> LoadedModel:
+    """The autoencoder that CITRIS-NF needs, trained now and by the first process written.
+
+    Raises:
+        InterruptedRunError: a signal came so late in that training that it was finished.
+    """
+    loaded = _train_autoencoder(session, plan)
+    session.processes.wait()  # until the first one has written it
+    if session.stop.signal_number is not None:
+        raise InterruptedRunError(
+            f"stopped before the training of CITRIS-NF; the autoencoder is finished, in {loaded.path}: "
+            "run the same command again to go on",
+            session.stop.signal_number,
+        )
+    return loaded if plan.files.stem is None else load_model(loaded.path, session.device)
 
 
 def _own_autoencoder_plan(session: Session[SequenceData]) -> AutoencoderPlan:

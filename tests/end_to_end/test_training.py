@@ -230,6 +230,36 @@ def test_steps_bound_the_autoencoder_that_is_trained_first_too(fresh: Path, insi
         assert metrics(fresh / f"runs/d/{kind}.metrics.jsonl")[-1]["step"] == 5
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--prior", "mlpp"], "--prior mlpp: prior is 'mlpp'; it can be autoregressive, mlp"),
+        (["--autoregressive-hidden", 3], "--autoregressive-hidden: a training with the prior mlp has no such setting"),
+        (["--latents", 4, "--prior", "slow"], "--prior slow: "),
+    ],
+)
+def test_what_is_wrong_with_the_flow_is_said_before_an_autoencoder_is_trained(
+    fresh: Path, inside: Citris, options: list[object], says: str
+) -> None:
+    check_refusal(inside("train-nf", "d.npz", *options, cwd=fresh), says)
+    assert not (fresh / "runs").exists()
+
+
+def test_what_a_run_would_use_is_shown_without_running(fresh: Path, inside: Citris) -> None:
+    done = inside("train-nf", "d.npz", "--samples", 3, "--seed", 5, "--show-config", cwd=fresh)
+    assert done.returncode == 0, done.stderr.decode()
+    shown = json.loads(done.stdout)
+    assert (shown["model"]["samples"], shown["training"]["seed"]) == (3, 5)
+    assert shown["autoencoder"]["model"]["latents"] == shown["model"]["latents"] == 4
+    assert (shown["variables"], shown["output"]) == (["ball_y", "box"], "runs/d/nf.safetensors")
+    assert not (fresh / "runs").exists()
+    done = inside("train-nf", "d.npz", "--samples", 3, "--seed", 5, "--batch-size", 16, "--steps", 3, cwd=fresh)
+    assert done.returncode == 0, done.stderr.decode()
+    settings = read_model_header(fresh / "runs/d/nf.safetensors").provenance["settings"]
+    assert settings["model"] == shown["model"]
+    assert settings["training"] == {**shown["training"], "steps": 3, "batch_size": 16}
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_the_autoencoders_last_step_stops_before_the_flow(
     fresh: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, status: int
