@@ -50,7 +50,7 @@ def train(
     """
     from citris_cli.data.variables import parse_vars
     from citris_cli.show.console import Console
-    from citris_cli.training import run
+    from citris_cli.training import plans, run
 
     console = Console()
     with _Shown() as shown:
@@ -72,7 +72,7 @@ def train(
             on_pictures=_write_reconstructions,
         )
         if show_config:
-            console.result(json.dumps(run.settings(kind, request), indent=2))
+            console.result(json.dumps(plans.settings(kind, request), indent=2))
             return
         model = run.TRAININGS[kind](request)
     _show(console, model)

@@ -1,0 +1,207 @@
+"""What a request comes to: for each kind of model the plan of its training, and the autoencoder under a flow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from citris_cli.artifacts.runs import header_or_none
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
+from citris_cli.data.datasets import IndependentData, SequenceData, load_labelled, load_sequences
+from citris_cli.data.grouping import spelled_groups
+from citris_cli.data.variables import Variables
+from citris_cli.errors import InputError
+from citris_cli.kinds import KINDS
+from citris_cli.loading import LoadedModel, load_model
+from citris_cli.training.causal_encoder import learnable_factors
+from citris_cli.training.config import (
+    AutoencoderTrainingConfig,
+    CausalTrainingConfig,
+    TrainingConfig,
+    VAETrainingConfig,
+)
+from citris_cli.training.plan import AnySession, Plan, make_plan
+from citris_cli.training.presets import autoencoder_preset, causal_encoder_preset, nf_preset, vae_preset
+from citris_cli.training.request import Place, Request
+from citris_cli.training.session import Session, open_sequences, open_session
+from citris_cli.wording import counted
+
+AutoencoderPlan = Plan[AutoencoderConfig, AutoencoderTrainingConfig]
+NFPlan = Plan[CitrisNFConfig, CausalTrainingConfig]
+VAEPlan = Plan[CitrisVAEConfig, VAETrainingConfig]
+CausalEncoderPlan = Plan[CausalEncoderConfig, TrainingConfig]
+
+
+def autoencoder_plan(session: AnySession, changes: Mapping[str, Any], output: Path | Place | None) -> AutoencoderPlan:
+    """How an autoencoder is trained.
+
+    Args:
+        session: the frames.
+        changes: single settings by name.
+        output: where it goes.
+
+    Raises:
+        InputError: as :func:`~citris_cli.training.plan.make_plan`.
+    """
+    width = session.data.frames.width
+    model, training = _given(session.request, AutoencoderConfig, autoencoder_preset(session.request.preset, width))
+    return make_plan(
+        session, KINDS["autoencoder"], (dataclasses.replace(model, width=width), training), changes, output
+    )
+
+
+def flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | AutoencoderPlan, NFPlan]:
+    """The autoencoder that there is, or else how one is going to be trained, and the training of the flow on it.
+
+    Raises:
+        InputError: as :func:`~citris_cli.training.plan.make_plan`; an autoencoder that does not fit.
+    """
+    loaded = _found_autoencoder(session)
+    if loaded is not None:
+        return loaded, _nf_plan(session, fitting_autoencoder(session, loaded).config)
+    first = _own_autoencoder_plan(session)
+    return first, _nf_plan(session, first.model)
+
+
+def _own_autoencoder_plan(session: Session[SequenceData]) -> AutoencoderPlan:
+    """The autoencoder that CITRIS-NF needs and this dataset does not have yet."""
+    request, data, kind = session.request, session.data, KINDS["autoencoder"]
+    where: Path | Place | None = None
+    if request.output is not None:
+        where = session.place(kind)
+        session.note(f"no autoencoder for {data.name} yet: training one first, into {where}")
+    # Sizes and rates that were asked for are the flow's; the autoencoder takes its preset's. Steps bound all trainings.
+    changes = {name: request.changes[name] for name in ("latents", "seed", "precision") if name in request.changes}
+    if "steps" in request.changes:
+        _, preset = autoencoder_preset(request.preset, data.frames.width)
+        changes["steps"] = min(request.changes["steps"], preset.steps)
+        if changes["steps"] < preset.steps:
+            session.note(
+                f"--steps bounds it to {counted(changes['steps'], 'step')} instead of {preset.steps:,}; "
+                "'citris train-ae' makes a longer one in its place"
+            )
+    return autoencoder_plan(session, changes, where)
+
+
+def _nf_plan(session: Session[SequenceData], autoencoder: AutoencoderConfig) -> NFPlan:
+    request, data, kind = session.request, session.data, KINDS["citris_nf"]
+    latents = autoencoder.latents
+    asked = request.changes.get("latents", latents)
+    if asked != latents:
+        raise InputError(f"--latents {asked}: the autoencoder has {latents}; leave the option out")
+    model, training = _given(request, CitrisNFConfig, nf_preset(request.preset, data.frames.width))
+    noise = autoencoder.noise if request.model is None else model.noise
+    model = dataclasses.replace(model, latents=latents, variables=len(data.variables), noise=noise)
+    return make_plan(session, kind, (model, training), request.changes, request.output, _learned(session))
+
+
+def vae_plan(session: Session[SequenceData]) -> VAEPlan:
+    """How CITRIS-VAE is trained.
+
+    Raises:
+        InputError: as :func:`~citris_cli.training.plan.make_plan`.
+    """
+    request, data, kind = session.request, session.data, KINDS["citris_vae"]
+    width = data.frames.width
+    model, training = _given(request, CitrisVAEConfig, vae_preset(request.preset, width))
+    model = dataclasses.replace(model, width=width, variables=len(data.variables))
+    return make_plan(session, kind, (model, training), request.changes, request.output, _learned(session))
+
+
+def causal_encoder_plan(session: Session[IndependentData], factors: Variables) -> CausalEncoderPlan:
+    """How a causal encoder is trained that reads these factors.
+
+    Raises:
+        InputError: as :func:`~citris_cli.training.plan.make_plan`.
+    """
+    request, width = session.request, session.data.frames.width
+    model, training = _given(request, CausalEncoderConfig, causal_encoder_preset(request.preset, width))
+    # Names and kinds; ranges follow from the data.
+    learned = {"factors": ",".join(f"{factor.name}:{factor.kind}" for factor in factors)}
+    preset = dataclasses.replace(model, width=width), training
+    return make_plan(session, KINDS["causal_encoder"], preset, request.changes, request.output, learned)
+
+
+def _given(request: Request, config: type, preset: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The preset, or what was given in its place; of another model's, as of a flow's to its autoencoder, nothing."""
+    model, training = preset
+    if isinstance(request.model, config):
+        model = request.model
+    if type(request.training) is type(training):
+        training = request.training
+    return model, training
+
+
+def _learned(session: Session[SequenceData]) -> dict[str, str]:
+    return {"groups": spelled_groups(session.data.variables), "validation_sha256": session.validation_sha256}
+
+
+def _found_autoencoder(session: Session[SequenceData]) -> LoadedModel | None:
+    """The autoencoder that was given, else this dataset's under ``runs/``, else None."""
+    request = session.request
+    if isinstance(request.ae, LoadedModel):
+        return request.ae
+    if request.ae is not None:
+        return load_model(request.ae, session.device)
+    if request.output is None:
+        return None
+    path = session.place(KINDS["autoencoder"])
+    header = header_or_none(path)
+    if header is None or header.provenance.get("data_sha256") != session.data.sha256:
+        return None
+    session.note(f"autoencoder: {path} (this dataset's)")
+    return load_model(path, session.device)
+
+
+def fitting_autoencoder(session: Session[SequenceData], loaded: LoadedModel) -> Autoencoder:
+    """The network of an autoencoder, on the session's device.
+
+    Raises:
+        InputError: it is another model, or for frames of another size than the data's.
+    """
+    network, frames = loaded.network, session.data.frames
+    if not isinstance(network, Autoencoder):
+        raise InputError(f"{loaded.path}: holds a {loaded.kind}, not an autoencoder; train one with 'citris train-ae'")
+    if loaded.width != frames.width:
+        raise InputError(
+            f"{loaded.path}: this autoencoder was trained for {loaded.width}×{loaded.width} frames and "
+            f"{session.data.name} has {frames.width}×{frames.width}; train one for it with 'citris train-ae'"
+        )
+    return network.to(session.device)
+
+
+def settings(kind: str, request: Request) -> dict[str, Any]:
+    """What a training would use, for JSON; nothing is trained or written.
+
+    Args:
+        kind: of the model.
+        request: what would be asked for.
+
+    Raises:
+        InputError: whatever is wrong with the request or the data.
+    """
+    session: AnySession
+    plan: Plan[Any, Any]
+    more: dict[str, Any] = {}
+    if kind == "causal_encoder":
+        labelled = open_session(request, load_labelled)
+        factors = learnable_factors(labelled.data)[0]
+        session, plan = labelled, causal_encoder_plan(labelled, factors)
+        more["factors"] = list(factors.names)
+    elif kind == "autoencoder":
+        session = open_session(request, load_sequences)
+        plan = autoencoder_plan(session, request.changes, request.output)
+    else:
+        sequences = open_sequences(request)
+        more["variables"] = list(sequences.data.variables.names)
+        if kind == "citris_nf":
+            under, plan = flow_plan(sequences)
+            more["autoencoder"] = str(under.path) if isinstance(under, LoadedModel) else under.to_json()
+        else:
+            plan = vae_plan(sequences)
+        session = sequences
+    data = {"name": session.data.name, "frames": len(session.data.frames), "sha256": session.data.sha256}
+    return {**plan.to_json(), **more, "device": str(session.device), "data": data}
