@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core.norm_silu import _Plan, norm_silu, usable
+from citris_cli.core.ops.norm_silu import _Plan, norm_silu, usable
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 HERE = torch.cuda.is_available() or INTERPRETED
