@@ -6,15 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from citris_cli.causal_model import CausalModel, load
+    from citris_cli.training.api import train_ae, train_causal_encoder, train_nf, train_vae
 
 __version__ = "0.1.0"
-__all__ = ["CausalModel", "__version__", "load"]
+__all__ = ["CausalModel", "__version__", "load", "train_ae", "train_causal_encoder", "train_nf", "train_vae"]
+
+#: Module of every name that is imported only when it is asked for: `citris --help` must be quick.
+_LATER = {
+    "CausalModel": "citris_cli.causal_model",
+    "load": "citris_cli.causal_model",
+    "train_ae": "citris_cli.training.api",
+    "train_nf": "citris_cli.training.api",
+    "train_vae": "citris_cli.training.api",
+    "train_causal_encoder": "citris_cli.training.api",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # PyTorch is imported when a model is asked for, not when the package is: `citris --help` must be quick.
-    if name in ("CausalModel", "load"):
-        from citris_cli import causal_model
+    if name in _LATER:
+        from importlib import import_module
 
-        return getattr(causal_model, name)
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

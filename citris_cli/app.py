@@ -46,7 +46,9 @@ app = typer.Typer(
 
 def _version(show: bool) -> None:
     if show:
-        print(f"citris {__version__}")
+        from citris_cli.core.ops.library import in_use
+
+        print(f"citris {__version__}\nkernels {in_use()}")
         raise typer.Exit
 
 

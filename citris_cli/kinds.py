@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from citris_cli.core.config import (
+    PRIOR_CONFIGS,
     AutoencoderConfig,
-    AutoregressivePriorConfig,
     CausalEncoderConfig,
     CitrisNFConfig,
     CitrisVAEConfig,
@@ -181,7 +181,7 @@ def nested(data: Mapping[str, Any]) -> dict[str, Any]:
     In files of format 1, and in what is told by a published checkpoint, they lie among the model's, and ``prior`` is a
     name.
     """
-    forms = {config.name: config for config in (MLPPriorConfig, AutoregressivePriorConfig)}
+    forms = {config.name: config for config in PRIOR_CONFIGS}
     loose = {field.name for config in forms.values() for field in dataclasses.fields(config)}
     # The first files were of one prior alone, and do not name it.
     name = data.get("prior", MLPPriorConfig.name if loose & data.keys() else None)

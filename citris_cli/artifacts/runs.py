@@ -12,6 +12,7 @@ from citris_cli.kinds import KINDS
 RUNS = Path("runs")
 MODEL_VARIABLE = "CITRIS_MODEL"
 
+
 def header_or_none(path: Path) -> ModelHeader | None:
     """Header of a model file of ours, or None if the path holds none."""
     try:

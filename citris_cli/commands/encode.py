@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from citris_cli.commands import options
+from citris_cli.commands.outputs import Output, output_option, write_arrays
+from citris_cli.wording import counted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from citris_cli.causal_model import CausalModel
+    from citris_cli.show.console import Console
 
 
 def encode(
@@ -22,12 +31,9 @@ def encode(
     model: options.Model = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="The .npz, uncompressed: so it can be memory-mapped, and latents hardly shrink; - for standard "
-            "output.  \\[default: runs/<dataset>/]",
-            show_default=False,
+        output_option(
+            "The .npz, uncompressed: so it can be memory-mapped, and latents hardly shrink; - for standard output.  "
+            "\\[default: runs/<dataset>/]"
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Frames at a time.", min=1)] = 256,
@@ -36,6 +42,62 @@ def encode(
     as_json: options.Json = False,
 ) -> None:
     """Write the causal latents of every frame, and which variable each latent belongs to, as an .npz."""
-    from citris_cli.commands import encoding
+    from citris_cli.commands.inputs import default_file, load_causal_model
+    from citris_cli.show.console import Console
+    from citris_cli.training.devices import compute_in, keep_freed_memory, resolve_precision, select_device
 
-    encoding.run(inputs, model, output, batch_size, device, precision, as_json)
+    console = Console()
+    where = select_device(device)
+    keep_freed_memory()
+    settled = resolve_precision(precision or "auto", where)
+    asked = Output(output, as_json)
+    path = asked.place(default_file(inputs, "latents", ".npz"), inputs)
+    loaded = load_causal_model(model, where, console)
+    started = time.monotonic()
+    with compute_in(settled, where):
+        z, sources = _encoded(loaded, inputs, batch_size, console)
+    seconds = time.monotonic() - started
+    blocks = {name: loaded.assignment == index for index, name in enumerate((*loaded.variables.names, "psi0"))}
+    write_arrays(path, _arrays(loaded, z, sources, blocks))
+    speed = counted(round(len(z) / max(seconds, 1e-9)), "frame")
+    console.note(f"{counted(len(z), 'frame')}, {counted(z.shape[1], 'latent')}, {speed} a second")
+    document = {
+        "latents": str(path),
+        "frames": len(z),
+        "latents_per_variable": {name: int(block.sum()) for name, block in blocks.items()},
+        "model": str(loaded.path),
+    }
+    asked.report(console, document, path)
+
+
+def _encoded(
+    model: CausalModel, inputs: list[Path], batch_size: int, console: Console
+) -> tuple[np.ndarray[Any, Any], list[str]]:
+    """Causal latents float32 [N, M] of the frames of all inputs, in order, and for each where it came from."""
+    import numpy as np
+
+    from citris_cli.commands.inputs import gather_frames, in_batches
+    from citris_cli.training.encodings import encode_frames
+
+    chunks: list[np.ndarray[Any, Any]] = []
+    sources: list[str] = []
+    for names, frames in in_batches(gather_frames(inputs, model.width, console), batch_size):
+        z = encode_frames(model.network.encode, frames.to(model.device), model.device, batch_size)
+        chunks.append(z.cpu().numpy())
+        sources += names
+    return np.concatenate(chunks), sources
+
+
+def _arrays(
+    model: CausalModel, z: np.ndarray[Any, Any], sources: list[str], blocks: dict[str, np.ndarray[Any, Any]]
+) -> dict[str, np.ndarray[Any, Any]]:
+    """What the file holds; ``z_<variable>`` are the columns of z that a mask bool [M] in ``blocks`` tells of."""
+    import numpy as np
+
+    return {
+        "z": z,
+        "assignment": model.assignment,
+        "variables": np.array(model.variables.names),
+        "sources": np.array(sources),
+        **{f"z_{name}": z[:, block] for name, block in blocks.items()},
+    }

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from citris_cli.commands import options
+from citris_cli.commands.outputs import Output, output_option, write_bytes
+from citris_cli.errors import InputError
+from citris_cli.wording import counted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from citris_cli.causal_model import CausalModel
+    from citris_cli.data.datasets import IndependentData
+    from citris_cli.evaluation.correlation import Correlation
+    from citris_cli.show.console import Console
 
 
 def eval_correlation(
@@ -20,12 +31,9 @@ def eval_correlation(
     model: options.Model = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Where the .json goes, with an .html of the same name beside it; - for the .json on standard output.  "
-            "\\[default: correlation.json beside the model]",
-            show_default=False,
+        output_option(
+            "Where the .json goes, with an .html of the same name beside it; - for the .json on standard output.  "
+            "\\[default: correlation.json beside the model]"
         ),
     ] = None,
     variables: options.Vars = None,
@@ -34,6 +42,70 @@ def eval_correlation(
     as_json: options.Json = False,
 ) -> None:
     """R² and Spearman matrices of true factors predicted from each variable's latents, with their diag and sep."""
-    from citris_cli.commands import correlation_report
+    from citris_cli.commands.inputs import load_causal_model
+    from citris_cli.evaluation.validation import independent_correlation
+    from citris_cli.show.console import Console
+    from citris_cli.show.correlation_page import correlation_page
+    from citris_cli.training.devices import select_device
 
-    correlation_report.run(data, model, output, variables, seed, device, as_json)
+    console = Console()
+    where = select_device(device)
+    asked = Output(output, as_json, beside=".html")
+    loaded = load_causal_model(model, where, console)
+    truth, owners = _ground_truth(data, variables, loaded, console)
+    path = asked.place(loaded.path.with_name("correlation.json"), [loaded.path, data])
+    report = independent_correlation(loaded, truth, seed)
+    without = [name for index, name in enumerate(loaded.variables.names) if index not in owners]
+    if without and len(without) < len(loaded.variables):
+        console.note(f"{', '.join(without)}: no ground truth under this name, so left out of diag")
+    matrices = _titled(report, len(truth.frames) - len(truth.frames) // 2)
+    for title, matrix in matrices.items():
+        console.heatmap(title, report.rows, report.factors, matrix.tolist())
+    about = {"model": str(loaded.path), "data": str(data)}
+    if path is not None:
+        facts = {**about, "frames": f"{len(truth.frames):,}, one half to fit, one to score"}
+        page = path.with_suffix(asked.beside)
+        write_bytes(page, correlation_page(report.rows, report.factors, report.own, matrices, facts).encode())
+        console.note(f"heat-maps: {page}")
+    asked.write_report(console, {**about, **report.to_json()}, path)
+
+
+def _ground_truth(
+    path: Path, named: str | None, model: CausalModel, console: Console
+) -> tuple[IndependentData, set[int]]:
+    """Frames with ground truth, and the numbers of the model's variables that a factor of it belongs to.
+
+    Raises:
+        InputError: a bad file, no ground truth, too few frames, or frames of another size than the model's.
+    """
+    from citris_cli.commands.inputs import known_columns, require_width
+    from citris_cli.data.datasets import load_independent
+    from citris_cli.data.layout import find_split
+    from citris_cli.data.variables import parse_vars
+    from citris_cli.evaluation.validation import require_halves
+
+    known = known_columns(model)
+    which = "test_indep" if path.is_dir() and find_split(path, "test_indep") else "val_indep"
+    data = load_independent(path, which, parse_vars(named, known) if named else None, known)
+    for note in data.notes:
+        console.note(note)
+    if data.truth is None or data.factors is None:
+        raise InputError(f"{path}: has no ground truth (latents or raw_latents); eval-correlation compares with it")
+    require_halves(data)
+    require_width(data.frames, path, model.width)
+    owners = {owner for factor in data.factors if (owner := model.variables.owner(factor)) is not None}
+    if not owners:
+        console.note(
+            f"no factor ({', '.join(data.factors.names)}) is called like a variable of the model "
+            f"({', '.join(model.variables.names)}); --vars gives the columns other names"
+        )
+    return data, owners
+
+
+def _titled(report: Correlation, scored: int) -> dict[str, np.ndarray]:
+    """Both matrices, each under a title with its diag and sep on so many frames."""
+    frames = counted(scored, "frame")
+    return {
+        f"{name} on {frames}: diag {report.diag(matrix):.3f}, sep {report.sep(matrix):.3f}": matrix
+        for name, matrix in (("R²", report.r2), ("Spearman", report.spearman))
+    }

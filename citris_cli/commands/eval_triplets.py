@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from citris_cli.commands import options
+from citris_cli.commands.outputs import Output, output_option, write_bytes
+from citris_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from citris_cli.causal_model import CausalModel
+    from citris_cli.core.causal_encoder import CausalEncoder
+    from citris_cli.data.datasets import TripletData
+    from citris_cli.data.variables import Variables
+    from citris_cli.evaluation.triplets import MatchedMask, TripletDistances, TripletMeasures
+    from citris_cli.show.console import Console
 
 
 def eval_triplets(
@@ -28,12 +39,9 @@ def eval_triplets(
     rows: Annotated[int, typer.Option(help="Triplets in the picture.", min=1, max=100)] = 8,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Where the .json goes, with a .png of the same name beside it; - for the .json on standard output.  "
-            "\\[default: triplets.json beside the model]",
-            show_default=False,
+        output_option(
+            "Where the .json goes, with a .png of the same name beside it; - for the .json on standard output.  "
+            "\\[default: triplets.json beside the model]"
         ),
     ] = None,
     variables: options.Vars = None,
@@ -41,6 +49,133 @@ def eval_triplets(
     as_json: options.Json = False,
 ) -> None:
     """Predict the third frame of every triplet from the first two; a score from 0 (a copy) to 1 (the best possible)."""
-    from citris_cli.commands import triplets
+    from citris_cli.commands.inputs import load_causal_model
+    from citris_cli.evaluation.triplets import evaluate_triplets, factor_distances, match_mask
+    from citris_cli.show.console import Console
+    from citris_cli.training.devices import select_device
 
-    triplets.run(data, model, causal_encoder, rows, output, variables, device, as_json)
+    console = Console()
+    where = select_device(device)
+    asked = Output(output, as_json, beside=".png")
+    loaded = load_causal_model(model, where, console)
+    triplets = _triplets(data, variables, loaded, console)
+    encoder = _causal_encoder(causal_encoder, loaded, console)
+    matched = match_mask(triplets, loaded.variables)
+    for note in matched.notes:
+        console.note(note)
+    path = asked.place(loaded.path.with_name("triplets.json"), [loaded.path, data])
+    measures = evaluate_triplets(loaded, triplets, matched)
+    count = len(matched.rows)
+    report: dict[str, Any] = {"model": str(loaded.path), "data": str(data), "triplets": count}
+    report |= {"score": measures.score, "measures": measures.summary()}
+    _show(console, measures, count)
+    if encoder is not None:
+        encoder_path, network, factors = encoder
+        distances = factor_distances(loaded, triplets, matched, network, factors)
+        report["distances"] = {"causal_encoder": str(encoder_path), **_distances_json(distances)}
+        _show_distances(console, distances)
+    if path is not None:
+        picture = path.with_suffix(asked.beside)
+        write_bytes(picture, _first_rows(loaded, triplets, matched, rows))
+        console.note(f"first rows: {picture}")
+    asked.write_report(console, _finite(report), path)
+
+
+def _triplets(path: Path, named: str | None, model: CausalModel, console: Console) -> TripletData:
+    """The triplets, refused if their frames have another size than the model's."""
+    from citris_cli.commands.inputs import known_columns, require_width
+    from citris_cli.data.datasets import load_triplets
+    from citris_cli.data.layout import find_split
+    from citris_cli.data.variables import parse_vars
+
+    known = known_columns(model)
+    which = "test_triplets" if path.is_dir() and find_split(path, "test_triplets") else "val_triplets"
+    data = load_triplets(path, which, parse_vars(named, known) if named else None, known)
+    for note in data.notes:
+        console.note(note)
+    require_width(data.frames, data.paths[0], model.width)
+    return data
+
+
+def _causal_encoder(
+    path: Path | None, model: CausalModel, console: Console
+) -> tuple[Path, CausalEncoder, Variables] | None:
+    """The causal encoder that was named, or the one beside the model, with the factors that it reads; or None."""
+    from citris_cli.core.causal_encoder import CausalEncoder
+    from citris_cli.kinds import KINDS
+    from citris_cli.loading import load_model
+
+    if path is None:
+        path = model.path.with_name(KINDS["causal_encoder"].file_name)
+        if not path.exists():
+            return None
+        console.note(f"causal encoder: {path} (beside the model)")
+    loaded = load_model(path, model.device)
+    # One that is loaded always has factors: it could not be built without.
+    if not isinstance(loaded.network, CausalEncoder) or loaded.variables is None:
+        raise InputError(
+            f"{path}: holds a model of kind {loaded.kind}, no causal encoder; train one with "
+            "'citris train-causal-encoder'"
+        )
+    if loaded.width != model.width:
+        raise InputError(
+            f"{path}: this causal encoder reads frames {loaded.width} pixels wide and the model makes them "
+            f"{model.width}; train one on such frames"
+        )
+    return path, loaded.network, loaded.variables
+
+
+def _show(console: Console, measures: TripletMeasures, count: int) -> None:
+    from citris_cli.show.console import as_cells
+
+    rows = [
+        [name, *as_cells([one["mse"] * 1000, one["psnr"], one["ssim"]])] for name, one in measures.summary().items()
+    ]
+    if math.isnan(measures.score):
+        score = "no score, for the model reconstructs them no better than a copy does"
+    else:
+        score = f"score {measures.score:.3f} (0 a copy, 1 the best possible)"
+    title = f"Third frames of {count:,} triplets: {score}"
+    console.table(title, ["against the true frame", "MSE × 1000", "PSNR (dB)", "SSIM"], rows)
+
+
+def _distances_json(distances: TripletDistances) -> dict[str, Any]:
+    parts = {
+        "prediction": distances.prediction,
+        "own_error": distances.own_error,
+        "copy of image 1": distances.copied,
+    }
+    return {
+        "against": distances.against,
+        **{name: {"mean": part.mean, "factors": part.summary()} for name, part in parts.items() if part is not None},
+    }
+
+
+def _show_distances(console: Console, distances: TripletDistances) -> None:
+    from citris_cli.evaluation.distances import UNITS
+    from citris_cli.show.console import as_cells
+
+    columns = [distances.prediction, distances.own_error, distances.copied]
+    rows = []
+    for factor in distances.prediction.factors:
+        values = ["" if c is None else as_cells([c.summary()[factor.name]["distance"]])[0] for c in columns]
+        rows.append([factor.name, *values, UNITS[factor.kind]])
+    rows.append(["all, normalised", *("" if c is None else as_cells([c.mean])[0] for c in columns), ""])
+    title = f"Mean distance of each factor, as the causal encoder reads it, to {distances.against}"
+    console.table(title, ["factor", "prediction", "its own error", "copy of image 1", "in"], rows)
+
+
+def _first_rows(model: CausalModel, data: TripletData, matched: MatchedMask, rows: int) -> bytes:
+    """A PNG of the first triplets that the model predicts, so many of them, each with its prediction."""
+    from citris_cli.evaluation.triplets import frames_of, predict
+    from citris_cli.show.grids import png_bytes, triplet_grid
+
+    triplets, mask = frames_of(data, matched.rows[:rows]), matched.mask[:rows]
+    return png_bytes(triplet_grid(triplets, predict(model, triplets, mask), mask, model.variables.names))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has neither infinity, the PSNR of equal pictures, nor NaN, the score where there is none: both are None."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,27 +3,64 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from citris_cli.commands import options
+from citris_cli.commands.outputs import Output, output_option, write_bytes
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Ending of what is exported.
+PUBLISHED = ".published.safetensors"
 
 
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A trained model of citris.", show_default=False)],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Where to write; - for standard output.  \\[default: <model>.published.safetensors beside it]",
-            show_default=False,
+        output_option(
+            "Where to write; - for standard output.  \\[default: <model>.published.safetensors beside it]",
         ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a model's weights under the names of the published code, as a plain .safetensors."""
-    from citris_cli.commands import checkpoints
+    from citris_cli.artifacts.checkpoints import checkpoint_bytes
+    from citris_cli.conversion import published_of
+    from citris_cli.loading import load_model
+    from citris_cli.show.console import Console
 
-    checkpoints.export_file(file, output, as_json)
+    console = Console()
+    asked = Output(output, as_json)
+    asked.check()
+    loaded = load_model(file)
+    path = asked.place(file.with_name(file.name.removesuffix(".safetensors") + PUBLISHED))
+    weights, hyper_parameters = published_of(loaded)
+    variables = None if loaded.variables is None else loaded.variables.to_json()
+    write_bytes(path, checkpoint_bytes(loaded.kind, weights, hyper_parameters, loaded.provenance, variables))
+    if loaded.reference is not None:
+        console.note("left out: the latents of training frames that the model keeps, which published ones do not have")
+    for difference in _differences(loaded.network):
+        console.note(f"the published code has no such networks: {difference}")
+    asked.report(console, {"checkpoint": str(path), "kind": loaded.kind}, path)
+
+
+def _differences(network: nn.Module) -> list[str]:
+    """What of a model the published code cannot build."""
+    from citris_cli.core.autoencoder import Autoencoder
+    from citris_cli.core.citris_nf import CitrisNF
+    from citris_cli.core.citris_vae import CitrisVAE
+
+    found = []
+    images = network.autoencoder if isinstance(network, CitrisNF) else network
+    config: Any = images.config
+    if config.patch != 1:
+        found.append(f"--patch {config.patch}")
+    if isinstance(images, Autoencoder) and images.config.growth != 1:
+        found.append(f"--growth {images.config.growth}")
+    if isinstance(network, CitrisVAE) and config.hidden != config.channels:
+        found.append(f"--hidden {config.hidden} beside --channels {config.channels}")
+    return found

@@ -21,7 +21,7 @@ from citris_cli.loading import load_model
 from citris_cli.show.console import Console
 from citris_cli.wording import counted
 
-STDIN = STDOUT = Path("-")
+STDIN = Path("-")
 _FRAME_OF = re.compile(r"(.+)#(\d+)")
 
 
@@ -74,6 +74,18 @@ def default_place(inputs: list[Path]) -> tuple[Path, str]:
         return RUNS / path.stem, ""
     parts = [split_label(path), frame[2] if frame is not None else ""] if len(inputs) == 1 else []
     return RUNS / dataset_name([path, *inputs[1:]]), "-".join(part for part in parts if part)
+
+
+def default_file(inputs: list[Path], stem: str, suffix: str) -> Path:
+    """The file that is made of some inputs if nobody says which: ``runs/<dataset>/<stem>-test_indep-17<suffix>``.
+
+    Args:
+        inputs: as :func:`gather_frames` takes them, at least one.
+        stem: beginning of its name.
+        suffix: end of its name.
+    """
+    folder, label = default_place(inputs)
+    return folder / (f"{stem}-{label}{suffix}" if label else f"{stem}{suffix}")
 
 
 def gather_frames(inputs: list[Path], width: int, console: Console) -> Iterator[tuple[str, Frames]]:

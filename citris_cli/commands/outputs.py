@@ -1,24 +1,182 @@
-"""Where a command writes if nobody says where: never over something that was made of other data.
+"""What commands promise of their output, in one place: ``-o FILE``, ``-o -``, ``--json`` and the default place.
 
-What is made of the same takes the place of the earlier, as one expects who runs a command again. Two datasets, or two
-pictures, of one name must not: the later goes beside the earlier. Models have a rule of the same kind, in
-:mod:`citris_cli.artifacts.runs`. A name that was given with ``-o`` is the user's, and is written to.
+- The artifact goes to the file that ``-o`` names, to standard output with ``-o -``, or to a default place.
+- A default place is never one where something lies that was made of other data: what is made of the same takes the
+  place of the earlier, as one expects who runs a command again, and what is made of other data goes beside it. Models
+  have a rule of the same kind, in :mod:`citris_cli.artifacts.runs`. A name that was given is the user's and written to.
+- Whether the place can be written is known before the work begins, and a file is whole or absent.
+- At the end, standard output has the path of what was written, or with ``--json`` one JSON document, or with ``-o -``
+  the artifact and nothing else.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image
+import typer
 
-from citris_cli.data.npz import open_npz
 from citris_cli.errors import CitrisError, InputError
-from citris_cli.show.grids import SOURCES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from citris_cli.show.console import Console
+
+STDOUT = Path("-")
+
+
+def output_option(help_text: str) -> Any:
+    """The option ``-o`` of a command.
+
+    Args:
+        help_text: what it writes and where by default, which differs from command to command.
+    """
+    return typer.Option("-o", "--output", help=help_text, show_default=False, rich_help_panel="Output")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the user asked for with ``-o`` and ``--json``.
+
+    Attributes:
+        given: the value of ``-o``: a file, ``-`` for standard output, or None for the default place.
+        as_json: whether standard output gets one JSON document.
+        beside: ending of a second file of the same name that goes beside a JSON artifact, such as ``.png``; "" if none
+            does.
+
+    Raises:
+        InputError: ``--json`` and ``-o -`` both want standard output, or the name of the JSON file is that of the file
+            beside it.
+    """
+
+    given: Path | None
+    as_json: bool
+    beside: str = ""
+
+    def __post_init__(self) -> None:
+        if self.as_json and self.to_stdout:
+            raise InputError("--json and -o - both want standard output; give -o a file")
+        if self.beside and self.given is not None and self.given.suffix.lower() == self.beside:
+            raise InputError(
+                f"-o {self.given}: a {self.beside} of this name goes beside the .json; "
+                "give -o a name that ends in .json"
+            )
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether the artifact itself goes to standard output."""
+        return self.given == STDOUT
+
+    def check(self) -> None:
+        """Find out whether a file that was named can be written, for a command that learns its default place later.
+
+        Raises:
+            InputError: it cannot.
+        """
+        if self.given is not None and not self.to_stdout:
+            self._check(self.given)
+
+    def place(self, default: Path, made_of: Sequence[object] | None = None) -> Path | None:
+        """Where the artifact goes, found to be writable; call it before the work begins.
+
+        Args:
+            default: the place if the user named none.
+            made_of: what the artifact is made of, see :func:`free_place`; None if the default is free for it anyway.
+
+        Returns:
+            The path, or None for standard output.
+
+        Raises:
+            InputError: the path cannot be written.
+        """
+        if self.to_stdout:
+            return None
+        if self.given is not None:
+            path = self.given
+        else:
+            path = default if made_of is None else free_place(default, made_of)
+        self._check(path)
+        return path
+
+    def report(self, console: Console, document: Mapping[str, Any], *paths: Path | None) -> None:
+        """Say on standard output what was made: a JSON document, or every path once.
+
+        Args:
+            console: whose standard output it is.
+            document: for ``--json``.
+            paths: as :meth:`place` returned them; of what went to standard output nothing is said there.
+        """
+        if self.as_json:
+            console.result(json.dumps(document))
+            return
+        for path in dict.fromkeys(paths):
+            if path is not None:
+                console.result(str(path))
+
+    def write_report(self, console: Console, document: Mapping[str, Any], path: Path | None) -> None:
+        """Write an artifact that is a JSON document, and say so: with ``--json``, standard output gets it as well.
+
+        Args:
+            console: whose standard output it is.
+            document: the artifact.
+            path: as :meth:`place` returned it.
+
+        Raises:
+            InputError, CitrisError: the file cannot be written, or the disk is full.
+        """
+        text = json.dumps(document, indent=None if self.as_json else 2)
+        if path is not None:
+            write_bytes(path, (text + "\n").encode())
+        console.result(text if self.as_json or path is None else str(path))
+
+    def _check(self, path: Path) -> None:
+        from citris_cli.artifacts.files import check_writable
+
+        check_writable(path)
+        if self.beside:
+            check_writable(path.with_suffix(self.beside))
+
+
+def write_bytes(path: Path | None, content: bytes) -> None:
+    """Write an artifact whole or not at all.
+
+    Args:
+        path: the file, or None for standard output.
+        content: all of it.
+
+    Raises:
+        InputError: the file cannot be written, or standard output is a terminal.
+        CitrisError: the disk is full.
+    """
+    from citris_cli.artifacts.files import atomic_write, write_stdout
+
+    if path is None:
+        write_stdout(content)
+    else:
+        atomic_write(path, lambda file: file.write(content))
+
+
+def write_arrays(path: Path | None, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Write an ``.npz`` whole or not at all.
+
+    Args:
+        path: the file, or None for standard output.
+        arrays: by name.
+
+    Raises:
+        InputError, CitrisError: see :func:`write_bytes`.
+    """
+    from citris_cli.artifacts.arrays import npz_bytes, write_npz
+
+    if path is None:
+        write_bytes(None, npz_bytes(arrays))
+    else:
+        write_npz(path, arrays)
 
 
 def free_place(path: Path, made_of: Sequence[object]) -> Path:
@@ -28,6 +186,8 @@ def free_place(path: Path, made_of: Sequence[object]) -> Path:
         path: the default.
         made_of: what the file is going to be made of: inputs as the user gave them, for an evaluation also the model.
     """
+    import hashlib
+
     ours = [os.path.abspath(str(one)) for one in made_of]
     around = {os.path.dirname(place) for place in ours}
     # A folder of pictures is recorded picture by picture, and a dataset may have been named by its directory.
@@ -39,24 +199,15 @@ def free_place(path: Path, made_of: Sequence[object]) -> Path:
     return path.with_stem(f"{path.stem}-{hashlib.sha256(os.fsencode(chr(10).join(ours))).hexdigest()[:8]}")
 
 
-def check_beside(path: Path, suffix: str) -> None:
-    """Refuse a name for a JSON file that is the name of what is written beside it.
-
-    Args:
-        path: given by the user.
-        suffix: of the other file, such as ``.png``.
-
-    Raises:
-        InputError: it ends so.
-    """
-    if path.suffix.lower() == suffix:
-        raise InputError(f"-o {path}: a {suffix} of this name goes beside the .json; give -o a name that ends in .json")
-
-
 def _recorded(path: Path) -> list[str]:
     """What a file says that it was made of; nothing if there is none, or it says nothing of it."""
     if not path.is_file():
         return []
+    from PIL import Image
+
+    from citris_cli.data.npz import open_npz
+    from citris_cli.show.grids import SOURCES
+
     try:
         if path.suffix == ".npz":
             with open_npz(path) as file:

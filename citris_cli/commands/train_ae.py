@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from citris_cli.commands import options
+from citris_cli.commands.outputs import Output, output_option
+from citris_cli.commands.settings import Changes, with_settings
+from citris_cli.commands.training import train
+from citris_cli.training.presets import autoencoder_preset
 
 
+@with_settings(autoencoder_preset)
 def train_ae(
     data: options.Data,
-    output: options.Output = None,
-    preset: options.Preset = options.PresetName.small,
-    latents: options.Latents = None,
-    channels: options.Channels = None,
-    decoder_blocks: options.DecoderBlocks = None,
-    patch: options.Patch = None,
-    growth: options.Growth = None,
-    noise: Annotated[float | None, typer.Option(help="Std of the noise on the latents in training.", min=0)] = None,
-    latent_penalty: Annotated[float | None, typer.Option(help="Weight of the mean squared latent.", min=0)] = None,
-    permute_colours: Annotated[
-        bool | None,
-        typer.Option(
-            help="Train on frames whose red, green and blue are in random order: for hues that are variables."
-        ),
-    ] = None,
-    steps: options.Steps = None,
-    batch_size: options.BatchSize = None,
-    lr: options.LearningRate = None,
-    clip: options.Clip = None,
-    warmup: options.Warmup = None,
-    seed: options.Seed = None,
-    precision: options.Precision = None,
-    device: options.Device = "auto",
+    *,
     variables: options.Vars = None,
+    changes: Changes,
+    preset: options.Preset = options.PresetName.small,
+    device: options.TrainingDevice = "auto",
     resume: options.Resume = False,
     save_every: options.SaveEvery = 30.0,
+    output: Annotated[
+        Path | None, output_option("Where to write; - for standard output.  \\[default: runs/<dataset>/]")
+    ] = None,
+    show_config: options.ShowConfig = False,
     as_json: options.Json = False,
 ) -> None:
     """Train the image autoencoder: frames in, a compact code of every frame out."""
-    given = dict(locals())
-    from citris_cli.commands import training
-
-    session = training.Session.start(given)
-    session.report(training.autoencoder(session, given))
+    train(
+        "autoencoder",
+        data,
+        changes,
+        Output(output, as_json),
+        preset=preset.value,
+        device=device,
+        variables=variables,
+        resume=resume,
+        save_every=save_every,
+        show_config=show_config,
+    )

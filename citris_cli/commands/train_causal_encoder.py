@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from citris_cli.commands import options
+from citris_cli.commands.outputs import Output, output_option
+from citris_cli.commands.settings import Changes, with_settings
+from citris_cli.commands.training import train
+from citris_cli.training.presets import causal_encoder_preset
 
 
+@with_settings(causal_encoder_preset)
 def train_causal_encoder(
     data: options.Data,
-    output: options.Output = None,
-    preset: options.Preset = options.PresetName.small,
-    channels: options.Channels = None,
-    patch: options.Patch = None,
-    norm_penalty: Annotated[
-        float | None, typer.Option(help="Weight that keeps the vectors of angles at norm 2.", min=0)
-    ] = None,
-    steps: options.Steps = None,
-    batch_size: options.BatchSize = None,
-    lr: options.LearningRate = None,
-    clip: options.Clip = None,
-    warmup: options.Warmup = None,
-    seed: options.Seed = None,
-    precision: options.Precision = None,
-    device: options.Device = "auto",
+    *,
     variables: options.Vars = None,
+    changes: Changes,
+    preset: options.Preset = options.PresetName.small,
+    device: options.TrainingDevice = "auto",
     resume: options.Resume = False,
     save_every: options.SaveEvery = 30.0,
+    output: Annotated[
+        Path | None, output_option("Where to write; - for standard output.  \\[default: runs/<dataset>/]")
+    ] = None,
+    show_config: options.ShowConfig = False,
     as_json: options.Json = False,
 ) -> None:
     """Train the causal encoder: frames in, true factors out; it measures triplets. Needs frames with ground truth."""
-    given = dict(locals())
-    from citris_cli.commands import training
-    from citris_cli.data.datasets import load_labelled
-
-    session = training.Session.start(given, load_labelled)
-    session.report(training.causal_encoder(session, given))
+    train(
+        "causal_encoder",
+        data,
+        changes,
+        Output(output, as_json),
+        preset=preset.value,
+        device=device,
+        variables=variables,
+        resume=resume,
+        save_every=save_every,
+        show_config=show_config,
+    )

@@ -16,7 +16,7 @@ from torch.nn import functional
 from citris_cli.core.config import CausalEncoderConfig
 from citris_cli.core.factors import Factor, half_range
 from citris_cli.core.initialisation import initialise
-from citris_cli.core.networks import ConvEncoder
+from citris_cli.core.networks import ConvEncoder, at_least_float32
 
 #: Continuous factors are learned in units in which their range is -2 … 2, that of Causal3DIdent's positions: then the
 #: published loss is the same there, and a factor in pixels weighs no more than one in metres.
@@ -132,7 +132,7 @@ class CausalEncoder(nn.Module):
     def predict(self, images: Tensor) -> Tensor:
         """Images [B, 3, W, W] in [-1, 1] -> values [B, F]: own units, radians in 0 … 2 pi, whole numbers."""
         features = self.encoder(images)
-        return torch.stack([head.value(head(features).float()) for head in self._heads()], dim=-1)
+        return torch.stack([head.value(at_least_float32(head(features))) for head in self._heads()], dim=-1)
 
     def loss(self, images: Tensor, truth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum over the factors of their heads' losses.
@@ -148,7 +148,7 @@ class CausalEncoder(nn.Module):
         features = self.encoder(images)
         parts: dict[str, Tensor] = {}
         for factor, head, target in zip(self.factors, self._heads(), truth.unbind(-1), strict=True):
-            loss = head.loss(head(features).float(), target)
+            loss = head.loss(at_least_float32(head(features)), target)
             parts[factor.kind] = parts[factor.kind] + loss if factor.kind in parts else loss
         return torch.stack(list(parts.values())).sum(), {kind: part.detach() for kind, part in parts.items()}
 

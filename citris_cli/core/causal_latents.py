@@ -78,9 +78,7 @@ class CausalLatentsModel(nn.Module, ABC):
         own = self.prior.schedule(progress)
         return {"progress": progress, **{f"{OF_PRIOR}{name}": value for name, value in own.items()}}
 
-    def given(
-        self, targets: Tensor, psi: Tensor, generator: torch.Generator | None, schedule: Schedule
-    ) -> Given:
+    def given(self, targets: Tensor, psi: Tensor, generator: torch.Generator | None, schedule: Schedule) -> Given:
         """What the prior is given of a batch.
 
         Args:

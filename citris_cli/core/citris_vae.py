@@ -68,15 +68,15 @@ class CitrisVAE(CausalLatentsModel):
             frames: windows of consecutive frames [B, T, 3, W, W] in [-1, 1], T at least 2.
             targets: intervention targets of the steps between them, 0 or 1, [B, T-1, K].
             generator: source of the posterior and assignment samples.
-            schedule: what changes over a training: ``beta``, the factor on the divergence's weight; ``noise_scale``, the
-                factor, at least 1, on the posterior's standard deviations as the prior and the classifier see it (the
-                decoder sees the posterior itself); and what
+            schedule: what changes over a training: ``beta``, the factor on the divergence's weight; ``noise_scale``,
+                the factor, at least 1, on the posterior's standard deviations as the prior and the classifier see it
+                (the decoder sees the posterior itself); and what
                 :meth:`~citris_cli.core.causal_latents.CausalLatentsModel.schedule` says.
 
         Returns:
             The scalar loss and its parts, detached: ``kl`` (nats a frame), ``reconstruction`` (summed squared error a
-            frame), unless it weighs nothing ``classifier`` (L_model) and ``latents`` (L_z), and whatever terms the prior
-            adds.
+            frame), unless it weighs nothing ``classifier`` (L_model) and ``latents`` (L_z), and whatever terms the
+            prior adds.
 
         Raises:
             ValueError: a window of a single frame.

@@ -159,6 +159,15 @@ class SlowPriorConfig(PriorConfig):
     name: ClassVar[str] = "slow"
 
 
+#: Configurations of the priors that come with the package.
+PRIOR_CONFIGS: tuple[type[PriorConfig], ...] = (
+    MLPPriorConfig,
+    AutoregressivePriorConfig,
+    IVAEPriorConfig,
+    SlowPriorConfig,
+)
+
+
 @dataclass(frozen=True)
 class CausalLatentsConfig:
     """Sizes and loss of what is common to both models; the defaults are the published ones.
@@ -182,7 +191,9 @@ class CausalLatentsConfig:
     flow_layers: int = setting(4, "Layers of the flow.", least=1)
     flow_hidden: int = setting(16, "Hidden units a latent in the flow.", least=1)
     hidden: int = setting(64, "Width of the MLP prior's and the classifier's networks.", least=1)
-    prior: PriorConfig = MLPPriorConfig()
+    prior: PriorConfig = setting(  # noqa: RUF009
+        MLPPriorConfig(), "Latents of a variable independent given the past (mlp), or not (autoregressive)."
+    )
     classifier_layers: int = setting(1, "Hidden layers of the target classifier.", least=1)
     classifier_momentum: float = setting(0.0, "Momentum of the classifier's frozen copy.", least=0, most=0.9999)
     classifier_weight: float = setting(2.0, "Weight of the classifier's loss on the latents.", least=0)
@@ -199,6 +210,7 @@ class CitrisNFConfig(CausalLatentsConfig):
         noise: standard deviation sigma of that noise, the autoencoder's.
     """
 
+    latents: int = setting(32, "Number of latents M.", least=1, shown="the autoencoder's")
     samples: int = setting(8, "Noisy copies of every encoding.", least=1)
     noise: float = setting(0.05, "Std of that noise.", least=0, shown="the autoencoder's")
 
@@ -220,6 +232,11 @@ class CitrisVAEConfig(CausalLatentsConfig):
     """
 
     flow_layers: int = setting(4, "Layers of the flow; 0: the VAE's latents are the causal ones.", least=0)
+    prior: PriorConfig = setting(  # noqa: RUF009
+        MLPPriorConfig(),
+        "Latents of a variable independent given the past (mlp), or not (autoregressive); or a baseline, iVAE* (ivae) "
+        "or SlowVAE (slow).",
+    )
     width: int = size(64)
     channels: int = setting(64, "Channels of every convolutional stage.", least=1)
     networks: str = setting("pyramid", "Encoder and decoder.", choices=NETWORKS)

@@ -24,6 +24,11 @@ from citris_cli.core.ops.upsampling import enlarge
 GRID = 4
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """What a network computed in bfloat16 as float32; float32 and float64 as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def pyramid_stages(width: int, patch: int) -> int:
     """Number of stages that halve (or double) the grid between an image and the 4x4 grid.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from citris_cli.core.config import NETWORKS, SMALL_WIDTH
-from citris_cli.core.networks import GRID, ConvDecoder, ConvEncoder, PositionLayer
+from citris_cli.core.networks import GRID, ConvDecoder, ConvEncoder, PositionLayer, at_least_float32
 from citris_cli.core.ops.layers import Layers
 
 #: Bound on the log standard deviations of the small pair.
@@ -39,8 +39,8 @@ class GaussianEncoder(nn.Module):
         self.scale = nn.Parameter(torch.zeros(latents)) if learned_bound else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images [B, 3, W, W] in [-1, 1] -> mean, log standard deviation, float32 [B, M] each."""
-        mean, log_std = self.network(images).float().chunk(2, dim=-1)
+        """Images [B, 3, W, W] in [-1, 1] -> mean, log standard deviation, at least float32, [B, M] each."""
+        mean, log_std = at_least_float32(self.network(images)).chunk(2, dim=-1)
         if self.scale is None:
             return mean, SMALL_MAX_LOG_STD * torch.tanh(log_std / SMALL_MAX_LOG_STD)
         bound = functional.softplus(self.scale)

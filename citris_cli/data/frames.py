@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ _RELEASE_EVERY = 128 << 20
 # Touching one byte of a mapping can make this many around it resident (Linux maps a whole cached huge page at once).
 _FAULT_AROUND = 2 << 20
 _CHUNK = 32 << 20
+#: Frames that go through an encoder at a time.
+ENCODED_AT_ONCE = 256
 # Frames that are no bytes are converted so many of their own bytes at a time: what a processor's cache holds.
 _PIECE = 2 << 20
 
@@ -162,6 +164,27 @@ def as_model_input(frames: torch.Tensor) -> torch.Tensor:
     planes = frames.permute(0, 3, 1, 2)
     scaled = planes.to(dtype=torch.float32, memory_format=torch.channels_last)
     return scaled.div_(255.0).mul_(2.0).sub_(1.0)
+
+
+@torch.no_grad()
+def encode_frames(
+    encoder: Callable[[torch.Tensor], torch.Tensor],
+    frames: Frames,
+    device: torch.device,
+    batch_size: int = ENCODED_AT_ONCE,
+) -> torch.Tensor:
+    """Latents of all frames, in order.
+
+    Args:
+        encoder: images [B, 3, H, W] in [-1, 1] on the device -> latents [B, M].
+        frames: N frames, on any device.
+        device: where the encoder is.
+        batch_size: frames at a time.
+
+    Returns:
+        float32 [N, M] on the device.
+    """
+    return torch.cat([encoder(as_model_input(sent(chunk, device))).float() for chunk in frames.chunks(batch_size)])
 
 
 def as_pixels(images: torch.Tensor) -> torch.Tensor:

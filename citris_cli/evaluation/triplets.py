@@ -115,14 +115,14 @@ def match_mask(data: TripletData, variables: Variables) -> MatchedMask:
         columns.append(chosen[:, 0])
     if missing:
         raise InputError(
-            f"{data.paths[0]}: the mask has no column for {', '.join(missing)}; its columns are {', '.join(names)}, "
+            f"{data.label}: the mask has no column for {', '.join(missing)}; its columns are {', '.join(names)}, "
             "and --vars gives them other names"
         )
     notes = []
     if mixed:
         if not whole.any():
             raise InputError(
-                f"{data.paths[0]}: every triplet mixes parts of {', '.join(mixed)}, which the model knows as one; "
+                f"{data.label}: every triplet mixes parts of {', '.join(mixed)}, which the model knows as one; "
                 "use triplets that take it as a whole, or a model that was trained without --group"
             )
         notes.append(
@@ -222,7 +222,7 @@ def factor_distances(
     own, theirs = columns_of(factors, data.factors.names)
     if not own:
         raise InputError(
-            f"{data.paths[0]}: its true factors ({', '.join(data.factors.names)}) are none that the causal encoder "
+            f"{data.label}: its true factors ({', '.join(data.factors.names)}) are none that the causal encoder "
             f"reads ({', '.join(factors.names)}); name its columns with --vars"
         )
     truth, shared = data.truth[matched.rows, 2][:, theirs].numpy(), factors.select(own)

@@ -14,15 +14,17 @@ from torch import Tensor
 from citris_cli.causal_model import CausalModel
 from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.data.datasets import IndependentData, TripletData, load_independent, load_triplets
+from citris_cli.data.frames import encode_frames
 from citris_cli.data.layout import find_split
+from citris_cli.data.sources import Data
 from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
 from citris_cli.evaluation.correlation import Correlation, correlation
 from citris_cli.evaluation.triplets import MatchedMask, evaluate_triplets, match_mask
-from citris_cli.training.causal_latents import CRITERION
-from citris_cli.training.encodings import encode_frames
 from citris_cli.wording import counted
 
+#: The measure by which the best model is kept.
+CRITERION = "val_score"
 #: Frames with ground truth that a comparison with it takes at least.
 FEWEST = 10
 
@@ -44,7 +46,7 @@ class Validation:
     @classmethod
     def load(
         cls,
-        path: Path,
+        path: Data,
         variables: Variables,
         width: int,
         names: Variables | None = None,
@@ -53,7 +55,7 @@ class Validation:
         """Read ``val_indep`` and ``val_triplets`` of a directory, or one file of either sort.
 
         Args:
-            path: a directory in the published layout, or a file.
+            path: a directory in the published layout, a file, or arrays.
             variables: the model's variables.
             width: the model's frame width in pixels.
             names: the user's names of the columns, or None.
@@ -64,7 +66,7 @@ class Validation:
                 file.
         """
         independent, triplets = None, None
-        if path.is_dir():
+        if isinstance(path, Path) and path.is_dir():
             frames, threes = find_split(path, "val_indep"), find_split(path, "val_triplets")
             if frames and frames == threes:  # a directory with a single file offers it for every split
                 return cls.load(frames[0], variables, width, names, columns)
@@ -89,7 +91,7 @@ class Validation:
         for data in (independent, triplets):
             if data is not None and data.frames.width != width:
                 raise InputError(
-                    f"{data.paths[0]}: frames are {data.frames.width} pixels wide and those trained on {width}; "
+                    f"{data.label}: frames are {data.frames.width} pixels wide and those trained on {width}; "
                     "validate on frames of the same size"
                 )
         return cls(independent, triplets, match_mask(triplets, variables) if triplets is not None else None)
@@ -132,8 +134,15 @@ def require_halves(data: IndependentData) -> None:
     if len(data.frames) < FEWEST:
         number = counted(len(data.frames), "frame")
         raise InputError(
-            f"{data.paths[0]}: has {number}; to fit on one half and score on the other, {FEWEST} or more are needed"
+            f"{data.label}: has {number}; to fit on one half and score on the other, {FEWEST} or more are needed"
         )
+
+
+def _truth(data: IndependentData) -> tuple[np.ndarray, Variables]:
+    """True values [N, F] and their factors."""
+    if data.truth is None or data.factors is None:
+        raise InputError(f"{data.label}: has no true values (latents or raw_latents) to compare with")
+    return data.truth.numpy(), data.factors
 
 
 def independent_correlation(model: CausalModel, data: IndependentData, seed: int = 0) -> Correlation:
@@ -144,15 +153,14 @@ def independent_correlation(model: CausalModel, data: IndependentData, seed: int
         data: frames of the model's width, with ``truth`` and ``factors``.
         seed: of the split and of the networks.
     """
-    assert data.truth is not None
-    assert data.factors is not None
+    truth, factors = _truth(data)
     with torch.no_grad():
         z = encode_frames(model.network.encode, data.frames.to(model.device), model.device)
     return correlation(
         z,
         torch.from_numpy(model.assignment),
-        data.truth.numpy(),
-        data.factors,
+        truth,
+        factors,
         model.variables,
         torch.Generator().manual_seed(seed),
     )
@@ -175,15 +183,14 @@ def assignment_by_labels(
     Returns:
         int64 [M], 0 … K; K (psi(0)) for a latent that tells most of a factor of none of them, or of nothing.
     """
-    assert data.truth is not None
-    assert data.factors is not None
+    truth, factors = _truth(data)
     device = next(network.parameters()).device
     with torch.no_grad():
         z = encode_frames(network.encode, data.frames.to(device), device)
     single = Variables(Variable(f"latent {index}") for index in range(z.shape[1]))
     generator = torch.Generator().manual_seed(seed)
-    found = correlation(z, torch.arange(len(single)), data.truth.numpy(), data.factors, single, generator)
-    owners = [variables.owner(factor) for factor in data.factors]
+    found = correlation(z, torch.arange(len(single)), truth, factors, single, generator)
+    owners = [variables.owner(factor) for factor in factors]
     told = np.nan_to_num(found.r2[:-1], nan=-np.inf)
     best = [owners[factor] if told[latent, factor] > 0 else None for latent, factor in enumerate(told.argmax(axis=1))]
     return torch.tensor([len(variables) if owner is None else owner for owner in best])

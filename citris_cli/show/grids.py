@@ -68,6 +68,20 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray) -> I
     return image_grid(rows, ["original", "reconstruction", f"difference x{DIFFERENCE_GAIN}"])
 
 
+def triplet_grid(triplets: np.ndarray, predictions: np.ndarray, mask: np.ndarray, names: Sequence[str]) -> Image.Image:
+    """Triplets, one a row, each with its predicted third frame, and the names of what comes from image 2.
+
+    Args:
+        triplets: uint8 [N, 3, H, W, 3].
+        predictions: uint8 [N, H, W, 3].
+        mask: 0 or 1 [N, K], 1 where a variable comes from the second frame.
+        names: of the K variables.
+    """
+    labels = ["\n".join(name for name, taken in zip(names, row, strict=True) if taken) or "nothing" for row in mask]
+    rows = [[*triplet, prediction] for triplet, prediction in zip(triplets, predictions, strict=True)]
+    return image_grid(rows, labels, ["image 1", "image 2", "truth", "prediction"])
+
+
 def png_bytes(picture: Image.Image, sources: Sequence[str] = ()) -> bytes:
     """The picture as a PNG.
 

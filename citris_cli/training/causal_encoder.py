@@ -15,11 +15,10 @@ from citris_cli.core.factors import distances, normalised
 from citris_cli.core.ops import shares
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.datasets import IndependentData
-from citris_cli.data.frames import Frames, as_model_input, sent
+from citris_cli.data.frames import ENCODED_AT_ONCE, Frames, as_model_input, sent
 from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
 from citris_cli.training.config import TrainingConfig
-from citris_cli.training.encodings import BATCH
 from citris_cli.training.task import Schedule
 
 #: Frames that a validation looks at.
@@ -61,19 +60,17 @@ def learnable_factors(data: IndependentData) -> tuple[Variables, tuple[str, ...]
     Raises:
         InputError: no factor varies, or values that are not of a factor's kind.
     """
-    assert data.factors is not None
-    assert data.truth is not None
+    if data.factors is None or data.truth is None:
+        raise InputError(f"{data.label}: has no true values to learn from; give frames with ground truth")
     found, constant = [], []
     for factor, values in zip(data.factors, data.truth.unbind(1), strict=True):
         low, high = float(values.min()), float(values.max())
         if low == high:
             constant.append(factor.name)
         else:
-            found.append(_completed(factor, values, low, high, str(data.paths[0])))
+            found.append(_completed(factor, values, low, high, data.label))
     if not found:
-        raise InputError(
-            f"{data.paths[0]}: the true values are the same in every frame; give frames in which they vary"
-        )
+        raise InputError(f"{data.label}: the true values are the same in every frame; give frames in which they vary")
     return Variables(found), tuple(constant)
 
 
@@ -178,7 +175,7 @@ class CausalEncoderTask:
         # Spread over the whole set: the first frames of a sequence look alike.
         index = torch.linspace(0, len(self._measured.frames) - 1, count).round().long()
         total = torch.zeros(len(self.model.factors), dtype=torch.float64)
-        for chunk in index.split(BATCH):
+        for chunk in index.split(ENCODED_AT_ONCE):
             predicted = self.model.predict(as_model_input(self._measured.frames.gather(chunk)))
             truth = self._measured.truth[chunk.to(predicted.device)]
             total += distances(predicted, truth, self.model.factors).double().sum(0).cpu()

@@ -9,8 +9,6 @@ from citris_cli.training.config import CausalTrainingConfig
 
 #: Weight decay of the target classifier's own optimiser group.
 CLASSIFIER_WEIGHT_DECAY = 1e-4
-#: The measure by which the best model is kept.
-CRITERION = "val_score"
 
 
 def parameter_groups(model: CausalLatentsModel, config: CausalTrainingConfig) -> list[dict[str, Any]]:

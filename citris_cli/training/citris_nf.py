@@ -12,7 +12,8 @@ from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.ops import shares
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import sent
-from citris_cli.training.causal_latents import CRITERION, parameter_groups
+from citris_cli.evaluation.validation import CRITERION
+from citris_cli.training.causal_latents import parameter_groups
 from citris_cli.training.config import CausalTrainingConfig
 from citris_cli.training.task import Schedule
 

@@ -12,7 +12,8 @@ from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.ops import shares
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames, as_model_input, sent
-from citris_cli.training.causal_latents import CRITERION, parameter_groups
+from citris_cli.evaluation.validation import CRITERION
+from citris_cli.training.causal_latents import parameter_groups
 from citris_cli.training.config import VAETrainingConfig
 from citris_cli.training.reconstructions import Pictures, reconstruction_error
 from citris_cli.training.task import Schedule
@@ -48,7 +49,7 @@ class CitrisVAETask:
         held_out: frames whose reconstructions are measured and shown, or None: then it is training frames.
         config: how to train.
         evaluate: measures the model on held-out data, in evaluation mode; one of its measures is
-            :data:`~citris_cli.training.causal_latents.CRITERION`, by which the best model is kept. None to keep the
+            :data:`~citris_cli.evaluation.validation.CRITERION`, by which the best model is kept. None to keep the
             last.
         pictures: called at every validation with originals and reconstructions, uint8 [n, H, W, 3] each.
         assign: gives the latents of a model whose prior learns no assignment to variables, or None.

@@ -34,7 +34,9 @@ class TrainingConfig:
     clip: float = setting(1.0, "Bound on the gradient's norm.", least=0)
     warmup: int = setting(100, "Steps of linear warm-up.", least=0)
     seed: int = setting(0, "Of weights, batches and noise.", least=0, most=LARGEST_SEED)
-    precision: str = setting("auto", "Of products and convolutions.", choices=PRECISIONS, shown="tf32 on CUDA, else float32")
+    precision: str = setting(
+        "auto", "Of products and convolutions.", choices=PRECISIONS, shown="tf32 on CUDA, else float32"
+    )
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,7 @@ class CausalTrainingConfig(TrainingConfig):
 
     classifier_lr: float = setting(4e-3, "Learning rate of the target classifier.", least=0)
     noise_start: float = setting(1.0, "Noise at the start of the training, in multiples of the model's own.", least=1)
-    noise_decay: float = setting(
-        0.4, "Share of the steps over which --noise-start falls to 1.", least=0, most=1
-    )
+    noise_decay: float = setting(0.4, "Share of the steps over which --noise-start falls to 1.", least=0, most=1)
 
     def schedule(self, progress: float) -> dict[str, float]:
         """What of the loss changes over the training, at a share of its steps, 0 … 1.

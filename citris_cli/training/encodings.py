@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,29 +10,10 @@ from torch import Tensor
 
 from citris_cli.artifacts.models import ModelFile, read_model, write_model
 from citris_cli.core.autoencoder import Autoencoder
-from citris_cli.data.frames import Frames, as_model_input, sent
+from citris_cli.data.frames import Frames, encode_frames
 from citris_cli.errors import CitrisError
 
 ENCODINGS_KIND = "encodings"
-BATCH = 256
-
-
-@torch.no_grad()
-def encode_frames(
-    encoder: Callable[[Tensor], Tensor], frames: Frames, device: torch.device, batch_size: int = BATCH
-) -> Tensor:
-    """Latents of all frames, in order.
-
-    Args:
-        encoder: images [B, 3, H, W] in [-1, 1] on the device -> latents [B, M].
-        frames: N frames, on any device.
-        device: where the encoder is.
-        batch_size: frames at a time.
-
-    Returns:
-        float32 [N, M] on the device.
-    """
-    return torch.cat([encoder(as_model_input(sent(chunk, device))).float() for chunk in frames.chunks(batch_size)])
 
 
 def weights_sha256(tensors: dict[str, Tensor]) -> str:
@@ -47,7 +27,7 @@ def weights_sha256(tensors: dict[str, Tensor]) -> str:
 
 
 def cached_encodings(
-    autoencoder: Autoencoder, frames: Frames, data_sha256: str, folder: Path, device: torch.device
+    autoencoder: Autoencoder, frames: Frames, data_sha256: str, folder: Path | None, device: torch.device
 ) -> tuple[Tensor, Path | None, bool]:
     """Encodings of a dataset, from the cache in ``folder`` or computed and put there.
 
@@ -57,13 +37,15 @@ def cached_encodings(
         autoencoder: in evaluation mode, on the device.
         frames: N frames.
         data_sha256: hash of the files that the frames come from.
-        folder: the autoencoder's folder.
+        folder: the autoencoder's folder; None where nothing is kept.
         device: where to compute.
 
     Returns:
         Encodings float32 [N, M] on the device; the cache file (None if the folder takes no file); whether they were
         read from it.
     """
+    if folder is None:
+        return encode_frames(autoencoder.encode, frames, device), None, False
     key = hashlib.sha256((data_sha256 + weights_sha256(autoencoder.state_dict())).encode()).hexdigest()
     path = folder / f"encodings-{key[:16]}.safetensors"
     if path.exists():

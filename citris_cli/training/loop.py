@@ -51,7 +51,7 @@ def train(
         resume: continue from the state in ``files`` if there is one.
         save_every: seconds between saved states.
         stop: remembers a signal, also for the caller, whom it tells of one that came too late to stop before the last
-            step; None: signals are somebody else's.
+            step.
         processes: that train this model together, each with a task of its own and the same arguments.
 
     Returns:
@@ -73,7 +73,7 @@ def train(
     states = States(files, config, save_every, processes)
     resumed_at = step
     steps = steps_of(task, batch_loss, optimizer, generator, config)
-    stop = stop or StopRequest(listens=False)
+    stop = stop or StopRequest()
     with stop.listening(), apart_from_other_work(device):
         while step < config.steps:
             rates = rates_at(step, groups, config)

@@ -1,10 +1,10 @@
 """Several processes that train one model: each computes its share of every batch, and the first writes and speaks.
 
 ``torchrun --standalone --nproc-per-node 4 -m citris_cli train-nf data.npz`` starts them. All hold the whole model and
-take the steps that one process alone would take: a batch stays as large as it was and holds the same samples, noise and
-batch statistics are the whole batch's (:mod:`citris_cli.core.ops.shares`), and PyTorch's DistributedDataParallel adds up
-the gradients. What differs is the order in which numbers are added. So all have the same weights at any time, a state
-that the first saves is that of all, and as many processes as one likes can go on from it.
+take the steps that one process alone would take: a batch stays as large as it was and holds the same samples, noise
+and batch statistics are the whole batch's (:mod:`citris_cli.core.ops.shares`), and PyTorch's DistributedDataParallel
+adds up the gradients. What differs is the order in which numbers are added. So all have the same weights at any time, a
+state that the first saves is that of all, and as many processes as one likes can go on from it.
 """
 
 from __future__ import annotations

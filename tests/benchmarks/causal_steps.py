@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from torch import Tensor, nn
 
 from citris_cli.core import kernels
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
 from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from citris_cli.training.optimiser import ClippedAdamW
 from PIL import Image, ImageDraw, ImageFont
 
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
@@ -28,7 +29,6 @@ from citris_cli.data.datasets import load_independent, load_sequences
 from citris_cli.data.frames import Frames
 from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
 from citris_cli.training.devices import keep_freed_memory
-from citris_cli.training.optimiser import ClippedAdamW
 from citris_cli.training.presets import autoencoder_preset
 from citris_cli.training.processes import ALONE, BatchLoss
 from citris_cli.training.steps import steps_of

@@ -18,7 +18,7 @@ from PIL import Image
 from citris_cli.artifacts.arrays import npz_writer
 from citris_cli.artifacts.models import ModelFile, write_model
 from citris_cli.causal_model import CausalModel, load
-from citris_cli.commands import encoding
+from citris_cli.commands.encode import encode
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
 from citris_cli.data.frames import as_model_input
@@ -79,7 +79,7 @@ def feed(effort: Effort) -> list[Row]:
         with open(folder / "d.npz", "wb") as file, npz_writer(file) as writer:
             writer.add("images", frames)
         model = load(folder / "m.safetensors")
-        arguments = [folder / "d.npz"], folder / "m.safetensors", folder / "z.npz", BATCH, "cpu", None, False
+        arguments = [folder / "d.npz"], folder / "m.safetensors", folder / "z.npz", BATCH, "cpu"
         forms: dict[str, Callable[[], object]] = {
             "ours": partial(_silent, arguments),
             "plain": partial(_encode, model, torch.from_numpy(frames)),
@@ -149,4 +149,4 @@ def _encode(model: CausalModel, frames: torch.Tensor) -> torch.Tensor:
 def _silent(arguments: tuple) -> None:
     """The command in this process, so that its start is no part of its rate; its notes go nowhere."""
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        encoding.run(*arguments)
+        encode(*arguments)

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from citris_cli.training.optimiser import ClippedAdamW
 from rich.console import Console
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -38,7 +39,6 @@ from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask
 from citris_cli.training.devices import apart_from_other_work, compute_in
 from citris_cli.training.loop import Task, TrainingConfig
-from citris_cli.training.optimiser import ClippedAdamW
 from citris_cli.training.presets import AUTOENCODER, CITRIS_NF, CITRIS_VAE
 from citris_cli.training.processes import ALONE, BatchLoss
 from citris_cli.training.steps import BY_HAND, SingleSteps, steps_of

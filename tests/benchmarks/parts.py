@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-
 from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
-from citris_cli.core.flow import NormalizingFlow
 from citris_cli.core.transition_prior import MLPTransitionPrior
+
+from citris_cli.core.flow import NormalizingFlow
 from tests.benchmarks import plain_citris_nf
 from tests.benchmarks.measure import Effort, Row, Target, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_citris_nf import PlainAutoregressivePrior, PlainPrior

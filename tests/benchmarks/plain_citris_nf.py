@@ -10,19 +10,19 @@ import copy
 import math
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
 from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
-from citris_cli.core.citris_nf import CitrisNF
-from citris_cli.core.flow import AutoregressiveAffine, NormalizingFlow
-from citris_cli.core.target_classifier import TargetClassifier
 from citris_cli.core.transition_prior import (
     ImperfectMLPTransitionPrior,
     MLPTransitionPrior,
     PerLatentMLP,
     TransitionPrior,
 )
+from torch import Tensor, nn
+from torch.nn import functional
+
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.flow import AutoregressiveAffine, NormalizingFlow
+from citris_cli.core.target_classifier import TargetClassifier
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from citris_cli.training.optimiser import ClippedAdamW
 from torch import Tensor, nn
 
 from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
@@ -14,7 +15,6 @@ from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames
 from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
 from citris_cli.training.loop import Task, TrainingConfig
-from citris_cli.training.optimiser import ClippedAdamW
 from citris_cli.training.presets import autoencoder_preset
 from citris_cli.training.processes import ALONE, BatchLoss
 from citris_cli.training.record import LossWindow

@@ -155,7 +155,7 @@ def test_without_the_ffmpeg_plugin_an_mp4_is_refused_before_any_work(
 def test_too_many_frames_are_refused_with_the_number_that_fits(
     home: Path, tmp_path: Path, model: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("citris_cli.commands.latent_animation.GIF_BYTES", 8 << 20)
+    monkeypatch.setattr("citris_cli.show.latent_animation.GIF_BYTES", 8 << 20)
     done = inside("animate-latents", home / "boxes", "-m", model, "--frames", 60, "-o", "x.gif", cwd=tmp_path)
     page = frames_that_fit(32, 4)
     check_refusal(
@@ -236,7 +236,7 @@ def test_latents_that_are_not_finite_are_refused(
 def test_long_drawing_shows_its_progress(
     home: Path, tmp_path: Path, model: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("citris_cli.commands.latent_animation.LONG", 5)
+    monkeypatch.setattr("citris_cli.show.latent_animation.LONG", 5)
     common = ["animate-latents", home / "boxes", "-m", model, "-o", "x.gif"]
     assert "drawing" not in inside(*common, "--frames", 4, cwd=tmp_path).stderr.decode()
     lines = inside(*common, "--frames", 5, cwd=tmp_path).stderr.decode().splitlines()

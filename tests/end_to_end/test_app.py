@@ -23,14 +23,20 @@ from citris_cli.commands.train_ae import train_ae
 from citris_cli.commands.train_causal_encoder import train_causal_encoder
 from citris_cli.commands.train_nf import train_nf
 from citris_cli.commands.train_vae import train_vae
-from citris_cli.core.autoencoder import AutoencoderConfig
-from citris_cli.core.causal_encoder import CausalEncoderConfig
-from citris_cli.core.citris_nf import CitrisNFConfig
-from citris_cli.core.citris_vae import CitrisVAEConfig
-from citris_cli.training.autoencoder import AutoencoderTrainingConfig
-from citris_cli.training.causal_latents import CausalTrainingConfig
-from citris_cli.training.citris_vae import VAETrainingConfig
-from citris_cli.training.loop import TrainingConfig
+from citris_cli.core.config import (
+    PRIOR_CONFIGS,
+    AutoencoderConfig,
+    CausalEncoderConfig,
+    CausalLatentsConfig,
+    CitrisNFConfig,
+    CitrisVAEConfig,
+)
+from citris_cli.training.config import (
+    AutoencoderTrainingConfig,
+    CausalTrainingConfig,
+    TrainingConfig,
+    VAETrainingConfig,
+)
 from tests.end_to_end.conftest import Citris, run_citris
 from tests.end_to_end.test_bad_input import check_refusal
 
@@ -40,6 +46,8 @@ COMMANDS = [
     "train-vae",
     "train-causal-encoder",
     "encode",
+    "intervene",
+    "eval-triplets",
     "eval-correlation",
     "animate-latents",
     "import-checkpoint",
@@ -194,7 +202,7 @@ def test_an_interruption_outside_a_training_is_said(
     def interrupted(path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("citris_cli.commands.describe.describe", interrupted)
+    monkeypatch.setattr("citris_cli.commands.info.describe", interrupted)
     check_refusal(inside("info", "x", cwd=tmp_path), "^citris: interrupted$", status=130)
 
 
@@ -217,6 +225,7 @@ ABOUT_THE_RUN = {
     "group",
     "resume",
     "save_every",
+    "show_config",
     "as_json",
 }
 #: Fields that follow from the data.
@@ -242,7 +251,8 @@ def test_options_are_the_fields_of_the_configuration(
 ) -> None:
     parameters = inspect.signature(command).parameters
     options = set(parameters) - ABOUT_THE_RUN
-    fields = {field.name for configuration in configurations for field in dataclasses.fields(configuration)}
+    priors = PRIOR_CONFIGS if issubclass(configurations[0], CausalLatentsConfig) else ()
+    fields = {field.name for configuration in (*configurations, *priors) for field in dataclasses.fields(configuration)}
     assert options == fields - FROM_THE_DATA[command]
     # What is not given comes from the preset: a default of the option's own would be a second one.
     assert all(parameters[name].default is None for name in options)

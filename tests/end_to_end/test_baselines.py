@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from citris_cli.artifacts.models import read_model, read_model_header
-from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.config import CitrisVAEConfig
 from citris_cli.data.datasets import IndependentData
 from citris_cli.data.frames import Frames
 from citris_cli.data.variables import parse_vars
@@ -40,7 +41,7 @@ def test_a_baseline_is_trained_and_goes_through_the_commands(prior: str, few: Pa
     assert done.returncode == 0, done.stderr
     header = read_model_header(few / "m.safetensors")
     config = header.config["citris_vae"]
-    assert (config["prior"], config["flow_layers"], config["classifier_weight"]) == (prior, 0, 0)
+    assert (config["prior"]["name"], config["flow_layers"], config["classifier_weight"]) == (prior, 0, 0)
     logits = read_model(few / "m.safetensors").tensors["assignment.logits"]
     assert (logits.amax(1) == 10).all()  # every latent was given to somebody
     assert header.provenance["metrics"]["identification"]["rows"] == ["ball_y", "box", "psi(0)"]
@@ -57,7 +58,7 @@ def test_without_labels_there_is_nothing_to_assign_by(few: Path, inside: Citris)
     assert done.returncode == 0, done.stderr
     assert "best_step" in read_model_header(few / "m.safetensors").provenance["metrics"]
     export = inside("export", "m.safetensors", "-o", "x.safetensors", cwd=few)
-    check_refusal(export, "a baseline .--prior slow. has no published form")
+    check_refusal(export, "its prior .--prior slow. has no published form")
 
 
 def test_latents_go_to_the_variable_that_they_tell_most_of() -> None:

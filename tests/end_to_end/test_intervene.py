@@ -79,6 +79,17 @@ def test_strip_gif_and_standard_output(inside: Citris, model: Path, pictures: li
     assert done.stdout == b"runs/stdin/stdin-box.png\n"
 
 
+def test_the_case_of_an_ending_does_not_matter(
+    inside: Citris, model: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    for name in ("x.NPZ", "x.GIF", "x.PNG"):
+        done = inside("intervene", pictures[0], "--var", "box", "-m", model, "-o", name, cwd=tmp_path)
+        assert done.stdout.decode() == f"{name}\n"
+    assert (tmp_path / "x.NPZ").read_bytes()[:2] == b"PK"
+    assert (tmp_path / "x.GIF").read_bytes()[:3] == b"GIF"
+    assert (tmp_path / "x.PNG").read_bytes()[1:4] == b"PNG"
+
+
 def test_pictures_get_files_of_their_own(
     inside: Citris, model: Path, home: Path, pictures: list[Path], tmp_path: Path
 ) -> None:

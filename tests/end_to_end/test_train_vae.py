@@ -12,8 +12,7 @@ from PIL import Image
 
 import citris_cli
 from citris_cli.artifacts.models import read_model, read_model_header, write_model
-from citris_cli.core.causal_latents import BASELINES, PRIORS
-from citris_cli.core.vae_networks import NETWORKS
+from citris_cli.kinds import flat
 from tests.end_to_end.conftest import ASSIGNMENT, Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
 
@@ -151,7 +150,7 @@ def test_every_option_is_recorded(trained: Path, tmp_path: Path, inside: Citris)
     done = inside("train-vae", trained / "boxes", *options, *flags, "-o", "all.safetensors", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     settings = read_model_header(tmp_path / "all.safetensors").provenance["settings"]
-    recorded = {**settings["model"], **settings["training"]}
+    recorded = {**flat(settings["model"]), **settings["training"]}
     assert {name: recorded[name] for name in given} == given
     assert (recorded["conditional_targets"], recorded["imperfect_interventions"]) == (False, True)
     assert citris_cli.load(tmp_path / "all.safetensors").latents == 3
@@ -168,10 +167,17 @@ def test_sizes_that_make_no_model_are_refused(trained: Path, tmp_path: Path, ins
     assert not list(tmp_path.iterdir())
 
 
-def test_options_name_every_form(trained: Path) -> None:
-    from citris_cli.commands.options import PriorName
-    from citris_cli.commands.train_vae import NetworksName, VAEPriorName
+def test_a_prior_that_there_is_not_is_refused_with_those_that_there_are(
+    trained: Path, tmp_path: Path, inside: Citris
+) -> None:
+    done = inside("train-vae", trained / "boxes", "--prior", "laplace", cwd=tmp_path)
+    check_refusal(done, "--prior laplace: prior is 'laplace'; it can be autoregressive, ivae, mlp, slow")
+    done = inside("train-nf", trained / "boxes", "--prior", "ivae", cwd=tmp_path)
+    check_refusal(done, "--prior ivae: prior is 'ivae'; it can be autoregressive, mlp$")
 
-    assert tuple(name.value for name in PriorName) == PRIORS
-    assert tuple(name.value for name in VAEPriorName) == (*PRIORS, *BASELINES)
-    assert tuple(name.value for name in NetworksName) == NETWORKS
+
+def test_a_setting_of_another_prior_is_refused(trained: Path, tmp_path: Path, inside: Citris) -> None:
+    options = ["--autoregressive-hidden", 3, "-o", "m.safetensors"]
+    done = inside("train-vae", trained / "boxes", *options, cwd=tmp_path)
+    check_refusal(done, "--autoregressive-hidden: a training with the prior mlp has no such setting")
+    assert not list(tmp_path.iterdir())

@@ -19,11 +19,13 @@ import torch
 from PIL import Image
 
 from citris_cli.artifacts.models import read_model, read_model_header
-from citris_cli.commands import training
 from citris_cli.data.datasets import load_sequences
-from citris_cli.show.console import Console
+from citris_cli.kinds import KINDS, flat
 from citris_cli.training import presets
 from citris_cli.training.autoencoder import AutoencoderTask
+from citris_cli.training.plan import make_plan
+from citris_cli.training.request import Place, Request
+from citris_cli.training.session import Session
 from tests.end_to_end.conftest import TINY_NF, Citris
 from tests.end_to_end.test_bad_input import check_refusal
 
@@ -205,7 +207,7 @@ def test_every_option_is_recorded(first: tuple[Path, subprocess.CompletedProcess
     done = inside("train-nf", "d.npz", *options, "--independent-targets", "-o", "all.safetensors", cwd=folder)
     assert done.returncode == 0, done.stderr.decode()
     settings = read_model_header(folder / "all.safetensors").provenance["settings"]
-    recorded = {**settings["model"], **settings["training"]}
+    recorded = {**flat(settings["model"]), **settings["training"]}
     assert {name: recorded[name] for name in given} == given
     assert recorded["conditional_targets"] is False
 
@@ -259,9 +261,10 @@ def test_the_precision_is_the_devices_own_unless_given(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, device: str, given: str | None, settled: str
 ) -> None:
     monkeypatch.chdir(fresh)
-    data = load_sequences([Path("d.npz")])
-    session = training.Session(data, None, None, torch.device(device), Console(), None, False, 30.0, False)
-    plan = training.Plan.make(session, "autoencoder", *presets.AUTOENCODER["small"], {"precision": given}, None)
+    changes = {} if given is None else {"precision": given}
+    request = Request([Path("d.npz")], Place.RUNS, changes=changes)
+    session = Session(request, load_sequences(request.data), None, torch.device(device))
+    plan = make_plan(session, KINDS["autoencoder"], presets.AUTOENCODER["small"], changes, request.output)
     assert plan.training.precision == plan.files.settings["training"]["precision"] == settled
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
+from citris_cli.core.causal_encoder import CausalEncoder
+from citris_cli.core.config import CausalEncoderConfig
 from citris_cli.data.frames import as_model_input
 from citris_cli.data.variables import Variable, Variables
 from citris_cli.evaluation import distances

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from citris_cli.causal_model import CausalModel
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.config import AutoencoderConfig, CitrisNFConfig
 from citris_cli.data.datasets import load_sequences
 from citris_cli.data.variables import Variables
-from citris_cli.evaluation.validation import Validation
-from citris_cli.training.causal_latents import CausalTrainingConfig
-from citris_cli.training.citris_nf import CRITERION, CitrisNFTask
+from citris_cli.evaluation.validation import CRITERION, Validation
+from citris_cli.training.citris_nf import CitrisNFTask
+from citris_cli.training.config import CausalTrainingConfig
 from citris_cli.worlds.ball_in_boxes import BallInBoxes
 from citris_cli.worlds.dataset import write_dataset
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from citris_cli.show.grids import DIFFERENCE_GAIN, PADDING, image_grid, png_bytes, reconstruction_grid
+from citris_cli.show.grids import DIFFERENCE_GAIN, PADDING, image_grid, png_bytes, reconstruction_grid, triplet_grid
 
 
 def frames(count: int, size: int = 32, seed: int = 0) -> np.ndarray:
@@ -55,6 +55,14 @@ def test_reconstructions_lie_below_their_originals_above_the_difference() -> Non
         for column, image in enumerate(images):
             found = cell(picture, row, column, 96, left)
             np.testing.assert_array_equal(found, image.repeat(3, 0).repeat(3, 1))
+
+
+def test_triplets_lie_beside_their_predictions_with_the_names_of_what_comes_from_image_2() -> None:
+    triplets, predictions = frames(6).reshape(2, 3, 32, 32, 3), frames(2, seed=1)
+    picture = triplet_grid(triplets, predictions, np.array([[1, 1], [0, 0]]), ["x", "a long name"])
+    rows = [[*triplet, prediction] for triplet, prediction in zip(triplets, predictions, strict=True)]
+    labelled = image_grid(rows, ["x\na long name", "nothing"], ["image 1", "image 2", "truth", "prediction"])
+    np.testing.assert_array_equal(np.asarray(picture), np.asarray(labelled))
 
 
 def test_png_round_trip() -> None:

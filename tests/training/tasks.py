@@ -12,19 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
-from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.causal_encoder import CausalEncoder
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
 from citris_cli.data.frames import Frames
 from citris_cli.data.variables import Variable
-from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
+from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, Labelled
-from citris_cli.training.causal_latents import CausalTrainingConfig
 from citris_cli.training.citris_nf import CitrisNFTask
-from citris_cli.training.citris_vae import CitrisVAETask, VAETrainingConfig, window_starts
+from citris_cli.training.citris_vae import CitrisVAETask, window_starts
+from citris_cli.training.config import (
+    AutoencoderTrainingConfig,
+    CausalTrainingConfig,
+    TrainingConfig,
+    VAETrainingConfig,
+)
 from citris_cli.training.files import RunFiles
-from citris_cli.training.loop import TrainingConfig
 
 STEPS = 12
 
@@ -54,8 +59,11 @@ def citris_nf_task(config: TrainingConfig, device: str = "cpu", **changes: Any) 
     return CitrisNFTask(model, encodings.to(device), torch.arange(29), targets, config)
 
 
-def citris_vae_task(config: TrainingConfig, device: str = "cpu") -> CitrisVAETask:
-    """Windows of three frames of noise with two targets, learned by a very small VAE whose divergence comes slowly."""
+def citris_vae_task(config: TrainingConfig, device: str = "cpu", **changes: Any) -> CitrisVAETask:
+    """Windows of three frames of noise with two targets, learned by a very small VAE whose divergence comes slowly.
+
+    ``changes`` are of its settings.
+    """
     common = {field.name: getattr(config, field.name) for field in dataclasses.fields(CausalTrainingConfig)}
     generator = torch.Generator().manual_seed(9)
     pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
@@ -63,6 +71,7 @@ def citris_vae_task(config: TrainingConfig, device: str = "cpu") -> CitrisVAETas
     sizes = CitrisVAEConfig(
         latents=3, variables=2, flow_layers=2, flow_hidden=3, hidden=4, width=32, channels=4, patch=2
     )
+    sizes = dataclasses.replace(sizes, **changes)
     model = CitrisVAE(sizes, torch.Generator().manual_seed(config.seed))
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - as the command does
     starts = window_starts(torch.arange(19), 3)

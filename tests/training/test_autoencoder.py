@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.config import AutoencoderConfig
 from citris_cli.data.frames import Frames, as_model_input
-from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig, with_permuted_colours
+from citris_cli.training.autoencoder import AutoencoderTask, with_permuted_colours
+from citris_cli.training.config import AutoencoderTrainingConfig
 from citris_cli.training.presets import AUTOENCODER, autoencoder_preset
 from tests.training.tasks import loss_at
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from citris_cli.errors import InterruptedRunError
-from citris_cli.training.causal_latents import CRITERION
+from citris_cli.evaluation.validation import CRITERION
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.loop import train
 from tests.training.tasks import Display, citris_nf_task, files_in, settings, signal_at, watched

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
+from citris_cli.core.causal_encoder import CausalEncoder
+from citris_cli.core.config import CausalEncoderConfig
 from citris_cli.core.factors import distances, normalised
 from citris_cli.data.datasets import IndependentData
 from citris_cli.data.frames import Frames, as_model_input
@@ -93,7 +94,7 @@ def test_labels_are_matched_by_name() -> None:
 def test_errors_are_measured_in_evaluation_mode_factor_by_factor(
     held_out: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(causal_encoder, "BATCH", 4)
+    monkeypatch.setattr(causal_encoder, "ENCODED_AT_ONCE", 4)
     rng = np.random.default_rng(0)
     factors = (Variable("x", "continuous", 0.0, 2.0), Variable("a", "angle"))
     seen, other = (

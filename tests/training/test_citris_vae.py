@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.config import CitrisVAEConfig
 from citris_cli.data.frames import Frames, as_model_input
-from citris_cli.training.citris_vae import CitrisVAETask, VAETrainingConfig, window_starts
+from citris_cli.training.citris_vae import CitrisVAETask, window_starts
+from citris_cli.training.config import VAETrainingConfig
 from citris_cli.training.presets import CITRIS_VAE, vae_preset
 from tests.training.tasks import loss_at
 
@@ -74,7 +76,7 @@ def test_a_batch_is_windows_with_the_targets_of_their_steps(monkeypatch: pytest.
 
 def betas(**options: Any) -> list[float]:
     config = VAETrainingConfig(steps=100, batch_size=1, lr=1e-3, clip=1.0, **options)
-    return [config.beta(step) for step in range(100)]
+    return [config.schedule(step / 100)["beta"] for step in range(100)]
 
 
 def test_the_divergences_weight_rises_to_its_own_and_stays_there() -> None:

@@ -11,12 +11,12 @@ import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from citris_cli.core.shares import Share
+from citris_cli.core.ops.adamw import ClippedAdamW
+from citris_cli.core.ops.shares import Share
 from citris_cli.errors import InterruptedRunError
 from citris_cli.training import steps
 from citris_cli.training.devices import PRECISIONS, compute_in
 from citris_cli.training.loop import train
-from citris_cli.training.optimiser import ClippedAdamW
 from citris_cli.training.processes import ALONE, BatchLoss, _Loss
 from citris_cli.training.steps import CudaGraph, GraphSteps, SingleSteps
 from tests.training.tasks import STEPS, TASKS, Display, files_in, settings, signal_at

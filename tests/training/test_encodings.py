@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from citris_cli.artifacts.models import ModelFile, read_model, write_model
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.data.frames import Frames, as_model_input
-from citris_cli.training.encodings import cached_encodings, encode_frames, weights_sha256
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.config import AutoencoderConfig
+from citris_cli.data.frames import Frames, as_model_input, encode_frames
+from citris_cli.training.encodings import cached_encodings, weights_sha256
 
 CPU = torch.device("cpu")
 PIXELS = np.random.default_rng(0).integers(0, 256, (11, 32, 32, 3), dtype=np.uint8)

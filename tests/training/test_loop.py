@@ -15,7 +15,7 @@ import torch
 
 from citris_cli.artifacts.models import ModelFile, read_model
 from citris_cli.errors import InterruptedRunError, TrainingDivergedError
-from citris_cli.training import loop
+from citris_cli.training import schedule
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import StopRequest, finishing, train
 from citris_cli.training.record import LossWindow
@@ -152,7 +152,7 @@ def test_a_signal_after_the_last_step_loses_no_step(tmp_path: Path, number: sign
     files = files_in(tmp_path)
     before = signal.getsignal(number)
     measures = train(citris_nf_task(settings()), settings(), files, Display())
-    with pytest.raises(InterruptedRunError) as caught, finishing(files):
+    with pytest.raises(InterruptedRunError) as caught, finishing(files, StopRequest()):
         signal.raise_signal(number)
     assert caught.value.exit_status == 128 + number
     assert str(caught.value) == (
@@ -170,7 +170,7 @@ def test_a_signal_in_the_last_step_stops_before_what_takes_long(tmp_path: Path) 
     with finishing(files, stop):
         pass
     stop.signal_number = signal.SIGTERM
-    with pytest.raises(InterruptedRunError) as caught, finishing(files, stop):
+    with pytest.raises(InterruptedRunError) as caught, finishing(files, stop, at_once=True):
         raise AssertionError("entered")
     assert caught.value.exit_status == 143
 
@@ -215,7 +215,7 @@ def test_weights_that_an_absurd_rate_ruined_are_not_saved(
 ) -> None:
     files = files_in(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "warmup_cosine", lambda step, *_: factor if step == 6 else 1.0)
+        patch.setattr(schedule, "warmup_cosine", lambda step, *_: factor if step == 6 else 1.0)
         with pytest.raises(TrainingDivergedError, match="diverged at step 8"):  # at the first loss after that update
             train(TASKS[name](settings()), settings(), files, Display(), save_every=-1.0)
     assert read_model(files.state).config["step"] == 6

@@ -9,24 +9,25 @@ from functools import partial
 import pytest
 import torch
 
-from citris_cli.core.kernels import library
-from citris_cli.training.causal_latents import CausalTrainingConfig
-from citris_cli.training.optimiser import ClippedAdamW
+from citris_cli.core.config import AutoregressivePriorConfig, MLPPriorConfig
+from citris_cli.core.ops import library
+from citris_cli.core.ops.adamw import ClippedAdamW
+from citris_cli.training.config import CausalTrainingConfig
 from citris_cli.training.processes import ALONE, BatchLoss
 from citris_cli.training.steps import BY_HAND, GraphSteps, SingleSteps
 from tests.training.recorded import CpuGraph
 from tests.training.tasks import TASKS, AnyTask, citris_nf_task
 
-CONFIG = CausalTrainingConfig(
-    steps=10, batch_size=4, lr=0.01, clip=1.0, warmup=3, noise_start=3.0, noise_decay=1.0, regulariser_warmup=1.0
-)
+CONFIG = CausalTrainingConfig(steps=10, batch_size=4, lr=0.01, clip=1.0, warmup=3, noise_start=3.0, noise_decay=1.0)
 CASES: dict[str, Callable[[CausalTrainingConfig], AnyTask]] = {
     **TASKS,
     **{
-        f"{prior}, {'imperfect' if imperfect else 'perfect'}": partial(
-            citris_nf_task, prior=prior, imperfect_interventions=imperfect, classifier_momentum=0.9
+        f"{form.name}, {'imperfect' if imperfect else 'perfect'}": partial(
+            citris_nf_task,
+            prior=form(imperfect_interventions=imperfect, regulariser_warmup=1.0),
+            classifier_momentum=0.9,
         )
-        for prior in ("mlp", "autoregressive")
+        for form in (MLPPriorConfig, AutoregressivePriorConfig)
         for imperfect in (False, True)
     },
 }

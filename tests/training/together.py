@@ -16,8 +16,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from citris_cli.core.config import AutoregressivePriorConfig, MLPPriorConfig
 from citris_cli.errors import InputError, InterruptedRunError
-from citris_cli.training.loop import TrainingConfig, train
+from citris_cli.training.config import TrainingConfig
+from citris_cli.training.loop import train
 from citris_cli.training.processes import Processes, join
 from tests.training.tasks import (
     TASKS,
@@ -36,9 +38,14 @@ CONFIG = replace(settings(steps=24), batch_size=5)
 CASES: dict[str, Callable[[TrainingConfig], AnyTask]] = {
     **TASKS,
     "imperfect": partial(
-        citris_nf_task, imperfect_interventions=True, classifier_momentum=0.9, conditional_targets=False
+        citris_nf_task,
+        prior=MLPPriorConfig(imperfect_interventions=True),
+        classifier_momentum=0.9,
+        conditional_targets=False,
     ),
-    "autoregressive": partial(citris_nf_task, prior="autoregressive", classifier_momentum=0.5, regulariser=0.3),
+    "autoregressive": partial(
+        citris_nf_task, prior=AutoregressivePriorConfig(regulariser=0.3), classifier_momentum=0.5
+    ),
 }
 #: The step in which one of the processes receives a signal.
 STOPPED = 7

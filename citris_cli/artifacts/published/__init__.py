@@ -1,7 +1,8 @@
 """Published CITRIS models: their names of weights and their hyperparameters in ours, both ways.
 
 :mod:`.settings` tells what a model is from its hyperparameters and the shapes of its weights; :mod:`.parts` and
-:mod:`.models` name the weights of every part and of every whole model; :mod:`.forms` puts that together for each kind. :mod:`citris_cli.artifacts.checkpoints` reads
+:mod:`.models` name the weights of every part and of every whole model; :mod:`.forms` puts that together for each kind.
+:mod:`citris_cli.artifacts.checkpoints` reads
 the files, :mod:`citris_cli.conversion` puts it all together.
 """
 

@@ -1,4 +1,4 @@
-"""How the published code has each kind of model: what tells it, its sizes and settings, and the names of its weights."""
+"""How the published code has each kind of model: what tells it, its sizes, its settings, the names of its weights."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ from citris_cli.artifacts.published.parts import (
     vae_decoder_weights,
     vae_encoder_weights,
 )
-from citris_cli.kinds import flat
 from citris_cli.data.variables import Variable, Variables, canonical_name
+from citris_cli.kinds import flat
 
 
 def causal_latents_weights(published: Mapping[str, Tensor]) -> StateDict:

@@ -6,10 +6,11 @@ tell (the weight of a loss, a momentum) is taken from the hyperparameters, or is
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -41,7 +42,7 @@ class Settings:
 
     sizes: Mapping[str, str]
     others: Mapping[str, str]
-    constants: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 #: Of both models with causal latents.

@@ -14,7 +14,7 @@ from citris_cli.core.ops.norm_silu import norm_silu
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """``nn.BatchNorm2d``; in training on a share of a batch (:mod:`citris_cli.core.ops.shares`) with sums over all shares.
+    """``nn.BatchNorm2d``; on a share of a batch (:mod:`citris_cli.core.ops.shares`) with sums over all shares.
 
     ``nn.SyncBatchNorm`` does that on CUDA devices alone.
     """

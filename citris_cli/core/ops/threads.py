@@ -18,6 +18,7 @@ from citris_cli.core.ops import library
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
+
 def parts_of(size: int, least: int) -> list[slice]:
     """Neighbouring parts of ``size`` things, alike in size: one a thread, but none of fewer than ``least`` things."""
     number = library.number_of_parts(size, least)

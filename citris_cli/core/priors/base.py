@@ -1,4 +1,4 @@
-"""What every transition prior p(z^{t+1} | z^t, I^{t+1}) offers, and what it is given (Lippe et al., 2022, equation 2)."""
+"""What every transition prior p(z^{t+1} | z^t, I^{t+1}) offers and is given (Lippe et al., 2022, equation 2)."""
 
 from __future__ import annotations
 

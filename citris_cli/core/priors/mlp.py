@@ -77,9 +77,7 @@ class MLPTransitionPrior(PerLatentMLP):
         In training mode with the pull into psi(0). See :meth:`TransitionPrior.nll`; a sampled psi is not looked at.
         """
         lam, p = self.regulariser(given), given.probabilities
-        return Score(
-            marginal_nll(self.observational(z_t), z_t1, given.targets, p, self.intervened, lam, self.training)
-        )
+        return Score(marginal_nll(self.observational(z_t), z_t1, given.targets, p, self.intervened, lam, self.training))
 
     def kl(self, mean: Tensor, log_std: Tensor, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
         """Divergences in the places of the NLLs in :meth:`nll`, interventional parameters as there.

@@ -1,7 +1,7 @@
 """SlowVAE, what CITRIS is compared with: a VAE under a prior of sparse changes.
 
-It knows no causal assignment; which latents belong to which variable is found out after the training, with labels (Lippe
-et al., 2022, section 6.1).
+It knows no causal assignment; which latents belong to which variable is found out after the training, with labels
+(Lippe et al., 2022, section 6.1).
 """
 
 from __future__ import annotations

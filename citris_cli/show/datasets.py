@@ -1,118 +1,34 @@
-"""What ``citris info`` says of a file: kind, sizes, variables, where it came from."""
+"""What is in a file of arrays or in a folder: the facts that ``citris info`` shows, ready for JSON."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from citris_cli.artifacts.checkpoints import is_published, read_checkpoint
-from citris_cli.artifacts.models import read_model_header
 from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, optional_key
 from citris_cli.data.npz import NpzFile, open_npz
-from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Description of a model, a file of arrays or a folder, ready for JSON.
+def file_size(path: Path) -> str:
+    """Size of a file in words, such as ``12.3 kB``; 1 kB is 1000 bytes."""
+    size = path.stat().st_size
+    if size < 1000:
+        return f"{size} bytes"
+    if size < 1000**2:
+        return f"{size / 1000:.1f} kB"
+    return f"{size / 1000**2:.1f} MB" if size < 1000**3 else f"{size / 1000**3:.1f} GB"
+
+
+def describe_arrays(path: Path) -> dict[str, Any]:
+    """What an ``.npz`` holds; of data also what training, measuring or evaluating would see of it.
 
     Raises:
-        InputError: no such path, or nothing that citris knows.
+        InputError: it cannot be read.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such file or directory; check the spelling")
-    if path.is_dir():
-        return _directory(path)
-    if path.suffix == ".npz":
-        return _arrays(path)
-    if is_published(path):
-        return _checkpoint(path)
-    return _model(path)
-
-
-def _size(path: Path) -> str:
-    size = float(path.stat().st_size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    raise AssertionError
-
-
-def _model(path: Path) -> dict[str, Any]:
-    header = read_model_header(path)
-    description: dict[str, Any] = {"file": str(path), "kind": header.kind, "size": _size(path)}
-    weights = sum(int(np.prod(shape)) for _, shape in header.tensors.values())
-    description["weights"] = f"{weights:,}"
-    provenance = dict(header.provenance)
-    if header.variables and header.kind == "causal_encoder":
-        description["factors"] = _described(path, header.variables)
-    elif header.variables:
-        variables = _variables(path, header.variables)
-        description["variables"] = ", ".join(
-            f"{variable.name} ({_kind(variable)})" if variable.members else variable.name for variable in variables
-        )
-    if "columns" in provenance:
-        description["columns of the data"] = _described(path, provenance.pop("columns"))
-    if header.config:
-        description["configuration"] = header.config
-    if provenance:
-        description["provenance"] = provenance
-    return description
-
-
-def _checkpoint(path: Path) -> dict[str, Any]:
-    """What ``citris import-checkpoint`` would see of a published checkpoint, or why it would refuse it."""
-    from citris_cli.conversion import PARTS, described, model_file_of
-
-    checkpoint = read_checkpoint(path)
-    description: dict[str, Any] = {"file": str(path), "kind": "published checkpoint", "size": _size(path)}
-    description["weights"] = f"{sum(value.numel() for value in checkpoint.weights.values()):,}"
-    try:
-        description["model"], configuration = described(checkpoint, path)
-        if description["model"] == "citris_nf" and "autoencoder" not in configuration:
-            description["import"] = "needs its autoencoder, with --ae"
-        else:
-            variables = model_file_of(checkpoint, path).variables
-            if variables is not None:
-                description["variables"] = ", ".join(variable["name"] for variable in variables)
-    except InputError as error:
-        return description | {"import": f"not as it is: {error}"}
-    inside = [part for part in PARTS if any(name.startswith(f"{part}.") for name in checkpoint.weights)]
-    if inside:
-        description["keeps inside"] = ", ".join(inside)
-    origin = {name: value for name, value in checkpoint.origin.items() if name != "file"}
-    return description | {"configuration": configuration, "provenance": origin}
-
-
-def _described(path: Path, variables: Any) -> dict[str, str]:
-    """Kind and range of each variable in a model's metadata, by name."""
-    return {variable.name: _kind(variable) for variable in _variables(path, variables)}
-
-
-def _variables(path: Path, variables: Any) -> Variables:
-    try:
-        return Variables.from_json(variables)
-    except InputError as error:
-        raise InputError(f"{path}: its metadata is damaged ({error}); get the file again or train anew") from error
-
-
-def _kind(variable: Variable) -> str:
-    if variable.members:
-        return " + ".join(variable.members)
-    if variable.kind == "categorical" and variable.categories is not None:
-        return f"categorical, {variable.categories} categories"
-    if variable.kind == "continuous" and variable.low is not None and variable.high is not None:
-        return f"continuous, {variable.low:g} … {variable.high:g}"
-    return variable.kind
-
-
-def _arrays(path: Path) -> dict[str, Any]:
     with open_npz(path) as file:
         kind = _kind_of(file)
-        description: dict[str, Any] = {"file": str(path), "kind": kind, "size": _size(path)}
+        description: dict[str, Any] = {"file": str(path), "kind": kind, "size": file_size(path)}
         if kind == "causal latents":
             return description | {"frames": file.shape("z")[0], **_blocks(file)}
         if kind == "interventions":
@@ -129,6 +45,22 @@ def _arrays(path: Path) -> dict[str, Any]:
         }
     use = {"triplets": _triplets, "independent frames": _independent}.get(kind, _sequence)
     return description | use(path)
+
+
+def describe_directory(path: Path) -> dict[str, Any]:
+    """The files in a folder, and of a dataset what training would see of it.
+
+    Raises:
+        InputError: it holds neither arrays nor models.
+    """
+    files = sorted(path.glob("*.npz"))
+    models = sorted(path.glob("*.safetensors"))
+    if not files and not models:
+        raise InputError(f"{path}: holds neither .npz files nor models; give a dataset or a file of citris")
+    data = any(_holds_data(file) for file in files)
+    description: dict[str, Any] = {"directory": str(path), "kind": "dataset" if data else "artifacts"}
+    description["files"] = {file.name: file_size(file) for file in (*files, *models)}
+    return description | (_sequence(path) if data else {})
 
 
 def _kind_of(file: NpzFile) -> str:
@@ -155,23 +87,13 @@ def _kind_of(file: NpzFile) -> str:
 
 
 def _blocks(file: NpzFile) -> dict[str, Any]:
+    """How many latents each variable has."""
     assignment = file.array("assignment")
     names = [str(name) for name in file.array("variables")]
     return {
         "latents": len(assignment),
         "latents of": {name: int((assignment == index).sum()) for index, name in enumerate((*names, "psi(0)"))},
     }
-
-
-def _directory(path: Path) -> dict[str, Any]:
-    files = sorted(path.glob("*.npz"))
-    models = sorted(path.glob("*.safetensors"))
-    if not files and not models:
-        raise InputError(f"{path}: holds neither .npz files nor models; give a dataset or a file of citris")
-    data = any(_holds_data(file) for file in files)
-    description: dict[str, Any] = {"directory": str(path), "kind": "dataset" if data else "artifacts"}
-    description["files"] = {file.name: _size(file) for file in (*files, *models)}
-    return description | (_sequence(path) if data else {})
 
 
 def _holds_data(path: Path) -> bool:

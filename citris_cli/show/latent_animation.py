@@ -1,0 +1,81 @@
+"""A sequence beside its latents as a file: a GIF, an MP4 or an HTML page, and how many frames fit into each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+
+from citris_cli.data.npz import available_memory
+from citris_cli.show import latents_page
+from citris_cli.show.animation import gif_bytes, mp4_bytes, shared_palette
+from citris_cli.show.console import Progress
+from citris_cli.show.latent_bars import WIDEST, LatentBars, picture_height
+from citris_cli.show.latents import Group, LatentSequence
+
+#: What can be written, by the ending of its file.
+KINDS = {".gif": "a GIF", ".mp4": "an MP4", ".html": "a page"}
+#: Bytes that a GIF's pictures (one a pixel), or an MP4's frames, may take in memory.
+GIF_BYTES, MP4_BYTES = 256 << 20, 512 << 20
+#: Frames from which a GIF takes its colours, spread over the sequence.
+PALETTE_FRAMES = 256
+#: From so many pictures on their drawing takes long enough for a progress display.
+LONG = 400
+
+
+def frames_that_fit(kind: str, width: int, groups: Sequence[Group]) -> int:
+    """How many frames a file of a kind can hold, and this machine's memory while it is made; at least 1.
+
+    Args:
+        kind: one of :data:`KINDS`.
+        width: of a frame in pixels.
+        groups: of the latents.
+    """
+    frame_bytes = width * width * 3
+    if kind == ".html":
+        fit, each = frames_on_a_page(width, groups), frame_bytes
+    elif kind == ".mp4":
+        fit, each = MP4_BYTES // frame_bytes, frame_bytes  # its pictures are drawn and encoded one by one
+    else:
+        each = WIDEST * picture_height(groups)
+        fit = GIF_BYTES // each
+    # Twice, for what is made of them is in memory together with them.
+    return max(1, min(fit, available_memory() // (2 * each)))
+
+
+def frames_on_a_page(width: int, groups: Sequence[Group]) -> int:
+    """How many frames a page can hold, whatever the memory."""
+    return latents_page.frames_that_fit(width, sum(len(group.latents) for group in groups))
+
+
+def animation_bytes(kind: str, sequence: LatentSequence, rate: float, sources: Sequence[str] = ()) -> bytes:
+    """The animation, with a progress display if there is much to draw.
+
+    Args:
+        kind: one of :data:`KINDS`.
+        sequence: what it shows, of at most :func:`frames_that_fit` frames.
+        rate: frames a second.
+        sources: what it was made of; a GIF carries them, see :func:`citris_cli.show.animation.gif_bytes`.
+
+    Raises:
+        CitrisError: ffmpeg could not make the MP4.
+    """
+    if kind == ".html":
+        return latents_page.latents_page(sequence, rate).encode()
+    bars = LatentBars(sequence)
+    pictures = _with_progress(bars, len(bars)) if len(bars) >= LONG else iter(bars)
+    if kind == ".mp4":
+        return mp4_bytes(pictures, rate)
+    spread = np.linspace(0, len(bars) - 1, min(len(bars), PALETTE_FRAMES)).round().astype(int)
+    frames = [Image.fromarray(sequence.images[number]) for number in spread]
+    return gif_bytes(pictures, 1000 / rate, shared_palette(frames, bars.exact_colours), sources)
+
+
+def _with_progress(pictures: Iterable[Image.Image], count: int) -> Iterator[Image.Image]:
+    started = time.monotonic()
+    with Progress(count, "drawing", unit="frames") as display:
+        for number, picture in enumerate(pictures, start=1):
+            yield picture
+            display.update(number, number / max(time.monotonic() - started, 1e-9), {})

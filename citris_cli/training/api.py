@@ -1,0 +1,232 @@
+"""Training from Python: ``citris_cli.train_ae``, ``train_nf``, ``train_vae`` and ``train_causal_encoder``.
+
+Example:
+    >>> import citris_cli
+    >>> arrays = {"images": frames, "targets": targets, "keys": ["x", "lamp"]}   # doctest: +SKIP
+    >>> model = citris_cli.train_nf(arrays, steps=2000, seed=1)                  # doctest: +SKIP
+    >>> z = model.encode(frames)                                                 # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from citris_cli.causal_model import CausalModel
+from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
+from citris_cli.data.sources import Data
+from citris_cli.data.variables import Variables, parse_vars
+from citris_cli.errors import InputError
+from citris_cli.loading import LoadedModel
+from citris_cli.training import run
+from citris_cli.training.config import (
+    AutoencoderTrainingConfig,
+    CausalTrainingConfig,
+    TrainingConfig,
+    VAETrainingConfig,
+)
+from citris_cli.training.presets import PRESETS
+from citris_cli.training.request import OnNote, OnProgress, Request, ignore
+
+#: A file, a directory in the published layout, a pattern, or arrays by name.
+Input: TypeAlias = str | Data
+
+
+def train_ae(
+    data: Input | Sequence[Input],
+    *,
+    output: str | Path | None = None,
+    preset: str = "small",
+    model: AutoencoderConfig | None = None,
+    training: AutoencoderTrainingConfig | None = None,
+    variables: str | Variables | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    save_every: float = 30.0,
+    progress: OnProgress = ignore,
+    note: OnNote = ignore,
+    **settings: Any,
+) -> LoadedModel:
+    """Train the image autoencoder: frames in, a compact code of every frame out.
+
+    Args:
+        data: sequences: a path, several (shards), or arrays by name: ``images`` uint8 0 … 255 or floats 0 … 1
+            [N, W, W, C], ``targets`` 0 or 1 [N-1 or N, K]; ``keys`` and ``kinds`` name the K columns.
+        output: the ``.safetensors`` to write, with ``.metrics.jsonl`` and a resumable state beside it; None: nothing is
+            written.
+        preset: ``small`` for a laptop's CPU, ``paper`` for the published sizes.
+        model: a configuration instead of the preset's; what follows from the data (the width) is filled in.
+        training: how to train, instead of the preset's.
+        variables: names of the columns as ``--vars`` takes them, instead of the data's own.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
+        resume: go on with the unfinished training whose state lies beside ``output``.
+        save_every: seconds between saved states.
+        progress: called with a :class:`~citris_cli.training.request.Progress` at the start and at the log's every line.
+        note: called with sentences that a user may want to know.
+        settings: single settings by name, of the model or the training: ``latents=24, steps=2000, seed=1``.
+
+    Returns:
+        The trained model: ``network`` (in evaluation mode), ``provenance`` with its measures under ``metrics``.
+
+    Raises:
+        InputError: whatever is wrong with the data or the settings, in one sentence.
+        TrainingDivergedError: a loss or a weight is not finite.
+        InterruptedRunError: a signal ended it after its state was saved; without ``output`` signals are left alone.
+    """
+    request = _request(data, output, preset, model, training, variables, settings, "train_ae")
+    return run.autoencoder(_with(request, device, resume, save_every, progress, note))
+
+
+def train_nf(
+    data: Input | Sequence[Input],
+    *,
+    output: str | Path | None = None,
+    ae: str | Path | LoadedModel | None = None,
+    val: Input | None = None,
+    preset: str = "small",
+    model: CitrisNFConfig | None = None,
+    training: CausalTrainingConfig | None = None,
+    variables: str | Variables | None = None,
+    group: str | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    save_every: float = 30.0,
+    progress: OnProgress = ignore,
+    note: OnNote = ignore,
+    **settings: Any,
+) -> CausalModel:
+    """Train CITRIS-NF: the flow that sorts an autoencoder's latents by causal variable.
+
+    Args:
+        data: sequences, as :func:`train_ae` takes them.
+        output: as there.
+        ae: the autoencoder: its file, or what :func:`train_ae` returned. None: with an output, the one of this dataset
+            under ``runs/``; else, or where there is none, one is trained first.
+        val: held-out data (``val_indep`` with ground truth, ``val_triplets``) to measure on; the best model is kept.
+        preset, variables, device, resume, save_every, progress, note: as of :func:`train_ae`.
+        model: a configuration instead of the preset's; latents and variables are filled in. A transition prior of your
+            own (:func:`citris_cli.core.priors.register`) is its ``prior``.
+        training: how to train, instead of the preset's.
+        group: columns that are one variable: ``pos_o`` or ``name=column+column``, in a comma list.
+        settings: single settings by name: ``steps=2000, prior="autoregressive", seed=1``.
+
+    Returns:
+        The trained model, with its measures in ``provenance["metrics"]``.
+
+    Raises:
+        InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
+    """
+    request = _request(data, output, preset, model, training, variables, settings, "train_nf", val, group, ae)
+    return CausalModel(run.citris_nf(_with(request, device, resume, save_every, progress, note)))
+
+
+def train_vae(
+    data: Input | Sequence[Input],
+    *,
+    output: str | Path | None = None,
+    val: Input | None = None,
+    preset: str = "small",
+    model: CitrisVAEConfig | None = None,
+    training: VAETrainingConfig | None = None,
+    variables: str | Variables | None = None,
+    group: str | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    save_every: float = 30.0,
+    progress: OnProgress = ignore,
+    note: OnNote = ignore,
+    **settings: Any,
+) -> CausalModel:
+    """Train CITRIS-VAE: a variational autoencoder whose latents are sorted by causal variable, in one training.
+
+    Args:
+        data: sequences, as :func:`train_ae` takes them.
+        output, preset, variables, device, resume, save_every, progress, note: as there.
+        val, group: as of :func:`train_nf`.
+        model: a configuration instead of the preset's; width and variables are filled in.
+        training: how to train, instead of the preset's.
+        settings: single settings by name: ``steps=2000, prior="slow", seed=1``.
+
+    Returns:
+        The trained model, with its measures in ``provenance["metrics"]``.
+
+    Raises:
+        InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
+    """
+    request = _request(data, output, preset, model, training, variables, settings, "train_vae", val, group)
+    return CausalModel(run.citris_vae(_with(request, device, resume, save_every, progress, note)))
+
+
+def train_causal_encoder(
+    data: Input | Sequence[Input],
+    *,
+    output: str | Path | None = None,
+    preset: str = "small",
+    model: CausalEncoderConfig | None = None,
+    training: TrainingConfig | None = None,
+    variables: str | Variables | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    save_every: float = 30.0,
+    progress: OnProgress = ignore,
+    note: OnNote = ignore,
+    **settings: Any,
+) -> LoadedModel:
+    """Train the causal encoder: frames in, true factors out; it measures triplets.
+
+    Args:
+        data: frames with true values (``latents`` or ``raw_latents`` [N, F]); else as :func:`train_ae` takes them.
+        output, preset, model, training, variables, device, resume, save_every, progress, note, settings: as there.
+
+    Returns:
+        The trained model; ``variables`` are the factors that it reads.
+
+    Raises:
+        InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
+    """
+    request = _request(data, output, preset, model, training, variables, settings, "train_causal_encoder")
+    return run.causal_encoder(_with(request, device, resume, save_every, progress, note))
+
+
+def _request(
+    data: Input | Sequence[Input],
+    output: str | Path | None,
+    preset: str,
+    model: Any,
+    training: TrainingConfig | None,
+    variables: str | Variables | None,
+    settings: Mapping[str, Any],
+    name: str,
+    val: Input | None = None,
+    group: str | None = None,
+    ae: str | Path | LoadedModel | None = None,
+) -> Request:
+    if preset not in PRESETS:
+        raise InputError(f"there is no preset {preset!r}; the presets are {', '.join(PRESETS)}")
+    several = isinstance(data, Sequence) and not isinstance(data, str)
+    return Request(
+        data=[_input(one) for one in data] if several else [_input(data)],  # type: ignore[union-attr, arg-type]
+        output=None if output is None else Path(output),
+        preset=preset,
+        model=model,
+        training=training,
+        changes={name: value for name, value in settings.items() if value is not None},
+        variables=parse_vars(variables) if isinstance(variables, str) else variables,
+        group=group,
+        ae=Path(ae) if isinstance(ae, str) else ae,
+        val=None if val is None else _input(val),
+        command=(f"citris_cli.{name}",),
+    )
+
+
+def _with(
+    request: Request, device: str, resume: bool, save_every: float, progress: OnProgress, note: OnNote
+) -> Request:
+    told = {"on_progress": progress, "on_note": note}
+    return replace(request, device=device, resume=resume, save_every=save_every, **told)  # type: ignore[arg-type]
+
+
+def _input(where: Input) -> Data:
+    return Path(where) if isinstance(where, str) else where

@@ -1,0 +1,147 @@
+"""What every training begins with: options checked, processes met, data loaded, before time is spent."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+
+from citris_cli.artifacts.files import check_writable
+from citris_cli.artifacts.runs import run_folder
+from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_sequences
+from citris_cli.data.grouping import merge_columns
+from citris_cli.data.layout import find_split
+from citris_cli.data.sources import Data
+from citris_cli.data.variables import Variables
+from citris_cli.errors import InputError
+from citris_cli.evaluation.validation import Validation
+from citris_cli.kinds import Kind
+from citris_cli.training.devices import keep_freed_memory, resolve_precision
+from citris_cli.training.files import RunFiles
+from citris_cli.training.loop import StopRequest
+from citris_cli.training.processes import ALONE, Processes, join, own_device
+from citris_cli.training.request import Place, Request
+
+DataT = TypeVar("DataT", bound=SequenceData | IndependentData)
+
+
+@dataclass(frozen=True)
+class Session(Generic[DataT]):
+    """One training's data, where it computes, who takes part, whether it has to stop.
+
+    Attributes:
+        request: what was asked for.
+        data: frames to train on.
+        held_out: independent frames that the dataset brings for validation, or None.
+        device: of this process.
+        stop: remembers a signal.
+        processes: that train together.
+        validation: what was given with ``val``, in the process that measures; None in the others, and without it.
+        validation_sha256: its hash, in all processes; "" without it.
+    """
+
+    request: Request
+    data: DataT
+    held_out: IndependentData | None
+    device: torch.device
+    stop: StopRequest = field(default_factory=StopRequest)
+    processes: Processes = ALONE
+    validation: Validation | None = None
+    validation_sha256: str = ""
+
+    def note(self, text: str) -> None:
+        """A sentence that the user may want to know."""
+        self.request.on_note(text)
+
+    def labelled(self) -> IndependentData | None:
+        """Independent frames with ground truth, given with ``val`` or brought by the dataset."""
+        data = self.validation.independent if self.validation is not None else self.held_out
+        return data if data is not None and data.truth is not None and data.factors is not None else None
+
+    def files(self, kind: Kind, output: Path | Place | None, variety: str = "") -> RunFiles:
+        """Where a training keeps its files; checked to be writable.
+
+        Args:
+            kind: of the model.
+            output: where the model goes.
+            variety: what sets a training apart from the usual one on the same data, whose model it must not replace.
+        """
+        if output is None:
+            return RunFiles(None, None, writes=self.processes.first)
+        path = output if isinstance(output, Path) else self.place(kind, variety)
+        check_writable(path)
+        return RunFiles.beside(path, to_stdout=output is Place.STDOUT, writes=self.processes.first)
+
+    def place(self, kind: Kind, variety: str = "") -> Path:
+        """Where a model lies under ``runs/`` if nobody says where."""
+        name = re.sub(r"[^\w.-]+", "-", f"{self.data.name}-{variety}")[:100] if variety else self.data.name
+        return run_folder(name, self.data.sha256) / kind.file_name
+
+
+def open_session(request: Request, load: Callable[[Sequence[Data], Variables | None], DataT]) -> Session[DataT]:
+    """Check everything that can be wrong before time is spent; load the data.
+
+    Args:
+        request: what is asked for.
+        load: reads the training data: where they are, and the variables that were named.
+
+    Raises:
+        InputError: whatever is wrong with the request or the data.
+    """
+    if request.resume and request.output is None:
+        raise InputError("a training that writes no files cannot be resumed; give it an output path")
+    keep_freed_memory()
+    device = own_device(request.device)
+    precision = request.changes.get("precision")
+    resolve_precision("auto" if precision is None else precision, device)
+    processes = join(device)
+    if isinstance(request.output, Path):
+        check_writable(request.output)
+    data = load(request.data, request.variables)
+    held_out = _held_out(request.data, data, request.variables)
+    for note in dict.fromkeys((*data.notes, *(held_out.notes if held_out is not None else ()))):
+        request.on_note(note)
+    # What writes nothing has nothing to save before it ends.
+    listens = request.output is not None and threading.current_thread() is threading.main_thread()
+    return Session(request, data, held_out, device, StopRequest(listens), processes)
+
+
+def open_sequences(request: Request) -> Session[SequenceData]:
+    """A session of a model that learns from sequences with intervention targets, and what it is validated on.
+
+    Raises:
+        InputError: as :func:`open_session`; the validation data do not fit.
+    """
+
+    def load(paths: Sequence[Data], names: Variables | None) -> SequenceData:
+        found = load_sequences(paths, names)
+        return found if request.group is None else merge_columns(found, request.group)
+
+    session: Session[SequenceData] = open_session(request, load)
+    if request.val is None:
+        return session
+    data, validation = session.data, None
+    if session.processes.first:
+        names, columns = request.variables, data.columns
+        validation = Validation.load(request.val, data.variables, data.frames.width, names, columns)
+    digest = session.processes.from_first(validation.sha256 if validation is not None else "")
+    return replace(session, validation=validation, validation_sha256=digest)
+
+
+def _held_out(
+    paths: Sequence[Data], data: SequenceData | IndependentData, names: Variables | None
+) -> IndependentData | None:
+    """The independent frames that a dataset in the published layout brings for validation, named as its columns."""
+    where = paths[0] if len(paths) == 1 else None
+    if not isinstance(where, Path) or not where.is_dir():
+        return None
+    files = find_split(where, "val_indep")
+    # A directory with a single file offers it for every split; frames trained on are not held out.
+    if not files or set(files) & set(data.paths):
+        return None
+    return load_independent(where, "val_indep", names, data.columns)

@@ -1,0 +1,142 @@
+"""The contract of a command's output: where it goes, that it can, that it is whole, and what is said of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from citris_cli.commands.outputs import STDOUT, Output, write_arrays, write_bytes
+from citris_cli.errors import CitrisError, InputError
+from citris_cli.show.console import Console
+
+FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
+
+
+Captured = pytest.CaptureFixture[bytes]
+
+
+def test_two_results_cannot_share_standard_output() -> None:
+    with pytest.raises(InputError, match=r"^--json and -o - both want standard output; give -o a file$"):
+        Output(STDOUT, as_json=True)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.PNG"])
+def test_the_json_file_does_not_take_the_name_of_the_file_beside_it(name: str) -> None:
+    with pytest.raises(InputError, match=r"a \.png of this name goes beside the \.json"):
+        Output(Path(name), as_json=False, beside=".png")
+    assert Output(Path(name), as_json=False, beside=".html").given == Path(name)
+
+
+def test_where_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    default = Path("runs/x/z.npz")
+    assert Output(None, as_json=True).place(default) == default
+    assert Output(Path("a.npz"), as_json=False).place(default) == Path("a.npz")
+    assert Output(STDOUT, as_json=False).place(default) is None
+    assert [Output(path, as_json=False).to_stdout for path in (None, Path("a"), STDOUT)] == [False, False, True]
+    assert list(tmp_path.iterdir()) == []  # finding out leaves nothing behind
+
+
+def test_only_the_default_place_gives_way_to_what_was_made_of_other_data(tmp_path: Path) -> None:
+    there = tmp_path / "z.npz"
+    write_arrays(there, {"sources": np.array(["a.png"])})
+    other = Output(None, as_json=False).place(there, ["b.png"])
+    assert other is not None
+    assert other.parent == tmp_path
+    assert other.name.startswith("z-")
+    assert Output(None, as_json=False).place(there, ["a.png"]) == there
+    assert Output(None, as_json=False).place(there) == there
+    assert Output(there, as_json=False).place(tmp_path / "default.npz", ["b.png"]) == there
+
+
+def test_a_place_that_cannot_be_written_is_found_at_once(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no folder")
+    (tmp_path / "folder.png").mkdir()
+    inside, folder = tmp_path / "text/x.json", tmp_path / "folder.png"
+    for path in (inside, folder):
+        for output, default in ((Output(path, as_json=False), tmp_path / "d"), (Output(None, as_json=False), path)):
+            with pytest.raises(InputError, match="cannot be written"):
+                output.place(default)
+        with pytest.raises(InputError, match="cannot be written"):
+            Output(path, as_json=True).check()
+    for output in (Output(None, as_json=False), Output(STDOUT, as_json=False)):
+        output.check()  # the default is not known yet, and standard output is open
+    with pytest.raises(InputError, match=r"folder\.png: cannot be written \(is a directory\)"):
+        Output(None, as_json=False, beside=".png").place(tmp_path / "folder.json")
+
+
+def test_an_artifact_is_the_same_in_a_file_and_on_standard_output(tmp_path: Path, capsysbinary: Captured) -> None:
+    write_bytes(tmp_path / "new/a", b"artifact")
+    write_bytes(None, b"artifact")
+    assert (tmp_path / "new/a").read_bytes() == capsysbinary.readouterr().out == b"artifact"
+    arrays = {"z": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    write_arrays(tmp_path / "a.npz", arrays)
+    write_arrays(None, arrays)
+    content = capsysbinary.readouterr().out
+    assert (tmp_path / "a.npz").read_bytes() == content
+    with np.load(io.BytesIO(content), allow_pickle=False) as read:
+        np.testing.assert_array_equal(read["z"], arrays["z"])
+
+
+@FULL
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.npz"
+    path.symlink_to("/dev/full")
+    full = io.TextIOWrapper(open("/dev/full", "wb", buffering=0))  # noqa: SIM115
+    monkeypatch.setattr(sys, "stdout", full)
+    for place, says in ((path, r"x\.npz: the disk is full"), (None, r"^standard output: the disk is full")):
+        with pytest.raises(CitrisError, match=says) as caught:
+            write_bytes(place, b"artifact")
+        assert caught.value.exit_status == 1
+        with pytest.raises(CitrisError, match=says):
+            write_arrays(place, {"z": np.zeros(3)})
+
+
+def test_an_unfinished_file_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+
+    def fails(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(CitrisError, match="the disk is full"):
+        write_bytes(path, b"new")
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("x", b"old")]
+
+
+@pytest.mark.parametrize(
+    ("as_json", "paths", "said"),
+    [
+        (False, [Path("a")], "a\n"),
+        (False, [Path("a"), Path("b"), Path("a")], "a\nb\n"),
+        (False, [None], ""),
+        (True, [Path("a"), Path("b")], '{"made": "a"}\n'),
+    ],
+)
+def test_what_is_said_at_the_end(capsysbinary: Captured, as_json: bool, paths: list[Path | None], said: str) -> None:
+    Output(None, as_json).report(Console(), {"made": "a"}, *paths)
+    assert capsysbinary.readouterr().out.decode() == said
+
+
+@pytest.mark.parametrize(("as_json", "to_file", "lines"), [(False, True, None), (True, True, 1), (False, False, 3)])
+def test_a_report_is_written_and_said(
+    tmp_path: Path, capsysbinary: Captured, as_json: bool, to_file: bool, lines: int | None
+) -> None:
+    path = tmp_path / "r.json" if to_file else None
+    Output(path or STDOUT, as_json).write_report(Console(), {"score": 0.5}, path)
+    said = capsysbinary.readouterr().out.decode()
+    if path is not None:
+        assert json.loads(path.read_text()) == {"score": 0.5}
+        assert path.read_text().endswith("}\n")
+    if lines is None:
+        assert said == f"{path}\n"
+    else:
+        assert json.loads(said) == {"score": 0.5}
+        assert said.count("\n") == lines

@@ -1,0 +1,149 @@
+"""``-o FILE``, ``-o -``, ``--json`` and the default place: one contract that every command keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.end_to_end.conftest import Citris, succeed
+from tests.end_to_end.test_bad_input import check_refusal
+
+#: Every command that makes an artifact of a finished model: its arguments, its file's ending and its default place.
+MAKES: dict[str, tuple[list[str], str, str]] = {
+    "encode": (["d/test_indep.npz", "-m", "m.safetensors"], ".npz", "runs/d/latents-test_indep.npz"),
+    "intervene": (
+        ["d/test_indep.npz#3", "--var", "box", "-m", "m.safetensors"], ".png", "runs/d/test_indep-3-box.png"
+    ),
+    "animate-latents": (
+        ["d/test_indep.npz", "--frames", "2", "-m", "m.safetensors"], ".gif", "runs/d/latents-test_indep.gif"
+    ),
+    "eval-triplets": (["d/test_triplets.npz", "-m", "m.safetensors"], ".json", "triplets.json"),
+    "eval-correlation": (["d/test_indep.npz", "-m", "m.safetensors"], ".json", "correlation.json"),
+    "export": (["m.safetensors"], ".safetensors", "m.published.safetensors"),
+    "import-checkpoint": (["p.safetensors"], ".safetensors", "runs/p/nf.safetensors"),
+}  # fmt: skip
+TRAINS = ["train-ae", "train-nf", "train-vae", "train-causal-encoder"]
+#: What a command cannot do without being given it.
+NEEDS = {"intervene": ["--var", "box"]}
+
+
+@pytest.fixture(scope="module")
+def data(home: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, the same under published names, and a few frames and triplets."""
+    folder = tmp_path_factory.mktemp("contract")
+    (folder / "d").mkdir()
+    for name in ("test_indep", "test_triplets"):
+        with np.load(home / f"boxes/{name}.npz", allow_pickle=False) as file:
+            arrays = {key: values if key == "keys" else values[:12] for key, values in file.items()}
+        np.savez(folder / f"d/{name}.npz", **arrays)
+    shutil.copy(model, folder / "m.safetensors")
+    assert succeed("export", "m.safetensors", "-o", "p.safetensors", cwd=folder) == "p.safetensors"
+    return folder
+
+
+@pytest.fixture
+def folder(data: Path, tmp_path: Path) -> Path:
+    """A copy of it to write into."""
+    return shutil.copytree(data, tmp_path / "home")
+
+
+@pytest.fixture
+def nothing_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever takes time ends the test."""
+
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr(torch.nn.Module, "__call__", work)
+    for name in ("published_of", "model_file_of"):
+        monkeypatch.setattr(f"citris_cli.conversion.{name}", work)
+
+
+def tree(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def comparable(command: str, content: bytes) -> Any:
+    """What of an artifact does not depend on where it was sent."""
+    if command == "import-checkpoint":
+        return content[-1000:]  # its metadata tell of the command line
+    return json.loads(content) if MAKES[command][1] == ".json" else content
+
+
+@pytest.mark.parametrize("command", MAKES)
+def test_every_way_of_asking(command: str, folder: Path, inside: Citris) -> None:
+    arguments, ending, default = MAKES[command]
+    named, other = f"new/x{ending}", f"y{ending}"
+    assert succeed(command, *arguments, "-o", named, cwd=folder) == named
+    artifact = comparable(command, (folder / named).read_bytes())
+    before = tree(folder)
+    piped = inside(command, *arguments, "-o", "-", cwd=folder)
+    assert piped.returncode == 0, piped.stderr.decode()
+    assert comparable(command, piped.stdout) == artifact
+    assert tree(folder) == before
+    told = inside(command, *arguments, "--json", "-o", other, cwd=folder)
+    assert told.returncode == 0, told.stderr.decode()
+    assert told.stdout.count(b"\n") == 1
+    document = json.loads(told.stdout)
+    assert comparable(command, (folder / other).read_bytes()) == artifact
+    assert document == artifact if ending == ".json" else other in [*document.values(), *document.get("files", [])]
+    assert succeed(command, *arguments, cwd=folder) == default
+    assert comparable(command, (folder / default).read_bytes()) == artifact
+    # Nothing is left of what was being written.
+    assert not [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize("command", [*MAKES, *TRAINS])
+def test_two_results_on_standard_output_are_refused_before_anything_is_read(
+    command: str, tmp_path: Path, inside: Citris
+) -> None:
+    done = inside(command, "none.npz", *NEEDS.get(command, []), "--json", "-o", "-", cwd=tmp_path)
+    check_refusal(done, "^citris: --json and -o - both want standard output; give -o a file$")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("nothing_computed")
+@pytest.mark.parametrize("command", MAKES)
+def test_a_place_that_cannot_be_written_is_found_before_the_work(command: str, folder: Path, inside: Citris) -> None:
+    arguments, ending, default = MAKES[command]
+    (folder / "text").write_text("no folder")
+    (folder / default).mkdir(parents=True)
+    before = tree(folder)
+    done = inside(command, *arguments, "-o", f"text/x{ending}", cwd=folder)
+    check_refusal(done, rf"^citris: text/x{ending}: cannot be written \(.*\); choose another place with -o$")
+    check_refusal(inside(command, *arguments, cwd=folder), rf"^citris: {default}: cannot be written \(is a directory\)")
+    assert tree(folder) == before
+
+
+@pytest.mark.parametrize("command", TRAINS)
+def test_a_training_finds_it_before_its_data_are_read(command: str, tmp_path: Path, inside: Citris) -> None:
+    (tmp_path / "text").write_text("no folder")
+    done = inside(command, "none.npz", "-o", "text/x.safetensors", cwd=tmp_path)
+    check_refusal(done, r"^citris: text/x\.safetensors: cannot be written \(.*\); choose another place with -o$")
+
+
+@pytest.mark.usefixtures("nothing_computed")
+@pytest.mark.parametrize(("command", "beside"), [("eval-triplets", ".png"), ("eval-correlation", ".html")])
+def test_so_is_the_file_beside_a_report(command: str, beside: str, folder: Path, inside: Citris) -> None:
+    (folder / f"x{beside}").mkdir()
+    done = inside(command, *MAKES[command][0], "-o", "x.json", cwd=folder)
+    check_refusal(done, rf"^citris: x{beside}: cannot be written \(is a directory\)")
+    assert not (folder / "x.json").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
+@pytest.mark.parametrize("command", MAKES)
+def test_a_full_disk_is_one_sentence(command: str, folder: Path, inside: Citris) -> None:
+    arguments, ending, _ = MAKES[command]
+    (folder / f"x{ending}").symlink_to("/dev/full")
+    done = inside(command, *arguments, "-o", f"x{ending}", cwd=folder)
+    check_refusal(done, rf"^citris: x{ending}: the disk is full; free some space and run again$", status=1)
+    assert (folder / f"x{ending}").is_symlink()  # a device is written to, never replaced

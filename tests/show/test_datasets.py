@@ -1,0 +1,43 @@
+"""What is said of files and folders; what each kind of file is taken for is tested with the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from citris_cli.errors import InputError
+from citris_cli.show.datasets import describe_arrays, describe_directory, file_size
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (12_340, "12.3 kB"),
+        (1_500_000, "1.5 MB"),
+        (2 * 10**9, "2.0 GB"),
+    ],
+)
+def test_sizes_in_words(tmp_path: Path, size: int, words: str) -> None:
+    with open(tmp_path / "x", "wb") as file:
+        file.truncate(size)
+    assert file_size(tmp_path / "x") == words
+
+
+def test_latents_are_counted_by_variable(tmp_path: Path) -> None:
+    arrays = {"z": np.zeros((5, 3)), "assignment": np.array([0, 2, 0]), "variables": np.array(["a", "b"])}
+    np.savez(tmp_path / "z.npz", **arrays)
+    found = describe_arrays(tmp_path / "z.npz")
+    assert (found["kind"], found["frames"], found["latents"]) == ("causal latents", 5, 3)
+    assert found["latents of"] == {"a": 2, "b": 0, "psi(0)": 1}
+    found = describe_directory(tmp_path)
+    assert (found["kind"], set(found["files"])) == ("artifacts", {"z.npz"})
+
+
+def test_a_folder_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds neither \.npz files nor models"):
+        describe_directory(tmp_path)
