@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, TransitionPrior
 from safetensors import safe_open
 from torch import Tensor, nn
 
