@@ -17,6 +17,7 @@ from citris_cli.core.config import (
     CausalEncoderConfig,
     CitrisNFConfig,
     CitrisVAEConfig,
+    MLPPriorConfig,
     PriorConfig,
 )
 
@@ -180,12 +181,13 @@ def nested(data: Mapping[str, Any]) -> dict[str, Any]:
     In files of format 1, and in what is told by a published checkpoint, they lie among the model's, and ``prior`` is a
     name.
     """
-    name = data.get("prior")
+    forms = {config.name: config for config in PRIOR_CONFIGS}
+    loose = {field.name for config in forms.values() for field in dataclasses.fields(config)}
+    # The first files were of one prior alone, and do not name it.
+    name = data.get("prior", MLPPriorConfig.name if loose & data.keys() else None)
     if not isinstance(name, str):
         return dict(data)
-    forms = {config.name: config for config in PRIOR_CONFIGS}
     own = {field.name for field in dataclasses.fields(forms[name])} if name in forms else set()
-    loose = {field.name for config in forms.values() for field in dataclasses.fields(config)}
     prior = {"name": name, **{key: value for key, value in data.items() if key in own}}
     return {**{key: value for key, value in data.items() if key not in loose}, "prior": prior}
 

@@ -9,12 +9,21 @@ import torch
 from torch import nn
 
 from citris_cli.conversion import published_of
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.core.causal_latents import CausalLatentsModel
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
-from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.config import (
+    AutoencoderConfig,
+    AutoregressivePriorConfig,
+    CausalEncoderConfig,
+    CitrisNFConfig,
+    CitrisVAEConfig,
+    MLPPriorConfig,
+)
 from citris_cli.data.variables import Variable, Variables
+from citris_cli.kinds import kind_of_model
 from citris_cli.loading import LoadedModel, model_config
 
 VARIABLES = Variables([Variable("x", "continuous", -1.0, 3.0), Variable("theta", "angle", group="g")])
@@ -22,13 +31,9 @@ FACTORS = Variables([*VARIABLES, Variable("shape", "categorical", categories=3)]
 _SIZES: dict[str, Any] = {"latents": 4, "variables": 2, "hidden": 6}
 # Sizes of what only some forms have; for the others, nothing published tells them.
 _FLOW: dict[str, Any] = {"flow_layers": 2, "flow_hidden": 3}
-_AUTOREGRESSIVE: dict[str, Any] = {"prior": "autoregressive", "autoregressive_hidden": 5}
-_OTHERS: dict[str, Any] = {
-    "classifier_momentum": 0.25,
-    "classifier_weight": 3.0,
-    "regulariser": 0.5,
-    "temperature": 2.0,
-}
+_OTHERS: dict[str, Any] = {"classifier_momentum": 0.25, "classifier_weight": 3.0, "temperature": 2.0}
+_MLP, _IMPERFECT = MLPPriorConfig(regulariser=0.5), MLPPriorConfig(imperfect_interventions=True, regulariser=0.5)
+_AUTOREGRESSIVE = AutoregressivePriorConfig(regulariser=0.5, autoregressive_hidden=5)
 _VAE: dict[str, Any] = {**_SIZES, **_OTHERS, "width": 32, "channels": 6, "kl_weight": 0.5}
 
 #: Configurations by a name that says what is special about them.
@@ -38,18 +43,24 @@ CONFIGS: dict[str, Any] = {
     "autoencoder that grows": AutoencoderConfig(32, 5, 4, decoder_blocks=1, growth=2),
     "autoencoder that grows from patches": AutoencoderConfig(32, 5, 4, decoder_blocks=1, patch=4, growth=2),
     "causal encoder": CausalEncoderConfig(32, 4, norm_penalty=0.5),
-    "nf": CitrisNFConfig(**_SIZES, **_OTHERS, **_FLOW, samples=3, noise=0.25),
-    "nf imperfect": CitrisNFConfig(**_SIZES, **_FLOW, imperfect_interventions=True, conditional_targets=False),
-    "nf autoregressive": CitrisNFConfig(**_SIZES, **_AUTOREGRESSIVE, classifier_layers=3),
-    "nf autoregressive imperfect": CitrisNFConfig(
-        **_SIZES, **_AUTOREGRESSIVE, flow_layers=1, imperfect_interventions=True
+    "nf": CitrisNFConfig(**_SIZES, **_OTHERS, **_FLOW, prior=_MLP, samples=3, noise=0.25),
+    "nf imperfect": CitrisNFConfig(
+        **_SIZES, **_FLOW, prior=MLPPriorConfig(imperfect_interventions=True), conditional_targets=False
     ),
-    "vae": CitrisVAEConfig(**_VAE, flow_layers=0, decoder_blocks=2),
-    "vae imperfect": CitrisVAEConfig(**_VAE, flow_layers=0, imperfect_interventions=True, patch=2),
-    "vae flow prior": CitrisVAEConfig(**_VAE, **_FLOW, conditional_targets=False),
-    "vae autoregressive": CitrisVAEConfig(**_VAE, **_AUTOREGRESSIVE, flow_layers=0),
-    "vae small": CitrisVAEConfig(**_VAE, flow_layers=0, networks="small"),
-    "vae small flow prior": CitrisVAEConfig(**_VAE, **_FLOW, **_AUTOREGRESSIVE, networks="small"),
+    "nf autoregressive": CitrisNFConfig(
+        **_SIZES, prior=AutoregressivePriorConfig(autoregressive_hidden=5), classifier_layers=3
+    ),
+    "nf autoregressive imperfect": CitrisNFConfig(
+        **_SIZES,
+        flow_layers=1,
+        prior=AutoregressivePriorConfig(imperfect_interventions=True, autoregressive_hidden=5),
+    ),
+    "vae": CitrisVAEConfig(**_VAE, prior=_MLP, flow_layers=0, decoder_blocks=2),
+    "vae imperfect": CitrisVAEConfig(**_VAE, prior=_IMPERFECT, flow_layers=0, patch=2),
+    "vae flow prior": CitrisVAEConfig(**_VAE, **_FLOW, prior=_MLP, conditional_targets=False),
+    "vae autoregressive": CitrisVAEConfig(**_VAE, prior=_AUTOREGRESSIVE, flow_layers=0),
+    "vae small": CitrisVAEConfig(**_VAE, prior=_MLP, flow_layers=0, networks="small"),
+    "vae small flow prior": CitrisVAEConfig(**_VAE, **_FLOW, prior=_AUTOREGRESSIVE, networks="small"),
 }  # fmt: skip
 
 
@@ -85,10 +96,9 @@ def small_model(name: str, seed: int = 0) -> LoadedModel:
             classifier.conditional_mean.fill_(0.5)
             classifier.conditional_count.zero_()
             classifier.count.fill_(1.0)
-    kinds = {"autoencoder": "autoencoder", "causal": "causal_encoder", "nf": "citris_nf", "vae": "citris_vae"}
-    kind = kinds[name.split()[0]]
-    width = next(part["width"] for part in reversed(model_config(network).values()) if "width" in part)
-    return LoadedModel(kind, network.eval(), variables, width, Path(f"{kind}.safetensors"), {})
+    kind = kind_of_model(network)
+    path = Path(f"{kind.name}.safetensors")
+    return LoadedModel(kind.name, network.eval(), variables, kind.width(model_config(network)), path, {})
 
 
 def checkpoint_of(loaded: LoadedModel) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from citris_cli.artifacts.checkpoints import Checkpoint
-from citris_cli.artifacts.published.settings import TITLES, kind_of
+from citris_cli.artifacts.published.settings import kind_of
 from citris_cli.conversion import described, model_file_of, part_of, published_of
 from citris_cli.data.variables import CAUSAL3DIDENT, Variable, Variables
 from citris_cli.errors import InputError
+from citris_cli.kinds import KINDS, flat
 from citris_cli.loading import LoadedModel
 from tests.published_models import CONFIGS, small_model
 
@@ -37,7 +38,7 @@ def refusal(changed: Checkpoint, **options: Any) -> str:
 def test_every_kind_is_told_by_its_weights(name: str) -> None:
     loaded = small_model(name)
     assert kind_of(published_of(loaded)[0]) == loaded.kind
-    assert loaded.kind in TITLES
+    assert loaded.kind in KINDS
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -51,8 +52,8 @@ def test_without_hyperparameters_the_weights_tell_the_sizes(name: str) -> None:
     not_told = {"noise", "latent_penalty", "norm_penalty", "samples", "kl_weight", "classifier_momentum"}
     not_told |= {"classifier_weight", "regulariser", "temperature"}
     for part in with_all:
-        for field, value in with_all[part].items():
-            assert field in not_told or alone[part][field] == value, field
+        for field, value in flat(with_all[part]).items():
+            assert field in not_told or flat(alone[part])[field] == value, field
     assert kind == kind_of(found.weights)
 
 

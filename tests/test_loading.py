@@ -14,15 +14,26 @@ import torch
 from torch import nn
 
 from citris_cli.artifacts.models import ModelFile, read_model, write_model
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
-from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.causal_encoder import CausalEncoder
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.config import (
+    AutoencoderConfig,
+    AutoregressivePriorConfig,
+    CausalEncoderConfig,
+    CitrisNFConfig,
+    CitrisVAEConfig,
+    MLPPriorConfig,
+)
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
-from citris_cli.loading import DEPTHS, KINDS, model_config, model_from_file, model_tensors
+from citris_cli.kinds import config_to_json, flat, kind_of_model
+from citris_cli.loading import DEPTHS, load_model, model_config, model_from_file, model_tensors
 
 MODEL = Path(__file__).parents[1] / "examples/models/ball_in_boxes.safetensors"
+#: Squared norm of what the models of the repository encoded when their files were written.
+ENCODED = {"ball_in_boxes": 1021612.25, "causal3d": 30398.339}
 
 
 def load(file: ModelFile) -> None:
@@ -99,8 +110,8 @@ def _networks() -> dict[str, nn.Module]:
     return {
         "autoencoder": autoencoder,
         "nf": CitrisNF(CitrisNFConfig(**sizes), autoencoder),
-        "imperfect": CitrisNF(CitrisNFConfig(**sizes, imperfect_interventions=True), autoencoder),
-        "autoregressive": CitrisNF(CitrisNFConfig(**sizes, prior="autoregressive"), autoencoder),
+        "imperfect": CitrisNF(CitrisNFConfig(**sizes, prior=MLPPriorConfig(imperfect_interventions=True)), autoencoder),
+        "autoregressive": CitrisNF(CitrisNFConfig(**sizes, prior=AutoregressivePriorConfig()), autoencoder),
         "vae": CitrisVAE(CitrisVAEConfig(**sizes, width=32, channels=4)),
         "causal_encoder": CausalEncoder(CausalEncoderConfig(width=32, channels=4), factors),
     }
@@ -113,8 +124,30 @@ def test_loading_a_model_imports_no_compiler(tmp_path: Path) -> None:
         columns = [{"name": column} for column in "abc"]
         if isinstance(network, CausalEncoder):
             columns = Variables(network.factors).to_json()
-        file = ModelFile(KINDS[type(network)], model_config(network), columns, {}, model_tensors(network))
+        file = ModelFile(kind_of_model(network).name, model_config(network), columns, {}, model_tensors(network))
         paths.append(tmp_path / f"{name}.safetensors")
         write_model(paths[-1], file)
     done = subprocess.run([sys.executable, "-c", LOAD, *map(str, paths)], check=True, capture_output=True, text=True)
     assert done.stdout.split() == [], done.stdout
+
+
+@pytest.mark.parametrize("name", ["ball_in_boxes", "causal3d"])
+def test_files_of_the_first_format_are_models_as_they_were(name: str) -> None:
+    """Their configurations are flat: the prior's settings lie among the model's."""
+    path = MODEL.parent / f"{name}.safetensors"
+    file = read_model(path)
+    stored = file.config["citris_nf"]
+    assert isinstance(stored.get("prior", "mlp"), str)
+    loaded = load_model(path)
+    assert isinstance(loaded.network, CitrisNF)
+    own = flat(config_to_json(loaded.network.config))
+    assert {key: own[key] for key in stored if key != "autoregressive_hidden"} | {"autoregressive_hidden": 16} == stored
+    images = torch.rand(3, 3, loaded.width, loaded.width, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        z = loaded.network.encode(images)
+    torch.testing.assert_close(z.double().square().sum(), torch.tensor(ENCODED[name]).double(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(z, loaded.network.double().encode(images.double()).float(), rtol=1e-3, atol=1e-3)
+    # Written again, it is of the present format, and the same model.
+    again = model_from_file(dataclasses.replace(file, config=model_config(loaded.network)), path, torch.device("cpu"))
+    assert again.network.config == loaded.network.config
+    assert torch.equal(again.network.encode(images), z)

@@ -43,8 +43,6 @@ class CausalLatentsModel(nn.Module, ABC):
     def __init__(self, config: CausalLatentsConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         require_within_bounds(config)
-        if config.variables < 1:
-            raise ValueError(f"variables is {config.variables}; it must be at least 1")
         self.config = config
         self.flow = NormalizingFlow(config.latents, config.flow_layers, config.flow_hidden, generator)
         self.assignment = CausalAssignment(config.latents, config.variables, config.temperature)

@@ -41,6 +41,16 @@ def setting(
     return dataclasses.field(default=default, metadata=said)
 
 
+def size(default: int, *, least: int = 1) -> Any:
+    """A dataclass field that follows from the data.
+
+    Args:
+        default: its value where nothing says otherwise.
+        least: its lower bound.
+    """
+    return dataclasses.field(default=default, metadata={"least": least})
+
+
 def require_within_bounds(config: Any) -> None:
     """Refuse a configuration with a value that its field does not allow.
 
@@ -74,7 +84,7 @@ class AutoencoderConfig:
         latent_penalty: lambda, weight of ``mean(z^2)``; it keeps the latents from growing away from the noise.
     """
 
-    width: int = 64
+    width: int = size(64)
     latents: int = setting(32, "Number of latents M.", least=1)
     channels: int = setting(64, "Channels of every convolutional stage.", least=1)
     decoder_blocks: int = setting(2, "Residual blocks a decoder stage.", least=1)
@@ -177,7 +187,7 @@ class CausalLatentsConfig:
     """
 
     latents: int = setting(32, "Number of latents M.", least=1)
-    variables: int = 9
+    variables: int = size(9)
     flow_layers: int = setting(4, "Layers of the flow.", least=1)
     flow_hidden: int = setting(16, "Hidden units a latent in the flow.", least=1)
     hidden: int = setting(64, "Width of the MLP prior's and the classifier's networks.", least=1)
@@ -227,7 +237,7 @@ class CitrisVAEConfig(CausalLatentsConfig):
         "Latents of a variable independent given the past (mlp), or not (autoregressive); or a baseline, iVAE* (ivae) "
         "or SlowVAE (slow).",
     )
-    width: int = 64
+    width: int = size(64)
     channels: int = setting(64, "Channels of every convolutional stage.", least=1)
     networks: str = setting("pyramid", "Encoder and decoder.", choices=NETWORKS)
     decoder_blocks: int = setting(1, "Residual blocks a decoder stage.", least=0)
@@ -246,7 +256,7 @@ class CausalEncoderConfig:
         norm_penalty: weight of ``(2 - norm)^2`` of an angle's vector, in training.
     """
 
-    width: int = 64
+    width: int = size(64)
     channels: int = setting(64, "Channels of every convolutional stage.", least=1)
     patch: int = setting(1, "Side of pixel blocks folded into channels: 1 published; 2, 4 faster.", least=1, most=4)
     norm_penalty: float = setting(0.1, "Weight that keeps the vectors of angles at norm 2.", least=0)

@@ -12,6 +12,7 @@ from citris_cli.artifacts.checkpoints import Checkpoint, read_checkpoint
 from citris_cli.artifacts.published.models import optional_entries
 from citris_cli.artifacts.published.parts import backwards, rename
 from citris_cli.conversion import described, model_file_of, published_of
+from citris_cli.kinds import KINDS
 from citris_cli.loading import model_config, model_from_file
 from tests.published_models import CONFIGS, small_model
 
@@ -47,7 +48,7 @@ def test_there_and_back(name: str) -> None:
 def test_without_what_mirrors_constants_or_is_never_read(name: str) -> None:
     loaded = small_model(name)
     weights, hyper_parameters = published_of(loaded)
-    optional = optional_entries(loaded.kind, weights)
+    optional = optional_entries(weights, KINDS[loaded.kind].published.reads_scale)
     kept = {key: value for key, value in weights.items() if key not in optional}
     assert_same(
         model_file_of(Checkpoint(kept, hyper_parameters), HERE).tensors,
@@ -63,7 +64,8 @@ def test_exported_again_a_published_checkpoint_is_what_it_was(parity: Path, name
     original = {key: value for key, value in checkpoint.weights.items() if not key.startswith("causal_encoder.")}
     assert weights.keys() == original.keys()
     # Stored and never read: the scale of an encoder without a posterior, Gaussians beside an autoregressive prior.
-    unread = {key for key in optional_entries(loaded.kind, weights) if key.endswith(("scale_factor", "intv_prior"))}
+    optional = optional_entries(weights, KINDS[loaded.kind].published.reads_scale)
+    unread = {key for key in optional if key.endswith(("scale_factor", "intv_prior"))}
     assert_same(
         {key: value for key, value in weights.items() if key not in unread},
         {key: value for key, value in original.items() if key not in unread},
@@ -75,7 +77,7 @@ def test_exported_again_a_published_checkpoint_is_what_it_was(parity: Path, name
 def test_sizes_and_settings_of_a_published_checkpoint(parity: Path) -> None:
     kind, config = described(read_checkpoint(parity / "citris_nf_autoregressive.ckpt"), HERE)
     assert kind == "citris_nf"
-    own = config["citris_nf"]
+    own, prior = config["citris_nf"], config["citris_nf"]["prior"]
     assert (own["latents"], own["variables"], own["hidden"], own["flow_layers"], own["flow_hidden"]) == (
         12,
         4,
@@ -83,7 +85,8 @@ def test_sizes_and_settings_of_a_published_checkpoint(parity: Path) -> None:
         4,
         16,
     )
-    assert (own["prior"], own["imperfect_interventions"], own["autoregressive_hidden"]) == ("autoregressive", False, 16)
-    assert (own["classifier_momentum"], own["classifier_weight"], own["regulariser"]) == (0.9, 2.0, 0.01)
+    assert (own["classifier_momentum"], own["classifier_weight"]) == (0.9, 2.0)
+    assert (prior["name"], prior["imperfect_interventions"]) == ("autoregressive", False)
+    assert (prior["autoregressive_hidden"], prior["regulariser"]) == (16, 0.01)
     sizes = config["autoencoder"]
     assert (sizes["width"], sizes["channels"], sizes["decoder_blocks"], sizes["patch"]) == (64, 16, 2, 1)

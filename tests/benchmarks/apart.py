@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from citris_cli.core.autoencoder import AutoencoderConfig
+from citris_cli.core.config import AutoencoderConfig
 from citris_cli.training.devices import keep_freed_memory
 from tests.benchmarks.measure import Effort, Row, Target, interleaved
 from tests.benchmarks.steps import autoencoder_forms, autoencoder_title

@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
-from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from torch import Tensor, nn
 
-from citris_cli.core import kernels
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.causal_latents import CausalLatentsModel
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
-from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
-from citris_cli.core.masked import MaskedLinear
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.config import (
+    AutoencoderConfig,
+    AutoregressivePriorConfig,
+    CitrisNFConfig,
+    CitrisVAEConfig,
+    MLPPriorConfig,
+    PriorConfig,
+)
+from citris_cli.core.ops import library, networks
+from citris_cli.core.ops.networks import LinearMap
+from citris_cli.core.priors import AutoregressiveTransitionPrior
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames
-from citris_cli.training.causal_latents import CLASSIFIER_WEIGHT_DECAY, CausalTrainingConfig
+from citris_cli.training.causal_latents import CLASSIFIER_WEIGHT_DECAY
 from citris_cli.training.citris_nf import CitrisNFTask
-from citris_cli.training.citris_vae import CitrisVAETask, VAETrainingConfig
+from citris_cli.training.citris_vae import CitrisVAETask
+from citris_cli.training.config import CausalTrainingConfig, VAETrainingConfig
 from tests.benchmarks.measure import Effort, Row, Target, counted, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_citris_nf import PlainCitrisNF
 from tests.benchmarks.steps import our_step, plain_step
 
 FRAMES, BATCH = 1024, 64
-#: Every transition prior but the default, as a configuration names it.
-OTHER_PRIORS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("MLP, imperfect", {"imperfect_interventions": True}),
-    ("autoregressive, perfect", {"prior": "autoregressive"}),
-    ("autoregressive, imperfect", {"prior": "autoregressive", "imperfect_interventions": True}),
+#: CITRIS's transition priors but the default.
+OTHER_PRIORS: tuple[tuple[str, PriorConfig], ...] = (
+    ("MLP, imperfect", MLPPriorConfig(imperfect_interventions=True)),
+    ("autoregressive, perfect", AutoregressivePriorConfig()),
+    ("autoregressive, imperfect", AutoregressivePriorConfig(imperfect_interventions=True)),
 )
 
 
 def citris_nf_step(effort: Effort) -> list[Row]:
     """One step of CITRIS-NF on 64 pairs at the published sizes, with the default prior."""
-    return _citris_nf({}, "", Target("floor", 1.6, least=False), effort)
+    return _citris_nf(MLPPriorConfig(), "", Target("floor", 1.6, least=False), effort)
 
 
 def citris_nf_steps(effort: Effort) -> list[Row]:
     """The same with every other prior."""
-    return [row for name, options in OTHER_PRIORS for row in _citris_nf(options, f", {name}", None, effort)]
+    return [row for name, prior in OTHER_PRIORS for row in _citris_nf(prior, f", {name}", None, effort)]
 
 
 def citris_vae_step(effort: Effort) -> list[Row]:
@@ -79,15 +88,15 @@ def products(model: CausalLatentsModel, step: Callable[[], object]) -> tuple[int
         masked matrix (forward, gradient of its weights, gradient of its inputs) only half, since half of it is zero.
         The frozen classifier's forward products are not counted where it is the classifier itself.
     """
-    widths: dict[MaskedLinear, int] = {}
+    widths: dict[Tensor, int] = {}
     seen: list[Tensor] = []
     hook = model.classifier.frozen.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     with _dense(widths), counted() as counter:
         step()
     hook.remove()
     if isinstance(model.prior, AutoregressiveTransitionPrior):  # its first layer is part of a larger product
-        widths[model.prior.first] = widths[model.prior.middle]
-    whole = sum(3 * 2 * layer.weight.numel() * width for layer, width in widths.items())
+        widths[model.prior.first.weight] = widths[model.prior.middle.weight]
+    whole = sum(3 * 2 * weight.numel() * width for weight, width in widths.items())
     dense = counter.get_total_flops()
     if model.classifier.momentum == 0:
         maps = sum(layer.weight.numel() for layer in model.classifier.frozen if isinstance(layer, nn.Linear))
@@ -96,26 +105,29 @@ def products(model: CausalLatentsModel, step: Callable[[], object]) -> tuple[int
 
 
 @contextmanager
-def _dense(widths: dict[MaskedLinear, int]) -> Iterator[None]:
-    """Everything by PyTorch, masked maps as one dense product each, whose numbers of rows go into ``widths``."""
-    forward = MaskedLinear.forward
+def _dense(widths: dict[Tensor, int]) -> Iterator[None]:
+    """Everything by PyTorch, masked maps as one dense product each; ``widths`` takes the rows of each masked weight."""
+    reference = networks.network_reference
 
-    def watched(layer: MaskedLinear, x: Tensor) -> Tensor:
-        widths[layer] = x[..., 0].numel()
-        return forward(layer, x)
+    def watched(x: Tensor, maps: Sequence[LinearMap]) -> Tensor:
+        widths.update({one.weight: x[..., 0].numel() for one in maps if one.mask is not None})
+        return reference(x, maps)
 
-    with patch.object(MaskedLinear, "forward", watched), patch.object(kernels, "usable", lambda *tensors: False):
+    with (
+        patch.object(networks, "network_reference", watched),
+        patch.object(library, "usable", lambda *tensors: False),
+    ):
         yield
 
 
-def _citris_nf(options: dict[str, Any], name: str, target: Target | None, effort: Effort) -> list[Row]:
+def _citris_nf(prior: PriorConfig, name: str, target: Target | None, effort: Effort) -> list[Row]:
     """Our step and the plain one in turn, from the same weights, batches and noise.
 
     Floor: our step's products at the machine's rate, half of every masked matrix. Where there is a target, a second row
     shows the floor with these matrices counted whole, which is as low as dense products get.
     """
     generator = torch.Generator().manual_seed(0)
-    sizes = CitrisNFConfig(latents=32, variables=9, flow_layers=4, flow_hidden=16, samples=8, hidden=64, **options)
+    sizes = CitrisNFConfig(latents=32, variables=9, flow_layers=4, flow_hidden=16, samples=8, hidden=64, prior=prior)
     encodings = torch.randn(FRAMES, sizes.latents, generator=generator)
     targets = (torch.rand(FRAMES, sizes.variables, generator=generator) < 0.1).to(torch.uint8)
     autoencoder = Autoencoder(AutoencoderConfig(width=32, latents=sizes.latents, channels=8, patch=2), generator)

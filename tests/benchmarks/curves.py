@@ -21,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from citris_cli.training.optimiser import ClippedAdamW
 from PIL import Image, ImageDraw, ImageFont
 
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.config import AutoencoderConfig
+from citris_cli.core.ops.adamw import ClippedAdamW
 from citris_cli.data.datasets import load_independent, load_sequences
 from citris_cli.data.frames import Frames
-from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
+from citris_cli.training.autoencoder import AutoencoderTask
+from citris_cli.training.config import AutoencoderTrainingConfig
 from citris_cli.training.devices import keep_freed_memory
 from citris_cli.training.presets import autoencoder_preset
 from citris_cli.training.processes import ALONE, BatchLoss

@@ -20,9 +20,10 @@ from citris_cli.artifacts.models import ModelFile, write_model
 from citris_cli.causal_model import CausalModel, load
 from citris_cli.commands.encode import encode
 from citris_cli.core.autoencoder import Autoencoder
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.config import CitrisNFConfig
 from citris_cli.data.frames import as_model_input
-from citris_cli.loading import KINDS, model_config, model_tensors
+from citris_cli.loading import model_config, model_tensors
 from citris_cli.training.presets import AUTOENCODER
 from citris_cli.worlds.ball_in_boxes import BallInBoxes
 from tests.benchmarks.measure import QUICK, Effort, Row, Target, interleaved
@@ -138,7 +139,7 @@ def _write_model(path: Path) -> None:
     config = CitrisNFConfig(latents=sizes.latents, variables=9)
     network = CitrisNF(config, Autoencoder(sizes, generator), generator)
     variables = [{"name": f"v{index}"} for index in range(config.variables)]
-    write_model(path, ModelFile(KINDS[CitrisNF], model_config(network), variables, {}, model_tensors(network)))
+    write_model(path, ModelFile("citris_nf", model_config(network), variables, {}, model_tensors(network)))
 
 
 @torch.no_grad()

@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.config import AutoencoderConfig
 from citris_cli.data.frames import Frames
 from citris_cli.training.encodings import encode_frames
 from citris_cli.training.presets import autoencoder_preset

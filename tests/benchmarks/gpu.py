@@ -22,26 +22,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from citris_cli.training.optimiser import ClippedAdamW
 from rich.console import Console
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.config import AutoencoderConfig
+from citris_cli.core.ops.adamw import ClippedAdamW
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames, as_model_input
 from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_latents import CLASSIFIER_WEIGHT_DECAY
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask
+from citris_cli.training.config import TrainingConfig
 from citris_cli.training.devices import apart_from_other_work, compute_in
-from citris_cli.training.loop import Task, TrainingConfig
 from citris_cli.training.presets import AUTOENCODER, CITRIS_NF, CITRIS_VAE
 from citris_cli.training.processes import ALONE, BatchLoss
 from citris_cli.training.steps import BY_HAND, SingleSteps, steps_of
+from citris_cli.training.task import Task
 from tests.benchmarks.causal_steps import products
 from tests.benchmarks.measure import Row, counted
 from tests.benchmarks.plain_autoencoder import PlainAutoencoder, as_images

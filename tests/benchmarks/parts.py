@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
-from citris_cli.core.transition_prior import MLPTransitionPrior
 
+from citris_cli.core.config import AutoregressivePriorConfig, MLPPriorConfig
 from citris_cli.core.flow import NormalizingFlow
+from citris_cli.core.priors import AutoregressiveTransitionPrior, Given, MLPTransitionPrior
 from tests.benchmarks import plain_citris_nf
 from tests.benchmarks.measure import Effort, Row, Target, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_citris_nf import PlainAutoregressivePrior, PlainPrior
@@ -44,16 +44,21 @@ def flow_inverse(effort: Effort) -> list[Row]:
 def prior(effort: Effort) -> list[Row]:
     """The MLP prior, value and gradients, against its loops; floor: its matrix products at the machine's rate."""
     ours = MLPTransitionPrior(
-        LATENTS, VARIABLES, HIDDEN, regulariser=0.01, generator=torch.Generator().manual_seed(0)
+        LATENTS, VARIABLES, HIDDEN, MLPPriorConfig(regulariser=0.01), torch.Generator().manual_seed(0)
     ).train()
     by_sample, by_latent = PlainPrior(ours).train(), PlainPrior(ours, all_samples=True).train()
     generator = torch.Generator().manual_seed(1)
     z_t, z_t1 = torch.randn(2, PAIRS, SAMPLES, LATENTS, generator=generator).requires_grad_()
     targets = (torch.rand(PAIRS, VARIABLES, generator=generator) < 0.1).float()
     logits = torch.randn(LATENTS, VARIABLES + 1, generator=generator).requires_grad_()
+    unread = torch.empty(0)  # samples of the assignment, which this prior does not look at
 
     def run(form: MLPTransitionPrior | PlainPrior) -> tuple[torch.Tensor, ...]:
-        nll = form.nll(z_t, z_t1, targets, logits.softmax(-1)).mean()
+        p = logits.softmax(-1)
+        if isinstance(form, MLPTransitionPrior):
+            nll = form.nll(z_t, z_t1, Given(targets, p, unread)).value.mean()
+        else:
+            nll = form.nll(z_t, z_t1, targets, p).mean()
         learned = [parameter for parameter in form.parameters() if parameter.requires_grad]
         inputs = [logits, form.intervened, z_t, z_t1, *learned]
         return nll.detach(), *torch.autograd.grad(nll, inputs, allow_unused=True)[:2]
@@ -84,8 +89,9 @@ def autoregressive_prior(effort: Effort) -> list[Row]:
     Floor: the products at the machine's rate, half of every masked matrix, and what z^t and the targets alone give
     once a sample and once a window; all other products are needed for every (sample, variable).
     """
+    config = AutoregressivePriorConfig(regulariser=0.01, autoregressive_hidden=FLOW_HIDDEN)
     ours = AutoregressiveTransitionPrior(
-        LATENTS, VARIABLES, FLOW_HIDDEN, regulariser=0.01, generator=torch.Generator().manual_seed(0)
+        LATENTS, VARIABLES, config=config, generator=torch.Generator().manual_seed(0)
     ).train()
     plain = PlainAutoregressivePrior(ours).train()
     generator = torch.Generator().manual_seed(1)
@@ -96,7 +102,11 @@ def autoregressive_prior(effort: Effort) -> list[Row]:
     inputs = [z_t.requires_grad_(), z_t1.requires_grad_(), one_hot.expand(PAIRS, -1, -1).clone().requires_grad_()]
 
     def run(form: AutoregressiveTransitionPrior | PlainAutoregressivePrior) -> tuple[torch.Tensor, ...]:
-        nll = form.nll(inputs[0], inputs[1], targets, logits.softmax(-1), inputs[2]).mean()
+        p = logits.softmax(-1)
+        if isinstance(form, AutoregressiveTransitionPrior):
+            nll = form.nll(inputs[0], inputs[1], Given(targets, p, inputs[2])).value.mean()
+        else:
+            nll = form.nll(inputs[0], inputs[1], targets, p, inputs[2]).mean()
         return nll.detach(), *torch.autograd.grad(nll, [logits, *inputs, *form.parameters()])
 
     for mine, theirs in zip(run(ours), run(plain), strict=True):

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.config import AutoencoderConfig
 
 
 class Position(nn.Module):

@@ -10,18 +10,18 @@ import copy
 import math
 
 import torch
-from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
-from citris_cli.core.transition_prior import (
-    ImperfectMLPTransitionPrior,
-    MLPTransitionPrior,
-    PerLatentMLP,
-    TransitionPrior,
-)
 from torch import Tensor, nn
 from torch.nn import functional
 
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.flow import AutoregressiveAffine, NormalizingFlow
+from citris_cli.core.priors import (
+    AutoregressiveTransitionPrior,
+    ImperfectMLPTransitionPrior,
+    MLPTransitionPrior,
+    TransitionPrior,
+)
+from citris_cli.core.priors.per_latent import PerLatentMLP
 from citris_cli.core.target_classifier import TargetClassifier
 
 
@@ -107,7 +107,7 @@ class PlainPrior(_PlainNetworks):
 
     def __init__(self, prior: MLPTransitionPrior, all_samples: bool = False) -> None:
         super().__init__(prior)
-        self.regulariser = prior.regulariser
+        self.regulariser = prior.config.regulariser
         self.all_samples = all_samples
         self.intervened = nn.Parameter(prior.intervened.detach().reshape(len(self.out), -1, 2).clone())
 
@@ -148,7 +148,7 @@ class PlainImperfectPrior(_PlainNetworks):
 
     def __init__(self, prior: ImperfectMLPTransitionPrior) -> None:
         super().__init__(prior)
-        self.regulariser = prior.regulariser
+        self.regulariser = prior.config.regulariser
 
     def nll(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, probabilities: Tensor, psi: Tensor) -> Tensor:
         """As :meth:`ImperfectMLPTransitionPrior.nll`: [B, S, M] twice, [B, K], [M, K+1], [B, M, K+1] -> [B]."""
@@ -169,7 +169,7 @@ class PlainAutoregressivePrior(nn.Module):
 
     def __init__(self, prior: AutoregressiveTransitionPrior) -> None:
         super().__init__()
-        self.regulariser = prior.regulariser
+        self.regulariser = prior.config.regulariser
         self.perfect = prior.perfect
         self.context = copy.deepcopy(prior.context)
         self.target = copy.deepcopy(prior.target)

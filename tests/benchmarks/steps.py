@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from citris_cli.training.optimiser import ClippedAdamW
 from torch import Tensor, nn
 
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.config import AutoencoderConfig
+from citris_cli.core.ops.adamw import ClippedAdamW
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.frames import Frames
-from citris_cli.training.autoencoder import AutoencoderTask, AutoencoderTrainingConfig
-from citris_cli.training.loop import Task, TrainingConfig
+from citris_cli.training.autoencoder import AutoencoderTask
+from citris_cli.training.config import AutoencoderTrainingConfig, TrainingConfig
 from citris_cli.training.presets import autoencoder_preset
 from citris_cli.training.processes import ALONE, BatchLoss
 from citris_cli.training.record import LossWindow
 from citris_cli.training.steps import SingleSteps
+from citris_cli.training.task import Task
 from tests.benchmarks.measure import Effort, Row, Target, counted, interleaved, matrix_product, product_rate
 from tests.benchmarks.plain_autoencoder import PlainAutoencoder, as_images
 

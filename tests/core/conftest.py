@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from citris_cli.core.kernels import library
 
-from citris_cli.core import kernels
+from citris_cli.core.ops import library, networks
+
+#: Levels of :func:`citris_cli.core.ops.library.level` by what has them.
+LEVELS = {"PyTorch's": 0, "AVX2": 1, "AVX-512": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -16,19 +18,28 @@ def _compiled(request: pytest.FixtureRequest) -> None:
         pytest.skip("kernels.c was not compiled (no C compiler?), or not for this processor")
 
 
+def _compute_with(form: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if library.level() < LEVELS[form]:
+        pytest.skip(f"kernels.c was not compiled, or this processor has no {form}")
+    structures = networks.autoregressive, networks.separate, networks.full  # panels are of the processor's width
+    monkeypatch.setattr(library, "level", lambda: LEVELS[form])
+    for structure in structures:
+        structure.cache_clear()
+    yield
+    for structure in structures:
+        structure.cache_clear()
+
+
 @pytest.fixture(params=["AVX2", "AVX-512"])
 def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Computes as on one kind of processor; skips where this one cannot."""
-    level = {"AVX2": 1, "AVX-512": 2}[request.param]
-    if library.level() < level:
-        pytest.skip(f"this processor has no {request.param}")
-    forms = kernels.autoregressive, kernels.separate, kernels.full  # whose panels are of the processor's width
-    monkeypatch.setattr(library, "level", lambda: level)
-    for form in forms:
-        form.cache_clear()
-    yield
-    for form in forms:
-        form.cache_clear()
+    yield from _compute_with(request.param, monkeypatch)
+
+
+@pytest.fixture(params=["AVX2", "AVX-512", "PyTorch's"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Computes as on one kind of processor, or by PyTorch alone."""
+    yield from _compute_with(request.param, monkeypatch)
 
 
 @pytest.fixture(params=[1, 2, 3])

@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-from torch.nn import functional
 
-from citris_cli.core import kernels
 from citris_cli.core.assignment import CausalAssignment, gumbel_softmax_sample
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0, 0.5], [0.0, 0.0, 0.0, 0.0], [-3.0, 1.0, 4.0, 1.0]])
@@ -77,29 +75,3 @@ def test_hard_and_soft_readings() -> None:
 
 def test_nothing_is_assigned_at_the_start() -> None:
     torch.testing.assert_close(CausalAssignment(5, 3).probabilities(), torch.full((5, 4), 0.25))
-
-
-@pytest.mark.compiled
-@pytest.mark.usefixtures("processor")
-@pytest.mark.parametrize("classes", [1, 5, 8, 16, 37])
-def test_compiled_samples_are_those_of_the_formula(classes: int) -> None:
-    logits = (3 * torch.randn(6, classes, generator=seeded(1))).requires_grad_()
-    uniform = torch.rand(50, 6, classes, generator=seeded(2)).clamp(1e-9, 1 - 1e-7)
-    uniform.view(-1)[:2] = torch.tensor([1e-9, 1 - 1e-7])
-    soft, hard = kernels.gumbel(logits.detach(), uniform, 0.5)
-    exact = logits.detach().double().requires_grad_()
-    expected = ((exact - (-uniform.double().log()).log()) / 0.5).softmax(-1)
-    torch.testing.assert_close(soft, expected.float(), rtol=1e-4, atol=1e-6)
-    assert torch.equal(hard, functional.one_hot(expected.argmax(-1), classes).float())
-    pull = torch.randn(50, 6, classes, generator=seeded(3))
-    (of_logits,) = torch.autograd.grad(expected, exact, pull.double())
-    torch.testing.assert_close(kernels.gumbel_backward(soft, pull, 0.5), of_logits.float(), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.compiled
-def test_a_sample_of_what_is_no_number_is_none() -> None:
-    logits = LOGITS.clone()
-    logits[1, 2] = torch.nan
-    sample = gumbel_softmax_sample(logits, 2, 1.0, seeded())
-    assert sample[:, 1].isnan().any(-1).all()
-    assert not sample[:, [0, 2]].isnan().any()

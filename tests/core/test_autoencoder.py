@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.config import AutoencoderConfig
 from tests.benchmarks.plain_autoencoder import PlainAutoencoder
 
 

@@ -10,9 +10,9 @@ from citris_cli.core.causal_encoder import (
     AngleHead,
     CategoricalHead,
     CausalEncoder,
-    CausalEncoderConfig,
     ContinuousHead,
 )
+from citris_cli.core.config import CausalEncoderConfig
 from citris_cli.data.variables import Variable
 
 X = Variable("x", "continuous", 10.0, 18.0)

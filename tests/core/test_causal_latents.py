@@ -1,22 +1,31 @@
 """What both models share: which configuration makes which prior, sizes that are refused, recombination."""
 
-import dataclasses
-
 import pytest
 import torch
-from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
-from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, MLPTransitionPrior
 
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.causal_latents import CausalLatentsConfig, CausalLatentsModel, transition_prior
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
-from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.causal_latents import CausalLatentsModel
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.config import (
+    AutoencoderConfig,
+    AutoregressivePriorConfig,
+    CitrisNFConfig,
+    CitrisPriorConfig,
+    CitrisVAEConfig,
+    MLPPriorConfig,
+    PriorConfig,
+)
+from citris_cli.core.priors import (
+    AutoregressiveTransitionPrior,
+    ImperfectMLPTransitionPrior,
+    MLPTransitionPrior,
+    build_prior,
+)
+from citris_cli.kinds import config_from_json, config_to_json, flat
 
 LATENTS, VARIABLES = 4, 2
-SIZES = {
-    "latents": LATENTS, "variables": VARIABLES, "flow_layers": 2, "flow_hidden": 3, "hidden": 5,
-    "autoregressive_hidden": 3,
-}  # fmt: skip
+SIZES = {"latents": LATENTS, "variables": VARIABLES, "flow_layers": 2, "flow_hidden": 3, "hidden": 5}
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -36,21 +45,20 @@ MODELS = [citris_nf, citris_vae]
 
 
 @pytest.mark.parametrize(
-    ("prior", "imperfect", "form"),
+    ("config", "form"),
     [
-        ("mlp", False, MLPTransitionPrior),
-        ("mlp", True, ImperfectMLPTransitionPrior),
-        ("autoregressive", False, AutoregressiveTransitionPrior),
-        ("autoregressive", True, AutoregressiveTransitionPrior),
+        (MLPPriorConfig(False, 0.2), MLPTransitionPrior),
+        (MLPPriorConfig(True, 0.2), ImperfectMLPTransitionPrior),
+        (AutoregressivePriorConfig(False, 0.2, autoregressive_hidden=3), AutoregressiveTransitionPrior),
+        (AutoregressivePriorConfig(True, 0.2, autoregressive_hidden=3), AutoregressiveTransitionPrior),
     ],
 )
-def test_the_configuration_names_the_prior(prior: str, imperfect: bool, form: type) -> None:
-    config = CausalLatentsConfig(**SIZES, prior=prior, imperfect_interventions=imperfect, regulariser=0.2)
-    made = transition_prior(config, seeded())
+def test_the_configuration_names_the_prior(config: CitrisPriorConfig, form: type) -> None:
+    made = build_prior(config, LATENTS, VARIABLES, 5, seeded())
     assert type(made) is form
-    assert made.regulariser == 0.2
+    assert made.config == config
     if isinstance(made, AutoregressiveTransitionPrior):
-        assert made.perfect != imperfect
+        assert made.perfect != config.imperfect_interventions
         assert made.middle.weight.shape == (LATENTS * 3, LATENTS * 3)
     else:
         assert made.middle.weight.shape == (LATENTS, 5, 5)
@@ -60,14 +68,20 @@ def test_the_configuration_names_the_prior(prior: str, imperfect: bool, form: ty
 @pytest.mark.parametrize(
     "option",
     [
-        {"latents": 0}, {"variables": 0}, {"hidden": 0}, {"flow_hidden": 0}, {"autoregressive_hidden": 0},
-        {"classifier_layers": 0}, {"flow_layers": -1},
+        {"latents": 0}, {"variables": 0}, {"hidden": 0}, {"flow_hidden": 0}, {"classifier_layers": 0},
+        {"flow_layers": -1},
     ],
 )  # fmt: skip
 def test_sizes_that_make_no_model_are_refused(model, option: dict[str, int]) -> None:
     ((name, value),) = option.items()
     with pytest.raises(ValueError, match=f"{name} is {value}; it must be at least"):
         model(**option)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_sizes_that_make_no_prior_are_refused(model) -> None:
+    with pytest.raises(ValueError, match="autoregressive_hidden is 0; it must be at least 1"):
+        model(prior=AutoregressivePriorConfig(autoregressive_hidden=0))
 
 
 def test_sizes_of_one_model_alone_are_refused() -> None:
@@ -81,17 +95,30 @@ def test_sizes_of_one_model_alone_are_refused() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_prior_that_there_is_not_is_refused(model) -> None:
-    with pytest.raises(ValueError, match="prior is 'gaussian'; it can be mlp, autoregressive, ivae, slow"):
-        model(prior="gaussian")
+    class GaussianConfig(PriorConfig):
+        name = "gaussian"
+
+    with pytest.raises(ValueError, match="prior is 'gaussian'; it can be ") as refused:
+        model(prior=GaussianConfig())
+    assert {"mlp", "autoregressive", "ivae", "slow"} <= set(str(refused.value).replace(",", "").split())
 
 
 def test_a_configuration_from_before_there_were_several_priors_is_of_the_first() -> None:
-    older = dataclasses.asdict(CitrisNFConfig())
-    for name in ("prior", "imperfect_interventions", "autoregressive_hidden"):
+    older = flat(config_to_json(CitrisNFConfig()))
+    for name in ("prior", "imperfect_interventions", "regulariser_warmup"):
         del older[name]
-    assert CitrisNFConfig(**older) == CitrisNFConfig()
-    assert CitrisNFConfig().prior == "mlp"
-    assert not CitrisNFConfig().imperfect_interventions
+    assert config_from_json(CitrisNFConfig, older) == CitrisNFConfig()
+    assert CitrisNFConfig().prior == MLPPriorConfig()
+    assert not MLPPriorConfig().imperfect_interventions
+
+
+@pytest.mark.parametrize("prior", [MLPPriorConfig(True, 0.3), AutoregressivePriorConfig(True, 0.3, 0.5, 7)])
+def test_a_configuration_comes_back_from_json_as_it_was_also_from_its_flat_form(prior: PriorConfig) -> None:
+    config = CitrisVAEConfig(latents=5, prior=prior)
+    data = config_to_json(config)
+    assert data["prior"]["name"] == prior.name
+    for form in (data, flat(data)):
+        assert config_from_json(CitrisVAEConfig, form) == config
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -6,8 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.config import (
+    AutoencoderConfig,
+    AutoregressivePriorConfig,
+    CitrisNFConfig,
+    MLPPriorConfig,
+    PriorConfig,
+)
+from tests.core.priors.steps import given
 
 LATENTS, VARIABLES = 6, 2
 
@@ -94,25 +102,29 @@ def test_the_loss_is_the_sum_of_its_parts_and_depends_on_the_generator_alone() -
 
 def test_the_nll_is_that_of_the_encodings() -> None:
     # Against the change of variables with one sample and no noise: p(x^{t+1}) = p(z^{t+1} | z^t) |det dz/dx|.
-    model = make(samples=1, noise=0.0, regulariser=0.0).eval()
+    model = make(samples=1, noise=0.0, prior=MLPPriorConfig(regulariser=0.0)).eval()
     encodings, targets = world(32)
     model.initialise_flow(encodings.flatten(0, 1), seeded(1))
     _, parts = model.loss(encodings, targets, seeded())
     z_t, _ = model.flow(encodings[:, 0])
     z_t1, ldj = model.flow(encodings[:, 1])
-    nll = model.prior.nll(z_t[:, None], z_t1[:, None], targets, model.assignment.probabilities()) + ldj
+    step = given(targets, model.assignment.probabilities())
+    nll = model.prior.nll(z_t[:, None], z_t1[:, None], step).value + ldj
     torch.testing.assert_close(parts["nll"], nll.mean().detach())
 
 
 OPTIONS = [
-    {}, {"conditional_targets": False}, {"imperfect_interventions": True}, {"prior": "autoregressive"},
-    {"prior": "autoregressive", "imperfect_interventions": True},
-]  # fmt: skip
+    {},
+    {"conditional_targets": False},
+    {"prior": MLPPriorConfig(imperfect_interventions=True)},
+    {"prior": AutoregressivePriorConfig(autoregressive_hidden=4)},
+    {"prior": AutoregressivePriorConfig(imperfect_interventions=True, autoregressive_hidden=4)},
+]
 
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_the_loss_falls(options: dict) -> None:
-    model = make(**options, autoregressive_hidden=4).train()
+    model = make(**options).train()
     encodings, targets = world()
     generator = seeded(7)
     model.initialise_flow(encodings.flatten(0, 1), generator)
@@ -136,10 +148,10 @@ def test_same_seed_same_model() -> None:
 
 
 @pytest.mark.parametrize("imperfect", [False, True])
-@pytest.mark.parametrize("prior", ["mlp", "autoregressive"])
-def test_a_step_reads_no_value_from_the_device(prior: str, imperfect: bool) -> None:
+@pytest.mark.parametrize("prior", [MLPPriorConfig, AutoregressivePriorConfig])
+def test_a_step_reads_no_value_from_the_device(prior: type[PriorConfig], imperfect: bool) -> None:
     """Meta tensors have no values: whatever waits for one of a GPU's fails here."""
-    model = make(prior=prior, imperfect_interventions=imperfect).to("meta").train()
+    model = make(prior=prior(imperfect_interventions=imperfect)).to("meta").train()
     loss, parts = model.loss(torch.empty(5, 2, LATENTS, device="meta"), torch.empty(5, VARIABLES, device="meta"))
     loss.backward()
     assert all(value.device.type == "meta" for value in (loss, *parts.values()))

@@ -7,10 +7,18 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.config import AutoregressivePriorConfig, CitrisVAEConfig, MLPPriorConfig, PriorConfig
+from citris_cli.core.priors import Given
 
 LATENTS, VARIABLES, WIDTH = 4, 2, 32
-FORMS = [("mlp", False), ("mlp", True), ("autoregressive", False), ("autoregressive", True)]
+FORMS = [
+    pytest.param(prior, id=f"{prior.name}{', imperfect' if prior.imperfect_interventions else ''}")
+    for imperfect in (False, True)
+    for prior in (MLPPriorConfig(imperfect), AutoregressivePriorConfig(imperfect, autoregressive_hidden=3))
+]
+#: A prior that has no favourites.
+NO_PULL = MLPPriorConfig(regulariser=0.0)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -18,9 +26,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def make(seed: int = 0, **options) -> CitrisVAE:
-    sizes = {
-        "flow_layers": 2, "flow_hidden": 3, "hidden": 5, "autoregressive_hidden": 3, "networks": "small", "channels": 4
-    } | options  # fmt: skip
+    sizes = {"flow_layers": 2, "flow_hidden": 3, "hidden": 5, "networks": "small", "channels": 4} | options
     return CitrisVAE(CitrisVAEConfig(latents=LATENTS, variables=VARIABLES, width=WIDTH, **sizes), seeded(seed))
 
 
@@ -32,15 +38,14 @@ def windows(batch: int = 5, length: int = 3) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize(("length", "noise_scale"), [(2, 1.0), (3, 1.0), (3, 4.0)])
 @pytest.mark.parametrize("flow_layers", [0, 2])
-@pytest.mark.parametrize(("prior", "imperfect"), FORMS)
+@pytest.mark.parametrize("prior", FORMS)
 def test_the_loss_is_that_of_its_definition(
-    prior: str, imperfect: bool, flow_layers: int, length: int, noise_scale: float
+    prior: PriorConfig, flow_layers: int, length: int, noise_scale: float
 ) -> None:
-    options = {"prior": prior, "imperfect_interventions": imperfect, "flow_layers": flow_layers}
-    model = make(**options, kl_weight=3.0, classifier_weight=1.5).train()
+    model = make(prior=prior, flow_layers=flow_layers, kl_weight=3.0, classifier_weight=1.5).train()
     frames, targets = windows(length=length)
     model.initialise_flow(frames.flatten(0, 1), seeded(9))
-    loss, parts = model.loss(frames, targets, seeded(3), beta=0.5, noise_scale=noise_scale)
+    loss, parts = model.loss(frames, targets, seeded(3), schedule={"beta": 0.5, "noise_scale": noise_scale})
 
     # The same noise and assignment, window by window and step by step.
     generator = seeded(3)
@@ -56,13 +61,13 @@ def test_the_loss_is_that_of_its_definition(
         log_std = log_std + math.log(noise_scale)
         z, ldj = model.flow(x)
         for t in range(1, length):
-            given = targets[b, t - 1, None], p, psi[b, None]
+            given = Given(targets[b, t - 1, None], p, psi[b, None])
             earlier, later = z[t - 1, None], z[t, None]
             if flow_layers == 0:
-                kl = model.prior.kl(mean[t, None], log_std[t, None], earlier, later, *given)[0]
+                kl = model.prior.kl(mean[t, None], log_std[t, None], earlier, later, given).value[0]
             else:
                 log_q = Normal(mean[t], log_std[t].exp()).log_prob(x[t]).sum()
-                kl = log_q + ldj[t] + model.prior.nll(earlier[None], later[None], *given)[0]
+                kl = log_q + ldj[t] + model.prior.nll(earlier[None], later[None], given).value[0]
             divergences.append(kl)
             errors.append((model.decoder(shown[t, None])[0] - frames[b, t]).square().sum())
     kl = torch.stack(divergences).sum() / 5 / (length - 1)
@@ -76,7 +81,7 @@ def test_the_loss_is_that_of_its_definition(
 
 def test_with_a_flow_that_does_nothing_the_estimate_is_the_divergence_on_average() -> None:
     # Both estimate KL(q || p) marginalised over the assignment; one in closed form, one from a sample.
-    exact, sampled = make(flow_layers=0, regulariser=0.0), make(flow_layers=1, regulariser=0.0)
+    exact, sampled = make(flow_layers=0, prior=NO_PULL), make(flow_layers=1, prior=NO_PULL)
     with torch.no_grad():
         for parameter in sampled.flow.parameters():
             parameter.zero_()
@@ -91,12 +96,10 @@ def test_with_a_flow_that_does_nothing_the_estimate_is_the_divergence_on_average
 
 
 @pytest.mark.parametrize("flow_layers", [0, 2])
-@pytest.mark.parametrize(("prior", "imperfect"), FORMS)
+@pytest.mark.parametrize("prior", FORMS)
 @pytest.mark.parametrize("networks", ["small", "pyramid"])
-def test_the_loss_teaches_every_part(networks: str, prior: str, imperfect: bool, flow_layers: int) -> None:
-    model = make(
-        networks=networks, prior=prior, imperfect_interventions=imperfect, flow_layers=flow_layers, decoder_blocks=1
-    ).train()
+def test_the_loss_teaches_every_part(networks: str, prior: PriorConfig, flow_layers: int) -> None:
+    model = make(networks=networks, prior=prior, flow_layers=flow_layers, decoder_blocks=1).train()
     frames, targets = windows()
     with torch.no_grad():  # at its start the classifier knows nothing and teaches no latents
         model.classifier.network[-1].weight.normal_(generator=seeded(5))
@@ -113,7 +116,7 @@ def test_the_loss_teaches_every_part(networks: str, prior: str, imperfect: bool,
 
 def test_the_first_frame_is_neither_rendered_nor_scored() -> None:
     # With the standard prior it enters as z^t alone, which a perfect intervention on every variable cuts off.
-    model = make(flow_layers=0, regulariser=0.0, classifier_weight=0.0).eval()
+    model = make(flow_layers=0, prior=NO_PULL, classifier_weight=0.0).eval()
     with torch.no_grad():
         model.assignment.logits[:, 0] = 100.0
         model.encoder.network[-1].weight.mul_(100)  # so that frames differ in their latents
@@ -129,7 +132,7 @@ def test_the_first_frame_is_neither_rendered_nor_scored() -> None:
 def test_the_weight_of_the_divergence_grows_with_beta() -> None:
     model = make(classifier_weight=0.0)
     frames, targets = windows()
-    losses = [model.loss(frames, targets, seeded(3), beta)[0] for beta in (0.0, 0.5, 1.0)]
+    losses = [model.loss(frames, targets, seeded(3), {"beta": beta})[0] for beta in (0.0, 0.5, 1.0)]
     _, parts = model.loss(frames, targets, seeded(3))
     torch.testing.assert_close(losses[0].detach(), parts["reconstruction"])
     torch.testing.assert_close(losses[2] - losses[1], losses[1] - losses[0], rtol=1e-3, atol=1e-3)
@@ -178,9 +181,9 @@ def test_the_first_batch_sets_the_flow() -> None:
     make(flow_layers=0).initialise_flow(images, seeded(2))  # nothing to set
 
 
-@pytest.mark.parametrize(("prior", "imperfect"), FORMS)
-def test_the_loss_falls(prior: str, imperfect: bool) -> None:
-    model = make(prior=prior, imperfect_interventions=imperfect).train()
+@pytest.mark.parametrize("prior", FORMS)
+def test_the_loss_falls(prior: PriorConfig) -> None:
+    model = make(prior=prior).train()
     frames, targets = windows(batch=16, length=2)
     generator = seeded(7)
     model.initialise_flow(frames.flatten(0, 1), generator)
@@ -203,11 +206,10 @@ def test_same_seed_same_model() -> None:
 
 
 @pytest.mark.parametrize("flow_layers", [0, 1])
-@pytest.mark.parametrize("imperfect", [False, True])
-@pytest.mark.parametrize("prior", ["mlp", "autoregressive"])
-def test_a_step_reads_no_value_from_the_device(prior: str, imperfect: bool, flow_layers: int) -> None:
+@pytest.mark.parametrize("prior", FORMS)
+def test_a_step_reads_no_value_from_the_device(prior: PriorConfig, flow_layers: int) -> None:
     """Meta tensors have no values: whatever waits for one of a GPU's fails here."""
-    model = make(prior=prior, imperfect_interventions=imperfect, flow_layers=flow_layers).to("meta").train()
+    model = make(prior=prior, flow_layers=flow_layers).to("meta").train()
     frames, targets = (value.to("meta") for value in windows())
     loss, parts = model.loss(frames, targets)
     loss.backward()

@@ -1,43 +1,15 @@
-"""Averages over sample pairs against brute force, and the divergence against PyTorch's own."""
+"""The divergence of Gaussians against PyTorch's own, and draws."""
 
-import math
-
-import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from citris_cli.core.gaussians import gaussian_draw, gaussian_kl, gaussian_nll_over_sample_pairs
+from citris_cli.core.gaussians import gaussian_draw, gaussian_kl
 
 BATCH, LATENTS = 3, 4
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-@pytest.mark.parametrize("independent", [False, True])
-def test_the_average_over_sample_pairs_is_that_of_brute_force(independent: bool) -> None:
-    samples = 6
-    mean, log_std = torch.randn(
-        2, BATCH, 1 if independent else samples, LATENTS, generator=seeded(), dtype=torch.float64
-    )
-    z = torch.randn(BATCH, samples, LATENTS, generator=seeded(1), dtype=torch.float64)
-    pairs = -Normal(mean.unsqueeze(2), log_std.exp().unsqueeze(2)).log_prob(z.unsqueeze(1))  # [B, S, S', M]
-    torch.testing.assert_close(gaussian_nll_over_sample_pairs(mean, log_std, z), pairs.mean((1, 2)))
-
-
-def test_samples_far_from_zero_keep_their_digits() -> None:
-    z = 1000 + 0.05 * torch.randn(1, 8, 3, generator=seeded())
-    mean, log_std = torch.full_like(z, 1000), torch.full_like(z, -3.0)
-    single = gaussian_nll_over_sample_pairs(mean, log_std, z)
-    double = gaussian_nll_over_sample_pairs(mean.double(), log_std.double(), z.double())
-    torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)
-
-
-def test_a_standard_normal_costs_what_it_should() -> None:
-    zero = torch.zeros(1, 1, 1)
-    nll = gaussian_nll_over_sample_pairs(zero, zero, torch.full((1, 1, 1), 2.0))
-    assert nll.item() == pytest.approx(2 + 0.5 * math.log(2 * math.pi))
 
 
 def test_the_divergence_is_pytorchs() -> None:

@@ -2,18 +2,10 @@
 
 import pytest
 import torch
-from citris_cli.core.batch_norm import BatchNorm
 from torch import nn
 
-from citris_cli.core.networks import (
-    ConvDecoder,
-    ConvEncoder,
-    Layers,
-    PositionLayer,
-    _Enlarged,
-    initialise,
-    pyramid_stages,
-)
+from citris_cli.core.initialisation import initialise
+from citris_cli.core.networks import ConvDecoder, ConvEncoder, PositionLayer, pyramid_stages
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -122,40 +114,3 @@ def test_training_in_both_precisions_changes_every_weight(dtype: torch.dtype) ->
     for name, weight in [*encoder.named_parameters(), *decoder.named_parameters()]:
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name
-
-
-@pytest.mark.parametrize("width", [4, 8, 32])
-def test_the_gradient_of_upsampling_as_products_is_pytorchs_own(width: int) -> None:
-    x = torch.randn(2, 5, width, width, generator=seeded()).contiguous(memory_format=torch.channels_last)
-    gradient = torch.randn(2, 5, 2 * width, 2 * width, generator=seeded(1))
-    gradient = gradient.contiguous(memory_format=torch.channels_last)
-    x.requires_grad_()
-    ours, theirs = _Enlarged.apply(x), nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)(x)
-    assert torch.equal(ours, theirs)
-    (of_ours,), (of_theirs,) = (torch.autograd.grad(value, x, gradient) for value in (ours, theirs))
-    torch.testing.assert_close(of_ours, of_theirs, rtol=1e-5, atol=1e-5)
-    assert of_ours.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_layers_computed_together_give_what_they_give_one_by_one() -> None:
-    def layers() -> Layers:
-        torch.manual_seed(0)
-        made = Layers(
-            nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False), PositionLayer(4, 8), BatchNorm(4), nn.SiLU(),
-            nn.Conv2d(4, 4, 1), PositionLayer(4, 8), nn.SiLU(), nn.Conv2d(4, 5, 3, padding=1), BatchNorm(5), nn.SiLU(),
-            nn.Conv2d(5, 2, 1),
-        )  # fmt: skip
-        return made.double()
-
-    one, other = layers(), layers()
-    x = torch.randn(6, 3, 16, 16, dtype=torch.float64, generator=seeded())
-    for training in (True, False):
-        one.train(training)
-        other.train(training)
-        value, together = one(x), other.together(x)
-        torch.testing.assert_close(together, value)
-        value.square().sum().backward()
-        together.square().sum().backward()
-        for p, q in zip(one.parameters(), other.parameters(), strict=True):
-            torch.testing.assert_close(q.grad, p.grad)
-    torch.testing.assert_close(other.state_dict(), one.state_dict())

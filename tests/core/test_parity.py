@@ -7,20 +7,29 @@ from typing import Any
 
 import pytest
 import torch
-from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, TransitionPrior
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from citris_cli.artifacts import published
 from citris_cli.core.assignment import CausalAssignment
-from citris_cli.core.autoencoder import Autoencoder, AutoencoderConfig
-from citris_cli.core.causal_encoder import CausalEncoder, CausalEncoderConfig
-from citris_cli.core.causal_latents import CausalLatentsConfig, CausalLatentsModel, transition_prior
-from citris_cli.core.citris_nf import CitrisNF, CitrisNFConfig
-from citris_cli.core.citris_vae import CitrisVAE, CitrisVAEConfig
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.causal_encoder import CausalEncoder
+from citris_cli.core.causal_latents import CausalLatentsModel
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.config import (
+    AutoencoderConfig,
+    AutoregressivePriorConfig,
+    CausalEncoderConfig,
+    CitrisNFConfig,
+    CitrisPriorConfig,
+    CitrisVAEConfig,
+    MLPPriorConfig,
+)
 from citris_cli.core.factors import distances, normalised
 from citris_cli.core.flow import NormalizingFlow
 from citris_cli.core.gaussians import gaussian_kl
+from citris_cli.core.priors import Given, ImperfectMLPTransitionPrior, TransitionPrior, build_prior
 from citris_cli.core.target_classifier import TargetClassifier
 from citris_cli.core.vae_networks import GaussianEncoder, vae_networks
 
@@ -96,17 +105,14 @@ def check_inverse(flow: NormalizingFlow, z: Tensor, theirs: Tensor) -> None:
 
 def published_prior(numbers: Numbers) -> tuple[TransitionPrior, CausalAssignment]:
     sizes = numbers.sizes
-    prior = transition_prior(
-        CausalLatentsConfig(
-            latents=sizes["num_latents"],
-            variables=sizes["num_blocks"],
-            hidden=sizes["c_hid"],
-            prior="autoregressive" if sizes["autoregressive_model"] else "mlp",
-            imperfect_interventions=sizes["imperfect_interventions"],
+    config: CitrisPriorConfig = MLPPriorConfig(sizes["imperfect_interventions"], sizes["lambda_reg"])
+    if sizes["autoregressive_model"]:
+        config = AutoregressivePriorConfig(
+            sizes["imperfect_interventions"],
+            sizes["lambda_reg"],
             autoregressive_hidden=sizes["context_hidden_autoregressive"],
-            regulariser=sizes["lambda_reg"],
         )
-    )
+    prior = build_prior(config, sizes["num_latents"], sizes["num_blocks"], sizes["c_hid"])
     prior.load_state_dict(published.prior_weights(numbers.weights()))
     return prior, published_assignment(numbers["weights/target_params"])
 
@@ -119,12 +125,12 @@ def test_transition_prior(parity: Path, form: str) -> None:
     agree(probabilities, numbers["out/target_probs"])
     targets = numbers["in/intervention_targets"]
     psi = assignment.sample(len(targets), torch.Generator().manual_seed(0))
-    arguments = numbers["in/z_t"], numbers["in/z_t1"], targets, probabilities, psi
-    agree(prior.eval().nll(*arguments), numbers["out/nll_eval"])
-    agree(prior.train().nll(*arguments), numbers["out/nll_train"])
+    given = Given(targets, probabilities, psi)
+    agree(prior.eval().nll(numbers["in/z_t"], numbers["in/z_t1"], given).value, numbers["out/nll_eval"])
+    agree(prior.train().nll(numbers["in/z_t"], numbers["in/z_t1"], given).value, numbers["out/nll_train"])
     posterior = numbers["in/kl_mean"], numbers["in/kl_logstd"]
     samples = numbers["in/kl_z_t"], numbers["in/kl_sample"]
-    kl = prior.eval().kl(*posterior, *samples, targets, probabilities, psi)
+    kl = prior.eval().kl(*posterior, *samples, given).value
     if form == "mlp_imperfect":
         kl = with_lambda_on_the_last_latent(prior, assignment, kl, numbers)
     agree(kl, numbers["out/kld"])
@@ -145,7 +151,7 @@ def with_lambda_on_the_last_latent(
     mean, log_std = prior.gaussians(before, targets, assignment.one_hot()[None, None])
     each = gaussian_kl(numbers["in/kl_mean"], numbers["in/kl_logstd"], mean[:, 0], log_std[:, 0])  # [B, M]
     in_psi_0 = assignment.hard() == numbers.sizes["num_blocks"]
-    return kl + prior.regulariser * (each[:, in_psi_0].sum(-1) - each[:, -1])
+    return kl + prior.config.regulariser * (each[:, in_psi_0].sum(-1) - each[:, -1])
 
 
 def published_vae_networks(numbers: Numbers, networks: str) -> tuple[GaussianEncoder, nn.Module]:
@@ -197,17 +203,16 @@ def test_published_autoencoder(parity: Path) -> None:
 
 def shared_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Our configuration of what both models share, from a checkpoint's settings."""
+    own = settings["imperfect_interventions"], settings["lambda_reg"]
     return {
         "latents": settings["num_latents"],
         "variables": settings["num_causal_vars"],
         "hidden": settings["c_hid"],
-        "prior": "autoregressive" if settings["autoregressive_prior"] else "mlp",
-        "imperfect_interventions": settings["imperfect_interventions"],
+        "prior": AutoregressivePriorConfig(*own) if settings["autoregressive_prior"] else MLPPriorConfig(*own),
         "classifier_layers": settings["classifier_num_layers"],
         "classifier_momentum": settings["classifier_momentum"],
         "classifier_weight": settings["beta_classifier"],
         "conditional_targets": settings["classifier_use_conditional_targets"],
-        "regulariser": settings["lambda_reg"],
     }
 
 

@@ -166,38 +166,3 @@ def test_widths_of_the_hidden_layers(layers: int, widths: list[int]) -> None:
     loss_model, loss_z = classifier(*inputs())
     assert loss_model.isfinite()
     assert loss_z.isfinite()
-
-
-@pytest.mark.compiled
-@pytest.mark.usefixtures("processor")
-@pytest.mark.parametrize(("layers", "hidden", "batch"), [(1, 20, 1), (1, 64, 40), (3, 11, 30)])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_compiled_losses_and_gradients(layers: int, hidden: int, batch: int, momentum: float, threads: int) -> None:
-    forms = []
-    for dtype in (torch.float32, torch.float64):
-        classifier = TargetClassifier(LATENTS, VARIABLES, hidden, layers, momentum, generator=seeded())
-        with torch.no_grad():
-            for seed, parameter in enumerate(classifier.network.parameters()):
-                parameter += 0.3 * torch.randn(parameter.shape, generator=seeded(seed))
-        classifier = classifier.to(dtype).train()
-        z, targets, sample = inputs(batch)
-        learned = [4 * z.to(dtype), sample.to(dtype)]
-        losses = classifier(learned[0].requires_grad_(), targets, learned[1].requires_grad_())
-        learned += classifier.network.parameters()
-        forms.append([*losses, *torch.autograd.grad(2 * losses[0] + 3 * losses[1], learned)])
-    for ours, exact in zip(*forms, strict=True):
-        assert (ours - exact).abs().max() <= 1e-5 * exact.abs().max()
-
-
-@pytest.mark.compiled
-def test_compiled_losses_of_large_logits_are_finite_and_of_no_number_none() -> None:
-    classifier = make().train()
-    with torch.no_grad():
-        classifier.network[-1].bias.copy_(torch.tensor([1e4, -1e4, 0.0]))
-    z, targets, sample = inputs()
-    losses = classifier(z, targets, sample)
-    torch.testing.assert_close(
-        losses, copy.deepcopy(classifier).eval().double()(z.double(), targets, sample.double()), check_dtype=False
-    )
-    z[0, 0, 0] = torch.nan
-    assert all(loss.isnan() for loss in classifier(z, targets, sample))

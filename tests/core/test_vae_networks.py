@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from citris_cli.core.networks import initialise
+from citris_cli.core.initialisation import initialise
 from citris_cli.core.vae_networks import GaussianEncoder, vae_networks
 
 LATENTS = 5

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
-from citris_cli.core.autoregressive_prior import AutoregressiveTransitionPrior
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
+
+from citris_cli.core.config import AutoregressivePriorConfig
+from citris_cli.core.priors import AutoregressiveTransitionPrior, Given
 
 BATCH, SAMPLES, LATENTS, VARIABLES, HIDDEN = 3, 2, 5, 2, 3
 #: The last is psi(0).
@@ -17,7 +19,8 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def make(perfect: bool = True, regulariser: float = 0.0, latents: int = LATENTS) -> AutoregressiveTransitionPrior:
-    return AutoregressiveTransitionPrior(latents, VARIABLES, HIDDEN, perfect, regulariser, seeded()).double()
+    config = AutoregressivePriorConfig(not perfect, regulariser, autoregressive_hidden=HIDDEN)
+    return AutoregressiveTransitionPrior(latents, VARIABLES, config=config, generator=seeded()).double()
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -77,7 +80,7 @@ def test_nll_and_gradients_are_those_of_the_plain_loop(training: bool, perfect: 
     plain = torch.stack(totals)
     if training:
         plain = plain + 0.3 * (1 - p[:, -1]).mean()
-    ours = prior.nll(z_t, z_t1, targets, p, psi)
+    ours = prior.nll(z_t, z_t1, Given(targets, p, psi)).value
     torch.testing.assert_close(ours, plain)
 
     weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)  # so that the windows' gradients cannot cancel
@@ -102,10 +105,10 @@ def test_divergence_weighs_each_variable_on_its_own_gaussians() -> None:
             weight = 1 - 0.3 if k == VARIABLES else 1.0
             total = total + weight * (p[:, k] * kl_divergence(q, Normal(mean, log_std.exp()))).sum()
         totals.append(total)
-    ours = prior.kl(q_mean, q_log_std, z_t, z_t1, targets, p, psi)
+    ours = prior.kl(q_mean, q_log_std, z_t, z_t1, Given(targets, p, psi)).value
     torch.testing.assert_close(ours, torch.stack(totals))
     # Another variable's weights would give another value.
-    turned = prior.kl(q_mean, q_log_std, z_t, z_t1, targets, p.roll(1, dims=1), psi)
+    turned = prior.kl(q_mean, q_log_std, z_t, z_t1, Given(targets, p.roll(1, dims=1), psi)).value
     assert (turned - ours).abs().min() > 0.01
 
 
@@ -177,7 +180,7 @@ def test_a_single_latent_has_a_distribution() -> None:
     z_t, z_t1 = torch.randn(2, 4, 3, 1, generator=seeded(1), dtype=torch.float64)
     p = torch.full((1, VARIABLES + 1), 1 / (VARIABLES + 1), dtype=torch.float64)
     psi = functional.one_hot(torch.zeros(4, 1, dtype=torch.int64), VARIABLES + 1).double()
-    assert prior.nll(z_t, z_t1, torch.zeros(4, VARIABLES), p, psi).isfinite().all()
+    assert prior.nll(z_t, z_t1, Given(torch.zeros(4, VARIABLES), p, psi)).value.isfinite().all()
     assert prior.sample(z_t[:, 0], torch.ones(4, VARIABLES), torch.tensor([2]), seeded()).shape == (4, 1)
 
 

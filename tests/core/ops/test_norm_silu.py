@@ -9,9 +9,11 @@ import sys
 
 import pytest
 import torch
-from citris_cli.core.norm_silu import _Plan, norm_silu, usable
 from torch import Tensor, nn
 from torch.nn import functional
+
+from citris_cli.core.ops import library
+from citris_cli.core.ops.norm_silu import _Plan, norm_silu, norm_silu_reference, usable
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 HERE = torch.cuda.is_available() or INTERPRETED
@@ -115,3 +117,35 @@ def test_every_row_is_somebodys() -> None:
 
 def test_it_is_for_cuda_devices() -> None:
     assert not usable(torch.zeros(2, 8, 4, 4).contiguous(memory_format=torch.channels_last))
+
+
+def test_elsewhere_it_is_the_reference() -> None:
+    """In float64, with the statistics of ``nn.BatchNorm2d``."""
+    x = features(SHAPES["tails"], torch.float32).cpu().double()
+    plain, ours = (norm(x.shape[1]).cpu().double() for _ in range(2))
+    learned = ours.weight, ours.bias, ours.running_mean, ours.running_var
+    expected = functional.silu(plain(x))
+    for form in (norm_silu, norm_silu_reference):
+        torch.testing.assert_close(form(x, *learned, 0.1, 1e-5), expected)  # type: ignore[arg-type]
+        if form is norm_silu:
+            torch.testing.assert_close(ours.running_var, plain.running_var)
+            torch.testing.assert_close(ours.running_mean, plain.running_mean)
+
+
+def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnDevice:
+        """A feature map on a CUDA device, as far as the decision looks."""
+
+        is_cuda, dtype, device, shape = True, torch.float32, torch.device("cuda"), (2, 8, 4, 4)
+
+        def dim(self) -> int:
+            return 4
+
+        def is_contiguous(self, memory_format: torch.memory_format) -> bool:
+            return True
+
+    monkeypatch.setattr("citris_cli.core.ops.norm_silu._works", lambda device: True)
+    monkeypatch.delenv(library.SWITCH, raising=False)
+    assert usable(OnDevice())  # type: ignore[arg-type]
+    monkeypatch.setenv(library.SWITCH, "0")
+    assert not usable(OnDevice())  # type: ignore[arg-type]

@@ -5,7 +5,8 @@ import threading
 import psutil
 import pytest
 import torch
-from citris_cli.core.threads import parts_of, side_by_side
+
+from citris_cli.core.ops.threads import parts_of, side_by_side
 
 
 @pytest.fixture(autouse=True)

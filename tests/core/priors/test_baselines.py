@@ -6,10 +6,11 @@ import math
 
 import pytest
 import torch
-from citris_cli.core.baseline_priors import SLOW_RATE, SLOW_WEIGHT, ConditionalPrior, SlowPrior
-from citris_cli.core.transition_prior import TransitionPrior
 from torch import Tensor
 from torch.distributions import Laplace, Normal
+
+from citris_cli.core.priors import ConditionalPrior, Given, SlowPrior, TransitionPrior
+from citris_cli.core.priors.slow import SLOW_RATE, SLOW_WEIGHT
 
 LATENTS, VARIABLES, BATCH = 3, 2, 4
 
@@ -23,11 +24,11 @@ def normal(*shape: int, seed: int) -> Tensor:
 
 
 def make(name: str) -> TransitionPrior:
-    return SlowPrior() if name == "slow" else ConditionalPrior(LATENTS, VARIABLES, 4, seeded())
+    return SlowPrior() if name == "slow" else ConditionalPrior(LATENTS, VARIABLES, 4, generator=seeded())
 
 
 TARGETS = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]])
-NOTHING = torch.full((LATENTS, VARIABLES + 1), 1 / 3), torch.zeros(BATCH, LATENTS, VARIABLES + 1)
+GIVEN = Given(TARGETS, torch.full((LATENTS, VARIABLES + 1), 1 / 3), torch.zeros(BATCH, LATENTS, VARIABLES + 1))
 
 
 def log_prior(prior: TransitionPrior, z_t: Tensor, z: Tensor) -> Tensor:
@@ -48,7 +49,7 @@ def test_the_divergence_is_that_of_many_samples(name: str) -> None:
     z = mean + log_std.exp() * normal(200_000, BATCH, LATENTS, seed=4)
     weight = SLOW_WEIGHT + 1 if name == "slow" else 1
     sampled = (weight * Normal(mean, log_std.exp()).log_prob(z) - log_prior(prior, z_t, z)).mean(0).sum(-1)
-    exact = prior.kl(mean, log_std, z_t, z[0], TARGETS, *NOTHING)
+    exact = prior.kl(mean, log_std, z_t, z[0], GIVEN).value
     torch.testing.assert_close(exact, sampled, rtol=0.01, atol=0.02)
 
 
@@ -65,7 +66,7 @@ def test_the_nll_is_the_mean_over_all_pairs_of_samples(name: str) -> None:
             else:
                 density = log_prior(prior, z_t[:, s], z_t1[:, other])
             pairs.append(-density.sum(-1))
-    found = prior.nll(z_t, z_t1, TARGETS, *NOTHING)
+    found = prior.nll(z_t, z_t1, GIVEN).value
     torch.testing.assert_close(found, torch.stack(pairs).mean(0), rtol=1e-4, atol=1e-4)
 
 
@@ -90,7 +91,7 @@ def test_draws_have_the_spread_that_the_prior_says(name: str) -> None:
 
 def test_ivae_sees_the_targets_and_slowvae_does_not() -> None:
     z_t = normal(1, LATENTS, seed=9).expand(BATCH, -1)
-    mean, _ = ConditionalPrior(LATENTS, VARIABLES, 4, seeded()).gaussians(z_t, TARGETS)
+    mean, _ = ConditionalPrior(LATENTS, VARIABLES, 4, generator=seeded()).gaussians(z_t, TARGETS)
     assert len({tuple(row.tolist()) for row in mean}) == BATCH
-    slow = SlowPrior().kl(z_t, z_t - 1, z_t, z_t, TARGETS, *NOTHING)
+    slow = SlowPrior().kl(z_t, z_t - 1, z_t, z_t, GIVEN).value
     assert len(set(slow.tolist())) == 1

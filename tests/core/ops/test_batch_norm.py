@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from citris_cli.core.batch_norm import BatchNorm
-from citris_cli.core.shares import Share
 from torch import distributed, nn
 
-from citris_cli.core import shares
+from citris_cli.core.ops import shares
+from citris_cli.core.ops.batch_norm import BatchNorm
+from citris_cli.core.ops.shares import Share
 
 CHANNELS, ROWS = 6, 5
 

@@ -5,11 +5,11 @@ from functools import partial
 
 import pytest
 import torch
-from citris_cli.core.kernels import library
-from citris_cli.core.winograd import Conv3x3, _Convolution
 from torch import Tensor, nn
 
-from citris_cli.core import winograd
+from citris_cli.core.networks import Conv3x3
+from citris_cli.core.ops import convolution, library
+from citris_cli.core.ops.convolution import _Convolution, conv3x3_reference
 
 
 def drawn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
@@ -28,13 +28,13 @@ def last(x: Tensor) -> Tensor:
 def test_value_and_gradients_are_the_plain_ones(
     monkeypatch: pytest.MonkeyPatch, inputs: int, outputs: int, height: int, width: int, bias: bool, chunk: int
 ) -> None:
-    monkeypatch.setattr(winograd, "CHUNK", chunk)
+    monkeypatch.setattr(convolution, "CHUNK", chunk)
     arguments = [last(drawn(6, inputs, height, width)), drawn(outputs, inputs, 3, 3, seed=1)]
     arguments += [drawn(outputs, seed=2)] if bias else []
     mine = [a.float().requires_grad_() for a in arguments]
     plain = [a.float().double().requires_grad_() for a in arguments]
     y = _Convolution.apply(*mine, *([] if bias else [None]))
-    expected = nn.functional.conv2d(*plain, padding=1)
+    expected = conv3x3_reference(*plain)
     assert y.is_contiguous(memory_format=torch.channels_last)
     towards = drawn(*y.shape, seed=3).float()  # not channels last
     found = y, *torch.autograd.grad(y, mine, towards)
@@ -92,7 +92,7 @@ def test_float32_is_as_exact_as_the_direct_sum() -> None:
 )
 def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch, channels: int, height: int, width: int, used: bool) -> None:
     taken = []
-    monkeypatch.setattr(winograd._Convolution, "apply", lambda x, weight, bias: taken.append(x) or x)
+    monkeypatch.setattr(convolution._Convolution, "apply", lambda x, weight, bias: taken.append(x) or x)
     layer = Conv3x3(channels, channels)
     x = drawn(16, channels, height, width, dtype=torch.float32)
     layer(x)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from citris_cli.core.shares import Share
 
-from citris_cli.core import shares
 from citris_cli.core.assignment import CausalAssignment
+from citris_cli.core.ops import shares
+from citris_cli.core.ops.shares import Share
 
 
 @pytest.mark.parametrize(("total", "processes"), [(1, 1), (5, 2), (6, 3), (7, 7), (512, 5)])

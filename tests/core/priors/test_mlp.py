@@ -2,10 +2,14 @@
 
 import pytest
 import torch
-from citris_cli.core.transition_prior import ImperfectMLPTransitionPrior, MLPTransitionPrior, PerLatentLinear
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
+
+from citris_cli.core.config import MLPPriorConfig
+from citris_cli.core.priors import ImperfectMLPTransitionPrior, MLPTransitionPrior
+from citris_cli.core.priors.per_latent import PerLatentLinear
+from tests.core.priors.steps import given
 
 BATCH, SAMPLES, LATENTS, VARIABLES, HIDDEN = 3, 2, 4, 3, 5
 
@@ -15,7 +19,8 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def make(regulariser: float = 0.0) -> MLPTransitionPrior:
-    return MLPTransitionPrior(LATENTS, VARIABLES, HIDDEN, regulariser, seeded()).double()
+    config = MLPPriorConfig(regulariser=regulariser)
+    return MLPTransitionPrior(LATENTS, VARIABLES, HIDDEN, config, seeded()).double()
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -53,7 +58,7 @@ def plain_nll(
                 mean, log_std = plain_observational(prior, earlier, m)
                 for later in z_t1[b]:
                     observational = observational - Normal(mean, log_std.exp()).log_prob(later[m]) / SAMPLES**2
-            free = 1 - prior.regulariser * probabilities[m, VARIABLES]
+            free = 1 - prior.config.regulariser * probabilities[m, VARIABLES]
             for k in range(VARIABLES):
                 if targets[b, k]:
                     total = total + probabilities[m, k] * plain_intervened(parameters, z_t1[b], m, k)
@@ -68,7 +73,7 @@ def plain_nll(
 def test_value_and_gradients_are_those_of_the_plain_loop(training: bool, regulariser: float) -> None:
     prior = make(regulariser).train(training)
     z_t, z_t1, logits, targets = inputs()
-    ours = prior.nll(z_t, z_t1, targets, logits.softmax(-1))
+    ours = prior.nll(z_t, z_t1, given(targets, logits.softmax(-1))).value
     plain = plain_nll(prior, z_t, z_t1, targets, logits.softmax(-1), prior.intervened.detach())
     if training:
         plain = plain + regulariser * (1 - logits.softmax(-1)[:, -1]).mean()
@@ -87,7 +92,9 @@ def test_value_and_gradients_are_those_of_the_plain_loop(training: bool, regular
 def test_interventional_parameters_learn_from_every_latent_under_every_intervention() -> None:
     prior = make().train()
     z_t, z_t1, logits, targets = inputs()
-    (found,) = torch.autograd.grad(prior.nll(z_t, z_t1, targets, logits.softmax(-1)).sum(), [prior.intervened])
+    (found,) = torch.autograd.grad(
+        prior.nll(z_t, z_t1, given(targets, logits.softmax(-1))).value.sum(), [prior.intervened]
+    )
     own = sum(
         plain_intervened(prior.intervened, z_t1[b].detach(), m, k)
         for b in range(BATCH)
@@ -102,16 +109,16 @@ def test_interventional_parameters_learn_from_every_latent_under_every_intervent
     assert (found[:, [0, 2]].abs().sum(-1) > 0).all()
     # Whatever the assignment says: p weighs nothing in it.
     hard = functional.one_hot(torch.zeros(LATENTS, dtype=torch.int64), VARIABLES + 1).double()
-    (again,) = torch.autograd.grad(prior.nll(z_t, z_t1, targets, hard).sum(), [prior.intervened])
+    (again,) = torch.autograd.grad(prior.nll(z_t, z_t1, given(targets, hard)).value.sum(), [prior.intervened])
     torch.testing.assert_close(again, found)
 
 
 def test_the_first_term_gives_the_interventional_parameters_no_gradient() -> None:
     prior = make().eval()  # in evaluation mode there is only the first term
     z_t, z_t1, logits, targets = inputs()
-    nll = prior.nll(z_t, z_t1, targets, logits.softmax(-1)).sum()
+    nll = prior.nll(z_t, z_t1, given(targets, logits.softmax(-1))).value.sum()
     assert torch.autograd.grad(nll, [prior.intervened], allow_unused=True) == (None,)
-    training = make().train().nll(z_t, z_t1, targets, logits.softmax(-1)).sum()
+    training = make().train().nll(z_t, z_t1, given(targets, logits.softmax(-1))).value.sum()
     torch.testing.assert_close(training, nll)  # what teaches them changes no value
 
 
@@ -120,8 +127,8 @@ def test_the_regulariser_favours_psi_0_for_a_latent_that_carries_nothing() -> No
     prior = make(0.5).train()
     nowhere, variable = torch.zeros(2, LATENTS, VARIABLES + 1, dtype=torch.float64)
     nowhere[:, -1] = variable[:, 1] = 1  # variable 1 is never intervened on: both explain the data alike
-    in_psi_0, in_variable = (prior.nll(z_t, z_t1, targets, p) for p in (nowhere, variable))
-    plain = make(0.0).train().nll(z_t, z_t1, targets, variable)
+    in_psi_0, in_variable = (prior.nll(z_t, z_t1, given(targets, p)).value for p in (nowhere, variable))
+    plain = make(0.0).train().nll(z_t, z_t1, given(targets, variable)).value
     torch.testing.assert_close(in_variable, plain + 0.5)
     torch.testing.assert_close(in_psi_0, 0.5 * plain)
 
@@ -129,7 +136,7 @@ def test_the_regulariser_favours_psi_0_for_a_latent_that_carries_nothing() -> No
 def test_observational_keeps_the_leading_shape() -> None:
     prior = make()
     z_t = torch.randn(2, 3, 4, LATENTS, dtype=torch.float64, generator=seeded())
-    mean, log_std = prior.observational(z_t)
+    mean, log_std = prior.observational(z_t).unbind(-1)
     assert mean.shape == log_std.shape == z_t.shape
     torch.testing.assert_close((mean[1, 2, 3, 2], log_std[1, 2, 3, 2]), plain_observational(prior, z_t[1, 2, 3], 2))
 
@@ -174,7 +181,7 @@ def test_divergence_under_perfect_interventions_is_that_of_the_plain_loop(traini
                     free = free - p[m, k]
             total = total + free * divergence(q, b, m, *plain_observational(prior, z_t[b], m))
         totals.append(total)
-    ours = prior.kl(*q, z_t, torch.zeros_like(z_t), targets, p)
+    ours = prior.kl(*q, z_t, torch.zeros_like(z_t), given(targets, p)).value
     torch.testing.assert_close(ours, torch.stack(totals))
 
     weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
@@ -196,7 +203,8 @@ def test_divergence_under_perfect_interventions_is_that_of_the_plain_loop(traini
 
 
 def make_imperfect(regulariser: float = 0.0) -> ImperfectMLPTransitionPrior:
-    return ImperfectMLPTransitionPrior(LATENTS, VARIABLES, HIDDEN, regulariser, seeded()).double()
+    config = MLPPriorConfig(imperfect_interventions=True, regulariser=regulariser)
+    return ImperfectMLPTransitionPrior(LATENTS, VARIABLES, HIDDEN, config, seeded()).double()
 
 
 def plain_imperfect(
@@ -237,7 +245,7 @@ def test_imperfect_interventions_are_scored_as_in_the_plain_loop(training: bool)
     plain = torch.stack(totals)
     if training:
         plain = plain + 0.3 * (1 - logits.softmax(-1)[:, -1]).mean()
-    ours = prior.nll(z_t, z_t1, targets, logits.softmax(-1), psi)
+    ours = prior.nll(z_t, z_t1, given(targets, logits.softmax(-1), psi)).value
     torch.testing.assert_close(ours, plain)
 
     weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
@@ -262,7 +270,7 @@ def test_divergence_under_imperfect_interventions_is_over_every_assignment() -> 
                 of_k = divergence(q, b, m, *plain_imperfect(prior, z_t[b], targets[b], psi, m))
                 total = total + weight * p[m, k] * of_k
         totals.append(total)
-    ours = prior.kl(*q, z_t, torch.zeros_like(z_t), targets, p)
+    ours = prior.kl(*q, z_t, torch.zeros_like(z_t), given(targets, p)).value
     torch.testing.assert_close(ours, torch.stack(totals))
     learned = [*prior.parameters(), samples, *q, logits]
     wanted = torch.autograd.grad(torch.stack(totals).sum(), learned, retain_graph=True)
