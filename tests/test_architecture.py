@@ -119,10 +119,14 @@ ARROWS: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {
     "data": (None, in_package("training", "commands", "show")),
     "artifacts": (None, in_package("training", "commands", "show")),
     "training": (None, in_package("commands", "show")),
+    "evaluation": (None, in_package("commands", "show", "training")),
     "show": (None, in_package("commands", "training")),
-    "evaluation": (None, in_package("commands")),
     "worlds": (None, in_package("commands", "training")),
 }
+#: Modules of ``training`` that know those before them and none after, those in one place nothing of each other.
+ORDER = (
+    ("config",), ("task",), ("files",), ("processes",), ("steps", "record"), ("loop",), ("plan",), ("run",), ("api",),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("package", ARROWS)
@@ -134,6 +138,20 @@ def test_arrows_between_packages_point_one_way(package: str) -> None:
         if within(one.source, f"{PACKAGE}.{package}")
         and within(one.target, PACKAGE)
         and (within(one.target, *refused) or not (allowed is None or within(one.target, *allowed)))
+    ]
+    assert not wrong
+
+
+def test_trainings_are_made_of_layers() -> None:
+    place = {f"{PACKAGE}.training.{name}": number for number, names in enumerate(ORDER) for name in names}
+    assert place.keys() <= modules().keys()
+    wrong = [
+        str(one)
+        for one in imports()
+        if one.source in place
+        and one.target in place
+        and one.source != one.target
+        and place[one.target] >= place[one.source]
     ]
     assert not wrong
 

@@ -19,11 +19,12 @@ import torch
 from rich.console import Console
 
 from citris_cli.training.devices import keep_freed_memory
-from tests.benchmarks import apart, causal_steps, evaluation, files, frames, parts, processes, steps
+from tests.benchmarks import apart, causal_steps, evaluation, files, frames, operations, parts, processes, steps
 from tests.benchmarks.measure import QUICK, Effort, Row
 from tests.benchmarks.table import table
 
 BENCHMARKS: dict[str, Callable[[Effort], list[Row]]] = {
+    "operations": operations.operations,
     "flow-inverse": parts.flow_inverse,
     "prior": parts.prior,
     "autoregressive-prior": parts.autoregressive_prior,
