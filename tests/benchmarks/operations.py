@@ -256,7 +256,7 @@ def _images(effort: Effort) -> list[Row]:
         found.append(row(what, ours, reference, [x, weight], effort))
     one, width = normal(CHANNELS, 32, 32, seed=1), 32
     maps = torch.randn(IMAGES, CHANNELS, width, width, generator=seeded()).contiguous(memory_format=torch.channels_last)
-    what = f"add_to_all, and a copy before it ({IMAGES} maps, {CHANNELS} channels, {width}x{width})"
+    what = f"add_to_all, with a copy before it ({IMAGES} maps, {CHANNELS} channels, {width}x{width})"
     added = lambda: add_to_all(maps.clone(), one)  # noqa: E731
     return [*found, row(what, added, lambda: add_to_all_reference(maps.clone(), one), [one], effort)]
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from citris_cli.core.ops import library
 from citris_cli.core.ops.adamw import ClippedAdamW
+from tests.core.ops.exact import require_close
 
 CLIP = 2.0
 
@@ -61,6 +62,21 @@ def test_steps_are_those_of_clipping_and_adamw(scale: float) -> None:
     expected.step()
     optimizer.update()
     torch.testing.assert_close(list(ours.parameters()), list(theirs.parameters()), rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.usefixtures("form", "threads")
+def test_steps_are_those_in_float64() -> None:
+    ours, theirs = make(), make().double()
+    optimizer = ClippedAdamW(groups(ours), CLIP)
+    expected = torch.optim.AdamW(groups(theirs), weight_decay=0.0)
+    for step in range(20):
+        give_gradients(ours, step, 1.0)
+        for mine, exact in zip(ours.parameters(), theirs.parameters(), strict=True):
+            exact.grad = None if mine.grad is None else mine.grad.double()
+        norm = nn.utils.clip_grad_norm_(theirs.parameters(), CLIP)
+        expected.step()
+        assert optimizer.update().item() == pytest.approx(norm.item(), rel=1e-6)
+    require_close(list(ours.parameters()), list(theirs.parameters()))
 
 
 @pytest.mark.usefixtures("form")

@@ -21,7 +21,7 @@ def last(x: Tensor) -> Tensor:
 
 
 @pytest.mark.compiled
-@pytest.mark.usefixtures("processor")
+@pytest.mark.usefixtures("processor", "threads")
 @pytest.mark.parametrize(("inputs", "outputs", "height", "width"), [(16, 40, 4, 4), (17, 16, 8, 12), (33, 21, 12, 4)])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("chunk", [1, 40, 100, 4096])
