@@ -213,7 +213,7 @@ class NormalizingFlow(nn.Module):
                 linear = transform.parts()
             elif isinstance(transform, AutoregressiveAffine):
                 maps = transform.maps()
-                structures = [one.structure() for one in maps]
+                structures = structures or [one.structure() for one in maps]
                 parameters = [part for one in maps for part in (one.weight, one.bias)]
                 layers.append(FlowLayer([*own, transform.scaling, *linear], parameters))
         return structures, layers

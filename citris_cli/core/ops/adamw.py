@@ -138,7 +138,7 @@ class CompiledAdamW:
             The norm that it was.
         """
         parts = torch.get_num_threads()
-        addresses = [library.address(gradient) for gradient in gradients]
+        addresses = library.addresses(gradients)
         return library.call(
             "adamw", parts, self._described, len(addresses), (ctypes.c_void_p * len(addresses))(*addresses),
             (ctypes.c_double * len(rates))(*rates), clip, (ctypes.c_double * parts)(),

@@ -209,7 +209,7 @@ def _compiled_losses(
         of_stage.weight, of_stage.bias, of_stage.gain, of_stage.offset = (*addresses, None, None)[:4]
     gradients = [torch.empty_like(z), torch.empty_like(sample)]
     tensors = z, sample, targets, mean, conditional_mean, *z.new_empty(2, n, 3 * latents), *gradients
-    sights = Sights(windows, frames - 1, latents, variables, *[library.address(one) for one in tensors])
+    sights = Sights(windows, frames - 1, latents, variables, *library.addresses(tensors))
     losses = torch.zeros(parts, 2, dtype=torch.float64)
     each = (-(-windows // parts) * n // windows) * (5 * variables + 2 * width + library.panel_width())
     room = z.new_empty(parts * each)

@@ -214,7 +214,7 @@ def _windows(images: Tensor, top: int, rows: int, values: Tensor) -> None:
 
 def _gather(images: Tensor, top: int, rows: int, values: Tensor, bias: Tensor | None = None) -> None:
     """``A^T m A`` of values, plus a bias [C], into the tiles of some rows; arguments as of :func:`_windows`."""
-    place = library.address(bias)
+    (place,) = library.addresses([bias])
     library.call("winograd_gather", *images.shape, images.data_ptr(), top, rows, values.data_ptr(), place)
 
 

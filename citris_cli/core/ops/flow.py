@@ -198,8 +198,8 @@ class Flow:
             one.linear = linear.described(matrix, shift, packed)
             network = [tensor.data_ptr() for tensor in layer.network]
             describe(one.net, structures, network, activations[number].data_ptr(), width, networks_packed)
-            for name, tensor in zip(LAYER_OWN, layer.own, strict=True):
-                setattr(one, name, library.address(tensor))
+            for name, place in zip(LAYER_OWN, library.addresses(layer.own), strict=True):
+                setattr(one, name, place)
             one.moved = self._rows[number].data_ptr()
             one.out = one.moved + 4 * samples * latents
             one.y = one.out + 8 * samples * latents
@@ -242,8 +242,8 @@ class Flow:
             one.bound = one.shift + 4 * latents
             if number < len(layers):
                 point(one.net, [tensor.data_ptr() for tensor in first[number].network])
-                for name, tensor in zip(LAYER_OWN, first[number].own, strict=False):
-                    setattr(one, name, library.address(tensor))
+                for name, place in zip(LAYER_OWN, library.addresses(first[number].own), strict=False):
+                    setattr(one, name, place)
             else:
                 at = others.data_ptr() + 4 * (number - len(layers)) * others.shape[1]
                 point(one.net, list(accumulate((4 * size for size in sizes[:-1]), initial=at)))

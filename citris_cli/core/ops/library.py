@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -86,9 +86,9 @@ def like(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [tensor.new_empty(tensor.shape) for tensor in tensors]
 
 
-def address(tensor: Tensor | None) -> int | None:
-    """Where a tensor lies, or for None nowhere."""
-    return None if tensor is None else tensor.data_ptr()
+def addresses(tensors: Iterable[Tensor | None]) -> list[int | None]:
+    """Where tensors lie; for None nowhere."""
+    return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
 def require_unchanged(context: Any) -> None:
