@@ -161,7 +161,7 @@ def _flow(effort: Effort) -> list[Row]:
     ]
     affine = flow.transforms[-1]
     assert isinstance(affine, AutoregressiveAffine)
-    for points in (512, 1):
+    for points in (128, 1):
         z = torch.randn(points, LATENTS, generator=seeded(1))
         reference = torch.no_grad()(partial(affine_inverse_reference, z, affine.maps(), affine.bound()))
         what = f"affine_inverse ({points} row{'s' * (points > 1)}, M {LATENTS}, h {FLOW_HIDDEN})"
