@@ -46,9 +46,10 @@ app = typer.Typer(
 
 def _version(show: bool) -> None:
     if show:
-        from citris_cli.core.ops.library import in_use
+        from citris_cli.core.ops.library import in_use, why_none
 
-        print(f"citris {__version__}\nkernels {in_use()}")
+        reason = why_none()
+        print(f"citris {__version__}\nkernels {in_use()}" + (f" ({reason})" if reason else ""))
         raise typer.Exit
 
 

@@ -8,7 +8,7 @@ citris_venv() {
         echo "citris needs Python 3.10 or newer; $python is $("$python" --version 2>&1)" >&2
         return 2
     }
-    requirements="$1 $(cat "$root/pyproject.toml" "$root/tests/constraints.txt" "$root"/setup.py "$root"/citris_cli/core/ops/c/*.[ch] | cksum)"
+    requirements="$1 $(cat "$root/pyproject.toml" "$root/tests/constraints.txt" "$root"/setup.py "$root"/citris_cli/core/ops/sources.py "$root"/citris_cli/core/ops/c/*.[ch] | cksum)"
     stamp="$root/.venv/citris-requirements"
     if ! grep -qxF "$requirements" "$stamp" 2>/dev/null; then
         echo "making $root/.venv (once; a minute or two)" >&2

@@ -77,7 +77,7 @@ def _encoded(
     import numpy as np
 
     from citris_cli.commands.inputs import gather_frames, in_batches
-    from citris_cli.training.encodings import encode_frames
+    from citris_cli.data.frames import encode_frames
 
     chunks: list[np.ndarray[Any, Any]] = []
     sources: list[str] = []

@@ -134,7 +134,6 @@ class AutoregressiveAffine(nn.Module):
 
     def __init__(self, latents: int, hidden: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.hidden = hidden
         self.first = MaskedLinear(1, hidden, latents, strict=True, generator=generator)
         self.middle = MaskedLinear(hidden, hidden, latents, strict=False, generator=generator)
         self.last = MaskedLinear(hidden, 2, latents, strict=False, generator=generator)

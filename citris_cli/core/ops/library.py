@@ -48,6 +48,15 @@ def in_use() -> str:
     return NAMES[level()]
 
 
+def why_none() -> str:
+    """Why no compiled form is in use, in a few words; "" where one is."""
+    if switched_off():
+        return f"{SWITCH}=0"
+    if functions() is None:
+        return "not compiled" if _compiled_file() is None else "compiled of other sources; install citris again"
+    return "" if level() > 0 else "this processor has neither AVX2 nor AVX-512"
+
+
 def switched_off() -> bool:
     """Whether ``CITRIS_KERNELS=0`` asks for PyTorch's forms."""
     return os.environ.get(SWITCH) == "0"
@@ -108,8 +117,7 @@ def require_unchanged(context: Any) -> None:
 @lru_cache
 def functions() -> Any:
     """The compiled functions, or None where there are none that are made of these sources for this machine."""
-    here = Path(__file__).parent
-    path = next((path for suffix in EXTENSION_SUFFIXES if (path := here / f"_kernels{suffix}").exists()), None)
+    path = _compiled_file()
     if path is None:
         return None
     try:
@@ -119,6 +127,12 @@ def functions() -> Any:
     if not fits(library):
         return None
     return library if library.level() == 0 else _typed(library)
+
+
+def _compiled_file() -> Path | None:
+    """The file that the functions were compiled to, or None."""
+    here = Path(__file__).parent
+    return next((path for suffix in EXTENSION_SUFFIXES if (path := here / f"_kernels{suffix}").exists()), None)
 
 
 def fits(library: Any) -> bool:

@@ -50,6 +50,7 @@ def test_the_environment_switches_it_off(monkeypatch: pytest.MonkeyPatch, value:
     monkeypatch.setattr(library, "functions", lambda: SimpleNamespace(level=lambda: 2))
     assert library.switched_off() is off
     assert library.in_use() == ("none" if off else "avx512")
+    assert library.why_none() == ("CITRIS_KERNELS=0" if off else "")
 
 
 #: Prints which form is in use, and stores one value and gradient of every operation.
@@ -107,7 +108,7 @@ def test_switched_off_pytorch_computes_the_same(tmp_path: Path) -> None:
 def test_without_a_compiled_file_there_is_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
     assert library.functions() is None
-    assert library.in_use() == "none"
+    assert (library.in_use(), library.why_none()) == ("none", "not compiled")
     (tmp_path / f"_kernels{EXTENSION_SUFFIXES[0]}").write_bytes(b"\x7fELF of another machine")
     library.functions.cache_clear()
     library.level.cache_clear()
@@ -161,6 +162,7 @@ def test_a_file_that_does_not_fit_is_not_used(monkeypatch: pytest.MonkeyPatch, o
         monkeypatch.setattr(library, "STRUCTURES", (*STRUCTURES[1:], STRUCTURES[0]))
     assert library.functions() is None
     assert library.in_use() == "none"
+    assert library.why_none() == "compiled of other sources; install citris again"
     assert not library.usable(torch.ones(3))
 
 
