@@ -37,7 +37,7 @@ def with_settings(preset_of: PresetOf) -> Callable[[Callable[..., None]], Callab
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         parameters: list[inspect.Parameter] = []
-        derived = {parameter.name: parameter for parameter in _parameters(preset_of)}
+        derived = {parameter.name: parameter for parameter in _parameters(functools.cache(preset_of))}
         for parameter in inspect.signature(command, eval_str=True).parameters.values():
             parameters += derived.values() if parameter.name == CHANGES else [parameter]
 

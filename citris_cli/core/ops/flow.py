@@ -23,7 +23,7 @@ from citris_cli.core.ops.networks import LinearMap, Structure, describe, full, p
 #: Parameters of a network: W1, b1, W2, b2, W3, b3.
 A_NETWORK = 6
 #: Points of a thread up to which the compiled inverse, one point after the other, is faster than PyTorch's products.
-MOST_POINTS = 192
+MOST_POINTS = 256
 
 
 class Transform(Protocol):
