@@ -119,6 +119,9 @@ def _networks() -> dict[str, nn.Module]:
 
 def test_loading_a_model_imports_no_compiler(tmp_path: Path) -> None:
     """PyTorch's compiler takes longer to import than all else that a command on one picture does."""
+    alone = "import sys, torch; torch.nn.Linear(2, 2, device='meta'); print('sympy' in sys.modules)"
+    if subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True).stdout.strip() == "True":
+        pytest.skip("this PyTorch imports its compiler for any module without memory")
     paths = []
     for name, network in _networks().items():
         columns = [{"name": column} for column in "abc"]

@@ -56,6 +56,7 @@ def animate_latents(
     from citris_cli.show.latents import latent_groups
     from citris_cli.training.devices import select_device
 
+    options.require_number("--fps", fps)
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json)

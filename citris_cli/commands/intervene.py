@@ -72,6 +72,7 @@ def intervene(
     from citris_cli.training.devices import select_device
 
     _check_one_way({"--from": other, "-n": number, "--sweep": sweep})
+    options.require_number("--temperature", temperature)
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json)

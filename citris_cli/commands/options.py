@@ -5,12 +5,14 @@ Those of the trainings' settings are made of the configurations' fields: :mod:`c
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from citris_cli.errors import InputError
 from citris_cli.training.config import LARGEST_SEED
 
 __all__ = ["LARGEST_SEED"]
@@ -50,6 +52,16 @@ Vars = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+
+
+def require_number(option: str, value: float) -> None:
+    """Refuse NaN and infinity, which some versions of Typer let through its bounds.
+
+    Raises:
+        InputError: the value is one of these.
+    """
+    if not math.isfinite(value):
+        raise InputError(f"{option} {value}: it needs a number")
 
 
 # Of the trainings.

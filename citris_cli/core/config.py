@@ -63,7 +63,7 @@ def require_within_bounds(config: Any) -> None:
             require_within_bounds(value)
         elif said.get("choices") and value not in said["choices"]:
             raise ValueError(f"{field.name} is {value!r}; it can be {' or '.join(said['choices'])}")
-        elif said.get("least") is not None and value < said["least"]:
+        elif said.get("least") is not None and not value >= said["least"]:  # NaN is not
             raise ValueError(f"{field.name} is {value}; it must be at least {said['least']}")
         elif said.get("most") is not None and value > said["most"]:
             raise ValueError(f"{field.name} is {value}; it must be at most {said['most']}")
