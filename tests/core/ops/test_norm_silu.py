@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 import torch
@@ -32,6 +33,8 @@ SHAPES = {
 @pytest.mark.skipif(HERE, reason="the kernels run in this very process")
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton (pip install triton)")
 def test_by_the_interpreter() -> None:
+    if metadata.version("triton").startswith("3.0."):
+        pytest.skip("the interpreter of Triton 3.0 takes no kernel that calls another one with constants")
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", __file__]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
