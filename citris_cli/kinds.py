@@ -153,7 +153,20 @@ def config_to_json(config: Any) -> dict[str, Any]:
         value = getattr(config, field.name)
         if isinstance(value, PriorConfig):
             data[field.name] = {"name": value.name, **data[field.name]}
-    return data
+    return _as_json(data)
+
+
+def _as_json(value: Any) -> Any:
+    """Tuples as lists, which is what JSON has."""
+    if isinstance(value, dict):
+        return {key: _as_json(one) for key, one in value.items()}
+    return [_as_json(one) for one in value] if isinstance(value, (tuple, list)) else value
+
+
+def _with_tuples(form: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists as tuples where the dataclass has a tuple."""
+    tuples = {field.name for field in dataclasses.fields(form) if isinstance(field.default, tuple)}
+    return {key: tuple(one) if key in tuples and isinstance(one, list) else one for key, one in values.items()}
 
 
 def config_from_json(kind: type, data: Mapping[str, Any]) -> Any:
@@ -171,8 +184,9 @@ def config_from_json(kind: type, data: Mapping[str, Any]) -> Any:
         from citris_cli.core.priors import find_prior
 
         own = dict(values["prior"])
-        values["prior"] = find_prior(own.pop("name", "")).Config(**own)
-    return kind(**values)
+        form = find_prior(own.pop("name", "")).Config
+        values["prior"] = form(**_with_tuples(form, own))
+    return kind(**_with_tuples(kind, values))
 
 
 def nested(data: Mapping[str, Any]) -> dict[str, Any]:

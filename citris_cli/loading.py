@@ -12,6 +12,7 @@ from torch import nn
 
 from citris_cli.artifacts.models import ModelFile, read_model
 from citris_cli.core.causal_latents import CausalLatentsModel
+from citris_cli.core.priors import UnknownPriorError
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
@@ -19,6 +20,8 @@ from citris_cli.kinds import KINDS, config_to_json, kind_of_model
 
 #: Numbers of layers in a configuration.
 DEPTHS = ("flow_layers", "classifier_layers", "decoder_blocks")
+#: Stands for the file of a model that comes from none; there is never one of this name.
+IN_MEMORY = Path("the model in memory")
 #: Names of the reference latents in a model file, beside the weights'.
 REFERENCE_NAMES = ("reference.z", "reference.targets")
 
@@ -32,7 +35,7 @@ class LoadedModel:
         network: the torch module.
         variables: the K intervened variables, the F factors that a causal encoder reads, or None for an autoencoder.
         width: frame width and height in pixels.
-        path: the file it came from.
+        path: the file it came from, or :data:`IN_MEMORY`.
         provenance: command, seed, versions, data hash, measures.
         reference: latents of training frames that the file brings, or None.
     """
@@ -93,6 +96,8 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
         model.load_state_dict(weights)
         reference = _reference(file, model)
         width = kind.width(file.config)
+    except UnknownPriorError as error:
+        raise InputError(f"{path}: {error}; import or install what registers the prior first") from error
     except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
         raise InputError(
             f"{path}: not a model that this version of citris can read ({error}); train it again"

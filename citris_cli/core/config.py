@@ -7,6 +7,7 @@ The options of the commands are made of these fields, so nothing heavy is import
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -63,7 +64,9 @@ def require_within_bounds(config: Any) -> None:
             require_within_bounds(value)
         elif said.get("choices") and value not in said["choices"]:
             raise ValueError(f"{field.name} is {value!r}; it can be {' or '.join(said['choices'])}")
-        elif said.get("least") is not None and not value >= said["least"]:  # NaN is not
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{field.name} is {value}; it must be a finite number")
+        elif said.get("least") is not None and value < said["least"]:
             raise ValueError(f"{field.name} is {value}; it must be at least {said['least']}")
         elif said.get("most") is not None and value > said["most"]:
             raise ValueError(f"{field.name} is {value}; it must be at most {said['most']}")

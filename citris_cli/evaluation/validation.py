@@ -15,7 +15,7 @@ from citris_cli.causal_model import CausalModel
 from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.data.datasets import IndependentData, TripletData, load_independent, load_triplets
 from citris_cli.data.frames import encode_frames
-from citris_cli.data.layout import find_split
+from citris_cli.data.layout import find_split, label_of
 from citris_cli.data.sources import Data
 from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
@@ -83,8 +83,8 @@ class Validation:
             independent = None
         if independent is None and triplets is None:
             raise InputError(
-                f"{path}: nothing to validate on; it needs a val_indep.npz with ground truth (latents or raw_latents) "
-                "or a val_triplets.npz"
+                f"{label_of(path)}: nothing to validate on; it needs a val_indep.npz with ground truth (latents or "
+                "raw_latents) or a val_triplets.npz"
             )
         if independent is not None:
             require_halves(independent)

@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from citris_cli.causal_model import CausalModel
 from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
-from citris_cli.data.sources import Data
+from citris_cli.data.sources import ArraySource, Data
 from citris_cli.data.variables import Variables, parse_vars
 from citris_cli.errors import InputError
 from citris_cli.loading import LoadedModel
@@ -206,13 +208,21 @@ def _request(
     if preset not in PRESETS:
         raise InputError(f"there is no preset {preset!r}; the presets are {', '.join(PRESETS)}")
     several = isinstance(data, Sequence) and not isinstance(data, str)
+    if several and not data:
+        raise InputError("data: nothing is given; give a path, or arrays by name")
+    _require("output", output, (str, Path), "a path")
+    if output is not None and str(output) == "-":
+        raise InputError("output is '-'; give a path, or leave it out and use the model that is returned")
+    _require("ae", ae, (str, Path, LoadedModel), "a path, or what train_ae returned")
+    _require("variables", variables, (str, Variables), "names in one string, such as 'x,theta:angle'")
+    _require("group", group, str, "columns in one string, such as 'pos_o' or 'name=column+column'")
     return Request(
         data=[_input(one) for one in data] if several else [_input(data)],  # type: ignore[union-attr, arg-type]
         output=None if output is None else Path(output),
         preset=preset,
         model=model,
         training=training,
-        changes={name: value for name, value in settings.items() if value is not None},
+        changes={name: _plain(value) for name, value in settings.items() if value is not None},
         variables=parse_vars(variables) if isinstance(variables, str) else variables,
         group=group,
         ae=Path(ae) if isinstance(ae, str) else ae,
@@ -224,9 +234,27 @@ def _request(
 def _with(
     request: Request, device: str, resume: bool, save_every: float, progress: OnProgress, note: OnNote
 ) -> Request:
-    told = {"on_progress": progress, "on_note": note}
-    return replace(request, device=device, resume=resume, save_every=save_every, **told)  # type: ignore[arg-type]
+    return replace(
+        request,
+        device=str(device),  # a torch.device says its name
+        resume=resume,
+        save_every=save_every,
+        on_progress=progress,
+        on_note=note,
+    )
 
 
 def _input(where: Input) -> Data:
+    _require("data", where, (str, Path, Mapping, ArraySource), "a path, or arrays by name such as {'images': ...}")
     return Path(where) if isinstance(where, str) else where
+
+
+def _require(name: str, value: object, forms: Any, needed: str) -> None:
+    """Refuse an argument of another type; None stands for what was left out."""
+    if value is not None and not isinstance(value, forms):
+        raise InputError(f"{name} is a {type(value).__name__}; give {needed}")
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as Python's own, which JSON knows."""
+    return value.item() if isinstance(value, np.generic) else value

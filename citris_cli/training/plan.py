@@ -13,14 +13,14 @@ from torch import nn
 
 from citris_cli.artifacts.models import ModelFile, provenance, write_model
 from citris_cli.artifacts.runs import header_or_none
-from citris_cli.core.config import PriorConfig, require_within_bounds
-from citris_cli.core.priors import find_prior
+from citris_cli.core.config import PRIOR_CONFIGS, PriorConfig, require_within_bounds
+from citris_cli.core.priors import UnknownPriorError, find_prior
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.kinds import Kind, config_from_json, config_to_json
-from citris_cli.loading import LoadedModel, model_config, model_tensors
+from citris_cli.loading import IN_MEMORY, LoadedModel, model_config, model_tensors
 from citris_cli.training.config import TrainingConfig
 from citris_cli.training.devices import resolve_precision
 from citris_cli.training.files import RunFiles
@@ -114,7 +114,7 @@ class Plan(Generic[ModelT, TrainingT]):
             tensors = model_tensors(network, reference)
             write_model(files.model, ModelFile(self.kind.name, model_config(network), described, origin, tensors))
             files.remove_state()
-        width, path = data.frames.width, files.model or Path("-")
+        width, path = data.frames.width, files.model or IN_MEMORY
         return LoadedModel(self.kind.name, network.eval(), variables, width, path, origin, reference)
 
 
@@ -172,6 +172,9 @@ def make_plan(
     try:
         require_within_bounds(model)
         require_within_bounds(training)
+        prior = getattr(model, "prior", None)
+        if prior is not None:  # of a configuration that was given whole, too
+            find_prior(prior.name, kind.name)
     except ValueError as error:
         raise InputError(f"{kind.title}: {error}") from error
     if saved is not None and config_to_json(model) != saved["model"]:
@@ -232,6 +235,8 @@ def _with_prior(kind: Kind, preset: tuple[ModelT, TrainingT], changes: Mapping[s
     name = changes.get("prior")
     if name is None:
         return preset
+    if not isinstance(name, str):
+        raise InputError(f"prior is {name!r}; it needs a name, such as 'mlp'")
     try:
         prior = find_prior(name, kind.name)
     except ValueError as error:
@@ -263,6 +268,9 @@ def _check_changes(changes: Mapping[str, Any], model: Any, training: Any) -> Non
             guess = f", did you mean {close[0].replace('_', '-')}?" if close else ""
             prior = getattr(model, "prior", None)
             of = f"a training with the prior {prior.name}" if prior is not None else "this training"
+            other = next((form.name for form in PRIOR_CONFIGS if name in settings_of(form())), None)
+            if prior is not None and other is not None:
+                guess = f"; it is a setting of the prior {other}"
             raise InputError(f"--{option}: {of} has no such setting{guess or '; leave it out'}")
         own = next(getattr(one, name) for one in (model, training, getattr(model, "prior", None)) if hasattr(one, name))
         if name != "prior" and not _alike(value, own):
@@ -320,6 +328,8 @@ def _restored(config: ConfigT, saved: Any, state: Path) -> ConfigT:
             template = dataclasses.replace(template, prior=type(found.prior)())  # type: ignore[type-var]
         if not _alike(saved, config_to_json(template)):
             raise TypeError
+    except UnknownPriorError as error:
+        raise InputError(f"{state}: {error}; import or install what registers the prior first") from error
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
             f"{state}: the unfinished training there has settings that this version of citris does not know; "
@@ -332,6 +342,8 @@ def _alike(value: Any, own: Any) -> bool:
     """Whether a value from a file is of the same kind as the one that it stands for; whole numbers are numbers too."""
     if isinstance(own, dict):
         return isinstance(value, dict) and value.keys() == own.keys() and all(_alike(value[k], own[k]) for k in own)
+    if isinstance(value, bool) and not isinstance(own, bool | None):
+        return False
     return own is None or isinstance(value, (int, float) if isinstance(own, float) else type(own))
 
 

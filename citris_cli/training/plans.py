@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,7 +74,8 @@ def _own_autoencoder_plan(session: Session[SequenceData]) -> AutoencoderPlan:
     if request.output is not None:
         where = session.place(kind)
         session.note(f"no autoencoder for {data.name} yet: training one first, into {where}")
-    # Sizes and rates that were asked for are the flow's; the autoencoder takes its preset's. Steps bound all trainings.
+    # A whole configuration, sizes and rates that were asked for are the flow's; the autoencoder takes its preset's.
+    # Steps bound all trainings.
     changes = {name: request.changes[name] for name in ("latents", "seed", "precision") if name in request.changes}
     if "steps" in request.changes:
         _, preset = autoencoder_preset(request.preset, data.frames.width)
@@ -83,7 +85,8 @@ def _own_autoencoder_plan(session: Session[SequenceData]) -> AutoencoderPlan:
                 f"--steps bounds it to {counted(changes['steps'], 'step')} instead of {preset.steps:,}; "
                 "'citris train-ae' makes a longer one in its place"
             )
-    return autoencoder_plan(session, changes, where)
+    own = dataclasses.replace(request, model=None, training=None)
+    return autoencoder_plan(dataclasses.replace(session, request=own), changes, where)
 
 
 def _nf_plan(session: Session[SequenceData], autoencoder: AutoencoderConfig) -> NFPlan:
@@ -126,13 +129,12 @@ def causal_encoder_plan(session: Session[IndependentData], factors: Variables) -
 
 
 def _given(request: Request, config: type, preset: tuple[Any, Any]) -> tuple[Any, Any]:
-    """The preset, or what was given in its place; of another model's, as of a flow's to its autoencoder, nothing."""
+    """The preset, or what was given in its place."""
     model, training = preset
-    if isinstance(request.model, config):
-        model = request.model
-    if type(request.training) is type(training):
-        training = request.training
-    return model, training
+    for name, given, form in ("model", request.model, config), ("training", request.training, type(training)):
+        if given is not None and type(given) is not form:
+            raise InputError(f"{name}: {type(given).__name__} is given and this training needs a {form.__name__}")
+    return request.model or model, request.training or training
 
 
 def _learned(session: Session[SequenceData]) -> dict[str, str]:
@@ -143,7 +145,8 @@ def _found_autoencoder(session: Session[SequenceData]) -> LoadedModel | None:
     """The autoencoder that was given, else this dataset's under ``runs/``, else None."""
     request = session.request
     if isinstance(request.ae, LoadedModel):
-        return request.ae
+        # The flow's own: it is frozen and moved, and whoever gave it may go on with theirs.
+        return dataclasses.replace(request.ae, network=copy.deepcopy(request.ae.network))
     if request.ae is not None:
         return load_model(request.ae, session.device)
     if request.output is None:

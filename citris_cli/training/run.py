@@ -19,6 +19,7 @@ from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.priors import find_prior
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import SequenceData, load_labelled, load_sequences
 from citris_cli.data.frames import encode_frames
@@ -74,10 +75,12 @@ def citris_nf(request: Request) -> LoadedModel:
     under, plan = flow_plan(session)
     if plan.finished(session):
         return load_model(plan.files.model or Path(), session.device)
+    _require_labels(session, plan.model.prior.name)
     loaded = under if isinstance(under, LoadedModel) else _trained_first(session, under)
     network = fitting_autoencoder(session, loaded)
     model = CitrisNF(plan.model, network, torch.Generator().manual_seed(plan.training.seed)).to(session.device)
-    data, folder = session.data, loaded.path.parent if request.output is not None else None
+    keeps = request.output is not None and loaded.path.is_file()
+    data, folder = session.data, loaded.path.parent if keeps else None
     with session.processes.in_turn():
         encodings, cache, cached = cached_encodings(network, data.frames, data.sha256, folder, session.device)
     session.note(
@@ -105,16 +108,12 @@ def citris_vae(request: Request) -> LoadedModel:
     plan = vae_plan(session)
     if plan.finished(session):
         return load_model(plan.files.model or Path(), session.device)
+    _require_labels(session, plan.model.prior.name)
     data = session.data
     try:
         model = CitrisVAE(plan.model, torch.Generator().manual_seed(plan.training.seed))
     except ValueError as error:
         raise InputError(f"these sizes make no VAE ({error}); choose other --networks or another --patch") from error
-    if not model.prior.assigns and session.labelled() is None:
-        raise InputError(
-            f"--prior {plan.model.prior.name} learns no assignment, which labels have to give it: put a val_indep.npz "
-            "with ground truth beside the training data, or name one with --val"
-        )
     starts = _windows(data, plan.training.seq_len)
     model = model.to(session.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     frames = data.frames.to(session.device)
@@ -209,6 +208,15 @@ def _train_autoencoder(session: AnySession, plan: AutoencoderPlan) -> LoadedMode
         trained = plan.write(session, model, measures)
     _note_pictures(session, plan)
     return trained
+
+
+def _require_labels(session: Session[SequenceData], prior: str) -> None:
+    """Refuse a prior that learns no assignment where no labels can give it one."""
+    if not find_prior(prior).assigns and session.labelled() is None:
+        raise InputError(
+            f"--prior {prior} learns no assignment, which labels have to give it: put a "
+            "val_indep.npz with ground truth beside the training data, or name one with --val"
+        )
 
 
 def _windows(data: SequenceData, length: int) -> torch.Tensor:

@@ -98,7 +98,7 @@ def test_a_prior_that_there_is_not_is_refused(model) -> None:
     class GaussianConfig(PriorConfig):
         name = "gaussian"
 
-    with pytest.raises(ValueError, match="prior is 'gaussian'; it can be ") as refused:
+    with pytest.raises(ValueError, match="there is no prior 'gaussian'; it can be ") as refused:
         model(prior=GaussianConfig())
     assert {"mlp", "autoregressive", "ivae", "slow"} <= set(str(refused.value).replace(",", "").split())
 

@@ -171,9 +171,11 @@ def test_a_prior_that_there_is_not_is_refused_with_those_that_there_are(
     trained: Path, tmp_path: Path, inside: Citris
 ) -> None:
     done = inside("train-vae", trained / "boxes", "--prior", "laplace", cwd=tmp_path)
-    check_refusal(done, "--prior laplace: prior is 'laplace'; it can be autoregressive, ivae, mlp, slow")
+    check_refusal(done, "--prior laplace: there is no prior 'laplace'; it can be autoregressive, ivae, mlp, slow")
     done = inside("train-nf", trained / "boxes", "--prior", "ivae", cwd=tmp_path)
-    check_refusal(done, "--prior ivae: prior is 'ivae'; it can be autoregressive, mlp$")
+    check_refusal(
+        done, "--prior ivae: the prior 'ivae' is for citris_vae, not for citris_nf; it can be autoregressive, mlp$"
+    )
 
 
 def test_a_setting_of_another_prior_is_refused(trained: Path, tmp_path: Path, inside: Citris) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,17 @@ from torch import Tensor, nn
 
 import citris_cli
 from citris_cli.artifacts.models import read_model_header
-from citris_cli.core.config import AutoencoderConfig, CitrisNFConfig, CitrisVAEConfig, PriorConfig, setting
+from citris_cli.core.config import (
+    AutoencoderConfig,
+    CitrisNFConfig,
+    CitrisVAEConfig,
+    PriorConfig,
+    SlowPriorConfig,
+    setting,
+)
 from citris_cli.core.priors import Given, ParameterGroup, Score, TransitionPrior, register, registry
 from citris_cli.data.sources import Data
-from citris_cli.errors import InputError
+from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.training.config import AutoencoderTrainingConfig
 from citris_cli.training.request import Progress
 from tests.end_to_end.conftest import run_inside
@@ -248,9 +256,72 @@ def test_a_prior_from_outside_in_a_configuration(tmp_path: Path) -> None:
         register(type("Other", (LaplacePrior,), {}))
 
 
+def test_an_unfinished_training_with_a_prior_that_nobody_registered_says_what_to_do(laplace: None) -> None:
+    options: dict[str, Any] = {"output": "vae.safetensors", "model": CitrisVAEConfig(prior=LaplaceConfig())}
+
+    told: list[Progress] = []
+
+    def stop(progress: Progress) -> None:
+        told.append(progress)
+        if len(told) == 2:  # the first is of the start, and a second signal would be the last
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(InterruptedRunError):
+        citris_cli.train_vae(arrays(), **options, **{**TINY_VAE, "steps": 500}, progress=stop)
+    del registry._priors["laplace"]
+    with pytest.raises(InputError, match=r"no prior 'laplace'; .* import or install what registers"):
+        citris_cli.train_vae(arrays(), output="vae.safetensors", resume=True)
+
+
+def test_the_autoencoder_that_was_given_stays_as_it_was() -> None:
+    autoencoder = citris_cli.train_ae(arrays(), **TINY_AE)
+    before = {name: value.clone() for name, value in weights(autoencoder).items()}
+    learns = [parameter.requires_grad for parameter in autoencoder.network.parameters()]
+    model = citris_cli.train_nf(arrays(), ae=autoencoder, output="nf.safetensors", **TINY_NF)
+    assert model.network.autoencoder is not autoencoder.network
+    assert learns == [parameter.requires_grad for parameter in autoencoder.network.parameters()]
+    assert all(torch.equal(value, weights(autoencoder)[name]) for name, value in before.items())
+    # Encodings are kept beside an autoencoder's file, and this one has none.
+    assert not list(Path().glob("encodings-*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"model": AutoencoderConfig()}, "model: AutoencoderConfig is given and this training needs a CitrisNFConfig"),
+        ({"training": AutoencoderTrainingConfig()}, "training: AutoencoderTrainingConfig is given and .* Causal"),
+        ({"model": CitrisNFConfig(prior=SlowPriorConfig())}, "the prior 'slow' is for citris_vae, not for citris_nf"),
+        ({"output": "-"}, "output is '-'; give a path"),
+        ({"output": 5}, "output is a int; give a path"),
+        ({"ae": 5}, "ae is a int; give a path, or what train_ae returned"),
+        ({"variables": ["x", "y"]}, "variables is a list; give names in one string"),
+        ({"group": ["x"]}, "group is a list; give columns in one string"),
+        ({"prior": 5}, "prior is 5; it needs a name"),
+        ({"steps": True}, "steps is True; it needs a value such as"),
+        ({"lr": float("nan")}, "lr is nan; it must be a finite number"),
+        ({"device": torch.device("meta")}, "--device meta is unknown"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_trained(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        citris_cli.train_nf(arrays(), **arguments)
+
+
+def test_data_of_another_type_are_refused() -> None:
+    with pytest.raises(InputError, match="data is a int; give a path, or arrays by name"):
+        citris_cli.train_ae(5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="data: nothing is given"):
+        citris_cli.train_ae([])
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    model = citris_cli.train_ae(arrays(), **{name: np.int64(value) for name, value in TINY_AE.items()})
+    assert model.network.config.latents == 3
+
+
 def test_a_file_with_a_prior_that_nobody_registered_is_refused(tmp_path: Path, laplace: None) -> None:
     options: dict[str, Any] = {"model": CitrisNFConfig(hidden=4, prior=LaplaceConfig()), "steps": 2, "batch_size": 8}
     citris_cli.train_nf(arrays(), output="nf.safetensors", **options)
     del registry._priors["laplace"]
-    with pytest.raises(InputError, match="prior is 'laplace'; it can be"):
+    with pytest.raises(InputError, match=r"no prior 'laplace'; it can be .* import or install what registers"):
         citris_cli.load("nf.safetensors")

@@ -13,6 +13,11 @@ from citris_cli.core.priors.base import TransitionPrior
 #: Group of entry points in which an installed package names modules or classes that register priors.
 ENTRY_POINTS = "citris_cli.priors"
 
+
+class UnknownPriorError(ValueError):
+    """No prior of this name is registered."""
+
+
 PriorT = TypeVar("PriorT", bound=type[TransitionPrior])
 
 _priors: dict[str, type[TransitionPrior]] = {}
@@ -38,16 +43,34 @@ def find_prior(name: str, model: str | None = None) -> type[TransitionPrior]:
         model: kind of model that it should be in, or None.
 
     Raises:
-        ValueError: there is none, with the names that there are.
+        UnknownPriorError: there is none, with the names that there are.
+        ValueError: it is for other kinds of model, or the package that brings it fails.
     """
     if name not in _priors:
-        for point in entry_points(group=ENTRY_POINTS):
-            point.load()
+        _load_entry_points(name)
     found = _priors.get(name)
-    if found is None or (model is not None and model not in found.models):
-        names = [one for one, prior in _priors.items() if model is None or model in prior.models]
-        raise ValueError(f"prior is {name!r}; it can be {', '.join(names)}")
+    if found is None:
+        raise UnknownPriorError(f"there is no prior {name!r}; it can be {_listed(model)}")
+    if model is not None and model not in found.models:
+        theirs = ", ".join(found.models)
+        raise ValueError(f"the prior {name!r} is for {theirs}, not for {model}; it can be {_listed(model)}")
     return found
+
+
+def _listed(model: str | None) -> str:
+    return ", ".join(sorted(name for name, prior in _priors.items() if model is None or model in prior.models))
+
+
+def _load_entry_points(name: str) -> None:
+    """Import what installed packages bring: the one of the prior's name first, others if it needs them."""
+    points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name != name)
+    for point in points:
+        try:
+            point.load()
+        except Exception as error:  # whatever goes wrong in somebody else's module
+            raise ValueError(f"the package behind the prior {point.name!r} ({point.value}) fails: {error}") from error
+        if name in _priors:
+            return
 
 
 def build_prior(

@@ -6,9 +6,11 @@ That it is trained by its name is tested in tests/training/test_api.py.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -242,19 +244,44 @@ def test_a_file_whose_prior_nobody_brought_is_refused_with_its_name(
     columns = [{"name": name} for name in "ab"]
     write_model(path, ModelFile("citris_nf", model_config(model), columns, {}, model_tensors(model)))
     monkeypatch.delitem(registry._priors, LaplaceConfig.name)
-    with pytest.raises(InputError, match="prior is 'laplace of changes'; it can be autoregressive, ivae, mlp, slow"):
+    with pytest.raises(InputError, match="no prior 'laplace of changes'; it can be autoregressive, ivae, mlp, slow"):
         load_model(path)
 
 
 def test_an_installed_package_may_bring_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(registry._priors, LaplaceConfig.name)
 
-    class Point:
-        def load(self) -> object:
-            return register(LaplacePrior)
+    def bring(point: EntryPoint) -> object:
+        if point.value == "broken":
+            raise ImportError("no module named 'jax'")
+        return register(LaplacePrior)
 
-    monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == "citris_cli.priors" else [])
+    def installed(*names: str) -> None:
+        points = [EntryPoint(name, name, "citris_cli.priors") for name in names]
+        monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "citris_cli.priors" else [])
+
+    monkeypatch.setattr(EntryPoint, "load", bring)
+    installed("broken")
+    with pytest.raises(ValueError, match=r"the package behind the prior 'broken' \(broken\) fails: no module named"):
+        find_prior(LaplaceConfig.name)
+    assert find_prior("mlp").Config.name == "mlp"  # which is the package's own
+    installed("broken", LaplaceConfig.name)  # the one of this name is asked first
     assert find_prior(LaplaceConfig.name) is LaplacePrior
+
+
+def test_tuples_and_names_among_the_settings_come_back_from_json() -> None:
+    @dataclass(frozen=True)
+    class ShapesConfig(PriorConfig):
+        name: ClassVar[str] = "shapes"
+        sizes: tuple[int, ...] = setting((3, 4), "Sizes of the layers.")
+        form: str = setting("round", "Form.", choices=("round", "square"))
+
+    class ShapesPrior(LaplacePrior):
+        Config = ShapesConfig  # type: ignore[assignment]
+
+    register(ShapesPrior)
+    config = CitrisNFConfig(LATENTS, VARIABLES, prior=ShapesConfig((5, 6), "square"))
+    assert config_from_json(CitrisNFConfig, json.loads(json.dumps(config_to_json(config)))) == config
 
 
 def test_a_name_is_given_once() -> None:
