@@ -25,6 +25,7 @@ from citris_cli.core.curve import places_on_curve
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.frames import as_model_input, as_pixels, check_frames_shape, to_uint8_frames
 from citris_cli.data.variables import Variables
+from citris_cli.devices import select_device
 from citris_cli.errors import InputError
 from citris_cli.kinds import kind_of_model
 from citris_cli.loading import LoadedModel, load_model
@@ -125,8 +126,13 @@ class CausalModel:
 
     @torch.no_grad()
     def decode(self, z: Latents) -> Frames:
-        """Frames uint8 [N, W, W, 3] of causal latents [N, M]."""
-        return self._through(lambda chunk: as_pixels(self.network.decode(chunk)), self._rows(z))
+        """Frames uint8 [N, W, W, 3] of causal latents [N, M].
+
+        Raises:
+            InputError: another shape, or values that are not finite.
+        """
+        (z,) = self._latents(z=z)
+        return self._through(lambda chunk: as_pixels(self.network.decode(chunk)), torch.from_numpy(z))
 
     def combine(self, z_1: Latents, z_2: Latents, mask: np.ndarray[Any, Any]) -> Latents:
         """Latents of a triplet: of variable k those of image 2 where ``mask[:, k]`` is 1, all others of image 1.
@@ -134,12 +140,22 @@ class CausalModel:
         Args:
             z_1, z_2: causal latents [N, M] of the two images.
             mask: 0 or 1 for each of the model's variables, [N, K].
+
+        Returns:
+            float32 [N, M].
+
+        Raises:
+            InputError: another shape, or other values in the mask.
         """
+        z_1, z_2 = self._latents(z_1=z_1, z_2=z_2)
+        mask = np.asarray(mask)
         if mask.shape != (len(z_1), len(self.variables)):
             raise InputError(
                 f"the mask has shape {list(mask.shape)}; it needs a row for each of {len(z_1)} frames and a column for "
                 f"each of {', '.join(self.variables.names)}"
             )
+        if not np.isin(mask, (0, 1)).all():
+            raise InputError("the mask has values other than 0 and 1")
         with_rest = np.concatenate([np.asarray(mask, bool), np.zeros((len(mask), 1), bool)], axis=1)
         return np.where(with_rest[:, self.assignment], z_2, z_1)
 
@@ -155,9 +171,10 @@ class CausalModel:
             float32 [N, M].
 
         Raises:
-            InputError: no such variable, or it has no latents.
+            InputError: no such variable, or it has no latents; another shape, or values that are not finite.
         """
-        return np.where(self.block(names), values, z).astype(np.float32)
+        z, values = self._latents(z=z, values=values)
+        return np.where(self.block(names), values, z)
 
     @torch.no_grad()
     def draw(
@@ -174,12 +191,21 @@ class CausalModel:
 
         Returns:
             float32 [n, M]; only the blocks of the named variables are an intervention's.
+
+        Raises:
+            InputError: no such variable, or it has no latents; latents of another shape, no number or temperature.
         """
         indices = self.variables.resolve(names)
         self._block(indices)
+        _require_number(number)
+        if not 0 <= temperature < np.inf:
+            raise InputError(f"temperature is {temperature}; it must be a number from 0 on")
+        (z,) = self._latents(z=np.atleast_2d(z))
+        if len(z) != 1:
+            raise InputError(f"z has {len(z)} rows; draw from one frame's latents at a time")
         targets = torch.zeros(number, len(self.variables), device=self.device)
         targets[:, indices] = 1
-        before = self._rows(z.reshape(1, -1)).to(self.device).expand(number, -1)
+        before = torch.from_numpy(z).to(self.device).expand(number, -1)
         hard = self.network.assignment.hard()
         return self.network.prior.sample(before, targets, hard, generator, temperature).cpu().numpy()
 
@@ -195,9 +221,13 @@ class CausalModel:
 
         Returns:
             float32 [n, M]; only the blocks of the named variables have a meaning.
+
+        Raises:
+            InputError: no such variable, or it has no latents; no number.
         """
         indices = self.variables.resolve(names)
         self._block(indices)
+        _require_number(number)
         walk = np.zeros((number, self.latents), np.float32)
         for index in indices:
             block = self.assignment == index
@@ -218,8 +248,12 @@ class CausalModel:
             before, after: causal latents [N, M] (or [1, M]).
 
         Returns:
-            float [N] for each variable that has latents, by name, and for ``psi(0)``.
+            float [N] for each variable that has latents, by name, and for ``psi(0)`` if it has any.
+
+        Raises:
+            InputError: another shape, or values that are not finite.
         """
+        before, after = self._latents(before=before, after=after)
         spread = self._spread().numpy()
         distance = {}
         for index, name in enumerate((*self.variables.names, "psi(0)")):
@@ -253,11 +287,31 @@ class CausalModel:
         hard = self.network.assignment.hard()
         return self.network.prior.sample(z, targets.to(self.device).expand(REFERENCE, -1), hard, generator).cpu()
 
-    def _rows(self, z: Latents) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
+    def _latents(self, **given: Latents) -> list[Latents]:
+        """Arguments that are latents, by name, as float32 [N, M], N being the same for all or 1."""
+        found = []
+        for name, value in given.items():
+            z = np.asarray(value)
+            if z.ndim != 2 or z.shape[1] != self.latents or z.dtype.kind not in "fiu":
+                raise InputError(
+                    f"{name} has shape {list(z.shape)} of {z.dtype}; latents of this model are [N, {self.latents}] "
+                    "numbers"
+                )
+            if not np.isfinite(z).all():
+                raise InputError(f"{name} has values that are not finite")
+            found.append(np.ascontiguousarray(z, dtype=np.float32))
+        if len({len(z) for z in found} - {1}) > 1:
+            rows = " and ".join(f"{name} has {len(z)}" for name, z in zip(given, found, strict=True))
+            raise InputError(f"{rows} rows; they need equally many, or one")
+        return found
 
     def _through(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> np.ndarray[Any, Any]:
         return np.concatenate([function(chunk.to(self.device)).cpu().numpy() for chunk in rows.split(BATCH)])
+
+
+def _require_number(number: int) -> None:
+    if number < 1:
+        raise InputError(f"number is {number}; it must be at least 1")
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> CausalModel:
@@ -265,9 +319,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> CausalModel:
 
     Args:
         path: a ``.safetensors`` that ``citris train-nf`` or ``citris train-vae`` wrote.
-        device: where it should compute.
+        device: where it should compute: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
 
     Raises:
-        InputError: no such file, not a model of ours, a damaged one, or one without causal latents.
+        InputError: no such file, not a model of ours, a damaged one, or one without causal latents; no such device.
     """
-    return CausalModel(load_model(Path(path), torch.device(device)))
+    return CausalModel(load_model(Path(path), select_device(str(device))))

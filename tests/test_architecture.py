@@ -116,8 +116,8 @@ def test_the_sources_are_read() -> None:
 ARROWS: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {
     "core.ops": (in_package("core.ops"), ()),
     "core": (in_package("core"), ()),
-    "data": (None, in_package("training", "commands", "show")),
-    "artifacts": (None, in_package("training", "commands", "show")),
+    "data": (None, in_package("training", "commands", "show", "evaluation", "worlds")),
+    "artifacts": (None, in_package("training", "commands", "show", "evaluation", "worlds")),
     "training": (None, in_package("commands", "show")),
     "evaluation": (None, in_package("commands", "show", "training")),
     "show": (None, in_package("commands", "training")),

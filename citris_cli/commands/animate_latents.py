@@ -51,10 +51,10 @@ def animate_latents(
 ) -> None:
     """Show every frame of a sequence beside bars of its causal latents, and what was intervened on."""
     from citris_cli.commands.inputs import default_file, default_place, load_causal_model
+    from citris_cli.devices import select_device
     from citris_cli.show.console import Console
     from citris_cli.show.latent_animation import animation_bytes
     from citris_cli.show.latents import latent_groups
-    from citris_cli.training.devices import select_device
 
     options.require_number("--fps", fps)
     console = Console()

@@ -43,8 +43,9 @@ def encode(
 ) -> None:
     """Write the causal latents of every frame, and which variable each latent belongs to, as an .npz."""
     from citris_cli.commands.inputs import default_file, load_causal_model
+    from citris_cli.devices import select_device
     from citris_cli.show.console import Console
-    from citris_cli.training.devices import compute_in, keep_freed_memory, resolve_precision, select_device
+    from citris_cli.training.devices import compute_in, keep_freed_memory, resolve_precision
 
     console = Console()
     where = select_device(device)

@@ -43,10 +43,10 @@ def eval_correlation(
 ) -> None:
     """R² and Spearman matrices of true factors predicted from each variable's latents, with their diag and sep."""
     from citris_cli.commands.inputs import load_causal_model
+    from citris_cli.devices import select_device
     from citris_cli.evaluation.validation import independent_correlation
     from citris_cli.show.console import Console
     from citris_cli.show.correlation_page import correlation_page
-    from citris_cli.training.devices import select_device
 
     console = Console()
     where = select_device(device)

@@ -50,9 +50,9 @@ def eval_triplets(
 ) -> None:
     """Predict the third frame of every triplet from the first two; a score from 0 (a copy) to 1 (the best possible)."""
     from citris_cli.commands.inputs import load_causal_model
+    from citris_cli.devices import select_device
     from citris_cli.evaluation.triplets import evaluate_triplets, factor_distances, match_mask
     from citris_cli.show.console import Console
-    from citris_cli.training.devices import select_device
 
     console = Console()
     where = select_device(device)

@@ -67,9 +67,9 @@ def intervene(
 ) -> None:
     """Change one variable of a picture and leave the others: from another picture, drawn anew, or swept through."""
     from citris_cli.commands.inputs import STDIN, load_causal_model
+    from citris_cli.devices import select_device
     from citris_cli.evaluation.interventions import DRAWS, Intervention, intervene_on
     from citris_cli.show.console import Console
-    from citris_cli.training.devices import select_device
 
     _check_one_way({"--from": other, "-n": number, "--sweep": sweep})
     options.require_number("--temperature", temperature)

@@ -271,6 +271,7 @@ def _check_changes(changes: Mapping[str, Any], model: Any, training: Any) -> Non
             other = next((form.name for form in PRIOR_CONFIGS if name in settings_of(form())), None)
             if prior is not None and other is not None:
                 guess = f"; it is a setting of the prior {other}"
+            guess = "; it is the argument variables" if name == "vars" else guess
             raise InputError(f"--{option}: {of} has no such setting{guess or '; leave it out'}")
         own = next(getattr(one, name) for one in (model, training, getattr(model, "prior", None)) if hasattr(one, name))
         if name != "prior" and not _alike(value, own):

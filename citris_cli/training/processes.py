@@ -25,8 +25,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from citris_cli.core.ops import shares
 from citris_cli.core.ops.shares import Share
+from citris_cli.devices import select_device
 from citris_cli.errors import InputError, LostProcessError
-from citris_cli.training.devices import select_device
 from citris_cli.training.files import RunFiles
 from citris_cli.training.task import Schedule, Task
 
@@ -115,7 +115,7 @@ ALONE = Processes()
 
 
 def own_device(name: str) -> torch.device:
-    """The device of this process, for a name that :func:`~citris_cli.training.devices.select_device` knows.
+    """The device of this process, for a name that :func:`~citris_cli.devices.select_device` knows.
 
     Of several processes that torchrun started, each takes the CUDA device of its number on this machine.
 

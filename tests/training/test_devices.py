@@ -7,8 +7,9 @@ import sys
 import pytest
 import torch
 
+from citris_cli.devices import select_device
 from citris_cli.errors import InputError
-from citris_cli.training.devices import compute_in, resolve_precision, select_device
+from citris_cli.training.devices import compute_in, resolve_precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -48,10 +48,26 @@ def target_losses(
         Two scalars.
     """
     # PyTorch's form is not slower where nothing is learned, and a network may be watched there.
-    if torch.is_grad_enabled() and library.usable(z, sample, next(network.parameters())):
+    usable = torch.is_grad_enabled() and library.usable(z, sample, targets, means[0], next(network.parameters()))
+    if usable and _fit(z, sample, targets, means, network):
         theirs = None if alike else list(frozen.parameters())
         return _TargetLosses.apply(z, sample, (targets, *means), theirs, *network.parameters())
     return target_losses_reference(z, sample, targets, means, network, frozen)
+
+
+def _fit(
+    z: Tensor, sample: Tensor, targets: Tensor, means: tuple[Tensor, Tensor | None], network: nn.Sequential
+) -> bool:
+    """Whether all are as large as :func:`target_losses` says."""
+    (batch, steps, latents), variables = z.shape, targets.shape[-1]
+    maps = [one for one in network if isinstance(one, nn.Linear)]
+    return (
+        sample.shape == (batch, latents, variables + 1)
+        and targets.shape == (batch, steps - 1, variables)
+        and means[0].shape == (variables,)
+        and (means[1] is None or means[1].shape == (variables, 2, variables))
+        and (maps[0].in_features, maps[-1].out_features) == (3 * latents, variables)
+    )
 
 
 def target_losses_reference(
@@ -102,7 +118,9 @@ def update_target_means(
         conditional_mean: means of I_i among these [j, v, i].
     """
     state = count, mean, conditional_count, conditional_mean
-    if library.usable(targets, mean):
+    variables = targets.shape[-1]
+    shapes = [(), (variables,), (variables, 2), (variables, 2, variables)]
+    if library.usable(targets, *state) and targets.dim() == 2 and [one.shape for one in state] == shapes:
         rows = targets.contiguous()
         library.functions().target_means(*rows.shape, *[one.data_ptr() for one in (rows, *state)])
     else:

@@ -56,7 +56,7 @@ def conv3x3_reference(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
 
 
 def _gains(x: Tensor, weight: Tensor) -> bool:
-    if not library.usable(x, weight):
+    if not library.usable(x, weight) or x.dim() != 4 or weight.shape[1:] != (x.shape[1], 3, 3):
         return False
     batch, _, height, width = x.shape
     channels, tiles = min(weight.shape[:2]), batch * height * width // TILE**2

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from citris_cli.core.ops import library
 from citris_cli.core.ops.c_types import LAYER_LEARNED, LAYER_OWN, Layer, Network, OfLayer
-from citris_cli.core.ops.networks import LinearMap, Structure, describe, full, packed_size, point, row_width
+from citris_cli.core.ops.networks import LinearMap, Structure, describe, follow, full, packed_size, point, row_width
 
 #: Parameters of a network: W1, b1, W2, b2, W3, b3.
 A_NETWORK = 6
@@ -69,10 +69,10 @@ def composed(
         described: the same as layers of which each is an ActNorm, an invertible linear map or none, and an
             autoregressive affine map; with the structures of the three maps of every network, which are alike.
     """
-    if not transforms or not library.usable(x):
+    if not transforms or x.dim() != 2 or not library.usable(x):
         return composed_reference(x, transforms)
     structures, layers = described()
-    if not library.usable(layers[0].network[0]):
+    if not library.usable(layers[0].network[0]) or 2 * x.shape[-1] != layers[0].network[-1].numel():
         return composed_reference(x, transforms)
     return _Composed.apply(x, structures, *[one for layer in layers for one in (*layer.own, *layer.network)])
 
@@ -99,7 +99,8 @@ def affine_inverse(z: Tensor, maps: Sequence[LinearMap], bound: Tensor) -> Tenso
     Returns:
         x [N, M].
     """
-    if len(z) <= MOST_POINTS * torch.get_num_threads() and library.usable(z, bound):
+    few = z.dim() == 2 and len(z) <= MOST_POINTS * torch.get_num_threads()
+    if few and library.usable(z, bound) and bound.shape == z.shape[1:] and follow(len(bound), maps):
         return _compiled_affine_inverse(z.contiguous(), maps, bound.contiguous())
     return affine_inverse_reference(z, maps, bound)
 
@@ -111,6 +112,8 @@ def affine_inverse_reference(z: Tensor, maps: Sequence[LinearMap], bound: Tensor
     known: each step computes one new block of units in each layer from the blocks that are there already. Everything is
     held transposed, [units, N], so that a block is a contiguous slice of rows.
     """
+    if z.dim() != 2 or bound.shape != z.shape[1:]:
+        raise ValueError(f"rows [N, {len(bound)}] are needed, and these are {list(z.shape)}")
     rows, latents = z.shape
     width = len(maps[0].bias) // latents
     (w1, b1), (w2, b2), (w3, b3) = ((_masked(one), one.bias.clone()) for one in maps)

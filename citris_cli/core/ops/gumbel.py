@@ -24,7 +24,7 @@ def gumbel_softmax(logits: Tensor, uniform: Tensor, temperature: float) -> Tenso
     Returns:
         One-hot float tensor [B, M, C].
     """
-    if library.usable(logits, uniform):
+    if library.usable(logits, uniform) and uniform.dim() == 3 and uniform.shape[1:] == logits.shape:
         return _GumbelSoftmax.apply(logits, uniform, temperature)
     return gumbel_softmax_reference(logits, uniform, temperature)
 

@@ -33,7 +33,11 @@ PART = ctypes.CFUNCTYPE(None, ctypes.c_int)
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Whether there are compiled functions for these: all in float32 and not empty, on a CPU that has what it takes."""
+    """Whether there are compiled functions for these: all in float32 and not empty, on a CPU that has what it takes.
+
+    They are given addresses, not shapes: an operation asks for its shapes too and leaves any others to PyTorch, which
+    knows how to repeat or refuse them.
+    """
     import torch
 
     return (

@@ -40,7 +40,11 @@ def marginal_nll(
         In nats [B].
     """
     given = observational, z, targets, probabilities, intervened, regulariser, training
-    if not library.usable(observational, z, intervened):
+    (latents, _), variables = probabilities.shape, targets.shape[-1]
+    shapes = [(*z.shape, 2), (len(z), z.shape[1], latents), (len(z), variables), (latents, variables + 1)]
+    shapes.append((latents, variables, 2))
+    fit = [one.shape for one in (observational, z, targets, probabilities, intervened)] == shapes
+    if not fit or not library.usable(observational, z, probabilities, intervened):
         return marginal_nll_reference(*given)
     return _MarginalNLL.apply(targets, regulariser, training, observational, z, probabilities, intervened)
 

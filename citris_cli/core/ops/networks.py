@@ -70,10 +70,10 @@ def network(x: Tensor, maps: Sequence[LinearMap]) -> Tensor:
     Returns:
         [..., outputs].
     """
-    if not library.usable(x, maps[0].weight):
+    parameters = [part for one in maps for part in (one.weight, one.bias)]
+    if not (library.usable(x, *parameters) and x.dim() > 0 and follow(x.shape[-1], maps)):
         return network_reference(x, maps)
     structures = [one.structure() for one in maps]
-    parameters = [part for one in maps for part in (one.weight, one.bias)]
     return _Network.apply(x.reshape(-1, x.shape[-1]), structures, *parameters).view(*x.shape[:-1], -1)
 
 
@@ -83,6 +83,18 @@ def network_reference(x: Tensor, maps: Sequence[LinearMap]) -> Tensor:
         weight = one.weight if one.mask is None else one.weight * one.mask
         x = functional.linear(functional.silu(x) if number else x, weight, one.bias)
     return x
+
+
+def follow(inputs: int, maps: Sequence[LinearMap]) -> bool:
+    """Whether maps follow one on the other from so many inputs on, with weights as large as their blocks say."""
+    for one in maps:
+        structure = one.structure()
+        if one.weight.shape != (structure.outputs, inputs) or structure.inputs != inputs:
+            return False
+        inputs = structure.outputs
+        if one.bias.shape != (inputs,):
+            return False
+    return True
 
 
 def separate_networks(x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
@@ -95,9 +107,11 @@ def separate_networks(x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     Returns:
         [..., M, outputs].
     """
-    if not library.usable(x, parameters[0]):
+    (number, hidden), outputs = parameters[1].shape, parameters[5].shape[-1]
+    shapes = [(number, hidden, x.shape[-1]), (number, hidden), (number, hidden, hidden), (number, hidden)]
+    shapes += [(number, outputs, hidden), (number, outputs)]
+    if not library.usable(x, *parameters) or [one.shape for one in parameters] != shapes:
         return separate_networks_reference(x, parameters)
-    number, outputs = parameters[5].shape
     values = _SeparateNetworks.apply(x.reshape(-1, x.shape[-1]), *parameters)
     return values.view(*x.shape[:-1], number, outputs)
 
