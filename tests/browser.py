@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
@@ -139,10 +138,6 @@ class Browser:
     def prefer(self, scheme: str) -> None:
         """Make ``light`` or ``dark`` what the user prefers."""
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-
-    def screenshot(self, path: Path) -> None:
-        """Write what is seen as a PNG; for a person who looks into a failure."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def requested(self) -> list[str]:
         """Every address that the page asked for."""

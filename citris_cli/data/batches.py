@@ -19,15 +19,6 @@ def epoch_order(n: int, seed: int, epoch: int, device: torch.device | str = "cpu
     return sent(torch.randperm(n, generator=generator), torch.device(device))
 
 
-def batch_indices(n: int, batch_size: int, seed: int, step: int) -> torch.Tensor:
-    """Batch number `step` (from 0) of an endless stream of reshuffled epochs: LongTensor [min(batch_size, n)].
-
-    Raises:
-        ValueError: `n` or `batch_size` is below 1, or `step` is negative.
-    """
-    return ShuffledBatches(n, batch_size, seed).at(step)
-
-
 class ShuffledBatches:
     """An endless stream of batches of sample numbers, each epoch shuffled anew.
 

@@ -58,10 +58,9 @@ class NpzFile:
         names: the arrays' names, in the file's order.
     """
 
-    def __init__(self, stream: IO[bytes], label: str, *, mappable: bool) -> None:
+    def __init__(self, stream: IO[bytes], label: str) -> None:
         self.label = label
         self._stream = stream
-        self._mappable = mappable
         self._members: dict[str, _Member] = {}
         with _malformed(label, "the file"):
             self._zip = zipfile.ZipFile(stream)
@@ -105,7 +104,7 @@ class NpzFile:
         """Whether `array` maps this member in place: stored uncompressed in a file, C order, native byte order."""
         member = self._member(name)
         stored = member.info.compress_type == zipfile.ZIP_STORED
-        return self._mappable and stored and not member.fortran and member.dtype.isnative and member.size > 0
+        return stored and not member.fortran and member.dtype.isnative and member.size > 0
 
     def array(self, name: str) -> np.ndarray[Any, Any]:
         """The array, in C order and native byte order; read-only where it is mapped (and then perhaps unaligned).
@@ -231,16 +230,7 @@ def open_npz(path: Path) -> NpzFile:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"{path}: the file cannot be read ({reason}); check the path and its permissions") from None
-    return _open(stream, str(path), mappable=True)
-
-
-def open_npz_bytes(data: bytes, label: str) -> NpzFile:
-    """Open the bytes of an `.npz`, such as what came on standard input; `label` stands for the path in messages.
-
-    Raises:
-        InputError: as `open_npz`.
-    """
-    return _open(io.BytesIO(data), label, mappable=False)
+    return _open(stream, str(path))
 
 
 def is_mapping(array: np.ndarray[Any, Any]) -> bool:
@@ -290,12 +280,12 @@ def require_memory(size: int, where: str) -> None:
         )
 
 
-def _open(stream: IO[bytes], label: str, *, mappable: bool) -> NpzFile:
+def _open(stream: IO[bytes], label: str) -> NpzFile:
     try:
         if why_not := signatures.refusal(stream.read(signatures.LOOKED_AT)):
             raise InputError(f"{label}: {why_not}")
         stream.seek(0)
-        return NpzFile(stream, label, mappable=mappable)
+        return NpzFile(stream, label)
     except OSError as error:
         stream.close()
         raise InputError(f"{label}: the file cannot be read ({error.strerror or error}); check the disk") from None

@@ -71,11 +71,6 @@ class Variable:
                 f"variable {self.name!r} has the range {self.low}…{self.high}; its low end must be the lower"
             )
 
-    @property
-    def period(self) -> float | None:
-        """2π for an angle, None for every other kind."""
-        return 2 * math.pi if self.kind == "angle" else None
-
     def to_json(self) -> dict[str, Any]:
         """The variable as a dictionary that `json.dumps` takes."""
         return {**asdict(self), "members": list(self.members)}

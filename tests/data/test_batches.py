@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from citris_cli.data.batches import ShuffledBatches, batch_indices, epoch_order
+from citris_cli.data.batches import ShuffledBatches, epoch_order
 
 
 def test_order_is_a_permutation_that_depends_on_seed_and_epoch_only() -> None:
@@ -28,7 +28,6 @@ def test_any_step_can_be_asked_for_first() -> None:
     walked = ShuffledBatches(23, 5, 7)
     stream = [walked.at(step) for step in range(30)]
     for step in (29, 3, 17, 0):
-        assert torch.equal(batch_indices(23, 5, 7, step), stream[step])
         assert torch.equal(ShuffledBatches(23, 5, 7).at(step), stream[step])
 
 
@@ -43,4 +42,4 @@ def test_nonsense_is_refused() -> None:
         with pytest.raises(ValueError, match="at least one"):
             ShuffledBatches(n, size, 0)
     with pytest.raises(ValueError, match="from 0"):
-        batch_indices(4, 2, 0, -1)
+        ShuffledBatches(4, 2, 0).at(-1)

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from citris_cli.artifacts.models import read_model
-from citris_cli.data.batches import batch_indices
+from citris_cli.data.batches import ShuffledBatches
 from citris_cli.errors import InputError, LostProcessError
 from citris_cli.training import processes as module
 from citris_cli.training.files import RunFiles
@@ -111,7 +111,8 @@ def test_only_the_first_process_writes(together: Path) -> None:
 @gloo
 def test_every_process_reads_its_own_frames_of_every_batch(together: Path) -> None:
     first, second = told(together, "reads")
-    batches = [batch_indices(15, CONFIG.batch_size, CONFIG.seed, step).tolist() for step in range(CONFIG.steps)]
+    stream = ShuffledBatches(15, CONFIG.batch_size, CONFIG.seed)
+    batches = [stream.at(step).tolist() for step in range(CONFIG.steps)]
     assert first == [batch[:2] for batch in batches]
     assert second == [batch[2:] for batch in batches]
 
