@@ -116,7 +116,7 @@ def test_target_losses(arguments: Any) -> None:
     compared(classifier.target_losses, classifier.target_losses_reference, arguments, (True,))
 
 
-@pytest.mark.parametrize(("rows", "means"), [((6, 3), 2), ((6,), 2), ((6, 2), 3)])
+@pytest.mark.parametrize(("rows", "means"), [((6, 3), 2), ((6, 1), 2), ((6, 2), 3)])
 def test_means_of_targets(rows: tuple[int, ...], means: int) -> None:
     def moved(function: Callable[..., None]) -> Callable[..., Any]:
         def call(*arguments: Tensor) -> list[Tensor]:
