@@ -1,6 +1,6 @@
 """A trained model as a Python object: frames in, causal latents out; latents changed; frames out again.
 
-The commands use this very object. Arrays are NumPy's; frames are uint8 [N, W, W, 3], latents float32 [N, M].
+The commands use this very object. Arrays are NumPy's; frames are uint8 [N, W, W, C], latents float32 [N, M].
 
 Example:
     >>> import citris_cli
@@ -23,12 +23,13 @@ from torch import Tensor
 from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.curve import places_on_curve
 from citris_cli.core.reference import ReferenceLatents
-from citris_cli.data.frames import as_model_input, as_pixels, check_frames_shape, to_uint8_frames
+from citris_cli.data.frames import as_model_input, as_pixels, check_frames_shape, is_grey, to_uint8_frames
 from citris_cli.data.variables import Variables
 from citris_cli.devices import select_device
 from citris_cli.errors import InputError
 from citris_cli.kinds import kind_of_model
 from citris_cli.loading import LoadedModel, load_model
+from citris_cli.wording import counted
 
 #: Frames that go through the networks at a time.
 BATCH = 256
@@ -48,6 +49,7 @@ class CausalModel:
         network: the torch module.
         variables: the K intervened variables.
         width: frame width and height W in pixels.
+        image_channels: channels C of a frame, 3 of an RGB one.
         assignment: hard assignment int64 [M]: the variable (0 … K-1) of every latent, K for psi(0).
         path: file that it came from.
         provenance: command, seed, versions, data hash, measures.
@@ -63,6 +65,7 @@ class CausalModel:
         self.network = loaded.network
         self.variables: Variables = loaded.variables
         self.width = loaded.width
+        self.image_channels = loaded.image_channels
         self.path = loaded.path
         self.provenance = loaded.provenance
         self.assignment = self.network.assignment.hard().cpu().numpy()
@@ -70,15 +73,14 @@ class CausalModel:
         self._reference = loaded.reference
 
     @classmethod
-    def of(cls, network: CausalLatentsModel, variables: Variables, width: int) -> CausalModel:
+    def of(cls, network: CausalLatentsModel, variables: Variables) -> CausalModel:
         """A model that is still in training, seen as it is now.
 
         Args:
             network: the torch module; whoever calls puts it in evaluation mode.
             variables: the K intervened variables.
-            width: frame width and height W in pixels.
         """
-        return cls(LoadedModel(kind_of_model(network).name, network, variables, width, Path(), {}))
+        return cls(LoadedModel(kind_of_model(network).name, network, variables, Path(), {}))
 
     @property
     def latents(self) -> int:
@@ -107,26 +109,34 @@ class CausalModel:
         """Causal latents of frames.
 
         Args:
-            frames: [N, W, W, 3 or 4], uint8 0 … 255 or floats 0 … 1; alpha is dropped.
+            frames: [N, W, W, C], or [N, W, W] of a model of grey frames; uint8 0 … 255, or floats 0 … 1 or −1 … 1. Of
+                4 channels where the model knows 3 the last is dropped, as alpha is.
 
         Returns:
             float32 [N, M].
 
         Raises:
-            InputError: another shape, size or range.
+            InputError: another shape, size or range, or other channels than the model's.
         """
         check_frames_shape(frames.shape, "frames")
+        frames = frames[..., None] if is_grey(frames.shape) else frames
         if frames.ndim != 4 or frames.shape[1] != self.width:
             raise InputError(
                 f"frames have shape {list(frames.shape)} and the model was trained for {self.width}×{self.width}; "
                 "resize them first"
             )
-        pixels = torch.from_numpy(np.ascontiguousarray(to_uint8_frames(frames, "frames")[..., :3]))
+        channels = self.image_channels
+        if frames.shape[3] != channels and (frames.shape[3], channels) != (4, 3):
+            raise InputError(
+                f"frames have shape {list(frames.shape)} and the model was trained on {counted(channels, 'channel')}; "
+                "give such frames"
+            )
+        pixels = torch.from_numpy(np.ascontiguousarray(to_uint8_frames(frames, "frames")[0][..., :channels]))
         return self._through(lambda chunk: self.network.encode(as_model_input(chunk)), pixels)
 
     @torch.no_grad()
     def decode(self, z: Latents) -> Frames:
-        """Frames uint8 [N, W, W, 3] of causal latents [N, M].
+        """Frames uint8 [N, W, W, C] of causal latents [N, M].
 
         Raises:
             InputError: another shape, or values that are not finite.

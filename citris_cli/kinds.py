@@ -63,7 +63,15 @@ class Kind:
 
     def width(self, config: Mapping[str, Any]) -> int:
         """Frame width and height in pixels of a model with this configuration, one entry a part."""
-        return config[(*self.inside, self.name)[0]]["width"]
+        return self._seen(config)["width"]
+
+    def image_channels(self, config: Mapping[str, Any]) -> int:
+        """Channels of the frames of a model with this configuration, one entry a part; 3 where it does not say."""
+        return self._seen(config).get("image_channels", 3)
+
+    def _seen(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The configuration of the part that sees frames."""
+        return config[(*self.inside, self.name)[0]]
 
     def build(self, config: Mapping[str, Any], factors: Variables | None = None) -> nn.Module:
         """An untrained model.

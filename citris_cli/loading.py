@@ -34,7 +34,6 @@ class LoadedModel:
         kind: name of its :class:`~citris_cli.kinds.Kind`.
         network: the torch module.
         variables: the K intervened variables, the F factors that a causal encoder reads, or None for an autoencoder.
-        width: frame width and height in pixels.
         path: the file it came from, or :data:`IN_MEMORY`.
         provenance: command, seed, versions, data hash, measures.
         reference: latents of training frames that the file brings, or None.
@@ -43,10 +42,19 @@ class LoadedModel:
     kind: str
     network: nn.Module
     variables: Variables | None
-    width: int
     path: Path
     provenance: dict[str, Any]
     reference: ReferenceLatents | None = None
+
+    @property
+    def width(self) -> int:
+        """Frame width and height in pixels."""
+        return KINDS[self.kind].width(model_config(self.network))
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of a frame, 3 of an RGB one."""
+        return KINDS[self.kind].image_channels(model_config(self.network))
 
 
 def model_config(model: nn.Module) -> dict[str, Any]:
@@ -95,14 +103,13 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
         model = kind.build(file.config, variables)
         model.load_state_dict(weights)
         reference = _reference(file, model)
-        width = kind.width(file.config)
     except UnknownPriorError as error:
         raise InputError(f"{path}: {error}; import or install what registers the prior first") from error
     except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
         raise InputError(
             f"{path}: not a model that this version of citris can read ({error}); train it again"
         ) from error
-    return LoadedModel(file.kind, model.to(device).eval(), variables, width, path, file.provenance, reference)
+    return LoadedModel(file.kind, model.to(device).eval(), variables, path, file.provenance, reference)
 
 
 def _check_depth(config: Mapping[str, Any], weights: int) -> None:

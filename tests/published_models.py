@@ -24,7 +24,7 @@ from citris_cli.core.config import (
 )
 from citris_cli.data.variables import Variable, Variables
 from citris_cli.kinds import kind_of_model
-from citris_cli.loading import LoadedModel, model_config
+from citris_cli.loading import LoadedModel
 
 VARIABLES = Variables([Variable("x", "continuous", -1.0, 3.0), Variable("theta", "angle", group="g")])
 FACTORS = Variables([*VARIABLES, Variable("shape", "categorical", categories=3)])
@@ -98,7 +98,7 @@ def small_model(name: str, seed: int = 0) -> LoadedModel:
             classifier.count.fill_(1.0)
     kind = kind_of_model(network)
     path = Path(f"{kind.name}.safetensors")
-    return LoadedModel(kind.name, network.eval(), variables, kind.width(model_config(network)), path, {})
+    return LoadedModel(kind.name, network.eval(), variables, path, {})
 
 
 def checkpoint_of(loaded: LoadedModel) -> dict[str, Any]:

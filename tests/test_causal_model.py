@@ -29,7 +29,7 @@ def model() -> CausalModel:
     sizes: dict[str, Any] = {"flow_layers": 1, "flow_hidden": 3, "hidden": 5, "channels": 4, "width": 32}
     network = CitrisVAE(CitrisVAEConfig(3, 2, **sizes, networks="small"), seeded()).eval()
     network.assignment.fix(torch.tensor([0, 1, 2]))
-    return CausalModel.of(network, Variables((Variable("x"), Variable("y"))), 32)
+    return CausalModel.of(network, Variables((Variable("x"), Variable("y"))))
 
 
 METHODS: dict[str, Callable[[CausalModel, Any], Any]] = {

@@ -206,7 +206,7 @@ def test_twelve_variables_of_64_pixels_are_causal3didents() -> None:
 
     config = dataclasses.replace(CONFIGS["vae"], width=64, variables=12)
     network = CitrisVAE(config, torch.Generator().manual_seed(0)).eval()
-    weights, hyper_parameters = published_of(LoadedModel("citris_vae", network, CAUSAL3DIDENT, 64, HERE, {}))
+    weights, hyper_parameters = published_of(LoadedModel("citris_vae", network, CAUSAL3DIDENT, HERE, {}))
     del hyper_parameters["var_names"]
     assert model_file_of(Checkpoint(weights, hyper_parameters), HERE).variables == CAUSAL3DIDENT.to_json()
 
@@ -288,4 +288,4 @@ def test_a_factor_with_a_dot_is_not_exported() -> None:
     loaded = small_model("causal encoder")
     factors = Variables([Variable("a.b", "continuous", 0.0, 1.0), *(loaded.variables or ())[1:]])
     with pytest.raises(InputError, match=r"the factor .a\.b. has a dot in its name"):
-        published_of(LoadedModel(loaded.kind, loaded.network, factors, 32, HERE, {}))
+        published_of(LoadedModel(loaded.kind, loaded.network, factors, HERE, {}))

@@ -46,6 +46,7 @@ def animate_latents(
     ] = None,
     fps: Annotated[float, typer.Option(help="Frames a second.", min=0.1, max=50)] = 5.0,
     variables: options.Vars = None,
+    targets_lead: options.TargetsLead = None,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
@@ -63,7 +64,7 @@ def animate_latents(
     kind = _kind(asked)
     path = asked.place(default_file(data, "latents", ".gif"), data)
     loaded = load_causal_model(model, where, console)
-    clip = _clip(data, variables, loaded, console)
+    clip = _clip(data, variables, targets_lead.value if targets_lead else None, loaded, console)
     groups = latent_groups(loaded.variables.names, loaded.assignment)
     chosen = _choose(start, frames, clip, loaded, kind, groups)
     folder, label = default_place(data)
@@ -92,7 +93,7 @@ def _kind(asked: Output) -> str:
     return suffix
 
 
-def _clip(data: list[Path], named: str | None, model: CausalModel, console: Console) -> Clip:
+def _clip(data: list[Path], named: str | None, lead: str | None, model: CausalModel, console: Console) -> Clip:
     """The sequence: of datasets with what they tell of its steps; of anything else the pictures, in their order."""
     import torch
 
@@ -103,10 +104,16 @@ def _clip(data: list[Path], named: str | None, model: CausalModel, console: Cons
 
     if all(map(is_dataset, data)):
         known = known_columns(model)
-        return load_clip(data, parse_vars(named, known) if named else None, known)
+        names = parse_vars(named, known) if named else None
+        clip = load_clip(data, names, known, lead=lead, channels=model.image_channels)
+        for note in clip.notes:
+            console.note(note)
+        return clip
+    if lead is not None:
+        raise InputError("--targets-lead tells of a dataset's targets, and pictures have none; leave it out")
     if named:
         raise InputError("--vars names the columns of a dataset's targets, and pictures have none; leave it out")
-    stacks = [frames.slice(0, len(frames)) for _, frames in gather_frames(data, model.width, console)]
+    stacks = [frames.slice(0, len(frames)) for _, frames in gather_frames(data, model, console)]
     return Clip.without_targets(Frames([torch.cat(stacks).numpy()]))
 
 
@@ -124,10 +131,10 @@ def _choose(
         )
     if start >= total:
         raise InputError(f"--start {start}: the data has {counted(total, 'frame')}, counted from 0")
-    fit = frames_that_fit(kind, model.width, groups)
+    fit = frames_that_fit(kind, model.width, groups, model.image_channels)
     count = min(total - start, frames if frames is not None else min(FRAMES, fit))
     if count > fit:
-        page = frames_on_a_page(model.width, groups)
+        page = frames_on_a_page(model.width, groups, model.image_channels)
         instead = f", or write an .html page, which holds {page:,}" if page > fit else ""
         raise InputError(
             f"--frames {frames}: {counted(fit, 'frame')} of this size fit into {KINDS[kind]}; choose fewer, "

@@ -82,7 +82,7 @@ def _encoded(
 
     chunks: list[np.ndarray[Any, Any]] = []
     sources: list[str] = []
-    for names, frames in in_batches(gather_frames(inputs, model.width, console), batch_size):
+    for names, frames in in_batches(gather_frames(inputs, model, console), batch_size):
         z = encode_frames(model.network.encode, frames.to(model.device), model.device, batch_size)
         chunks.append(z.cpu().numpy())
         sources += names

@@ -81,13 +81,15 @@ def _ground_truth(
     from citris_cli.commands.inputs import known_columns, require_width
     from citris_cli.data.datasets import load_independent
     from citris_cli.data.layout import find_split
+    from citris_cli.data.truth import check_true_values
     from citris_cli.data.variables import parse_vars
     from citris_cli.evaluation.validation import require_halves
 
     known = known_columns(model)
     which = "test_indep" if path.is_dir() and find_split(path, "test_indep") else "val_indep"
-    data = load_independent(path, which, parse_vars(named, known) if named else None, known)
-    for note in data.notes:
+    names = parse_vars(named, known) if named else None
+    data = load_independent(path, which, names, known, channels=model.image_channels)
+    for note in (*data.notes, *check_true_values(data)):
         console.note(note)
     if data.truth is None or data.factors is None:
         raise InputError(f"{path}: has no ground truth (latents or raw_latents); eval-correlation compares with it")

@@ -90,7 +90,7 @@ def _triplets(path: Path, named: str | None, model: CausalModel, console: Consol
 
     known = known_columns(model)
     which = "test_triplets" if path.is_dir() and find_split(path, "test_triplets") else "val_triplets"
-    data = load_triplets(path, which, parse_vars(named, known) if named else None, known)
+    data = load_triplets(path, which, parse_vars(named, known) if named else None, known, channels=model.image_channels)
     for note in data.notes:
         console.note(note)
     require_width(data.frames, data.paths[0], model.width)

@@ -88,12 +88,12 @@ def default_file(inputs: list[Path], stem: str, suffix: str) -> Path:
     return folder / (f"{stem}-{label}{suffix}" if label else f"{stem}{suffix}")
 
 
-def gather_frames(inputs: list[Path], width: int, console: Console) -> Iterator[tuple[str, Frames]]:
+def gather_frames(inputs: list[Path], model: CausalModel, console: Console) -> Iterator[tuple[str, Frames]]:
     """Frames of every input, brought to the model's size if they are pictures; each is read when it is its turn.
 
     Args:
         inputs: pictures, folders of pictures, datasets, single frames of datasets (``data.npz#17``), or ``-``.
-        width: the model's frame width and height in pixels.
+        model: whose frames they have to be.
         console: takes the notes on what was cropped or resized.
 
     Yields:
@@ -107,14 +107,15 @@ def gather_frames(inputs: list[Path], width: int, console: Console) -> Iterator[
     for path in inputs:
         frame = None if path.exists() else _FRAME_OF.fullmatch(str(path))
         if frame is not None:
-            yield str(path), _one_frame(Path(frame[1]), int(frame[2]), width)
+            yield str(path), _one_frame(Path(frame[1]), int(frame[2]), model, console)
         elif is_dataset(path):
-            yield str(path), _dataset_frames(path, width)
+            yield str(path), _dataset_frames(path, model, console)
         else:
             pictures = list_images(path) if path != STDIN and path.is_dir() else [path]
             for picture in pictures:
                 content = sys.stdin.buffer.read() if picture == STDIN else picture
-                image, note = read_image(content, "standard input" if picture == STDIN else str(picture), width)
+                label = "standard input" if picture == STDIN else str(picture)
+                image, note = read_image(content, label, model.width, model.image_channels)
                 if note:
                     console.note(note)
                 yield str(picture), Frames([image[None]])
@@ -168,14 +169,16 @@ def require_width(frames: Frames, path: Path, width: int) -> None:
         )
 
 
-def _dataset_frames(path: Path, width: int) -> Frames:
-    frames = read_frames(path)
-    require_width(frames, path, width)
+def _dataset_frames(path: Path, model: CausalModel, console: Console) -> Frames:
+    frames, notes = read_frames(path, model.image_channels)
+    for note in notes:
+        console.note(note)
+    require_width(frames, path, model.width)
     return frames
 
 
-def _one_frame(path: Path, number: int, width: int) -> Frames:
-    frames = _dataset_frames(path, width)
+def _one_frame(path: Path, number: int, model: CausalModel, console: Console) -> Frames:
+    frames = _dataset_frames(path, model, console)
     if number >= len(frames):
         raise InputError(f"{path}#{number}: the dataset has {counted(len(frames), 'frame')}, counted from 0")
     return Frames([frames.slice(number, number + 1).cpu().contiguous().numpy()])

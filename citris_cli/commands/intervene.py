@@ -101,7 +101,7 @@ def _other_picture(path: Path, model: CausalModel, console: Console) -> np.ndarr
     """The one picture or frame that the variables are taken from, uint8 [1, W, W, 3]."""
     from citris_cli.commands.inputs import gather_frames
 
-    _, stack = next(gather_frames([path], model.width, console))
+    _, stack = next(gather_frames([path], model, console))
     if len(stack) > 1:
         raise InputError(f"--from {path}: holds {len(stack)} frames; name one, such as {path}#0")
     return stack.slice(0, 1).cpu().numpy()
@@ -113,7 +113,7 @@ def _pictures(images: list[Path], model: CausalModel, console: Console) -> list[
 
     return [
         (f"{name}#{number}" if len(stack) > 1 else name, stack.slice(number, number + 1).cpu().numpy())
-        for name, stack in gather_frames(images, model.width, console)
+        for name, stack in gather_frames(images, model, console)
         for number in range(len(stack))
     ]
 

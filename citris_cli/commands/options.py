@@ -54,6 +54,24 @@ Vars = Annotated[
 ]
 
 
+class Lead(str, Enum):
+    """What a row of targets tells of where there are as many as frames: see :data:`citris_cli.data.shards.LEADS`."""
+
+    into = "in"
+    out = "out"
+
+
+TargetsLead = Annotated[
+    Lead | None,
+    typer.Option(
+        "--targets-lead",
+        help="Of as many rows of targets as frames: row i is the step into frame i, or out of it.  \\[default: out]",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
+
+
 def require_number(option: str, value: float) -> None:
     """Refuse NaN and infinity, which some versions of Typer let through its bounds.
 

@@ -36,6 +36,7 @@ def train(
     val: Path | None = None,
     group: str | None = None,
     ae: Path | None = None,
+    targets_lead: str | None = None,
 ) -> None:
     """Train a model of a kind and report it.
 
@@ -44,7 +45,8 @@ def train(
         data: where the data are.
         changes: settings that were given.
         asked: where the model goes, and how that is told.
-        preset, device, resume, save_every, group, ae, val: see :class:`~citris_cli.training.request.Request`.
+        preset, device, resume, save_every, group, ae, val, targets_lead: see
+            :class:`~citris_cli.training.request.Request`.
         variables: the value of ``--vars``, or None.
         show_config: print what the run would use, and do nothing.
     """
@@ -60,6 +62,7 @@ def train(
             preset=preset,
             changes=changes,
             variables=parse_vars(variables) if variables else None,
+            targets_lead=targets_lead,
             group=group,
             ae=ae,
             val=val,

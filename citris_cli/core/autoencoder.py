@@ -17,7 +17,7 @@ from citris_cli.core.ops import shares
 
 
 class Autoencoder(nn.Module):
-    """Encoder [B, 3, W, W] -> [B, M] and decoder back; images in [-1, 1].
+    """Encoder [B, C, W, W] -> [B, M] and decoder back; images in [-1, 1].
 
     Args:
         config: sizes.
@@ -28,23 +28,25 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         c, latents, patch, growth = config.channels, config.latents, config.patch, config.growth
-        self.encoder = ConvEncoder(config.width, c, latents, patch, growth)
-        self.decoder = ConvDecoder(config.width, c, latents, config.decoder_blocks, patch, growth)
+        self.encoder = ConvEncoder(config.width, c, latents, patch, growth, config.image_channels)
+        self.decoder = ConvDecoder(
+            config.width, c, latents, config.decoder_blocks, patch, growth, config.image_channels
+        )
         initialise(self, generator)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images [B, 3, W, W] in [-1, 1] -> encodings x [B, M], without noise."""
+        """Images [B, C, W, W] in [-1, 1] -> encodings x [B, M], without noise."""
         return self.encoder(images)
 
     def decode(self, encodings: Tensor) -> Tensor:
-        """Encodings x [B, M] -> images [B, 3, W, W] in [-1, 1]."""
+        """Encodings x [B, M] -> images [B, C, W, W] in [-1, 1]."""
         return self.decoder(encodings)
 
     def loss(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """``MSE(x_hat, x) + lambda mean(z^2)``.
 
         Args:
-            images: [B, 3, W, W] in [-1, 1].
+            images: [B, C, W, W] in [-1, 1].
             generator: source of the latent noise.
 
         Returns:

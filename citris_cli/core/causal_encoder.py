@@ -105,7 +105,7 @@ class CategoricalHead(nn.Linear):
 
 
 class CausalEncoder(nn.Module):
-    """Images [B, 3, W, W] in [-1, 1] -> values of F factors; one convolutional encoder, one linear head a factor.
+    """Images [B, C, W, W] in [-1, 1] -> values of F factors; one convolutional encoder, one linear head a factor.
 
     Args:
         config: sizes.
@@ -125,12 +125,14 @@ class CausalEncoder(nn.Module):
             raise ValueError("no factors")
         self.config = config
         self.factors = tuple(factors)
-        self.encoder = ConvEncoder(config.width, config.channels, config.channels, config.patch)
+        self.encoder = ConvEncoder(
+            config.width, config.channels, config.channels, config.patch, image_channels=config.image_channels
+        )
         self.heads = nn.ModuleList([_head(config, factor) for factor in self.factors])
         initialise(self, generator)
 
     def predict(self, images: Tensor) -> Tensor:
-        """Images [B, 3, W, W] in [-1, 1] -> values [B, F]: own units, radians in 0 … 2 pi, whole numbers."""
+        """Images [B, C, W, W] in [-1, 1] -> values [B, F]: own units, radians in 0 … 2 pi, whole numbers."""
         features = self.encoder(images)
         return torch.stack([head.value(at_least_float32(head(features))) for head in self._heads()], dim=-1)
 
@@ -138,7 +140,7 @@ class CausalEncoder(nn.Module):
         """Sum over the factors of their heads' losses.
 
         Args:
-            images: [B, 3, W, W] in [-1, 1].
+            images: [B, C, W, W] in [-1, 1].
             truth: true values [B, F].
 
         Returns:

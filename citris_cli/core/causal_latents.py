@@ -64,11 +64,11 @@ class CausalLatentsModel(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
-        """Images [B, 3, W, W] in [-1, 1] -> causal latents z [B, M], without noise."""
+        """Images [B, C, W, W] in [-1, 1] -> causal latents z [B, M], without noise."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """Causal latents z [B, M] -> images [B, 3, W, W] in [-1, 1]; no gradient through the inverse flow."""
+        """Causal latents z [B, M] -> images [B, C, W, W] in [-1, 1]; no gradient through the inverse flow."""
 
     def schedule(self, progress: float) -> dict[str, float]:
         """What of the loss changes over a training, at a share of its steps, 0 … 1: the share itself and the prior's.

@@ -41,11 +41,11 @@ class CitrisNF(CausalLatentsModel):
         return self
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images [B, 3, W, W] in [-1, 1] -> causal latents z [B, M]."""
+        """Images [B, C, W, W] in [-1, 1] -> causal latents z [B, M]."""
         return self.flow(self.autoencoder.encode(images))[0]
 
     def decode(self, z: Tensor) -> Tensor:
-        """Causal latents z [B, M] -> images [B, 3, W, W] in [-1, 1], through the inverse flow; no gradient."""
+        """Causal latents z [B, M] -> images [B, C, W, W] in [-1, 1], through the inverse flow; no gradient."""
         return self.autoencoder.decode(self.flow.inverse(z))
 
     @torch.no_grad()

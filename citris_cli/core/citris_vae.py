@@ -32,24 +32,30 @@ class CitrisVAE(CausalLatentsModel):
     def __init__(self, config: CitrisVAEConfig, generator: torch.Generator | None = None) -> None:
         super().__init__(config, generator)
         self.encoder, self.decoder = vae_networks(
-            config.networks, config.width, config.channels, config.latents, config.decoder_blocks, config.patch
+            config.networks,
+            config.width,
+            config.channels,
+            config.latents,
+            config.decoder_blocks,
+            config.patch,
+            config.image_channels,
         )
         initialise(self.encoder, generator).narrow()
         initialise(self.decoder, generator)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images [B, 3, W, W] in [-1, 1] -> causal latents z [B, M]: the posterior's mean, through the flow."""
+        """Images [B, C, W, W] in [-1, 1] -> causal latents z [B, M]: the posterior's mean, through the flow."""
         return self.flow(self.encoder(images)[0])[0]
 
     def decode(self, z: Tensor) -> Tensor:
-        """Causal latents z [B, M] -> images [B, 3, W, W] in [-1, 1]; no gradient through the inverse flow."""
+        """Causal latents z [B, M] -> images [B, C, W, W] in [-1, 1]; no gradient through the inverse flow."""
         return self.decoder(self.flow.inverse(z))
 
     @torch.no_grad()
     def initialise_flow(
         self, images: Tensor, generator: torch.Generator | None = None, noise_scale: float = 1.0
     ) -> None:
-        """Set the flow's ActNorms, if there are any, from the first batch of frames [B, 3, W, W], as :meth:`loss`."""
+        """Set the flow's ActNorms, if there are any, from the first batch of frames [B, C, W, W], as :meth:`loss`."""
         mean, log_std = self.encoder(images)
         self.flow.initialise(mean + noise_scale * log_std.exp() * _noise_like(mean, generator))
 
@@ -65,7 +71,7 @@ class CitrisVAE(CausalLatentsModel):
         The sums are over the frames after the first of every window; the mean is over windows.
 
         Args:
-            frames: windows of consecutive frames [B, T, 3, W, W] in [-1, 1], T at least 2.
+            frames: windows of consecutive frames [B, T, C, W, W] in [-1, 1], T at least 2.
             targets: intervention targets of the steps between them, 0 or 1, [B, T-1, K].
             generator: source of the posterior and assignment samples.
             schedule: what changes over a training: ``beta``, the factor on the divergence's weight; ``noise_scale``,

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+#: Most channels of a frame.
+MOST_CHANNELS = 8
 #: Frame width of the small pair of networks of CITRIS-VAE.
 SMALL_WIDTH = 32
 #: Pairs of networks of CITRIS-VAE.
@@ -42,14 +44,14 @@ def setting(
     return dataclasses.field(default=default, metadata=said)
 
 
-def size(default: int, *, least: int = 1) -> Any:
+def size(default: int, *, least: int = 1, most: int | None = None) -> Any:
     """A dataclass field that follows from the data.
 
     Args:
         default: its value where nothing says otherwise.
-        least: its lower bound.
+        least, most: its bounds.
     """
-    return dataclasses.field(default=default, metadata={"least": least})
+    return dataclasses.field(default=default, metadata={"least": least, "most": most})
 
 
 def require_within_bounds(config: Any) -> None:
@@ -85,6 +87,7 @@ class AutoencoderConfig:
         growth: factor on the channels where the grid halves: 1 published, 2 the same work on every grid.
         noise: standard deviation sigma of the noise on the latents while training.
         latent_penalty: lambda, weight of ``mean(z^2)``; it keeps the latents from growing away from the noise.
+        image_channels: channels of a frame, 1 to 8; 3 of an RGB one.
     """
 
     width: int = size(64)
@@ -95,6 +98,7 @@ class AutoencoderConfig:
     growth: int = setting(1, "Factor on the channels where the grid halves: 1 published.", least=1, most=2)
     noise: float = setting(0.05, "Std of the noise on the latents in training.", least=0)
     latent_penalty: float = setting(1e-5, "Weight of the mean squared latent.", least=0)
+    image_channels: int = size(3, most=MOST_CHANNELS)
 
 
 @dataclass(frozen=True)
@@ -232,6 +236,7 @@ class CitrisVAEConfig(CausalLatentsConfig):
         decoder_blocks: residual blocks a decoder stage of the pyramid.
         patch: side of the pixel blocks that the pyramid folds into channels: 1 published, 2 a quarter of the work.
         kl_weight: beta_t1, weight of the divergence between posterior and prior.
+        image_channels: channels of a frame, 1 to 8; 3 of an RGB one.
     """
 
     flow_layers: int = setting(4, "Layers of the flow; 0: the VAE's latents are the causal ones.", least=0)
@@ -246,6 +251,7 @@ class CitrisVAEConfig(CausalLatentsConfig):
     decoder_blocks: int = setting(1, "Residual blocks a decoder stage.", least=0)
     patch: int = setting(1, "Side of pixel blocks folded into channels: 1 published; 2, 4 faster.", least=1, most=4)
     kl_weight: float = setting(1.0, "Weight of the divergence between posterior and prior.", least=0)
+    image_channels: int = size(3, most=MOST_CHANNELS)
 
 
 @dataclass(frozen=True)
@@ -257,9 +263,11 @@ class CausalEncoderConfig:
         channels: channels c of every convolutional stage, and number of the features that the heads see.
         patch: side of the pixel blocks folded into channels: 1 published, 2 a quarter of the work.
         norm_penalty: weight of ``(2 - norm)^2`` of an angle's vector, in training.
+        image_channels: channels of a frame, 1 to 8; 3 of an RGB one.
     """
 
     width: int = size(64)
     channels: int = setting(64, "Channels of every convolutional stage.", least=1)
     patch: int = setting(1, "Side of pixel blocks folded into channels: 1 published; 2, 4 faster.", least=1, most=4)
     norm_penalty: float = setting(0.1, "Weight that keeps the vectors of angles at norm 2.", least=0)
+    image_channels: int = size(3, most=MOST_CHANNELS)

@@ -105,7 +105,7 @@ def _positions(width: int) -> Tensor:
 
 
 class ConvEncoder(nn.Module):
-    """Image [B, 3, W, W] in [-1, 1] -> features [B, outputs].
+    """Image [B, C, W, W] in [-1, 1] -> features [B, outputs].
 
     Each of the ``log2(W / patch) - 2`` stages is conv3x3 stride 2 (first stage: + position) -> BatchNorm -> SiLU ->
     conv3x3 -> BatchNorm -> SiLU; stage i (from 0) has ``c growth^i`` channels. Then Linear from all of the 4x4 grid
@@ -119,12 +119,15 @@ class ConvEncoder(nn.Module):
             2 makes a network with a quarter of the work in its most expensive stage, 4 leaves that stage out.
         growth: factor on the channels where the grid halves; 1 is the published network, 2 spends the same work on
             every grid.
+        image_channels: channels C of the image, 3 of an RGB one.
     """
 
-    def __init__(self, width: int, channels: int, outputs: int, patch: int = 1, growth: int = 1) -> None:
+    def __init__(
+        self, width: int, channels: int, outputs: int, patch: int = 1, growth: int = 1, image_channels: int = 3
+    ) -> None:
         super().__init__()
         self.patch = patch
-        grid, inputs, c = width // patch, 3 * patch**2, channels
+        grid, inputs, c = width // patch, image_channels * patch**2, channels
         stages = []
         for stage in range(pyramid_stages(width, patch)):
             grid //= 2
@@ -150,7 +153,7 @@ class ConvEncoder(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, W, W] in [-1, 1] -> [B, outputs]."""
+        """Images [B, C, W, W] in [-1, 1] -> [B, outputs]."""
         if self.patch > 1:
             images = functional.pixel_unshuffle(images, self.patch)
         return self.head(self.stages(images).flatten(1))
@@ -182,7 +185,7 @@ class ResidualBlock(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Latents [B, M] -> image [B, 3, W, W] in [-1, 1].
+    """Latents [B, M] -> image [B, C, W, W] in [-1, 1].
 
     Linear M -> 4c -> LayerNorm -> SiLU -> Linear 4c -> the 4x4 grid; each stage is bilinear x2 upsampling (corners
     aligned) and ``blocks`` residual blocks; then BatchNorm -> SiLU -> conv1x1 -> position -> BatchNorm -> SiLU ->
@@ -197,9 +200,19 @@ class ConvDecoder(nn.Module):
         patch: side of the pixel blocks that the last convolution writes at once (sub-pixel convolution); 1 is the
             published network.
         growth: factor on the channels where the grid halves, as in :class:`ConvEncoder`.
+        image_channels: channels C of the image, 3 of an RGB one.
     """
 
-    def __init__(self, width: int, channels: int, latents: int, blocks: int, patch: int = 1, growth: int = 1) -> None:
+    def __init__(
+        self,
+        width: int,
+        channels: int,
+        latents: int,
+        blocks: int,
+        patch: int = 1,
+        growth: int = 1,
+        image_channels: int = 3,
+    ) -> None:
         super().__init__()
         self.patch = patch
         self.start = (channels * growth ** pyramid_stages(width, patch), GRID, GRID)
@@ -226,11 +239,11 @@ class ConvDecoder(nn.Module):
             PositionLayer(channels, grid),
             BatchNorm(channels),
             nn.SiLU(),
-            nn.Conv2d(channels, 3 * patch**2, 1),
+            nn.Conv2d(channels, image_channels * patch**2, 1),
         )
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Latents [B, M] -> images [B, 3, W, W] in [-1, 1]."""
+        """Latents [B, M] -> images [B, C, W, W] in [-1, 1]."""
         x = self.head(latents).unflatten(1, self.start).contiguous(memory_format=torch.channels_last)
         x = self.tail(self.stages(x))
         if self.patch > 1:

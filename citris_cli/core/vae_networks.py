@@ -22,7 +22,7 @@ START_LOG_STD, START_MAX_LOG_STD = -3.0, 4.0
 
 
 class GaussianEncoder(nn.Module):
-    """Images [B, 3, W, W] -> mean and log standard deviation [B, M] of the posterior ``q(x | image)``.
+    """Images [B, C, W, W] -> mean and log standard deviation [B, M] of the posterior ``q(x | image)``.
 
     The log-std passes ``s tanh(. / s)``, so that no posterior collapses or explodes: s = 4 in the small pair, a learned
     ``softplus(scale)`` a latent in the pyramid.
@@ -39,7 +39,7 @@ class GaussianEncoder(nn.Module):
         self.scale = nn.Parameter(torch.zeros(latents)) if learned_bound else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images [B, 3, W, W] in [-1, 1] -> mean, log standard deviation, at least float32, [B, M] each."""
+        """Images [B, C, W, W] in [-1, 1] -> mean, log standard deviation, at least float32, [B, M] each."""
         mean, log_std = at_least_float32(self.network(images)).chunk(2, dim=-1)
         if self.scale is None:
             return mean, SMALL_MAX_LOG_STD * torch.tanh(log_std / SMALL_MAX_LOG_STD)
@@ -63,20 +63,21 @@ class GaussianEncoder(nn.Module):
 
 
 class SmallEncoder(Layers):
-    """Images [B, 3, 32, 32] in [-1, 1] -> [B, outputs].
+    """Images [B, C, 32, 32] in [-1, 1] -> [B, outputs].
 
-    conv3x3/2 (3 -> c) + position, conv (c -> c), conv/2 (c -> 2c), conv (2c -> 2c), conv/2 (2c -> 2c),
+    conv3x3/2 (C -> c) + position, conv (c -> c), conv/2 (c -> 2c), conv (2c -> 2c), conv/2 (2c -> 2c),
     Linear 32c -> 4c, a SiLU after each; then Linear 4c -> outputs.
 
     Args:
         channels: c.
         outputs: number of output features.
+        image_channels: channels C of the image.
     """
 
-    def __init__(self, channels: int, outputs: int) -> None:
+    def __init__(self, channels: int, outputs: int, image_channels: int = 3) -> None:
         c = channels
         super().__init__(
-            nn.Conv2d(3, c, 3, stride=2, padding=1),
+            nn.Conv2d(image_channels, c, 3, stride=2, padding=1),
             PositionLayer(c, SMALL_WIDTH // 2),
             nn.SiLU(),
             nn.Conv2d(c, c, 3, padding=1),
@@ -95,18 +96,19 @@ class SmallEncoder(Layers):
 
 
 class SmallDecoder(Layers):
-    """Latents [B, M] -> images [B, 3, 32, 32] in [-1, 1]: :class:`SmallEncoder` backwards.
+    """Latents [B, M] -> images [B, C, 32, 32] in [-1, 1]: :class:`SmallEncoder` backwards.
 
     Linear M -> 4c, Linear 4c -> 32c, a SiLU after each, reshaped to [2c, 4, 4]; three transposed convolutions of
-    stride 2 (2c -> 2c -> c -> 3) with a convolution between two of them, a position layer and a SiLU after each but the
+    stride 2 (2c -> 2c -> c -> C) with a convolution between two of them, a position layer and a SiLU after each but the
     last; tanh.
 
     Args:
         channels: c.
         latents: number of latents M.
+        image_channels: channels C of the image.
     """
 
-    def __init__(self, channels: int, latents: int) -> None:
+    def __init__(self, channels: int, latents: int, image_channels: int = 3) -> None:
         c = channels
         super().__init__(
             nn.Linear(latents, 4 * c),
@@ -126,13 +128,13 @@ class SmallDecoder(Layers):
             nn.Conv2d(c, c, 3, padding=1),
             PositionLayer(c, 4 * GRID),
             nn.SiLU(),
-            nn.ConvTranspose2d(c, 3, 3, stride=2, padding=1, output_padding=1),
+            nn.ConvTranspose2d(c, image_channels, 3, stride=2, padding=1, output_padding=1),
             nn.Tanh(),
         )
 
 
 def vae_networks(
-    networks: str, width: int, channels: int, latents: int, decoder_blocks: int, patch: int
+    networks: str, width: int, channels: int, latents: int, decoder_blocks: int, patch: int, image_channels: int = 3
 ) -> tuple[GaussianEncoder, nn.Module]:
     """Encoder and decoder of a VAE, not yet initialised.
 
@@ -143,13 +145,15 @@ def vae_networks(
         latents: number of latents M.
         decoder_blocks: residual blocks a decoder stage of the pyramid.
         patch: side of the pixel blocks that the pyramid folds into channels; 1 for the small pair.
+        image_channels: channels of the frames, 3 of RGB ones.
 
     Raises:
         ValueError: sizes that make no such networks, or no such networks.
     """
     if networks == "pyramid":
-        encoder = GaussianEncoder(ConvEncoder(width, channels, 2 * latents, patch), latents, learned_bound=True)
-        return encoder, ConvDecoder(width, channels, latents, decoder_blocks, patch)
+        pyramid = ConvEncoder(width, channels, 2 * latents, patch, image_channels=image_channels)
+        encoder = GaussianEncoder(pyramid, latents, learned_bound=True)
+        return encoder, ConvDecoder(width, channels, latents, decoder_blocks, patch, image_channels=image_channels)
     if networks != "small":
         raise ValueError(f"networks is {networks!r}; it can be {' or '.join(NETWORKS)}")
     if width != SMALL_WIDTH or patch != 1:
@@ -157,5 +161,5 @@ def vae_networks(
             f"the small networks are for {SMALL_WIDTH}x{SMALL_WIDTH} frames with patch 1, not for width {width} with "
             f"patch {patch}"
         )
-    encoder = GaussianEncoder(SmallEncoder(channels, 2 * latents), latents, learned_bound=False)
-    return encoder, SmallDecoder(channels, latents)
+    encoder = GaussianEncoder(SmallEncoder(channels, 2 * latents, image_channels), latents, learned_bound=False)
+    return encoder, SmallDecoder(channels, latents, image_channels)

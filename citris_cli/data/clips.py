@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from citris_cli.data.datasets import load_sequences
-from citris_cli.data.frames import Frames, load_frames
+from citris_cli.data.arrangement import Form, arrangement
+from citris_cli.data.datasets import SequenceData, load_sequences
+from citris_cli.data.frames import Frames, joined
 from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, Input, find_inputs, first_key, label_of, optional_key
+from citris_cli.data.shards import read_parts
 from citris_cli.data.sources import Data, Source, open_source
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
@@ -27,12 +29,14 @@ class Clip:
             where no step did.
         told: bool [N]; whether the files tell of a step that led into frame i: not for the first frame of a file, nor
             for any frame of files without targets.
+        notes: sentences that the user should read.
     """
 
     frames: Frames
     columns: Variables
     targets: np.ndarray[Any, Any]
     told: np.ndarray[Any, Any]
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def without_targets(cls, frames: Frames) -> Clip:
@@ -40,7 +44,14 @@ class Clip:
         return cls(frames, Variables(), np.zeros((len(frames), 0), np.uint8), np.zeros(len(frames), bool))
 
 
-def load_clip(paths: Sequence[Data], given: Variables | None = None, known: Variables | None = None) -> Clip:
+def load_clip(
+    paths: Sequence[Data],
+    given: Variables | None = None,
+    known: Variables | None = None,
+    *,
+    lead: str | None = None,
+    channels: int | None = None,
+) -> Clip:
     """A sequence with or without intervention targets; unlike for training, nothing need ever be intervened on.
 
     Args:
@@ -49,6 +60,7 @@ def load_clip(paths: Sequence[Data], given: Variables | None = None, known: Vari
         given: the user's names of the intervention columns, or None.
         known: what is known of the columns, such as those that a model was trained on, or None; see
             :func:`~citris_cli.data.variables.infer_variables`.
+        lead, channels: see :func:`~citris_cli.data.datasets.load_sequences`.
 
     Raises:
         InputError: anything that the files do wrong; triplets.
@@ -59,15 +71,20 @@ def load_clip(paths: Sequence[Data], given: Variables | None = None, known: Vari
         with open_source(one) as source:
             key = optional_key(source, TARGET_KEYS)
             if key is not None and _intervenes(source, key):
-                return _with_targets(inputs, given, known)
+                return _with_targets(load_sequences(inputs, given, known, lead=lead, channels=channels))
             told = told and key is not None
-    parts = [_frames(one) for one in inputs]
-    if len({part.shape[1:3] for part in parts}) > 1:
-        raise InputError(f"{label_of(inputs[0])}: the files hold frames of different sizes; give them one by one")
-    lengths = [len(part) for part in parts]
-    led = np.full(sum(lengths), told)
-    led[np.cumsum([0, *lengths[:-1]])] = False
-    return Clip(Frames(parts), Variables(), np.zeros((len(led), 0), np.uint8), led)
+    parts: list[np.ndarray[Any, Any]] = []
+    labels: list[str] = []
+    notes: list[str] = []
+    for one in inputs:
+        found, how = _frames(one)
+        parts.extend(found)
+        labels.extend([label_of(one)] * len(found))
+        notes.extend(how)
+    frames, of_channels = joined(parts, labels, channels)
+    led = np.full(len(frames), told)
+    led[np.cumsum([0, *[len(part) for part in parts[:-1]]])] = False
+    return Clip(frames, Variables(), np.zeros((len(led), 0), np.uint8), led, (*notes, *of_channels))
 
 
 def _intervenes(source: Source, key: str) -> bool:
@@ -75,23 +92,22 @@ def _intervenes(source: Source, key: str) -> bool:
     return source.dtype(key).kind not in "buif" or bool(source.array(key).any())
 
 
-def _with_targets(inputs: Sequence[Input], given: Variables | None, known: Variables | None) -> Clip:
-    data = load_sequences(inputs, given, known)
+def _with_targets(data: SequenceData) -> Clip:
     into = data.starts.numpy() + 1
     targets = np.zeros((len(data.frames), len(data.columns)), np.uint8)
     used = [data.columns.names.index(name) for name in data.variables.names]
     targets[into[:, None], used] = data.targets[data.starts].numpy()
     told = np.zeros(len(targets), bool)
     told[into] = True
-    return Clip(data.frames, data.columns, targets, told)
+    return Clip(data.frames, data.columns, targets, told, data.notes)
 
 
-def _frames(where: Input) -> np.ndarray[Any, Any]:
+def _frames(where: Input) -> tuple[tuple[np.ndarray[Any, Any], ...], tuple[str, ...]]:
     with open_source(where) as source:
         key = first_key(source, FRAME_KEYS, "frames")
-        if len(source.shape(key)) == 5:
+        if arrangement(source, key).form is Form.TRIPLETS:
             raise InputError(
                 f"{source.label}: key {key!r} has shape {list(source.shape(key))}, these are triplets and no sequence; "
                 "'citris eval-triplets' takes them"
             )
-        return load_frames(source, key)
+    return read_parts(where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,12 +13,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from citris_cli.data.frames import Frames, load_frames
-from citris_cli.data.layout import FRAME_KEYS, TRUTH_KEYS, Input, dataset_name, find_inputs, first_key, label_of
-from citris_cli.data.shards import Shard, read_independent, read_sequence, read_triplets
+from citris_cli.data.arrangement import Form, arrangement
+from citris_cli.data.frames import Frames, joined
+from citris_cli.data.layout import (
+    FRAME_KEYS,
+    KNOWN_KEYS,
+    TRUTH_KEYS,
+    Input,
+    dataset_name,
+    find_inputs,
+    first_key,
+    label_of,
+)
+from citris_cli.data.shards import Reading, Shard, read_independent, read_parts, read_sequence, read_triplets
 from citris_cli.data.sources import ArraySource, Data, open_source
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
+from citris_cli.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +41,10 @@ class _Data:
         paths: the files that were read, in order; none of data that came in no file.
         frames: the images.
         columns: every column that the files have, in order, whether it was ever intervened on or not.
-        factors: the variables whose true values are known, or None.
+        factors: the variables whose true values are known, perhaps finer than the columns, or None.
         notes: sentences that the user should read.
         arrays: what came in no file, in order.
+        unused: names of arrays in the files that nothing reads.
     """
 
     name: str
@@ -41,6 +54,7 @@ class _Data:
     factors: Variables | None
     notes: tuple[str, ...]
     arrays: tuple[ArraySource, ...] = field(default=(), kw_only=True)
+    unused: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def label(self) -> str:
@@ -68,9 +82,9 @@ class SequenceData(_Data):
     """Frames in time with intervention targets; N frames, P pairs, K variables that are intervened on, F factors.
 
     Attributes:
-        starts: int64 [P], index i of every pair (i, i+1) of consecutive frames; no pair crosses a shard.
+        starts: int64 [P], index i of every pair (i, i+1) of consecutive frames; no pair crosses a shard or an episode.
         targets: uint8 [N, K]; row i is the intervention-target vector of the step from frame i to i+1, zeros where
-            frame i is a shard's last.
+            frame i is the last of its episode.
         variables: the K variables that are intervened on at least once.
         dropped: the variables that never are.
         truth: float32 [N, F], the true values of `factors`, or None.
@@ -111,7 +125,12 @@ class TripletData(_Data):
 
 
 def load_sequences(
-    paths: Sequence[Data], given: Variables | None = None, known: Variables | None = None
+    paths: Sequence[Data],
+    given: Variables | None = None,
+    known: Variables | None = None,
+    *,
+    lead: str | None = None,
+    channels: int | None = None,
 ) -> SequenceData:
     """Frames with intervention targets, for training.
 
@@ -120,17 +139,27 @@ def load_sequences(
             each mapping of arrays, is its own sequence.
         given: the user's names of the intervention columns, or None for the file's or Causal3DIdent's.
         known: the columns of other data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
+        lead: "in" or "out", of targets with as many rows as frames: whether a row is of the step into its frame or out
+            of it; None: out, with a note where that looks wrong.
+        channels: of a model's frames, which these have to fit; None if they need not.
 
     Raises:
-        InputError: anything that the files do wrong; triplets; fewer than 2 frames; no variable intervened on.
+        InputError: anything that the files do wrong; triplets; no two frames in a row; no variable intervened on.
     """
     inputs = _all_inputs(paths, ("train",))
-    shards = [read_sequence(one, given, known) for one in inputs]
+    shards = [read_sequence(one, Reading(given, known, lead)) for one in inputs]
     _check_agreement(shards)
-    lengths = [len(shard.images) for shard in shards]
-    columns = np.concatenate([_one_row_a_frame(shard) for shard in shards])
-    ends = np.cumsum(lengths)
-    starts = np.setdiff1d(np.arange(ends[-1]), ends - 1)
+    columns = np.concatenate([_required(shard.columns) for shard in shards])
+    ends = np.concatenate([_required(shard.ends) for shard in shards])
+    starts = np.flatnonzero(~ends)
+    if not len(starts):
+        raise InputError(
+            f"{shards[0].where}: {counted(len(ends), 'frame')} and no step between two; a sequence needs at least 2"
+        )
+    frames, notes = _join_frames(shards, channels)
+    single = int((ends & np.append(True, ends[:-1])).sum())
+    if single:
+        notes += (f"{counted(single, 'episode')} of one frame: without a step, so skipped",)
     everything = shards[0].variables
     used = columns.any(axis=0)
     variables = everything.select(np.flatnonzero(used).tolist())
@@ -143,21 +172,27 @@ def load_sequences(
     return SequenceData(
         name=dataset_name(paths),
         paths=_files(inputs),
-        frames=Frames([shard.images for shard in shards]),
+        frames=frames,
         columns=everything,
         factors=factors,
-        notes=_join_notes(shards),
+        notes=notes,
         starts=torch.from_numpy(starts.astype(np.int64)),
         targets=torch.from_numpy(np.ascontiguousarray(columns[:, used])),
         variables=variables,
         dropped=dropped,
         truth=truth,
         arrays=_given_arrays(inputs),
+        unused=_unused(shards),
     )
 
 
 def load_independent(
-    path: Data, which: str | None = None, given: Variables | None = None, known: Variables | None = None
+    path: Data,
+    which: str | None = None,
+    given: Variables | None = None,
+    known: Variables | None = None,
+    *,
+    channels: int | None = None,
 ) -> IndependentData:
     """Frames to be measured one by one, with their true factors where the file has them.
 
@@ -167,12 +202,13 @@ def load_independent(
         which: the directory's split, such as "test_indep"; None for val_indep, else test_indep.
         given: the user's names of the columns, or None.
         known: the columns of the training data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
+        channels: of the frames that these have to fit, such as a model's; None if they need not.
 
     Raises:
         InputError: anything that the files do wrong; triplets.
     """
     inputs = _all_inputs([path], (which,) if which else ("val_indep", "test_indep"))
-    return _independent([path], [read_independent(one, given, known) for one in inputs], inputs)
+    return _independent([path], [read_independent(one, Reading(given, known)) for one in inputs], inputs, channels)
 
 
 def load_labelled(paths: Sequence[Data], given: Variables | None = None) -> IndependentData:
@@ -186,9 +222,10 @@ def load_labelled(paths: Sequence[Data], given: Variables | None = None) -> Inde
         InputError: anything that the files do wrong; triplets; a file without true values.
     """
     inputs = _all_inputs(paths, ("train",))
-    shards = [read_independent(one, given) for one in inputs]
+    shards = [read_independent(one, Reading(given)) for one in inputs]
     if lacking := next((shard for shard in shards if shard.truth is None), None):
-        found = ", ".join(lacking.notes) or "has no true values to learn from"
+        told = [note for note in lacking.notes if "true values" in note]
+        found = ", ".join(told) or "has no true values to learn from"
         raise InputError(f"{lacking.where}: {found}; save one column a variable as {' or '.join(TRUTH_KEYS)}")
     data = _independent(paths, shards, inputs)
     if data.truth is None:
@@ -196,23 +233,32 @@ def load_labelled(paths: Sequence[Data], given: Variables | None = None) -> Inde
     return data
 
 
-def _independent(paths: Sequence[Data], shards: Sequence[Shard], inputs: Sequence[Input]) -> IndependentData:
+def _independent(
+    paths: Sequence[Data], shards: Sequence[Shard], inputs: Sequence[Input], channels: int | None = None
+) -> IndependentData:
     _check_agreement(shards)
+    frames, notes = _join_frames(shards, channels)
     factors, truth = _join_truth(shards)
     return IndependentData(
         name=dataset_name(paths),
         paths=_files(inputs),
-        frames=Frames([shard.images for shard in shards]),
+        frames=frames,
         columns=shards[0].variables,
         factors=factors,
-        notes=_join_notes(shards),
+        notes=notes,
         truth=truth,
         arrays=_given_arrays(inputs),
+        unused=_unused(shards),
     )
 
 
 def load_triplets(
-    path: Data, which: str | None = None, given: Variables | None = None, known: Variables | None = None
+    path: Data,
+    which: str | None = None,
+    given: Variables | None = None,
+    known: Variables | None = None,
+    *,
+    channels: int | None = None,
 ) -> TripletData:
     """Triplets of frames with the mask that says which factors of the third come from the second.
 
@@ -221,47 +267,65 @@ def load_triplets(
         which: the directory's split, such as "test_triplets"; None for val_triplets, else test_triplets.
         given: names of the mask's columns, or None.
         known: the columns of the training data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
+        channels: of the frames that these have to fit, such as a model's; None if they need not.
 
     Raises:
         InputError: anything that the files do wrong; single frames; no mask.
     """
     inputs = _all_inputs([path], (which,) if which else ("val_triplets", "test_triplets"))
-    shards = [read_triplets(one, given, known) for one in inputs]
+    shards = [read_triplets(one, Reading(given, known)) for one in inputs]
     _check_agreement(shards)
+    frames, notes = _join_frames(shards, channels)
     factors, truth = _join_truth(shards)
-    mask = np.concatenate([shard.columns for shard in shards if shard.columns is not None])
+    mask = np.concatenate([_required(shard.columns) for shard in shards])
     return TripletData(
         name=dataset_name([path]),
         paths=_files(inputs),
-        frames=Frames([shard.images.reshape(-1, *shard.images.shape[2:]) for shard in shards]),
+        frames=frames,
         columns=shards[0].variables,
         factors=factors,
-        notes=_join_notes(shards),
+        notes=notes,
         mask=torch.from_numpy(mask.astype(np.int8)),
         variables=shards[0].variables,
         truth=truth,
         arrays=_given_arrays(inputs),
+        unused=_unused(shards),
     )
 
 
-def read_frames(path: Data) -> Frames:
+def holds_triplets(path: Data) -> bool:
+    """Whether the frames of a file, a pattern, a directory or arrays are triplets.
+
+    Raises:
+        InputError: nothing there that can be read, or no frames.
+    """
+    with open_source(_all_inputs([path], ("val_triplets", "test_triplets", "val_indep", "test_indep"))[0]) as source:
+        return arrangement(source, first_key(source, FRAME_KEYS, "frames")).form is Form.TRIPLETS
+
+
+def read_frames(path: Data, channels: int | None = None) -> tuple[Frames, tuple[str, ...]]:
     """Frames alone, whatever else the file holds: those of a sequence, independent ones, or all three of each triplet.
 
     Args:
         path: a file, a pattern, a directory (its `train` split), or arrays by name.
+        channels: of the frames that these have to fit, such as a model's; None if they need not.
+
+    Returns:
+        The frames, and sentences on how they were read.
 
     Raises:
         InputError: anything that the files do wrong with their frames.
     """
-    parts = []
+    parts: list[np.ndarray[Any, Any]] = []
+    labels: list[str] = []
+    notes: list[str] = []
     for one in _all_inputs([path], ("train",)):
-        with open_source(one) as source:
-            images = load_frames(source, first_key(source, FRAME_KEYS, "frames"))
-        parts.append(images.reshape(-1, *images.shape[-3:]))
-    sizes = {part.shape[1:3] for part in parts}
-    if len(sizes) > 1:
-        raise InputError(f"{label_of(path)}: its files hold frames of different sizes; give them one by one")
-    return Frames(parts)
+        found, how = read_parts(one)
+        parts.extend(found)
+        labels.extend([label_of(one)] * len(found))
+        notes.extend(how)
+    frames, of_channels = joined(parts, labels, channels)
+    return frames, tuple(dict.fromkeys((*notes, *of_channels)))
 
 
 def _all_inputs(paths: Sequence[Data], splits: Sequence[str]) -> tuple[Input, ...]:
@@ -282,24 +346,32 @@ def _given_arrays(inputs: Sequence[Input]) -> tuple[ArraySource, ...]:
     return tuple(one for one in inputs if isinstance(one, ArraySource))
 
 
-def _one_row_a_frame(shard: Shard) -> np.ndarray[Any, Any]:
-    """The targets uint8 [frames, columns] with zeros in the last row, which is no step."""
-    if shard.columns is None:
-        raise ValueError(f"{shard.where}: a sequence was read without its targets")
-    rows = np.zeros((len(shard.images), shard.columns.shape[1]), dtype=np.uint8)
-    rows[:-1] = shard.columns[: len(rows) - 1]
-    return rows
+def _required(array: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
+    if array is None:
+        raise ValueError("data was read without its targets")
+    return array
+
+
+def _join_frames(shards: Sequence[Shard], channels: int | None) -> tuple[Frames, tuple[str, ...]]:
+    """The frames of all shards, and all sentences that the user should read."""
+    parts = [(part, shard.where) for shard in shards for part in shard.parts]
+    frames, of_channels = joined([part for part, _ in parts], [where for _, where in parts], channels)
+    notes = [note for shard in shards for note in shard.notes]
+    if unused := _unused(shards):
+        close = {name: difflib.get_close_matches(name, KNOWN_KEYS, n=1) for name in unused}
+        told = [name + (f" (did you mean {close[name][0]!r}?)" if close[name] else "") for name in unused]
+        notes.append(f"not used, as no key that citris reads is called so: {', '.join(told)}")
+    return frames, tuple(dict.fromkeys((*notes, *of_channels)))
+
+
+def _unused(shards: Sequence[Shard]) -> tuple[str, ...]:
+    """Names of arrays that nothing reads, of all shards."""
+    return tuple(dict.fromkeys(name for shard in shards for name in shard.unused))
 
 
 def _check_agreement(shards: Sequence[Shard]) -> None:
     first = shards[0]
     for shard in shards[1:]:
-        sizes = [f"{s.images.shape[-3]}×{s.images.shape[-2]}" for s in (first, shard)]
-        if sizes[0] != sizes[1]:
-            raise InputError(
-                f"{first.where} goes with frames of {sizes[0]} and {shard.where} with {sizes[1]}; "
-                "shards need frames of one size"
-            )
         if first.variables != shard.variables:
             kinds = first.variables.names == shard.variables.names
             columns = [_listed(each.variables, kinds) for each in (first, shard)]
@@ -314,13 +386,8 @@ def _listed(variables: Variables, kinds: bool) -> str:
 
 
 def _join_truth(shards: Sequence[Shard]) -> tuple[Variables | None, torch.Tensor | None]:
-    """The factors and their values over all shards; None where a shard lacks them or has other columns of them."""
+    """The factors and their values over all shards; None where a shard lacks them or has other ones."""
     truths = [shard.truth for shard in shards if shard.truth is not None]
-    if len(truths) != len(shards) or len({truth.shape[-1] for truth in truths}) != 1:
+    if len(truths) != len(shards) or any(shard.factors != shards[0].factors for shard in shards):
         return None, None
-    factors = shards[0].variables[: truths[0].shape[-1]]
-    return factors, torch.from_numpy(np.concatenate(truths))
-
-
-def _join_notes(shards: Sequence[Shard]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(note for shard in shards for note in shard.notes))
+    return shards[0].factors, torch.from_numpy(np.concatenate(truths))

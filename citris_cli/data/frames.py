@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from citris_cli.core.config import MOST_CHANNELS
 from citris_cli.data.npz import release_pages, require_memory
 from citris_cli.data.sources import Source
 from citris_cli.errors import InputError
+from citris_cli.wording import counted
 
 SIZES = (32, 64, 128)
 
@@ -28,20 +31,25 @@ _PIECE = 2 << 20
 
 
 class Frames:
-    """Frames uint8 [N, H, W, 3] in one or several parts (shards), in memory or mapped from files.
+    """Frames uint8 [N, H, W, C] in one or several parts (shards), in memory or mapped from files.
 
-    Parts keep their alpha channel where they lie; it is cut off after a gather, so that mapped files stay mapped.
+    Parts keep an alpha channel where it lies; it is cut off after a gather, so that mapped files stay mapped.
 
     Args:
-        parts: uint8 arrays [n, H, W, 3 or 4], all of one height and width, at least one; their sum is N.
+        parts: uint8 arrays [n, H, W, C or more], all of one height and width, at least one; their sum is N.
+        channels: C, the channels from the first on that count; None for all that every part has.
 
     Raises:
-        ValueError: no parts, or parts that are not uint8 or differ in size.
+        ValueError: no parts, or parts that are not uint8, differ in size or have fewer channels.
     """
 
-    def __init__(self, parts: Sequence[np.ndarray[Any, Any]]) -> None:
+    def __init__(self, parts: Sequence[np.ndarray[Any, Any]], channels: int | None = None) -> None:
         if not parts or len({part.shape[1:3] for part in parts}) != 1 or any(part.dtype != np.uint8 for part in parts):
             raise ValueError("frames need parts of uint8 that agree in height and width")
+        found = min(part.shape[3] for part in parts)
+        self.channels: int = found if channels is None else channels
+        if self.channels > found:
+            raise ValueError(f"frames of {self.channels} channels need parts that have them")
         self._arrays = list(parts)
         self._parts = [_as_tensor(part) for part in parts]
         self._mapped = [release_pages(part) for part in parts]
@@ -64,7 +72,7 @@ class Frames:
         return self._parts[0].device
 
     def gather(self, index: torch.Tensor) -> torch.Tensor:
-        """The frames at `index` (LongTensor [B], any device): uint8 [B, H, W, 3] on `device`.
+        """The frames at `index` (LongTensor [B], any device): uint8 [B, H, W, C] on `device`.
 
         A view without the alpha channel where there is one, so perhaps not contiguous.
 
@@ -76,14 +84,14 @@ class Frames:
             batch = self._select(0, index)
         else:
             batch = self._gather_parts(index)
-        return sent(batch, self._target)[..., :3]
+        return sent(batch, self._target)[..., : self.channels]
 
     def slice(self, start: int, stop: int) -> torch.Tensor:
-        """Frames `start` to `stop` (exclusive, cut at N): uint8 [stop−start, H, W, 3] on `device`."""
+        """Frames `start` to `stop` (exclusive, cut at N): uint8 [stop−start, H, W, C] on `device`."""
         return self.gather(torch.arange(start, min(stop, len(self)), device=self._parts[0].device))
 
     def chunks(self, size: int) -> Iterator[torch.Tensor]:
-        """All frames in order: uint8 [up to `size`, H, W, 3] at a time, on `device`."""
+        """All frames in order: uint8 [up to `size`, H, W, C] at a time, on `device`."""
         for start in range(0, len(self), size):
             yield self.slice(start, start + size)
 
@@ -101,7 +109,7 @@ class Frames:
         moved._target = target
         if self._parts[0].device == target:
             return moved
-        size = len(self) * self.height * self.width * 3
+        size = len(self) * self.height * self.width * self.channels
         if target.type == "cpu" or size <= _free_memory(target) // 2:
             moved._parts = [self._moved(target, size // len(self))]
             moved._arrays, moved._mapped = [], [False]
@@ -112,12 +120,13 @@ class Frames:
 
     def _moved(self, target: torch.device, frame_bytes: int) -> torch.Tensor:
         """All frames in one tensor on `target`, without alpha, taken over piece by piece."""
-        whole = torch.empty((len(self), self.height, self.width, 3), dtype=torch.uint8, device=target)
+        shape = (len(self), self.height, self.width, self.channels)
+        whole = torch.empty(shape, dtype=torch.uint8, device=target)
         rows, at = max(1, _CHUNK // frame_bytes), 0
         for number, part in enumerate(self._parts):
             for start in range(0, len(part), rows):
                 piece = part[start : start + rows]
-                whole[at : at + len(piece)] = piece.to(target)[..., :3]
+                whole[at : at + len(piece)] = piece.to(target)[..., : self.channels]
                 at += len(piece)
                 if self._mapped[number]:
                     release_pages(self._arrays[number])
@@ -126,12 +135,13 @@ class Frames:
     def _gather_parts(self, index: torch.Tensor) -> torch.Tensor:
         if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(self)):
             raise IndexError(f"index out of range for {len(self)} frames")
-        batch = torch.empty((len(index), self.height, self.width, 3), dtype=torch.uint8, device=index.device)
+        shape = (len(index), self.height, self.width, self.channels)
+        batch = torch.empty(shape, dtype=torch.uint8, device=index.device)
         owner = torch.bucketize(index, self._ends, right=True)
         for number in owner.unique().tolist():
             rows = (owner == number).nonzero().squeeze(1)
             local = index[rows] - (self._ends[number] - len(self._parts[number]))
-            batch.index_copy_(0, rows, self._select(number, local)[..., :3])
+            batch.index_copy_(0, rows, self._select(number, local)[..., : self.channels])
         return batch
 
     def _select(self, number: int, index: torch.Tensor) -> torch.Tensor:
@@ -160,7 +170,7 @@ def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def as_model_input(frames: torch.Tensor) -> torch.Tensor:
-    """What the networks take: uint8 [B, H, W, 3] to float32 [B, 3, H, W] in [−1, 1], x/255·2−1, channels last."""
+    """What the networks take: uint8 [B, H, W, C] to float32 [B, C, H, W] in [−1, 1], x/255·2−1, channels last."""
     planes = frames.permute(0, 3, 1, 2)
     scaled = planes.to(dtype=torch.float32, memory_format=torch.channels_last)
     return scaled.div_(255.0).mul_(2.0).sub_(1.0)
@@ -176,7 +186,7 @@ def encode_frames(
     """Latents of all frames, in order.
 
     Args:
-        encoder: images [B, 3, H, W] in [-1, 1] on the device -> latents [B, M].
+        encoder: images [B, C, H, W] in [-1, 1] on the device -> latents [B, M].
         frames: N frames, on any device.
         device: where the encoder is.
         batch_size: frames at a time.
@@ -188,12 +198,19 @@ def encode_frames(
 
 
 def as_pixels(images: torch.Tensor) -> torch.Tensor:
-    """The way back from `as_model_input`: float [B, 3, H, W], clamped to [−1, 1], to uint8 [B, H, W, 3], rounded."""
+    """The way back from `as_model_input`: float [B, C, H, W], clamped to [−1, 1], to uint8 [B, H, W, C], rounded."""
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def load_frames(source: Source, key: str) -> np.ndarray[Any, Any]:
-    """Frames of a source, checked: uint8 [N, H, W, 3 or 4], of triplets [N, 3, H, W, 3 or 4]; mapped if they can be.
+def load_frames(source: Source, key: str) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
+    """Frames of a source, checked: uint8 [..., H, W, C], with the channel axis that a grey frame may lack.
+
+    Args:
+        source: what is open.
+        key: of the frames.
+
+    Returns:
+        The frames, mapped if they can be, and sentences on how their values were read.
 
     Raises:
         InputError: the shape is judged before the data is read, then the values; or as `Source.array`.
@@ -202,59 +219,150 @@ def load_frames(source: Source, key: str) -> np.ndarray[Any, Any]:
     shape, dtype = source.shape(key), source.dtype(key)
     check_frames_shape(shape, where)
     if dtype == np.uint8:
-        return source.array(key)
+        return _with_channels(source.array(key)), ()
     _check_number_type(dtype, where)
     # Only the bytes are kept: of floats a quarter of what the source holds.
     require_memory(math.prod(shape), where)
-    return _converted(source.pieces(key, _PIECE), shape, where)
+    array, notes = _converted(lambda: source.pieces(key, _PIECE), shape, dtype, where)
+    return _with_channels(array), notes
+
+
+def _with_channels(frames: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return frames[..., None] if is_grey(frames.shape) else frames
+
+
+def is_grey(shape: tuple[int, ...]) -> bool:
+    """Whether frames of this shape have no axis of channels: it ends in height and width, [..., H, W]."""
+    return len(shape) > 2 and shape[-1] == shape[-2] and shape[-1] in SIZES
 
 
 def check_frames_shape(shape: tuple[int, ...], where: str) -> None:
-    """Refuse what is no stack of square frames [N, H, W, 3 or 4] or triplets [N, 3, H, W, 3 or 4] of 32, 64 or 128.
+    """Refuse what is no stack of square frames [..., H, W, C] or [..., H, W] of 32, 64 or 128 pixels, C 1 to 8.
+
+    Args:
+        shape: with one or two axes before those of a frame.
+        where: file and key, for the message.
 
     Raises:
-        InputError: another rank, size or number of channels, or no frames at all.
+        InputError: another rank, size or number of channels, or no frames at all; it names what would be right.
     """
-    if len(shape) not in (4, 5):
-        raise InputError(f"{where} has shape {list(shape)}; frames need [frames, height, width, 3 or 4 channels]")
-    if len(shape) == 5 and shape[1] != 3:
-        raise InputError(f"{where} has shape {list(shape)}; triplets need 3 images each, [triplets, 3, H, W, channels]")
-    height, width, channels = shape[-3:]
-    if channels not in (3, 4):
-        if height in (3, 4):
-            raise InputError(
-                f"{where} has shape {list(shape)}, channels first; put them last with np.moveaxis(frames, -3, -1)"
-            )
-        hint = "repeat the grey channel with np.repeat(frames, 3, -1)" if channels == 1 else "save RGB frames"
-        raise InputError(f"{where} has {channels} channels a frame; citris needs 3 or 4, {hint}")
+    grey = is_grey(shape) or (len(shape) == 3 and shape[-1] > MOST_CHANNELS)
+    leading = len(shape) - (2 if grey else 3)
+    if len(shape) > 3 and shape[-3] <= MOST_CHANNELS < shape[-1]:
+        raise InputError(
+            f"{where} has shape {list(shape)}, channels first; put them last with np.moveaxis(frames, -3, -1), or, if "
+            "these are grey frames in groups, give them an axis of channels with frames[..., None]"
+        )
+    if leading not in (1, 2):
+        more = "; give a single frame as frame[None]" if len(shape) in (2, 3) else ""
+        raise InputError(
+            f"{where} has shape {list(shape)}; frames need [frames, height, width, channels], or "
+            f"[frames, height, width] if they are grey{more}"
+        )
+    height, width = shape[-2:] if grey else shape[-3:-1]
+    if not grey and shape[-1] > MOST_CHANNELS:
+        raise InputError(
+            f"{where} has shape {list(shape)}, that is {shape[-1]} channels a frame; citris takes 1 to "
+            f"{MOST_CHANNELS}, the last axis"
+        )
     if height != width or height not in SIZES:
         raise InputError(
-            f"{where} has frames of {height}×{width}; citris needs square frames of 32, 64 or 128 pixels, "
+            f"{where} has frames of {width}×{height}; citris needs square frames of 32, 64 or 128 pixels, "
             "resize them first"
         )
-    if shape[0] == 0:
-        raise InputError(f"{where} holds no frames; record some first")
+    if 0 in shape:
+        raise InputError(f"{where} has shape {list(shape)} and holds no frames; record some first")
 
 
-def to_uint8_frames(array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, Any]:
-    """Frames as bytes: uint8 as it is, integers 0…255 as bytes, floats 0…1 times 255 rounded, booleans 0 and 255.
+def joined(
+    parts: Sequence[np.ndarray[Any, Any]], labels: Sequence[str], channels: int | None = None
+) -> tuple[Frames, tuple[str, ...]]:
+    """Frames of several parts, and what their channels were taken for.
+
+    A fourth channel that is one constant in all frames is alpha, and dropped; otherwise it is data.
+
+    Args:
+        parts: uint8 [n, H, W, C], at least one.
+        labels: what messages call each part.
+        channels: how many those have whom these go to (a model, or the frames it is trained on); None if that is free.
+
+    Returns:
+        The frames, and sentences that the user should read.
+
+    Raises:
+        InputError: parts that differ in size or in channels, or have others than were asked for.
+    """
+    first = parts[0]
+    for part, label in zip(parts, labels, strict=True):
+        if part.shape[1:3] != first.shape[1:3]:
+            sizes = [f"{one.shape[2]}×{one.shape[1]}" for one in (first, part)]
+            raise InputError(
+                f"{labels[0]} goes with frames of {sizes[0]} and {label} with {sizes[1]}; "
+                "shards need frames of one size"
+            )
+    found = {part.shape[3] for part in parts}
+    fourth = [part for part in parts if part.shape[3] == 4] if channels in (None, 3) else []
+    alpha = alpha_of(fourth) if fourth else None
+    wanted = channels
+    if wanted is None:
+        wanted = 3 if found == {4} and alpha is not None else min(found)
+    for part, label in zip(parts, labels, strict=True):
+        if part.shape[3] == wanted or (wanted == 3 and part.shape[3] == 4 and (channels == 3 or alpha is not None)):
+            continue
+        theirs, ours = counted(part.shape[3], "channel"), counted(wanted, "channel")
+        if channels is None:
+            raise InputError(f"{label}: frames have {theirs} and those of {labels[0]} {ours}; give them alike")
+        raise InputError(f"{label}: frames have {theirs}, and the model was trained on {ours}; give such frames")
+    if not fourth or wanted != 3:
+        return Frames(parts, wanted), ()
+    if alpha is not None:
+        return Frames(parts, wanted), (f"the fourth channel is {alpha} in every frame: taken for alpha and dropped",)
+    return Frames(parts, wanted), ("the fourth channel varies, and is dropped: the model was trained on 3",)
+
+
+def alpha_of(parts: Sequence[np.ndarray[Any, Any]]) -> int | None:
+    """The value 0 … 255 that the last channel has in every pixel of all parts; None where it varies."""
+    value = int(parts[0][0, 0, 0, -1])
+    for part in parts:
+        rows = max(1, _RELEASE_EVERY // max(1, part[0].nbytes))
+        for start in range(0, len(part), rows):
+            same = bool((part[start : start + rows, ..., -1] == value).all())
+            release_pages(part)
+            if not same:
+                return None
+    return value
+
+
+def described_channels(channels: int) -> str:
+    """What the channels of a frame are taken for, in words."""
+    if channels <= 2:
+        return "grey" if channels == 1 else "grey and another"
+    return "RGB" if channels == 3 else f"RGB and {channels - 3} more"
+
+
+def to_uint8_frames(array: np.ndarray[Any, Any], where: str) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
+    """Frames as bytes, 0 … 255.
+
+    Bytes stay as they are; integers 0…255 and floats 0…1, times 255 and rounded, are the same in other types; booleans
+    are 0 and 255. Floats −1…1 are scaled, and so is uint16 with values beyond 255, as 0…65535.
 
     Args:
         array: frames [N, …], of any number type.
         where: file and key, for messages.
 
     Returns:
-        uint8 of the same shape; `array` itself if it was uint8.
+        uint8 of the same shape, `array` itself if it was uint8; and sentences on how the values were read.
 
     Raises:
         InputError: a value outside its range, NaN or infinite, naming the first frame that has one; or no numbers.
     """
     if array.dtype == np.uint8:
-        return array
+        return array, ()
     _check_number_type(array.dtype, where)
     rows = max(1, _PIECE // max(1, array[:1].nbytes))
-    pieces = (array[start : start + rows] for start in range(0, len(array), rows))
-    return _converted(pieces, array.shape, where)
+    return _converted(
+        lambda: (array[start : start + rows] for start in range(0, len(array), rows)), array.shape, array.dtype, where
+    )
 
 
 def _check_number_type(dtype: np.dtype[Any], where: str) -> None:
@@ -262,35 +370,73 @@ def _check_number_type(dtype: np.dtype[Any], where: str) -> None:
         raise InputError(f"{where} holds {dtype}, which are no pixels; save uint8 0…255 or floats 0…1")
 
 
-def _converted(pieces: Iterable[np.ndarray[Any, Any]], shape: tuple[int, ...], where: str) -> np.ndarray[Any, Any]:
-    """Consecutive frames of any number type, that make up `shape`, as bytes."""
+@dataclass(frozen=True)
+class _Scale:
+    """How numbers stand for intensities: `low` is black and `high` white."""
+
+    low: float
+    high: float
+    allowed: str
+
+
+_UNIT = _Scale(0, 1, "floats need 0…1 or −1…1, and must be finite")
+_SIGNED = _Scale(-1, 1, "floats need −1…1 where some lie below 0, and must be finite")
+_BYTES = _Scale(0, 255, "integers need 0…255")
+_WORDS = _Scale(0, 65535, "")
+#: A pixel this dark, where black is −1, is what tells frames of −1…1 from ones of 0…1 that a filter made ring.
+_DARK = -0.25
+
+
+def _converted(
+    pieces: Callable[[], Iterable[np.ndarray[Any, Any]]], shape: tuple[int, ...], dtype: np.dtype[Any], where: str
+) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
+    """Consecutive frames of any number type, that make up `shape`, as bytes, and how they were read."""
     frames = np.empty(shape, dtype=np.uint8)
-    start = 0
-    for piece in pieces:
-        frames[start : start + len(piece)] = _chunk_to_uint8(piece, start, where)
+    scale = _UNIT if dtype.kind == "f" else _BYTES
+    wide = dtype.kind == "u" and dtype.itemsize == 2
+    start, largest, ringing = 0, 0, None
+    pending = iter(pieces())
+    while (piece := next(pending, None)) is not None:
+        wider = scale
+        if scale is _UNIT and bool((piece < 0).any()):
+            # What a filter's ringing puts a little below 0 is refused, unless other frames show that 0 is no black.
+            wider = _SIGNED if bool((piece < _DARK).any()) else scale
+            ringing = (start, piece) if ringing is None else ringing
+        elif wide:
+            largest = max(largest, int(piece.max()))
+            wider = _WORDS if largest > 255 else scale
+        if wider is not scale:  # from the first frame again
+            scale, start, ringing, pending = wider, 0, None, iter(pieces())
+            continue
+        if ringing is None:
+            frames[start : start + len(piece)] = _to_bytes(piece, scale, start, where)
         start += len(piece)
-    return frames
+    if ringing is not None:
+        _to_bytes(ringing[1], scale, ringing[0], where)
+    if scale is _SIGNED:
+        return frames, (f"{where}: values from −1 to 1, read as −1 for black and 1 for white",)
+    if scale is _WORDS:
+        shifted = "; of 12 bits each, they need to be multiplied by 16 first" if largest < 4096 else ""
+        return frames, (f"{where}: 16 bits a value, read as 0…65535 (the largest is {largest:,}{shifted})",)
+    return frames, ()
 
 
-def _chunk_to_uint8(chunk: np.ndarray[Any, Any], start: int, where: str) -> np.ndarray[Any, Any]:
-    if chunk.dtype.kind == "b":
-        return chunk.astype(np.uint8) * np.uint8(255)
-    top = 1 if chunk.dtype.kind == "f" else 255
+def _to_bytes(piece: np.ndarray[Any, Any], scale: _Scale, start: int, where: str) -> np.ndarray[Any, Any]:
+    if piece.dtype.kind == "b":
+        return piece.astype(np.uint8) * np.uint8(255)
     # Written so that NaN, which compares false, is outside too.
-    inside = (chunk >= 0) & (chunk <= top)
+    inside = (piece >= scale.low) & (piece <= scale.high)
     if not inside.all():
-        bad = int(np.argmin(inside.reshape(len(chunk), -1).all(axis=1)))
-        value = chunk[bad][~inside[bad]].flat[0]
-        if top == 255:
-            allowed = "integers need 0…255"
-        elif 1 < value <= 255:
+        bad = int(np.argmin(inside.reshape(len(piece), -1).all(axis=1)))
+        value = piece[bad][~inside[bad]].flat[0]
+        allowed = scale.allowed
+        if scale is _UNIT and 1 < value <= 255:
             allowed = "floats need 0…1, so divide by 255 if the values are 0…255"
-        else:
-            allowed = "floats need 0…1 and must be finite"
         raise InputError(f"{where}, frame {start + bad} holds the value {value:g}; {allowed}")
-    if top == 255:
-        return chunk.astype(np.uint8)
-    return np.rint(chunk.astype(np.float32) * np.float32(255)).astype(np.uint8)
+    if scale is _BYTES:
+        return piece.astype(np.uint8)
+    unit = (piece.astype(np.float32) - np.float32(scale.low)) / np.float32(scale.high - scale.low)
+    return np.rint(unit * np.float32(255)).astype(np.uint8)
 
 
 def _as_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:

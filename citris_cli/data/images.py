@@ -18,23 +18,34 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", 
 _MAX_PIXELS = 64_000_000
 
 
-def read_image(source: Path | bytes, label: str, size: int) -> tuple[np.ndarray, str | None]:
+#: Pillow's mode of a picture with so many channels.
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+def read_image(source: Path | bytes, label: str, size: int, channels: int = 3) -> tuple[np.ndarray, str | None]:
     """A picture as a frame of `size`×`size` pixels.
 
-    Alpha is dropped, not blended, as the datasets' is; of an animation the first frame is taken; a picture that is
-    not square is cropped to its middle, and one of another size is resized.
+    Alpha is dropped, not blended, as the datasets' is, unless it is the last of the channels that are asked for. Of an
+    animation the first frame is taken; a picture that is not square is cropped to its middle, and one of another size
+    is resized.
 
     Args:
         source: the picture's path, or its bytes.
         label: what messages call it.
         size: height and width of the result in pixels.
+        channels: C: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
 
     Returns:
-        uint8 [size, size, 3], 0…255, and a note on what was cropped or resized, or None.
+        uint8 [size, size, C], 0…255, and a note on what was cropped, resized or made grey, or None.
 
     Raises:
-        InputError: missing, unreadable, no picture, damaged, or of more than 64 million pixels.
+        InputError: missing, unreadable, no picture, damaged, of more than 64 million pixels, or without the channels.
     """
+    if channels not in _MODES:
+        raise InputError(
+            f"{label}: a picture has no {channels} channels, as the model's frames have; give a frame of a dataset, "
+            "such as data.npz#17"
+        )
     try:
         data = source if isinstance(source, bytes) else source.read_bytes()
     except FileNotFoundError:
@@ -44,7 +55,7 @@ def read_image(source: Path | bytes, label: str, size: int) -> tuple[np.ndarray,
         raise InputError(f"{label}: the picture cannot be read ({reason}); check the path") from None
     if not data:
         raise InputError(f"{label}: the picture is empty; give a PNG or JPEG file")
-    picture = _decode(data, label)
+    picture = _decode(data, label, _MODES[channels])
     width, height = picture.size
     changes = []
     if width != height:
@@ -56,7 +67,7 @@ def read_image(source: Path | bytes, label: str, size: int) -> tuple[np.ndarray,
         changes.append(f"resized from {picture.height}×{picture.width} to {size}×{size}")
         picture = picture.resize((size, size), Image.Resampling.LANCZOS)
     note = f"{label}: {' and '.join(changes)} pixels" if changes else None
-    return np.array(picture, dtype=np.uint8), note
+    return np.array(picture, dtype=np.uint8).reshape(size, size, channels), note
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -74,8 +85,8 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(found, key=natural_key)
 
 
-def _decode(data: bytes, label: str) -> Image.Image:
-    """The picture in mode RGB, upright."""
+def _decode(data: bytes, label: str, mode: str) -> Image.Image:
+    """The picture in a mode of :data:`_MODES`, upright."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -83,7 +94,7 @@ def _decode(data: bytes, label: str) -> Image.Image:
         # Opening reads the header only; the size is judged before the pixels take memory.
         if picture.width * picture.height > _MAX_PIXELS:
             raise Image.DecompressionBombError
-        return _to_rgb(ImageOps.exif_transpose(picture), label)
+        return _converted(ImageOps.exif_transpose(picture), label, mode)
     except InputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -96,7 +107,7 @@ def _decode(data: bytes, label: str) -> Image.Image:
         raise InputError(f"{label}: the picture is damaged ({reason}); save it again") from None
 
 
-def _to_rgb(picture: Image.Image, label: str) -> Image.Image:
+def _converted(picture: Image.Image, label: str, mode: str) -> Image.Image:
     if picture.mode == "F":
         raise InputError(f"{label}: the picture holds floating-point values; save it with 8 bits a channel")
     if picture.mode == "I" or picture.mode.startswith("I;16"):
@@ -104,6 +115,11 @@ def _to_rgb(picture: Image.Image, label: str) -> Image.Image:
         grey = np.asarray(picture).astype(np.int64)
         picture = Image.fromarray((np.clip(grey, 0, 65535) / 257).round().astype(np.uint8))
     if picture.mode == "P":
-        picture = picture.convert("RGBA")
-    # From RGBA this drops alpha; nothing is blended.
-    return picture.convert("RGB")
+        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+    if mode.endswith("A") and "A" not in picture.mode:
+        raise InputError(
+            f"{label}: the picture has no channel after its colours, and the model's frames have one; "
+            "give a frame of a dataset, such as data.npz#17, or a PNG that carries it as alpha"
+        )
+    # From RGBA to RGB this drops alpha; nothing is blended.
+    return picture.convert(mode)

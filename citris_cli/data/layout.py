@@ -20,10 +20,27 @@ MASK_KEYS = ("mask", *TARGET_KEYS)
 TRUTH_KEYS = ("raw_latents", "latents")
 SHAPE_KEY = "shape_latents"
 NAMES_KEY = "keys"
+# Names of the targets' columns where `keys` are those of the true values: one target for several of these.
+TARGET_NAMES_KEY = "keys_targets"
 KINDS_KEY = "kinds"
+# Keys that tell where an episode ends; see `episodes.py`.
+EPISODE_KEYS = ("dones", "terminals", "episode_ends", "episode_starts", "episode_ids", "lengths")
 # The true graph over the columns, uint8 [K, K]; entry [i, j] is 1 iff i causes j, one frame later or within a frame.
 TEMPORAL_GRAPH_KEY = "graph_temporal"
 INSTANTANEOUS_GRAPH_KEY = "graph_instantaneous"
+
+KNOWN_KEYS = (
+    *FRAME_KEYS,
+    *MASK_KEYS,
+    *TRUTH_KEYS,
+    SHAPE_KEY,
+    NAMES_KEY,
+    TARGET_NAMES_KEY,
+    KINDS_KEY,
+    *EPISODE_KEYS,
+    TEMPORAL_GRAPH_KEY,
+    INSTANTANEOUS_GRAPH_KEY,
+)
 
 #: One input to be opened: a file, or arrays that came in none.
 Input: TypeAlias = Path | ArraySource
@@ -179,6 +196,20 @@ def column_names(source: Source) -> list[str] | None:
         InputError: `keys` is no list of text, or holds bytes that are no UTF-8.
     """
     return _texts(source, NAMES_KEY, "names")
+
+
+def target_names(source: Source) -> list[str] | None:
+    """The source's names of its targets where `keys` are those of its true values (`keys_targets`), or None.
+
+    Raises:
+        InputError: `keys_targets` is no list of text, or holds bytes that are no UTF-8.
+    """
+    return _texts(source, TARGET_NAMES_KEY, "names")
+
+
+def unused_keys(source: Source) -> tuple[str, ...]:
+    """Names of arrays that nothing reads."""
+    return tuple(name for name in source.names if name not in KNOWN_KEYS)
 
 
 def column_kinds(source: Source) -> list[str] | None:

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from citris_cli.data.frames import check_frames_shape, load_frames
+from citris_cli.data.arrangement import Arrangement, Form, arrangement
+from citris_cli.data.columns import described_columns
+from citris_cli.data.episodes import episode_ends, padded_lengths
+from citris_cli.data.frames import load_frames
 from citris_cli.data.layout import (
     FRAME_KEYS,
     MASK_KEYS,
@@ -19,11 +22,31 @@ from citris_cli.data.layout import (
     column_names,
     first_key,
     optional_key,
+    target_names,
+    unused_keys,
 )
 from citris_cli.data.sources import Source, open_source
-from citris_cli.data.variables import Variables, infer_variables
+from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.wording import counted
+
+#: What ``--targets-lead`` can be: whether row i of as many targets as frames is of the step into frame i, or out of it.
+LEADS = ("in", "out")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is known of data that a file does not tell itself.
+
+    Attributes:
+        given: the user's names of the columns, or None.
+        known: the columns of the data that a model was trained on, or None.
+        lead: "in" or "out", see :data:`LEADS`; None: out, with a sentence where that looks wrong.
+    """
+
+    given: Variables | None = None
+    known: Variables | None = None
+    lead: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,142 +55,290 @@ class Shard:
 
     Attributes:
         where: the file (or "the given arrays"), and the key of its columns where they were read, for messages.
-        images: uint8 [N, height, width, 3], or [N, 3, height, width, 3] of triplets.
-        columns: uint8 [N or N-1, K], a sequence's intervention targets or the triplets' mask, or None.
+        parts: the frames in order, uint8 [n, height, width, C], N in all; of triplets 3N.
+        columns: uint8 [N, K]: a sequence's intervention targets, of the step out of each frame, zeros where that is the
+            last of its episode; or the triplets' mask; or None.
+        ends: bool [N], whether a frame of a sequence is the last of its episode; None of other data.
         variables: the K columns, as the source, the user or the training data names them.
-        truth: float32 [N, F] or [N, 3, F], the true values of the first F variables, or None.
+        factors: the F columns of true values, or None.
+        truth: float32 [N, F] or [N, 3, F], the true values, or None.
         notes: sentences that the user should read.
+        unused: names of arrays that nothing reads.
     """
 
     where: str
-    images: np.ndarray[Any, Any]
+    parts: tuple[np.ndarray[Any, Any], ...]
     columns: np.ndarray[Any, Any] | None
+    ends: np.ndarray[Any, Any] | None
     variables: Variables
+    factors: Variables | None
     truth: np.ndarray[Any, Any] | None
     notes: tuple[str, ...]
+    unused: tuple[str, ...]
 
 
-def read_sequence(where: Input, given: Variables | None, known: Variables | None = None) -> Shard:
+def read_sequence(where: Input, reading: Reading = Reading()) -> Shard:
     """Frames in time with their intervention targets.
 
     Args:
         where: the file, or the arrays.
-        given: the user's names of the intervention columns, or None for the source's or Causal3DIdent's.
-        known: the columns of other data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
-
-    Raises:
-        InputError: anything that the source does wrong; triplets; fewer than 2 frames.
-    """
-    with open_source(where) as source:
-        frame_key = first_key(source, FRAME_KEYS, "frames")
-        target_key = first_key(source, TARGET_KEYS, "intervention targets")
-        shape = source.shape(frame_key)
-        _refuse_triplets(source, frame_key)
-        check_frames_shape(shape, f"{source.label}: key {frame_key!r}")
-        if shape[0] == 1:
-            raise InputError(f"{source.label}: key {frame_key!r} holds 1 frame; a sequence needs at least 2")
-        _check_columns_shape(source, target_key, (shape[0] - 1, shape[0]), "frame", " (one a step)")
-        return _read_shard(source, frame_key, target_key, given, known)
-
-
-def read_independent(where: Input, given: Variables | None, known: Variables | None = None) -> Shard:
-    """Frames by themselves, with their true values where the source has them; targets are not read.
-
-    Args:
-        where: the file, or the arrays.
-        given: the user's names of the columns, or None.
-        known: the columns of the training data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
+        reading: what is known of them.
 
     Raises:
         InputError: anything that the source does wrong; triplets.
     """
     with open_source(where) as source:
         frame_key = first_key(source, FRAME_KEYS, "frames")
-        _refuse_triplets(source, frame_key)
-        return _read_shard(source, frame_key, None, given, known)
+        target_key = first_key(source, TARGET_KEYS, "intervention targets")
+        arranged = arrangement(source, frame_key)
+        _refuse_triplets(source, frame_key, arranged)
+        return _read_shard(source, frame_key, arranged, target_key, reading)
 
 
-def read_triplets(where: Input, given: Variables | None, known: Variables | None = None) -> Shard:
+def read_independent(where: Input, reading: Reading = Reading()) -> Shard:
+    """Frames by themselves, with their true values where the source has them; targets are not read.
+
+    Args:
+        where: the file, or the arrays.
+        reading: what is known of them.
+
+    Raises:
+        InputError: anything that the source does wrong; triplets.
+    """
+    with open_source(where) as source:
+        frame_key = first_key(source, FRAME_KEYS, "frames")
+        arranged = arrangement(source, frame_key)
+        _refuse_triplets(source, frame_key, arranged)
+        return _read_shard(source, frame_key, arranged, None, reading)
+
+
+def read_triplets(where: Input, reading: Reading = Reading()) -> Shard:
     """Triplets of frames with the mask of their third images.
 
     Args:
         where: the file, or the arrays.
-        given: names of the mask's columns, or None.
-        known: the columns of the training data, or None; see :func:`~citris_cli.data.variables.infer_variables`.
+        reading: what is known of them.
 
     Raises:
         InputError: anything that the source does wrong; single frames; no mask.
     """
     with open_source(where) as source:
         frame_key = first_key(source, FRAME_KEYS, "triplets of frames")
-        shape = source.shape(frame_key)
-        if len(shape) == 4:
+        arranged = arrangement(source, frame_key)
+        if arranged.form is not Form.TRIPLETS:
             raise InputError(
-                f"{source.label}: key {frame_key!r} has shape {list(shape)}, single frames and no triplets; "
-                "give a file such as val_triplets.npz with [triplets, 3, height, width, channels]"
+                f"{source.label}: key {frame_key!r} has shape {list(source.shape(frame_key))}, {arranged.form.value} "
+                "and no triplets; give a file such as val_triplets.npz with [triplets, 3, height, width, channels]"
             )
-        check_frames_shape(shape, f"{source.label}: key {frame_key!r}")
         mask_key = first_key(source, MASK_KEYS, "mask of the triplets")
-        _check_columns_shape(source, mask_key, (shape[0],), "triplet", "")
-        return _read_shard(source, frame_key, mask_key, given, known)
+        return _read_shard(source, frame_key, arranged, mask_key, reading)
 
 
-def _refuse_triplets(source: Source, frame_key: str) -> None:
-    shape = source.shape(frame_key)
-    if len(shape) == 5:
+def read_parts(where: Input) -> tuple[tuple[np.ndarray[Any, Any], ...], tuple[str, ...]]:
+    """Frames alone, whatever else the source holds and however they are arranged.
+
+    Args:
+        where: the file, or the arrays.
+
+    Returns:
+        uint8 [n, height, width, C] each, in order; and sentences that the user should read.
+
+    Raises:
+        InputError: anything that the source does wrong with its frames.
+    """
+    with open_source(where) as source:
+        frame_key = first_key(source, FRAME_KEYS, "frames")
+        arranged = arrangement(source, frame_key)
+        images, notes = load_frames(source, frame_key)
+        return _parts(images, _kept(source, arranged)), notes
+
+
+def _refuse_triplets(source: Source, frame_key: str, arranged: Arrangement) -> None:
+    if arranged.form is Form.TRIPLETS:
         raise InputError(
-            f"{source.label}: key {frame_key!r} has shape {list(shape)}, these are triplets and no sequence; "
-            "'citris eval-triplets' takes them"
+            f"{source.label}: key {frame_key!r} has shape {list(source.shape(frame_key))}, these are triplets and no "
+            "sequence; 'citris eval-triplets' takes them"
         )
 
 
 def _read_shard(
-    source: Source, frame_key: str, column_key: str | None, given: Variables | None, known: Variables | None
+    source: Source, frame_key: str, arranged: Arrangement, column_key: str | None, reading: Reading
 ) -> Shard:
     """Everything in the source, the cheap arrays first, so that a bad one is refused before its frames are read."""
-    shape = source.shape(frame_key)
-    lead = shape[: len(shape) - 3]
-    # Independent frames come here unjudged.
-    check_frames_shape(shape, f"{source.label}: key {frame_key!r}")
-    names, kinds = column_names(source), column_kinds(source)
-    truth, truth_notes = _read_truth(source, lead)
-    columns = None if column_key is None else _read_binary(source, column_key)
-    if columns is not None:
-        count = columns.shape[1]
+    shape, lead = source.shape(frame_key), arranged.lead
+    kept = _kept(source, arranged)
+    truth, notes = _read_truth(source, lead)
+    if truth is not None and arranged.form is not Form.TRIPLETS:
+        truth = truth.reshape(-1, truth.shape[-1])[kept]
+    columns, ends = None, None
+    where = source.label
+    if column_key is not None:
+        where = f"{source.label}: key {column_key!r}"
+        columns = _read_binary(source, column_key)
+        if arranged.form is Form.TRIPLETS:
+            _require_rows(columns, lead[:1], where, "triplet")
+        else:
+            columns, ends, more = _steps(source, columns, arranged, reading.lead, where)
+            notes += more
+            columns, ends = columns[kept], ends[kept]
+    count = columns.shape[-1] if columns is not None else _count_of(source)
+    told = described_columns(
+        count,
+        None if truth is None else truth.shape[-1],
+        keys=column_names(source),
+        target_keys=target_names(source),
+        kinds=column_kinds(source),
+        frame_size=shape[len(lead) : len(lead) + 2],
+        given=reading.given,
+        known=reading.known,
+        where=where,
+    )
+    notes += told.notes
+    images, how = load_frames(source, frame_key)
+    return Shard(
+        where,
+        _parts(images, kept),
+        columns,
+        ends,
+        told.variables,
+        told.factors,
+        None if told.factors is None else truth,
+        (*notes, *how),
+        unused_keys(source),
+    )
+
+
+def _kept(source: Source, arranged: Arrangement) -> Any:
+    """What selects the frames that are real of all frames in order: a bool array where episodes are padded, or all."""
+    if arranged.form is Form.EPISODES:
+        episodes, frames = arranged.lead
+        lengths = padded_lengths(source, episodes, frames)
+        if lengths is not None:
+            return (np.arange(frames) < lengths[:, None]).reshape(-1)
+    return slice(None)
+
+
+def _parts(images: np.ndarray[Any, Any], kept: Any) -> tuple[np.ndarray[Any, Any], ...]:
+    """Frames in order, without the padding of episodes; they stay mapped where they are."""
+    flat = images.reshape(-1, *images.shape[-3:])
+    if isinstance(kept, slice):
+        return (flat,)
+    frames = images.shape[1]
+    lengths = kept.reshape(-1, frames).sum(1)
+    return tuple(flat[i * frames : i * frames + length] for i, length in enumerate(lengths.tolist()))
+
+
+def _steps(
+    source: Source, targets: np.ndarray[Any, Any], arranged: Arrangement, lead: str | None, where: str
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], tuple[str, ...]]:
+    """Targets as a sequence has them, one row a frame for the step out of it, zeros where an episode ends; those ends.
+
+    Returns:
+        uint8 [frames, K] with the frames of all episodes in order, bool [frames], and sentences.
+    """
+    if arranged.form is Form.PAIRS:
+        _require_rows(targets, arranged.lead[:1], where, "pair")
+        rows = np.stack([targets, np.zeros_like(targets)], axis=1).reshape(-1, targets.shape[-1])
+        return rows, np.arange(len(rows)) % 2 == 1, _unread_lead(lead, where, "pairs have one row each")
+    ends, keys = episode_ends(source, arranged.lead)
+    kept = _kept(source, arranged)
+    if not isinstance(kept, slice):  # where padding follows
+        ends |= kept & ~np.append(kept[1:], False)
+    frames = arranged.lead[-1]
+    episodes = targets.reshape(-1, *targets.shape[-2:])
+    expected = arranged.lead[:-1]
+    if targets.ndim != len(arranged.lead) + 1 or targets.shape[: len(expected)] != expected:
+        raise InputError(
+            f"{where} has shape {list(targets.shape)}; it needs "
+            f"[{', '.join(map(str, expected))}{', ' if expected else ''}{frames - 1} or {frames}, variables]"
+        )
+    notes: tuple[str, ...] = ()
+    if episodes.shape[1] == frames:
+        notes = _said_of_lead(episodes, ends, lead, where)
+        later = episodes[:, 1:] if lead == "in" else episodes[:, :-1]
+    elif episodes.shape[1] == frames - 1:
+        later = episodes
+        notes = _unread_lead(lead, where, "there is one row a step")
     else:
-        # Nothing was asked of the targets, but they still say how many columns the names belong to.
-        key = optional_key(source, TARGET_KEYS)
-        told = key is not None and len(source.shape(key)) == 2
-        count = source.shape(key)[1] if key is not None and told else truth.shape[-1] if truth is not None else 0
-    where = f"{source.label}: key {column_key!r}" if column_key else source.label
-    variables = Variables()
-    if count:
-        variables = infer_variables(count, names, (shape[-3], shape[-2]), given, where, known, kinds)
-    truth, match_notes = _match_truth(truth, len(variables))
-    images = load_frames(source, frame_key)
-    return Shard(where, images, columns, variables, truth, (*truth_notes, *match_notes))
+        raise InputError(
+            f"{where} has {counted(episodes.shape[1], 'row')} for {counted(frames, 'frame')}; it needs {frames - 1} "
+            f"(one a step) or {frames}"
+        )
+    rows = np.zeros((len(ends), targets.shape[-1]), np.uint8)
+    rows.reshape(len(episodes), frames, -1)[:, :-1] = later
+    rows[ends] = 0
+    if keys:
+        notes += (f"{source.label}: {counted(int(ends.sum()), 'episode')}, by {' and '.join(keys)}",)
+    return rows, ends, notes
 
 
-def _check_columns_shape(source: Source, key: str, rows: tuple[int, ...], of: str, unit: str) -> None:
+def _said_of_lead(
+    episodes: np.ndarray[Any, Any], ends: np.ndarray[Any, Any], lead: str | None, where: str
+) -> tuple[str, ...]:
+    """What the user should know of as many rows as frames, of which one an episode is of no step.
+
+    Args:
+        episodes: targets [E, T, K].
+        ends: bool [E * T].
+        lead: what was asked for.
+        where: file and key.
+    """
+    if lead is not None:
+        return ()
+    rows = episodes.reshape(len(ends), -1)
+    starts = np.roll(ends, 1)
+    lost = int(rows[ends].any(1).sum())
+    if not lost:
+        return ()
+    last = "the last row holds" if ends.sum() == 1 else f"the last rows of {counted(int(ends.sum()), 'episode')} hold"
+    if not rows[starts].any():
+        return (
+            f"{where}: {last} interventions and the first none: the rows look shifted by one. They are read as steps "
+            "out of their frames, and the last is of no step; --targets-lead in reads them as steps into their frames",
+        )
+    return (
+        f"{where}: {last} interventions and no step follows, so they are not used; --targets-lead in reads each row "
+        "as the step into its frame (and --targets-lead out as it is read now)",
+    )
+
+
+def _unread_lead(lead: str | None, where: str, why: str) -> tuple[str, ...]:
+    if lead is None:
+        return ()
+    raise InputError(f"--targets-lead {lead}: {where} leaves nothing to choose, {why}; leave the option out")
+
+
+def _require_rows(columns: np.ndarray[Any, Any], lead: tuple[int, ...], where: str, of: str) -> None:
+    if columns.shape[:-1] != lead:
+        raise InputError(
+            f"{where} has {counted(columns.shape[0], 'row')} for {counted(lead[0], of)}; it needs {lead[0]}"
+            + ("" if columns.ndim == 2 else f" of {columns.shape[-1]}, and no other axis")
+        )
+
+
+def _count_of(source: Source) -> int:
+    """The number of columns that a source's names belong to where its targets were not asked for; 0 if unknown."""
+    key = optional_key(source, TARGET_KEYS)
+    if key is None:
+        return 0
     shape = source.shape(key)
-    where = f"{source.label}: key {key!r}"
-    if len(shape) != 2 or shape[1] == 0:
-        raise InputError(f"{where} has shape {list(shape)}; it needs [steps, variables] with at least one variable")
-    if shape[0] not in rows:
-        wanted = " or ".join([f"{rows[0]}{unit}", *map(str, rows[1:])])
-        raise InputError(f"{where} has {counted(shape[0], 'row')} for {counted(rows[-1], of)}; it needs {wanted}")
+    return shape[-1] if len(shape) in (2, 3) else 1
 
 
 def _read_binary(source: Source, key: str) -> np.ndarray[Any, Any]:
-    """An array of zeros and ones in any number type, as uint8."""
+    """An array of zeros and ones in any number type, as uint8 [..., K]; of a single variable the last axis may lack."""
+    where, shape = f"{source.label}: key {key!r}", source.shape(key)
+    if len(shape) not in (1, 2, 3) or 0 in shape[1:]:
+        raise InputError(f"{where} has shape {list(shape)}; it needs [steps, variables] with at least one variable")
     array = source.array(key)
-    where = f"{source.label}: key {key!r}"
+    array = array[:, None] if array.ndim == 1 else array
     if array.dtype.kind not in "buif":
         raise InputError(f"{where} holds {array.dtype}; intervention targets are 0 or 1")
     wrong = (array != 0) & (array != 1)
     if wrong.any():
-        row, column = (int(i) for i in np.argwhere(wrong)[0])
-        raise InputError(f"{where} holds {array[row, column]:g} in row {row}, column {column}; targets are 0 or 1")
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        at = f"row {place[0]}, column {place[1]}" if array.ndim == 2 else f"place {list(place)}"
+        raise InputError(f"{where} holds {array[place]:g} in {at}; targets are 0 or 1")
     return array.astype(np.uint8)
 
 
@@ -186,20 +357,11 @@ def _read_truth(source: Source, lead: tuple[int, ...]) -> tuple[np.ndarray[Any, 
         if name == SHAPE_KEY and shape[:-1] != lead:
             notes.append(f"{where} has shape {list(shape)} for {list(lead)} images: ignored")
             continue
-        if shape[:-1] != lead or len(shape) != len(lead) + 1:
+        if shape != lead and (shape[:-1] != lead or len(shape) != len(lead) + 1):
             raise InputError(f"{where} has shape {list(shape)}; it needs {[*lead]} rows of values as the frames have")
         values = source.array(name).astype(np.float32)
+        values = values[..., None] if shape == lead else values
         if not np.isfinite(values).all():
             raise InputError(f"{where} holds NaN or infinite values; true values must be finite, or leave the key out")
         parts.append(values)
     return np.concatenate(parts, axis=-1), tuple(notes)
-
-
-def _match_truth(
-    truth: np.ndarray[Any, Any] | None, columns: int
-) -> tuple[np.ndarray[Any, Any] | None, tuple[str, ...]]:
-    """The true values if their columns are the variables' (or all but Causal3DIdent's two of shape), else None."""
-    if truth is None or truth.shape[-1] == columns or (columns, truth.shape[-1]) == (12, 10):
-        return truth, ()
-    found = f"{counted(truth.shape[-1], 'column')} of true values for {counted(columns, 'variable')}"
-    return None, (f"{found}: true values ignored",)

@@ -76,7 +76,7 @@ def read_factors(encoder: CausalEncoder, frames: Array) -> Array:
 
     Args:
         encoder: in evaluation mode.
-        frames: uint8 [N, W, W, 3], W the encoder's width.
+        frames: uint8 [N, W, W, C], W the encoder's width.
 
     Returns:
         float32 [N, F]; own units, radians in 0 … 2 pi, whole numbers.

@@ -20,7 +20,7 @@ def mse(first: Array, second: Array) -> Array:
     """Mean squared error of each pair.
 
     Args:
-        first, second: uint8 [N, H, W, 3].
+        first, second: uint8 [N, H, W, C].
 
     Returns:
         float64 [N], 0 … 1.
@@ -45,7 +45,7 @@ def ssim(first: Array, second: Array) -> Array:
     places whose window reaches over the rim are left out.
 
     Args:
-        first, second: uint8 [N, H, W, 3], more than 10 pixels high and wide.
+        first, second: uint8 [N, H, W, C], more than 10 pixels high and wide.
 
     Returns:
         float64 [N], at most 1.

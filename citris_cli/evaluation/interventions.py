@@ -29,7 +29,7 @@ class Intervention:
         variables: comma list of variables and groups.
         values: causal latents float32 [n, M] whose blocks are taken; None to draw them for every picture from what the
             model learned that the variables do under intervention.
-        other: the picture uint8 [1, W, W, 3] whose latents ``values`` are, or None.
+        other: the picture uint8 [1, W, W, C] whose latents ``values`` are, or None.
         draws: how many values are drawn.
         temperature: factor on the standard deviation of the draws; 0 gives their mean.
         seed: of the draws, the same for every picture.
@@ -53,7 +53,7 @@ class Outcome:
 
     Attributes:
         name: of the picture.
-        images: uint8 [N, W, W, 3]: original, reconstruction, the other picture if the values are of one, n results.
+        images: uint8 [N, W, W, C]: original, reconstruction, the other picture if the values are of one, n results.
         labels: of the N images.
         before: causal latents of the original [1, M].
         after: latents that were decoded [n, M].
@@ -71,7 +71,7 @@ class Outcome:
 
     @property
     def results(self) -> Array:
-        """The pictures after the intervention, uint8 [n, W, W, 3]."""
+        """The pictures after the intervention, uint8 [n, W, W, C]."""
         return self.images[-len(self.after) :]
 
 
@@ -82,7 +82,7 @@ def intervene_on(model: CausalModel, intervention: Intervention, name: str, fram
         model: trained model.
         intervention: what is done.
         name: of the picture.
-        frame: uint8 [1, W, W, 3].
+        frame: uint8 [1, W, W, C].
 
     Raises:
         InputError: no such variable, or it has no latents.
@@ -132,8 +132,8 @@ def outcome_arrays(model: CausalModel, intervention: Intervention, outcomes: Seq
         outcomes: of the P pictures, at least one.
 
     Returns:
-        ``images`` uint8 [P·n, W, W, 3]: the results alone, which a next step of a pipeline reads as frames;
-        ``originals`` and ``reconstructions`` uint8 [P, W, W, 3]; ``z_before`` float32 [P, M], ``z_after`` and
+        ``images`` uint8 [P·n, W, W, C]: the results alone, which a next step of a pipeline reads as frames;
+        ``originals`` and ``reconstructions`` uint8 [P, W, W, C]; ``z_before`` float32 [P, M], ``z_after`` and
         ``z_reencoded`` [P·n, M]; ``sources``, the names of the pictures [P]; ``assignment`` int64 [M]; the names
         ``variables`` [K] and ``intervened``.
     """

@@ -140,11 +140,11 @@ def predict(model: CausalModel, triplets: Array, mask: Array) -> Array:
 
     Args:
         model: trained model.
-        triplets: uint8 [N, 3, W, W, 3]; the third frame is not looked at.
+        triplets: uint8 [N, 3, W, W, C]; the third frame is not looked at.
         mask: [N, K], 1 where a variable comes from the second frame.
 
     Returns:
-        uint8 [N, W, W, 3].
+        uint8 [N, W, W, C].
     """
     return model.decode(model.combine(model.encode(triplets[:, 0]), model.encode(triplets[:, 1]), mask))
 
@@ -233,7 +233,7 @@ def factor_distances(
 
 
 def frames_of(data: TripletData, rows: Array) -> Array:
-    """Frames uint8 [n, 3, W, W, 3] of the triplets at some places, int64 [n]."""
+    """Frames uint8 [n, 3, W, W, C] of the triplets at some places, int64 [n]."""
     index = torch.from_numpy(3 * rows[:, None] + np.arange(3)).flatten()
     frames = data.frames.gather(index).cpu().contiguous().numpy()
     return frames.reshape(-1, 3, *frames.shape[1:])

@@ -13,10 +13,17 @@ from torch import Tensor
 
 from citris_cli.causal_model import CausalModel
 from citris_cli.core.causal_latents import CausalLatentsModel
-from citris_cli.data.datasets import IndependentData, TripletData, load_independent, load_triplets
+from citris_cli.data.datasets import (
+    IndependentData,
+    TripletData,
+    holds_triplets,
+    load_independent,
+    load_triplets,
+)
 from citris_cli.data.frames import encode_frames
 from citris_cli.data.layout import find_split, label_of
 from citris_cli.data.sources import Data
+from citris_cli.data.truth import check_true_values
 from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
 from citris_cli.evaluation.correlation import Correlation, correlation
@@ -37,11 +44,13 @@ class Validation:
         independent: frames with ground truth, or None.
         triplets: triplets, or None.
         matched: the triplets' mask in terms of the model's variables, or None.
+        notes: sentences that the user should read.
     """
 
     independent: IndependentData | None
     triplets: TripletData | None
     matched: MatchedMask | None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -51,6 +60,8 @@ class Validation:
         width: int,
         names: Variables | None = None,
         columns: Variables | None = None,
+        *,
+        channels: int | None = None,
     ) -> Validation:
         """Read ``val_indep`` and ``val_triplets`` of a directory, or one file of either sort.
 
@@ -60,6 +71,7 @@ class Validation:
             width: the model's frame width in pixels.
             names: the user's names of the columns, or None.
             columns: the columns of the training data, whose names a file without names takes, or None.
+            channels: of the model's frames.
 
         Raises:
             InputError: there is neither ground truth nor a triplet; the frames have another size, or are too few; a bad
@@ -69,16 +81,16 @@ class Validation:
         if isinstance(path, Path) and path.is_dir():
             frames, threes = find_split(path, "val_indep"), find_split(path, "val_triplets")
             if frames and frames == threes:  # a directory with a single file offers it for every split
-                return cls.load(frames[0], variables, width, names, columns)
+                return cls.load(frames[0], variables, width, names, columns, channels=channels)
             if frames:
-                independent = load_independent(path, "val_indep", names, columns)
+                independent = load_independent(path, "val_indep", names, columns, channels=channels)
             if threes:
-                triplets = load_triplets(path, "val_triplets", names, columns)
+                triplets = load_triplets(path, "val_triplets", names, columns, channels=channels)
+        elif holds_triplets(path):
+            triplets = load_triplets(path, None, names, columns, channels=channels)
         else:
-            try:
-                triplets = load_triplets(path, None, names, columns)
-            except InputError:
-                independent = load_independent(path, None, names, columns)
+            independent = load_independent(path, None, names, columns, channels=channels)
+        notes = [note for data in (independent, triplets) if data is not None for note in data.notes]
         if independent is not None and independent.truth is None:
             independent = None
         if independent is None and triplets is None:
@@ -94,7 +106,11 @@ class Validation:
                     f"{data.label}: frames are {data.frames.width} pixels wide and those trained on {width}; "
                     "validate on frames of the same size"
                 )
-        return cls(independent, triplets, match_mask(triplets, variables) if triplets is not None else None)
+        if independent is not None:
+            notes += check_true_values(independent)
+        matched = match_mask(triplets, variables) if triplets is not None else None
+        notes += matched.notes if matched is not None else ()
+        return cls(independent, triplets, matched, tuple(dict.fromkeys(notes)))
 
     @cached_property
     def sha256(self) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from citris_cli.show.panels import panels
+
 PADDING = 4
 FONT_SIZE = 13
 BACKGROUND = (255, 255, 255)
@@ -27,7 +29,8 @@ def image_grid(
     """Images in a labelled grid, enlarged without smoothing.
 
     Args:
-        rows: images uint8 [H, W, 3], all of one size; rows may differ in length.
+        rows: images uint8 [H, W, C], all of one size; rows may differ in length. Channels that are no colours are
+            shown in panels of their own (:mod:`.panels`).
         row_labels: one a row, left of it, of one or several lines; none if empty.
         column_labels: one a column, above it; none if empty.
         cell: the images' least width in pixels; they are enlarged by a whole factor to reach it.
@@ -35,6 +38,7 @@ def image_grid(
     Returns:
         An RGB picture.
     """
+    rows = [[panels(image) for image in row] for row in rows]
     height, width = rows[0][0].shape[:2]
     scale = max(1, -(-cell // width))
     font = ImageFont.load_default(FONT_SIZE)
@@ -60,8 +64,8 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray) -> I
     """Originals above their reconstructions above the difference, four times as strong.
 
     Args:
-        originals: uint8 [N, H, W, 3].
-        reconstructions: uint8 [N, H, W, 3].
+        originals: uint8 [N, H, W, C].
+        reconstructions: uint8 [N, H, W, C].
     """
     difference = np.abs(originals.astype(np.int16) - reconstructions) * DIFFERENCE_GAIN
     rows = [list(originals), list(reconstructions), list(difference.clip(0, 255).astype(np.uint8))]
@@ -72,8 +76,8 @@ def triplet_grid(triplets: np.ndarray, predictions: np.ndarray, mask: np.ndarray
     """Triplets, one a row, each with its predicted third frame, and the names of what comes from image 2.
 
     Args:
-        triplets: uint8 [N, 3, H, W, 3].
-        predictions: uint8 [N, H, W, 3].
+        triplets: uint8 [N, 3, H, W, C].
+        predictions: uint8 [N, H, W, C].
         mask: 0 or 1 [N, K], 1 where a variable comes from the second frame.
         names: of the K variables.
     """

@@ -14,6 +14,7 @@ from citris_cli.show.animation import gif_bytes, mp4_bytes, shared_palette
 from citris_cli.show.console import Progress
 from citris_cli.show.latent_bars import WIDEST, LatentBars, picture_height
 from citris_cli.show.latents import Group, LatentSequence
+from citris_cli.show.panels import panel_count
 
 #: What can be written, by the ending of its file.
 KINDS = {".gif": "a GIF", ".mp4": "an MP4", ".html": "a page"}
@@ -25,29 +26,32 @@ PALETTE_FRAMES = 256
 LONG = 400
 
 
-def frames_that_fit(kind: str, width: int, groups: Sequence[Group]) -> int:
+def frames_that_fit(kind: str, width: int, groups: Sequence[Group], channels: int = 3) -> int:
     """How many frames a file of a kind can hold, and this machine's memory while it is made; at least 1.
 
     Args:
         kind: one of :data:`KINDS`.
         width: of a frame in pixels.
         groups: of the latents.
+        channels: of a frame.
     """
-    frame_bytes = width * width * 3
+    shown = panel_count(channels)
+    frame_bytes = shown * width * width * 3
     if kind == ".html":
-        fit, each = frames_on_a_page(width, groups), frame_bytes
+        fit, each = frames_on_a_page(width, groups, channels), frame_bytes
     elif kind == ".mp4":
         fit, each = MP4_BYTES // frame_bytes, frame_bytes  # its pictures are drawn and encoded one by one
     else:
-        each = WIDEST * picture_height(groups)
+        each = WIDEST * picture_height(groups, shown)
         fit = GIF_BYTES // each
     # Twice, for what is made of them is in memory together with them.
     return max(1, min(fit, available_memory() // (2 * each)))
 
 
-def frames_on_a_page(width: int, groups: Sequence[Group]) -> int:
+def frames_on_a_page(width: int, groups: Sequence[Group], channels: int = 3) -> int:
     """How many frames a page can hold, whatever the memory."""
-    return latents_page.frames_that_fit(width, sum(len(group.latents) for group in groups))
+    height = width * panel_count(channels)
+    return latents_page.frames_that_fit(width, height, sum(len(group.latents) for group in groups))
 
 
 def animation_bytes(kind: str, sequence: LatentSequence, rate: float, sources: Sequence[str] = ()) -> bytes:
@@ -69,7 +73,7 @@ def animation_bytes(kind: str, sequence: LatentSequence, rate: float, sources: S
     if kind == ".mp4":
         return mp4_bytes(pictures, rate)
     spread = np.linspace(0, len(bars) - 1, min(len(bars), PALETTE_FRAMES)).round().astype(int)
-    frames = [Image.fromarray(sequence.images[number]) for number in spread]
+    frames = [Image.fromarray(sequence.pictures[number]) for number in spread]
     return gif_bytes(pictures, 1000 / rate, shared_palette(frames, bars.exact_colours), sources)
 
 

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from citris_cli.show.colours import GREY_LIGHT, PAPER_LIGHT, TEXT_LIGHT, mixed, rgb
 from citris_cli.show.latents import Group, LatentSequence, axis_ticks
+from citris_cli.show.panels import panel_count
 
 #: All lengths are pixels.
 SIDE, MARGIN, BARS = 256, 16, 320
@@ -59,7 +60,8 @@ class LatentBars:
         self._names = 2 * MARGIN + SIDE + MARGIN
         self._left = self._names + label + MARGIN
         width = self._left + BARS + MARGIN
-        self.size = width + width % 2, picture_height(sequence.groups)
+        self._panels = panel_count(sequence.images.shape[-1])
+        self.size = width + width % 2, picture_height(sequence.groups, self._panels)
         self._background = self._draw_background()
 
     @property
@@ -86,9 +88,9 @@ class LatentBars:
         sequence = self._sequence
         picture = self._background.copy()
         draw = ImageDraw.Draw(picture)
-        frame = Image.fromarray(sequence.images[number])
-        picture.paste(frame.resize((SIDE, SIDE), Image.Resampling.NEAREST), (MARGIN, MARGIN))
-        below = MARGIN + SIDE + GAP
+        frame, height = Image.fromarray(sequence.pictures[number]), self._panels * SIDE
+        picture.paste(frame.resize((SIDE, height), Image.Resampling.NEAREST), (MARGIN, MARGIN))
+        below = MARGIN + height + GAP
         draw.text((MARGIN, below), f"frame {sequence.first + number}", TEXT, self._font)
         lines = wrapped(sequence.caption(number), self._font, SIDE)
         for line, text in enumerate(lines[:CAPTION_LINES], start=1):
@@ -137,10 +139,15 @@ class LatentBars:
         return self._left + round((value - low) / (high - low) * (BARS - 1))
 
 
-def picture_height(groups: Sequence[Group]) -> int:
-    """Height of the pictures of a sequence with these groups, in pixels; even, as MP4 wants it."""
+def picture_height(groups: Sequence[Group], panels: int = 1) -> int:
+    """Height of the pictures of a sequence, in pixels; even, as MP4 wants it.
+
+    Args:
+        groups: of its latents.
+        panels: that a frame is shown in, see :func:`citris_cli.show.panels.panel_count`.
+    """
     last = _blocks(groups)[-1]
-    height = max(last.top + last.height, MARGIN + SIDE + GAP + (1 + CAPTION_LINES) * LINE) + MARGIN
+    height = max(last.top + last.height, MARGIN + panels * SIDE + GAP + (1 + CAPTION_LINES) * LINE) + MARGIN
     return height + height % 2
 
 

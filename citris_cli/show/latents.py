@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from citris_cli.show.colours import GREY_DARK, GREY_LIGHT, variable_colours
+from citris_cli.show.panels import panels
 
 REST = "psi(0)"
 
@@ -52,7 +53,7 @@ class LatentSequence:
     Attributes:
         title: what the sequence is called.
         source: what the model is called that the latents come from.
-        images: frames uint8 [N, W, W, 3].
+        images: frames uint8 [N, W, W, C].
         first: number of the first of them in its dataset, from 0.
         z: causal latents float32 [N, M], finite.
         groups: of the latents; the last is psi(0).
@@ -67,6 +68,11 @@ class LatentSequence:
     z: np.ndarray[Any, Any]
     groups: tuple[Group, ...]
     intervened: tuple[tuple[str, ...] | None, ...]
+
+    @cached_property
+    def pictures(self) -> np.ndarray[Any, Any]:
+        """The frames as RGB pictures uint8 [N, P W, W, 3]; see :func:`citris_cli.show.panels.panels`."""
+        return panels(self.images)
 
     @cached_property
     def limits(self) -> tuple[float, float]:

@@ -25,14 +25,14 @@ VALUES = 2_000_000
 DIGITS = 4
 
 
-def frames_that_fit(width: int, latents: int) -> int:
+def frames_that_fit(width: int, height: int, latents: int) -> int:
     """How many frames a page can hold.
 
     Args:
-        width: of a frame in pixels.
+        width, height: of a frame in pixels, with all its panels.
         latents: number of latents M.
     """
-    return min((SHEET // width) ** 2, VALUES // latents)
+    return min((SHEET // width) * (SHEET // height), VALUES // latents)
 
 
 def latents_page(sequence: LatentSequence, rate: float) -> str:
@@ -44,8 +44,8 @@ def latents_page(sequence: LatentSequence, rate: float) -> str:
         sequence: what it shows, of at most :func:`frames_that_fit` frames.
         rate: frames a second that it starts with.
     """
-    columns = sheet_columns(len(sequence.images))
-    sheet = b64encode(png_bytes(sprite_sheet(sequence.images, columns))).decode("ascii")
+    columns = sheet_columns(*sequence.pictures.shape[:3])
+    sheet = b64encode(png_bytes(sprite_sheet(sequence.pictures, columns))).decode("ascii")
     values = {
         "title": html.escape(sequence.title),
         "data": embedded_json(_data(sequence, columns, rate)),
@@ -64,7 +64,8 @@ def _data(sequence: LatentSequence, columns: int, rate: float) -> dict[str, Any]
     low, high = sequence.limits
     return {
         "source": sequence.source,
-        "width": sequence.images.shape[1],
+        "width": sequence.pictures.shape[2],
+        "height": sequence.pictures.shape[1],
         "columns": columns,
         "first": sequence.first,
         "rate": rate,
@@ -91,21 +92,28 @@ def embedded_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def sheet_columns(count: int) -> int:
-    """Frames in a row of the sheet of so many frames: about as many as there are rows."""
-    return max(1, int(np.ceil(np.sqrt(count))))
+def sheet_columns(count: int, height: int, width: int) -> int:
+    """Frames in a row of the sheet of all of them, such that it is about as high as wide.
+
+    Args:
+        count: frames.
+        height, width: of a frame in pixels.
+    """
+    square = int(np.ceil(np.sqrt(count * height / width)))
+    least = -(-count // (SHEET // height))
+    return max(1, least, min(square, SHEET // width, count))
 
 
 def sprite_sheet(images: np.ndarray[Any, Any], columns: int) -> Image.Image:
     """All frames in one picture, row by row.
 
     Args:
-        images: uint8 [N, W, W, 3].
+        images: uint8 [N, H, W, 3].
         columns: frames in a row; see :func:`sheet_columns`.
     """
-    count, width = images.shape[:2]
+    count, height, width = images.shape[:3]
     rows = -(-count // columns)
-    sheet = np.zeros((rows, width, columns, width, 3), np.uint8)
+    sheet = np.zeros((rows, height, columns, width, 3), np.uint8)
     for number, image in enumerate(images):
         sheet[number // columns, :, number % columns] = image
-    return Image.fromarray(sheet.reshape(rows * width, columns * width, 3))
+    return Image.fromarray(sheet.reshape(rows * height, columns * width, 3))

@@ -18,6 +18,7 @@ import numpy as np
 
 from citris_cli.causal_model import CausalModel
 from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
+from citris_cli.data.shards import LEADS
 from citris_cli.data.sources import ArraySource, Data
 from citris_cli.data.variables import Variables, parse_vars
 from citris_cli.errors import InputError
@@ -44,6 +45,7 @@ def train_ae(
     model: AutoencoderConfig | None = None,
     training: AutoencoderTrainingConfig | None = None,
     variables: str | Variables | None = None,
+    targets_lead: str | None = None,
     device: str = "auto",
     resume: bool = False,
     save_every: float = 30.0,
@@ -55,13 +57,16 @@ def train_ae(
 
     Args:
         data: sequences: a path, several (shards), or arrays by name: ``images`` uint8 0 … 255 or floats 0 … 1
-            [N, W, W, C], ``targets`` 0 or 1 [N-1 or N, K]; ``keys`` and ``kinds`` name the K columns.
+            [N, W, W, C] with 1 to 8 channels, ``targets`` 0 or 1 [N-1 or N, K]; ``keys`` and ``kinds`` name the K
+            columns. Episodes, pairs and what else is taken: docs/your-data.md.
         output: the ``.safetensors`` to write, with ``.metrics.jsonl`` and a resumable state beside it; None: nothing is
             written.
         preset: ``small`` for a laptop's CPU, ``paper`` for the published sizes.
         model: a configuration instead of the preset's; what follows from the data (the width) is filled in.
         training: how to train, instead of the preset's.
         variables: names of the columns as ``--vars`` takes them, instead of the data's own.
+        targets_lead: ``in`` or ``out``, where there are as many rows of targets as frames: whether row i tells of the
+            step into frame i or out of it. None: out, with a note where that looks wrong.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
         resume: go on with the unfinished training whose state lies beside ``output``.
         save_every: seconds between saved states.
@@ -78,7 +83,7 @@ def train_ae(
         InterruptedRunError: a signal ended it after its state was saved; without ``output`` signals are left alone.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_ae")
-    return run.autoencoder(_with(request, device, resume, save_every, progress, note))
+    return run.autoencoder(_with(_led(request, targets_lead), device, resume, save_every, progress, note))
 
 
 def train_nf(
@@ -91,6 +96,7 @@ def train_nf(
     model: CitrisNFConfig | None = None,
     training: CausalTrainingConfig | None = None,
     variables: str | Variables | None = None,
+    targets_lead: str | None = None,
     group: str | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -107,7 +113,7 @@ def train_nf(
         ae: the autoencoder: its file, or what :func:`train_ae` returned. None: with an output, the one of this dataset
             under ``runs/``; else, or where there is none, one is trained first.
         val: held-out data (``val_indep`` with ground truth, ``val_triplets``) to measure on; the best model is kept.
-        preset, variables, device, resume, save_every, progress, note: as of :func:`train_ae`.
+        preset, variables, targets_lead, device, resume, save_every, progress, note: as of :func:`train_ae`.
         model: a configuration instead of the preset's; latents and variables are filled in. A transition prior of your
             own (:func:`citris_cli.core.priors.register`) is its ``prior``.
         training: how to train, instead of the preset's.
@@ -121,7 +127,7 @@ def train_nf(
         InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_nf", val, group, ae)
-    return CausalModel(run.citris_nf(_with(request, device, resume, save_every, progress, note)))
+    return CausalModel(run.citris_nf(_with(_led(request, targets_lead), device, resume, save_every, progress, note)))
 
 
 def train_vae(
@@ -133,6 +139,7 @@ def train_vae(
     model: CitrisVAEConfig | None = None,
     training: VAETrainingConfig | None = None,
     variables: str | Variables | None = None,
+    targets_lead: str | None = None,
     group: str | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -145,7 +152,7 @@ def train_vae(
 
     Args:
         data: sequences, as :func:`train_ae` takes them.
-        output, preset, variables, device, resume, save_every, progress, note: as there.
+        output, preset, variables, targets_lead, device, resume, save_every, progress, note: as there.
         val, group: as of :func:`train_nf`.
         model: a configuration instead of the preset's; width and variables are filled in.
         training: how to train, instead of the preset's.
@@ -158,7 +165,7 @@ def train_vae(
         InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_vae", val, group)
-    return CausalModel(run.citris_vae(_with(request, device, resume, save_every, progress, note)))
+    return CausalModel(run.citris_vae(_with(_led(request, targets_lead), device, resume, save_every, progress, note)))
 
 
 def train_causal_encoder(
@@ -229,6 +236,12 @@ def _request(
         val=None if val is None else _input(val),
         command=(f"citris_cli.{name}",),
     )
+
+
+def _led(request: Request, targets_lead: str | None) -> Request:
+    if targets_lead not in (None, *LEADS):
+        raise InputError(f"targets_lead is {targets_lead!r}; give {' or '.join(map(repr, LEADS))}, or leave it out")
+    return replace(request, targets_lead=targets_lead)
 
 
 def _with(

@@ -18,13 +18,19 @@ from citris_cli.training.task import Schedule
 
 
 def with_permuted_colours(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Frames uint8 [B, H, W, 3], each with its three channels in an order of its own, all six being as likely.
+    """Frames uint8 [B, H, W, C], each with its three colours in an order of its own, all six being as likely.
+
+    Channels after the third stay where they are; grey frames stay as they are.
 
     Args:
         frames: on the generator's device.
         generator: source of the orders.
     """
+    if frames.shape[3] < 3:
+        return frames
     order = shares.noise(torch.rand, (len(frames), 3), torch.empty(0, device=frames.device), generator).argsort(1)
+    others = torch.arange(3, frames.shape[3], device=frames.device).expand(len(frames), -1)
+    order = torch.cat([order, others], dim=1)
     return frames.gather(3, order[:, None, None, :].expand_as(frames))
 
 
@@ -36,7 +42,7 @@ class AutoencoderTask:
         frames: training frames.
         held_out: frames for validation, or None: then the first training frames are measured, under another name.
         config: how to train.
-        pictures: called at every validation with originals and reconstructions, uint8 [n, H, W, 3] each.
+        pictures: called at every validation with originals and reconstructions, uint8 [n, H, W, C] each.
     """
 
     unit = "frames"
@@ -67,7 +73,7 @@ class AutoencoderTask:
         """Nothing depends on the first batch."""
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
-        """Frames uint8 [B, H, W, 3]."""
+        """Frames uint8 [B, H, W, C]."""
         return (self._frames.gather(shares.own(self._batches.at(step))),)
 
     def schedule(self, step: int) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,10 +22,6 @@ from citris_cli.training.task import Schedule
 
 #: Frames that a validation looks at.
 VALIDATION_FRAMES = 2048
-#: More categories than this are numbers of another kind.
-MOST_CATEGORIES = 1000
-#: Share of a float's size by which an angle may lie beyond a turn.
-_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +47,13 @@ def learnable_factors(data: IndependentData) -> tuple[Variables, tuple[str, ...]
     A range that is known is widened where a value lies beyond it; one that is not known is that of the values.
 
     Args:
-        data: frames with true values.
+        data: frames with true values of their factors' kinds (:func:`~citris_cli.data.truth.check_true_values`).
 
     Returns:
         The factors, and the names of those that do not vary, of which nothing can be learned.
 
     Raises:
-        InputError: no factor varies, or values that are not of a factor's kind.
+        InputError: no factor varies.
     """
     if data.factors is None or data.truth is None:
         raise InputError(f"{data.label}: has no true values to learn from; give frames with ground truth")
@@ -68,26 +63,16 @@ def learnable_factors(data: IndependentData) -> tuple[Variables, tuple[str, ...]
         if low == high:
             constant.append(factor.name)
         else:
-            found.append(_completed(factor, values, low, high, data.label))
+            found.append(_completed(factor, low, high))
     if not found:
         raise InputError(f"{data.label}: the true values are the same in every frame; give frames in which they vary")
     return Variables(found), tuple(constant)
 
 
-def _completed(factor: Variable, values: Tensor, low: float, high: float, where: str) -> Variable:
+def _completed(factor: Variable, low: float, high: float) -> Variable:
     if factor.kind == "angle":
-        if max(-low, high) > 2 * math.pi * (1 + _ROUNDING):
-            raise InputError(
-                f"{where}: {factor.name} is an angle and holds {high if high > -low else low:g}; save radians, "
-                f"or say with --vars that it is continuous"
-            )
         return factor
     if factor.kind == "categorical":
-        if low < 0 or high >= MOST_CATEGORIES or not torch.equal(values, values.round()):
-            raise InputError(
-                f"{where}: {factor.name} is categorical and holds {low:g} … {high:g}; save whole numbers from 0 to "
-                f"{MOST_CATEGORIES - 1}, or say with --vars that it is continuous"
-            )
         return replace(factor, categories=max(factor.categories or 0, int(high) + 1))
     return replace(
         factor,
@@ -143,7 +128,7 @@ class CausalEncoderTask:
         """Nothing depends on the first batch."""
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
-        """Frames uint8 [B, H, W, 3] and their true values [B, F]."""
+        """Frames uint8 [B, H, W, C] and their true values [B, F]."""
         index = shares.own(self._batches.at(step))
         return self._labelled.frames.gather(index), self._labelled.truth[sent(index, self._labelled.truth.device)]
 

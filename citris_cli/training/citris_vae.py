@@ -51,7 +51,7 @@ class CitrisVAETask:
         evaluate: measures the model on held-out data, in evaluation mode; one of its measures is
             :data:`~citris_cli.evaluation.validation.CRITERION`, by which the best model is kept. None to keep the
             last.
-        pictures: called at every validation with originals and reconstructions, uint8 [n, H, W, 3] each.
+        pictures: called at every validation with originals and reconstructions, uint8 [n, H, W, C] each.
         assign: gives the latents of a model whose prior learns no assignment to variables, or None.
     """
 
@@ -95,7 +95,7 @@ class CitrisVAETask:
         self.model.initialise_flow(_images(frames).flatten(0, 1), generator, noise_scale)
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
-        """Frames uint8 [B, T, W, W, 3] and targets [B, T-1, K] of windows."""
+        """Frames uint8 [B, T, W, W, C] and targets [B, T-1, K] of windows."""
         return self._windows(shares.own(self._batches.at(step)))
 
     def schedule(self, step: int) -> dict[str, float]:
@@ -142,7 +142,7 @@ class CitrisVAETask:
         return measures
 
     def _windows(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames uint8 [B, T, W, W, 3] and targets [B, T-1, K] of the windows at an index [B]."""
+        """Frames uint8 [B, T, W, W, C] and targets [B, T-1, K] of the windows at an index [B]."""
         first = self._starts[sent(index, self._starts.device)]
         places = first.unsqueeze(1) + torch.arange(self._config.seq_len, device=first.device)
         frames = self._frames.gather(places.flatten()).unflatten(0, places.shape)
@@ -150,5 +150,5 @@ class CitrisVAETask:
 
 
 def _images(frames: Tensor) -> Tensor:
-    """Frames uint8 [B, T, W, W, 3] -> images [B, T, 3, W, W] in [-1, 1]."""
+    """Frames uint8 [B, T, W, W, C] -> images [B, T, C, W, W] in [-1, 1]."""
     return as_model_input(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])

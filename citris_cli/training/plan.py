@@ -114,8 +114,7 @@ class Plan(Generic[ModelT, TrainingT]):
             tensors = model_tensors(network, reference)
             write_model(files.model, ModelFile(self.kind.name, model_config(network), described, origin, tensors))
             files.remove_state()
-        width, path = data.frames.width, files.model or IN_MEMORY
-        return LoadedModel(self.kind.name, network.eval(), variables, width, path, origin, reference)
+        return LoadedModel(self.kind.name, network.eval(), variables, files.model or IN_MEMORY, origin, reference)
 
 
 class _Told:
@@ -282,6 +281,7 @@ def _check_changes(changes: Mapping[str, Any], model: Any, training: Any) -> Non
 LEARNED = {
     "factors": "learns other factors; resume with the --vars it was started with",
     "groups": "learns other variables; resume with {theirs}, as it was started",
+    "targets_lead": "read the targets {theirs}; resume with the same",
     "validation_sha256": "started {theirs}",
 }
 
@@ -299,6 +299,8 @@ def _check_resumed(
         if theirs == ours:
             continue
         told = f"--group {theirs}" if theirs else "no --group"
+        if name == "targets_lead":
+            told = f"with --targets-lead {theirs}" if theirs else "without --targets-lead"
         if name == "validation_sha256":
             told = "without --val; resume without it too"
             if theirs:
@@ -308,12 +310,13 @@ def _check_resumed(
 
 
 def _upgraded(kind: Kind, settings: Any) -> Any:
-    """Settings of an earlier run; those of format 1, where a prior was a name, as they are written today."""
+    """Settings of an earlier run as they are written today.
+
+    In format 1 a prior was a name; what a configuration did not know yet was as its default is.
+    """
     try:
         old, training = dict(settings["model"]), dict(settings["training"])
-        if not isinstance(old.get("prior"), str):
-            return settings
-        if "regulariser_warmup" in training:
+        if isinstance(old.get("prior"), str) and "regulariser_warmup" in training:
             old["regulariser_warmup"] = training.pop("regulariser_warmup")
         return {**settings, "model": config_to_json(config_from_json(kind.config, old)), "training": training}
     except (TypeError, ValueError, KeyError, AttributeError):

@@ -11,7 +11,8 @@ from typing import Any
 from citris_cli.artifacts.runs import header_or_none
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
-from citris_cli.data.datasets import IndependentData, SequenceData, load_labelled, load_sequences
+from citris_cli.data.datasets import IndependentData, SequenceData
+from citris_cli.data.frames import described_channels
 from citris_cli.data.grouping import spelled_groups
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
@@ -27,7 +28,7 @@ from citris_cli.training.config import (
 from citris_cli.training.plan import AnySession, Plan, make_plan
 from citris_cli.training.presets import autoencoder_preset, causal_encoder_preset, nf_preset, vae_preset
 from citris_cli.training.request import Place, Request
-from citris_cli.training.session import Session, open_sequences, open_session
+from citris_cli.training.session import Session, open_frames, open_labelled, open_sequences
 from citris_cli.wording import counted
 
 AutoencoderPlan = Plan[AutoencoderConfig, AutoencoderTrainingConfig]
@@ -47,11 +48,9 @@ def autoencoder_plan(session: AnySession, changes: Mapping[str, Any], output: Pa
     Raises:
         InputError: as :func:`~citris_cli.training.plan.make_plan`.
     """
-    width = session.data.frames.width
-    model, training = _given(session.request, AutoencoderConfig, autoencoder_preset(session.request.preset, width))
-    return make_plan(
-        session, KINDS["autoencoder"], (dataclasses.replace(model, width=width), training), changes, output
-    )
+    preset = autoencoder_preset(session.request.preset, session.data.frames.width)
+    model, training = _given(session.request, AutoencoderConfig, preset)
+    return make_plan(session, KINDS["autoencoder"], (_for_frames(session, model), training), changes, output)
 
 
 def flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | AutoencoderPlan, NFPlan]:
@@ -110,7 +109,7 @@ def vae_plan(session: Session[SequenceData]) -> VAEPlan:
     request, data, kind = session.request, session.data, KINDS["citris_vae"]
     width = data.frames.width
     model, training = _given(request, CitrisVAEConfig, vae_preset(request.preset, width))
-    model = dataclasses.replace(model, width=width, variables=len(data.variables))
+    model = dataclasses.replace(_for_frames(session, model), variables=len(data.variables))
     return make_plan(session, kind, (model, training), request.changes, request.output, _learned(session))
 
 
@@ -124,8 +123,14 @@ def causal_encoder_plan(session: Session[IndependentData], factors: Variables) -
     model, training = _given(request, CausalEncoderConfig, causal_encoder_preset(request.preset, width))
     # Names and kinds; ranges follow from the data.
     learned = {"factors": ",".join(f"{factor.name}:{factor.kind}" for factor in factors)}
-    preset = dataclasses.replace(model, width=width), training
+    preset = _for_frames(session, model), training
     return make_plan(session, KINDS["causal_encoder"], preset, request.changes, request.output, learned)
+
+
+def _for_frames(session: AnySession, model: Any) -> Any:
+    """A configuration of a network for the session's frames."""
+    frames = session.data.frames
+    return dataclasses.replace(model, width=frames.width, image_channels=frames.channels)
 
 
 def _given(request: Request, config: type, preset: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -138,7 +143,11 @@ def _given(request: Request, config: type, preset: tuple[Any, Any]) -> tuple[Any
 
 
 def _learned(session: Session[SequenceData]) -> dict[str, str]:
-    return {"groups": spelled_groups(session.data.variables), "validation_sha256": session.validation_sha256}
+    return {
+        "groups": spelled_groups(session.data.variables),
+        "targets_lead": session.request.targets_lead or "",
+        "validation_sha256": session.validation_sha256,
+    }
 
 
 def _found_autoencoder(session: Session[SequenceData]) -> LoadedModel | None:
@@ -173,6 +182,12 @@ def fitting_autoencoder(session: Session[SequenceData], loaded: LoadedModel) -> 
             f"{loaded.path}: this autoencoder was trained for {loaded.width}×{loaded.width} frames and "
             f"{session.data.name} has {frames.width}×{frames.width}; train one for it with 'citris train-ae'"
         )
+    if loaded.image_channels != frames.channels:
+        raise InputError(
+            f"{loaded.path}: this autoencoder was trained on {described_channels(loaded.image_channels)} frames and "
+            f"those of {session.data.name} are {described_channels(frames.channels)}; train one for them with "
+            "'citris train-ae'"
+        )
     return network.to(session.device)
 
 
@@ -190,12 +205,12 @@ def settings(kind: str, request: Request) -> dict[str, Any]:
     plan: Plan[Any, Any]
     more: dict[str, Any] = {}
     if kind == "causal_encoder":
-        labelled = open_session(request, load_labelled)
+        labelled = open_labelled(request)
         factors = learnable_factors(labelled.data)[0]
         session, plan = labelled, causal_encoder_plan(labelled, factors)
         more["factors"] = list(factors.names)
     elif kind == "autoencoder":
-        session = open_session(request, load_sequences)
+        session = open_frames(request)
         plan = autoencoder_plan(session, request.changes, request.output)
     else:
         sequences = open_sequences(request)

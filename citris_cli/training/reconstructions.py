@@ -16,7 +16,7 @@ VALIDATION_FRAMES = 512
 #: Frames whose reconstructions are shown at a validation.
 SHOWN_FRAMES = 8
 
-#: Takes originals and reconstructions, uint8 [n, H, W, 3] each.
+#: Takes originals and reconstructions, uint8 [n, H, W, C] each.
 Pictures = Callable[[np.ndarray, np.ndarray], None]
 
 
@@ -24,10 +24,10 @@ class ImageModel(Protocol):
     """Images to latents and back."""
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [-1, 1] -> latents [B, M]."""
+        """Images [B, C, H, W] in [-1, 1] -> latents [B, M]."""
 
     def decode(self, z: Tensor) -> Tensor:
-        """Latents [B, M] -> images [B, 3, H, W] in [-1, 1]."""
+        """Latents [B, M] -> images [B, C, H, W] in [-1, 1]."""
 
 
 @torch.no_grad()

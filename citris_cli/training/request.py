@@ -72,6 +72,8 @@ class Request:
         training: how to train, instead of the preset's.
         changes: single settings by name, of the model, its prior or the training, which count more than both.
         variables: names and kinds of the data's columns, or None for the file's own.
+        targets_lead: ``in`` or ``out``, of data with as many rows of targets as frames; None for what the data look
+            like, see :func:`citris_cli.data.datasets.load_sequences`.
         group: columns that are one variable, see :func:`citris_cli.data.grouping.merge_columns`, or None.
         ae: autoencoder of a CITRIS-NF: its file, or the model itself; None for the one of this dataset under ``runs/``,
             else one is trained first.
@@ -92,6 +94,7 @@ class Request:
     training: TrainingConfig | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     variables: Variables | None = None
+    targets_lead: str | None = None
     group: str | None = None
     ae: Path | LoadedModel | None = None
     val: Data | None = None

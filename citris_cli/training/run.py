@@ -21,7 +21,7 @@ from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.priors import find_prior
 from citris_cli.core.reference import ReferenceLatents
-from citris_cli.data.datasets import SequenceData, load_labelled, load_sequences
+from citris_cli.data.datasets import SequenceData
 from citris_cli.data.frames import encode_frames
 from citris_cli.data.identifiability import findings
 from citris_cli.errors import InputError, InterruptedRunError
@@ -44,7 +44,7 @@ from citris_cli.training.plans import (
 )
 from citris_cli.training.reconstructions import Pictures
 from citris_cli.training.request import Request
-from citris_cli.training.session import Session, open_sequences, open_session
+from citris_cli.training.session import Session, open_frames, open_labelled, open_sequences
 from citris_cli.wording import counted
 
 #: Frames whose latents a model keeps, so that it knows what its variables' values look like.
@@ -59,7 +59,7 @@ def autoencoder(request: Request) -> LoadedModel:
         InputError: whatever is wrong with the request or the data.
         CitrisError: as :func:`citris_cli.training.loop.train`.
     """
-    session = open_session(request, load_sequences)
+    session = open_frames(request)
     return _train_autoencoder(session, autoencoder_plan(session, request.changes, request.output))
 
 
@@ -140,7 +140,7 @@ def causal_encoder(request: Request) -> LoadedModel:
     Raises:
         InputError, CitrisError: as :func:`autoencoder`.
     """
-    session = open_session(request, load_labelled)
+    session = open_labelled(request)
     factors, constant = learnable_factors(session.data)
     if constant:
         verb = "do" if len(constant) > 1 else "does"
@@ -243,10 +243,10 @@ def _say_what_is_identifiable(session: Session[SequenceData]) -> None:
 
 def _evaluation(session: Session[SequenceData], model: CausalLatentsModel) -> Callable[[], dict[str, float]] | None:
     """Measures of a model in training on what was given with ``val``, or None."""
-    validation, data = session.validation, session.data
+    validation, variables = session.validation, session.data.variables
     if validation is None:
         return None
-    return lambda: validation.measure(CausalModel.of(model, data.variables, data.frames.width))
+    return lambda: validation.measure(CausalModel.of(model, variables))
 
 
 def _assignment(session: Session[SequenceData], model: CausalLatentsModel) -> Callable[[], None] | None:
@@ -288,7 +288,7 @@ def _finish(
         if assign is not None:  # the best model's latents, perhaps not the last one's
             assign()
         model.eval()
-        identified = _identification(session, CausalModel.of(model, data.variables, data.frames.width))
+        identified = _identification(session, CausalModel.of(model, data.variables))
         with torch.no_grad():
             reference = ReferenceLatents.spread_over(latents(), data.starts, data.targets, REFERENCE_FRAMES)
         return plan.write(session, model, {**measures, **identified}, data.variables, reference)

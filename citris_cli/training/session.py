@@ -6,17 +6,19 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from citris_cli.artifacts.files import check_writable
 from citris_cli.artifacts.runs import run_folder
-from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_sequences
+from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_labelled, load_sequences
 from citris_cli.data.grouping import merge_columns
 from citris_cli.data.layout import find_split
 from citris_cli.data.sources import Data
+from citris_cli.data.truth import check_true_values
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.evaluation.validation import Validation
@@ -111,6 +113,26 @@ def open_session(request: Request, load: Callable[[Sequence[Data], Variables | N
     return Session(request, data, held_out, device, StopRequest(listens), processes)
 
 
+def open_labelled(request: Request) -> Session[IndependentData]:
+    """A session of a model that learns true values from labelled frames.
+
+    Raises:
+        InputError: as :func:`open_session`; values that are not of their factors' kinds.
+    """
+    session = open_session(request, load_labelled)
+    _check_labels(session)
+    return session
+
+
+def open_frames(request: Request) -> Session[SequenceData]:
+    """A session of a model that learns from the frames of sequences alone.
+
+    Raises:
+        InputError: as :func:`open_session`.
+    """
+    return open_session(request, partial(load_sequences, lead=request.targets_lead))
+
+
 def open_sequences(request: Request) -> Session[SequenceData]:
     """A session of a model that learns from sequences with intervention targets, and what it is validated on.
 
@@ -119,18 +141,31 @@ def open_sequences(request: Request) -> Session[SequenceData]:
     """
 
     def load(paths: Sequence[Data], names: Variables | None) -> SequenceData:
-        found = load_sequences(paths, names)
+        found = load_sequences(paths, names, lead=request.targets_lead)
         return found if request.group is None else merge_columns(found, request.group)
 
     session: Session[SequenceData] = open_session(request, load)
     if request.val is None:
+        _check_labels(session)
         return session
     data, validation = session.data, None
     if session.processes.first:
         names, columns = request.variables, data.columns
-        validation = Validation.load(request.val, data.variables, data.frames.width, names, columns)
+        width, channels = data.frames.width, data.frames.channels
+        validation = Validation.load(request.val, data.variables, width, names, columns, channels=channels)
+        for note in validation.notes:
+            session.note(note)
     digest = session.processes.from_first(validation.sha256 if validation is not None else "")
     return replace(session, validation=validation, validation_sha256=digest)
+
+
+def _check_labels(session: Session[Any]) -> None:
+    """Refuse true values in other units than are taken for granted, before time is spent; say what looks like it."""
+    for data in (session.data, session.held_out):
+        # Those of the sequences that a causal model is trained on are never looked at.
+        if isinstance(data, IndependentData):
+            for note in check_true_values(data):
+                session.note(note)
 
 
 def _held_out(
@@ -144,4 +179,4 @@ def _held_out(
     # A directory with a single file offers it for every split; frames trained on are not held out.
     if not files or set(files) & set(data.paths):
         return None
-    return load_independent(where, "val_indep", names, data.columns)
+    return load_independent(where, "val_indep", names, data.columns, channels=data.frames.channels)

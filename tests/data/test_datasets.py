@@ -28,9 +28,10 @@ def refused(paths: list[Path], given: Any = None) -> str:
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("channels", [1, 3, 4, 8])
 def test_a_sequence(tmp_path: Path, compressed: bool, channels: int) -> None:
     arrays = sequence(channels=channels)
+    arrays["kinds"] = np.array(["continuous", "continuous"])
     data = load_sequences([save(tmp_path / "pong.npz", compressed, **arrays)])
     assert data.name == "pong"
     assert data.starts.tolist() == [0, 1, 2, 3, 4]
@@ -42,7 +43,8 @@ def test_a_sequence(tmp_path: Path, compressed: bool, channels: int) -> None:
     assert data.truth is not None
     assert data.factors == data.variables
     np.testing.assert_array_equal(data.truth, arrays["latents"])
-    np.testing.assert_array_equal(data.frames.gather(torch.tensor([3])), arrays["images"][3:4, ..., :3])
+    np.testing.assert_array_equal(data.frames.gather(torch.tensor([3])), arrays["images"][3:4])
+    assert data.frames.channels == channels
     assert data.notes == ()
     assert data.sha256 == hashlib.sha256((tmp_path / "pong.npz").read_bytes()).hexdigest()
 
@@ -162,7 +164,8 @@ def test_shards_that_disagree_name_both(tmp_path: Path) -> None:
             {"interventions": np.ones((3, 2))},
             "key 'interventions' has 3 rows for 6 frames; it needs 5 (one a step) or 6",
         ),
-        ({"interventions": np.ones(5)}, "key 'interventions' has shape [5]; it needs [steps, variables]"),
+        ({"interventions": np.ones((1, 1, 5, 2))}, "has shape [1, 1, 5, 2]; it needs [steps, variables]"),
+        ({"interventions": np.ones((2, 5, 2))}, "has shape [2, 5, 2]; it needs [5 or 6, variables]"),
         ({"interventions": np.ones((5, 0))}, "at least one variable"),
         ({"interventions": np.full((5, 2), 2)}, "holds 2 in row 0, column 0; targets are 0 or 1"),
         ({"interventions": np.full((5, 2), 0.5)}, "holds 0.5"),
@@ -172,12 +175,19 @@ def test_shards_that_disagree_name_both(tmp_path: Path) -> None:
         ({"interventions": np.zeros((5, 2))}, "no variable is ever intervened on; training needs"),
         ({"interventions": None}, "looked for the keys interventions or targets and found images, latents"),
         ({"images": None}, "looked for the keys images or imgs and found interventions, latents"),
-        ({"images": np.zeros((6, 48, 40, 3), np.uint8)}, "48×40"),
+        ({"images": np.zeros((6, 48, 40, 3), np.uint8)}, "40×48"),
         (
             {"images": np.zeros((6, 3, 32, 32, 3), np.uint8)},
             "these are triplets and no sequence; 'citris eval-triplets'",
         ),
-        ({"images": np.zeros((1, 32, 32, 3), np.uint8)}, "holds 1 frame; a sequence needs at least 2"),
+        (
+            {
+                "images": np.zeros((1, 32, 32, 3), np.uint8),
+                "interventions": np.ones((1, 2)),
+                "latents": np.zeros((1, 2)),
+            },
+            "1 frame and no step between two; a sequence needs at least 2",
+        ),
         ({"images": np.zeros((0, 32, 32, 3), np.uint8)}, "key 'i"),
         ({"images": np.array(3)}, "key 'images'"),
         ({"images": np.full((6, 32, 32, 3), np.nan)}, "frame 0 holds the value nan"),
@@ -358,8 +368,8 @@ def test_triplets(tmp_path: Path) -> None:
         ({"mask": np.zeros((3, 2))}, "key 'mask' has 3 rows for 4 triplets; it needs 4"),
         ({"mask": np.zeros((1, 2))}, "key 'mask' has 1 row for 4 triplets; it needs 4"),
         ({"mask": np.full((4, 2), 2)}, "0 or 1"),
-        ({"images": np.zeros((4, 32, 32, 3), np.uint8)}, "single frames and no triplets"),
-        ({"images": np.zeros((4, 2, 32, 32, 3), np.uint8), "latents": None}, "3 images each"),
+        ({"images": np.zeros((4, 32, 32, 3), np.uint8)}, "frames and no triplets"),
+        ({"images": np.zeros((4, 2, 32, 32, 3), np.uint8), "latents": None}, "pairs and no triplets"),
         ({"latents": np.zeros((4, 2))}, "needs [4, 3] rows"),
     ],
 )
@@ -374,7 +384,7 @@ def test_the_tutorials_files(shared: Path) -> None:
     data = load_sequences([shared / "tutorial" / "causal3d.npz"])
     assert (data.name, len(data.frames), len(data.starts), len(data.variables)) == ("causal3d", 100, 99, 9)
     assert data.dropped.names == ("rot_gamma", "obj_s", "obj_m")
-    assert data.notes == ()
+    assert data.notes == ("the fourth channel is 255 in every frame: taken for alpha and dropped",)
     assert data.truth is None
     slider = load_sequences([shared / "tutorial" / "data_slider.npz"])
     assert slider.variables.names == ("pos_x", "pos_y", "pos_z", "rot_s", "hue_b")
@@ -459,11 +469,11 @@ def test_arrays_that_never_were_in_a_file_give_the_same_data(tmp_path: Path) -> 
     for one in (load_independent(arrays), load_labelled([arrays])):
         assert (one.name, one.paths, one.label) == ("arrays", (), "the given arrays")
         np.testing.assert_array_equal(one.truth, arrays["latents"])
-    assert torch.equal(read_frames(arrays).slice(0, 6), data.frames.slice(0, 6))
+    assert torch.equal(read_frames(arrays)[0].slice(0, 6), data.frames.slice(0, 6))
     three = triplets()
     assert (load_triplets(three).name, load_triplets(three).paths) == ("arrays", ())
     np.testing.assert_array_equal(load_triplets(three).mask, three["mask"])
-    assert len(read_frames(three)) == 12
+    assert len(read_frames(three)[0]) == 12
 
 
 def test_the_hash_of_given_arrays_follows_their_contents() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from citris_cli.data.frames import Frames, as_model_input, check_frames_shape, load_frames, to_uint8_frames
+from citris_cli.data.frames import Frames, as_model_input, check_frames_shape, joined, load_frames, to_uint8_frames
 from citris_cli.data.npz import open_npz
 from citris_cli.errors import InputError
 from tests.data.memory import grown_by, most_resident, needs_proc
@@ -35,8 +35,9 @@ def test_gather_from_one_and_from_several_parts() -> None:
 def test_alpha_is_cut_off_after_the_gather() -> None:
     rgba, rgb = pixels(5, 4), pixels(5, 3, seed=1)
     index = torch.tensor([4, 9, 0])
-    alone = Frames([rgba]).gather(torch.tensor([4, 0]))
+    alone = Frames([rgba], 3).gather(torch.tensor([4, 0]))
     assert torch.equal(alone, torch.from_numpy(rgba[[4, 0], ..., :3]))
+    assert torch.equal(Frames([rgba]).gather(torch.tensor([4, 0])), torch.from_numpy(rgba[[4, 0]]))
     mixed = Frames([rgba, rgb]).gather(index)
     assert torch.equal(mixed, torch.from_numpy(np.stack([rgba[4, ..., :3], rgb[4], rgba[0, ..., :3]])))
 
@@ -46,19 +47,21 @@ def test_frames_of_different_sizes_are_a_mistake() -> None:
         Frames([pixels(2), np.zeros((2, 64, 64, 3), np.uint8)])
     with pytest.raises(ValueError, match="parts"):
         Frames([])
+    with pytest.raises(ValueError, match="4 channels"):
+        Frames([pixels(2)], 4)
 
 
-@pytest.mark.parametrize("channels", [3, 4])
-def test_model_input_range_and_memory_format(channels: int) -> None:
-    frames = pixels(4, channels)
-    frames[0, 0, 0, :3], frames[0, 0, 1, :3] = 0, 255
-    x = as_model_input(Frames([frames]).gather(torch.arange(4)))
-    assert x.shape == (4, 3, 32, 32)
+@pytest.mark.parametrize(("stored", "channels"), [(3, 3), (4, 3), (4, 4), (1, 1), (8, 8)])
+def test_model_input_range_and_memory_format(stored: int, channels: int) -> None:
+    frames = pixels(4, stored)
+    frames[0, 0, 0, :channels], frames[0, 0, 1, :channels] = 0, 255
+    x = as_model_input(Frames([frames], channels).gather(torch.arange(4)))
+    assert x.shape == (4, channels, 32, 32)
     assert x.dtype == torch.float32
     assert x.is_contiguous(memory_format=torch.channels_last)
-    assert x[0, :, 0, 0].tolist() == [-1, -1, -1]
-    assert x[0, :, 0, 1].tolist() == [1, 1, 1]
-    expected = frames[..., :3].transpose(0, 3, 1, 2).astype(np.float64) / 255 * 2 - 1
+    assert x[0, :, 0, 0].tolist() == [-1] * channels
+    assert x[0, :, 0, 1].tolist() == [1] * channels
+    expected = frames[..., :channels].transpose(0, 3, 1, 2).astype(np.float64) / 255 * 2 - 1
     np.testing.assert_allclose(x.numpy(), expected, atol=1e-6)
 
 
@@ -66,7 +69,8 @@ def test_model_input_range_and_memory_format(channels: int) -> None:
 def test_conversion_of_number_types(dtype: Any) -> None:
     source = np.array([0, 0.2, 0.5, 1]) if np.dtype(dtype).kind == "f" else np.array([0, 1, 100, 127])
     array = np.resize(source, (3, 32, 32, 3)).astype(dtype)
-    frames = to_uint8_frames(array, "x")
+    frames, notes = to_uint8_frames(array, "x")
+    assert not notes
     assert frames.dtype == np.uint8
     expected = {"f": [0, 51, 128, 255], "b": [0, 255, 255, 255]}.get(np.dtype(dtype).kind, [0, 1, 100, 127])
     np.testing.assert_array_equal(frames.flat[:4], expected)
@@ -76,8 +80,9 @@ def test_conversion_of_number_types(dtype: Any) -> None:
     ("dtype", "value", "message"),
     [
         (np.float32, 200.0, "frame 5 holds the value 200; floats need 0…1, so divide by 255"),
-        (np.float32, -0.1, "frame 5 holds the value -0.1; floats need 0…1 and must be finite"),
+        (np.float32, -0.1, "frame 5 holds the value -0.1; floats need 0…1 or −1…1, and must be finite"),
         (np.float64, np.nan, "frame 5 holds the value nan"),
+        (np.float32, -1.5, "frame 5 holds the value -1.5; floats need"),
         (np.float16, np.inf, "frame 5 holds the value inf"),
         (np.int64, 256, "frame 5 holds the value 256; integers need 0…255"),
         (np.int8, -1, "frame 5 holds the value -1"),
@@ -87,7 +92,7 @@ def test_values_out_of_range_name_the_first_bad_frame(
     dtype: Any, value: float, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small pieces, so that the bad frame is not in the first of them.
-    monkeypatch.setattr("citris_cli.data.frames._CHUNK", 40_000)
+    monkeypatch.setattr("citris_cli.data.frames._PIECE", 40_000)
     array = np.zeros((9, 32, 32, 3), dtype=dtype)
     array[5, 3, 3, 1] = array[7, 0, 0, 0] = value
     with pytest.raises(InputError) as caught:
@@ -103,17 +108,20 @@ def test_values_that_are_no_numbers() -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((5, 48, 40, 3), "48×40; citris needs square frames of 32, 64 or 128 pixels, resize them first"),
+        ((5, 48, 40, 3), "40×48; citris needs square frames of 32, 64 or 128 pixels, resize them first"),
         ((5, 48, 48, 3), "48×48"),
         ((5, 16, 16, 3), "16×16"),
         ((5, 256, 256, 3), "256×256"),
-        ((5, 3, 64, 64), "channels first"),
+        ((5, 3, 64, 64), "channels first; put them last with np.moveaxis(frames, -3, -1)"),
         ((5, 3, 3, 64, 64), "channels first"),
-        ((5, 64, 64, 1), "np.repeat"),
-        ((5, 64, 64, 7), "7 channels"),
-        ((5, 64, 64), "shape [5, 64, 64]"),
+        ((5, 4, 48, 40), "channels first"),
+        ((5, 64, 64, 9), "9 channels a frame; citris takes 1 to 8"),
+        ((5, 64, 64, 0), "no frames"),
+        ((5, 48, 40), "40×48"),
+        ((64, 64), "a single frame as frame[None]"),
+        ((64, 64, 3), "a single frame as frame[None]"),
         ((64,), "shape [64]"),
-        ((5, 2, 64, 64, 3), "3 images each"),
+        ((5, 2, 2, 64, 64, 3), "frames need [frames, height, width, channels]"),
         ((0, 64, 64, 3), "no frames"),
     ],
 )
@@ -126,8 +134,11 @@ def test_shapes_refused(shape: tuple[int, ...], message: str) -> None:
 
 @pytest.mark.parametrize("size", [32, 64, 128])
 def test_shapes_accepted(size: int) -> None:
-    check_frames_shape((1, size, size, 3), "x")
+    for channels in range(1, 9):
+        check_frames_shape((1, size, size, channels), "x")
+    check_frames_shape((5, size, size), "x")
     check_frames_shape((1, 3, size, size, 4), "x")
+    check_frames_shape((2, 20, size, size), "x")
 
 
 def test_mapped_frames_equal_compressed_ones(tmp_path: Path) -> None:
@@ -136,9 +147,9 @@ def test_mapped_frames_equal_compressed_ones(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "b.npz", imgs=frames)
     index = torch.randperm(30)
     with open_npz(tmp_path / "a.npz") as a, open_npz(tmp_path / "b.npz") as b:
-        mapped, packed = Frames([load_frames(a, "imgs")]), Frames([load_frames(b, "imgs")])
+        mapped, packed = Frames([load_frames(a, "imgs")[0]]), Frames([load_frames(b, "imgs")[0]])
     assert torch.equal(mapped.gather(index), packed.gather(index))
-    assert torch.equal(mapped.gather(index), torch.from_numpy(frames[..., :3])[index])
+    assert torch.equal(mapped.gather(index), torch.from_numpy(frames)[index])
 
 
 @needs_proc
@@ -147,7 +158,7 @@ def test_compressed_floats_leave_only_their_bytes_in_memory(tmp_path: Path) -> N
     frames[:, 7] = 0.5
     np.savez_compressed(tmp_path / "a.npz", imgs=frames)
     imports = "from citris_cli.data.frames import load_frames\nfrom citris_cli.data.npz import open_npz"
-    code = "frames = load_frames(open_npz(Path(sys.argv[1])), 'imgs')\nassert (frames[:, 7] == 128).all()"
+    code = "frames, _ = load_frames(open_npz(Path(sys.argv[1])), 'imgs')\nassert (frames[:, 7] == 128).all()"
     assert frames.nbytes / 5 < grown_by(imports, code, tmp_path / "a.npz") < frames.nbytes / 2
 
 
@@ -157,7 +168,7 @@ def test_floats_that_would_not_fit_are_refused_before_they_are_read(
     np.savez_compressed(tmp_path / "a.npz", imgs=np.zeros((4, 32, 32, 3), np.float64))
     monkeypatch.setattr("citris_cli.data.npz.available_memory", lambda: 4 * 32 * 32 * 3)
     with open_npz(tmp_path / "a.npz") as file:
-        assert load_frames(file, "imgs").shape == (4, 32, 32, 3)
+        assert load_frames(file, "imgs")[0].shape == (4, 32, 32, 3)
         monkeypatch.setattr("citris_cli.data.npz.available_memory", lambda: 4 * 32 * 32 * 3 - 1)
         with pytest.raises(InputError, match="memory"):
             load_frames(file, "imgs")
@@ -192,7 +203,7 @@ def test_frames_on_an_accelerator(fits: bool, monkeypatch: pytest.MonkeyPatch) -
 GATHERING = """
 module._RELEASE_EVERY = int(sys.argv[2])
 with open_npz(Path(sys.argv[1])) as file:
-    frames = module.Frames([module.load_frames(file, "imgs")])
+    frames = module.Frames([module.load_frames(file, "imgs")[0]])
 look()
 generator = torch.Generator().manual_seed(0)
 for _ in range(30):
@@ -223,7 +234,70 @@ def test_taking_over_mapped_parts_piece_by_piece(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("citris_cli.data.frames._CHUNK", 10_000)
     np.savez(tmp_path / "a.npz", imgs=pixels(11, 4))
     with open_npz(tmp_path / "a.npz") as file:
-        frames = Frames([load_frames(file, "imgs"), pixels(5, 3, seed=1)])
+        frames = Frames([load_frames(file, "imgs")[0], pixels(5, 3, seed=1)])
     whole = frames._moved(torch.device("cpu"), 32 * 32 * 3)
     assert whole.is_contiguous()
     assert torch.equal(whole, frames.slice(0, 16))
+
+
+def test_frames_of_minus_one_to_one_are_scaled_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("citris_cli.data.frames._PIECE", 40_000)
+    array = np.full((9, 32, 32, 3), 0.2, np.float32)
+    array[2, 0, 0] = -0.2  # read as one that rings, until a later frame shows what black is
+    array[7, 0, 0], array[8, 0, 0] = -1, 1
+    frames, notes = to_uint8_frames(array, "d.npz: key 'imgs'")
+    assert frames[[0, 2, 7, 8], 0, 0, 0].tolist() == [153, 102, 0, 255]
+    assert notes == ("d.npz: key 'imgs': values from −1 to 1, read as −1 for black and 1 for white",)
+    array[7, 0, 0] = -1.2
+    with pytest.raises(InputError, match=r"frame 7 holds the value -1\.2; floats need −1…1"):
+        to_uint8_frames(array, "x")
+
+
+def test_full_range_uint16_is_scaled_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("citris_cli.data.frames._PIECE", 40_000)
+    array = np.zeros((9, 32, 32, 3), np.uint16)
+    array[0, 0, 0], array[8, 0, 0] = 257, 65535
+    frames, notes = to_uint8_frames(array, "x")
+    assert frames[[0, 8], 0, 0, 0].tolist() == [1, 255]
+    assert notes == ("x: 16 bits a value, read as 0…65535 (the largest is 65,535)",)
+    array[8, 0, 0] = 4095
+    assert "12 bits each" in to_uint8_frames(array, "x")[1][0]
+
+
+def test_grey_frames_get_an_axis_of_channels(tmp_path: Path) -> None:
+    grey = pixels(6, 1)
+    for array in (grey, grey[..., 0], grey[..., 0] / np.float64(255)):
+        np.savez(tmp_path / "a.npz", imgs=array)
+        with open_npz(tmp_path / "a.npz") as file:
+            found, notes = load_frames(file, "imgs")
+        np.testing.assert_array_equal(found, grey)
+        assert not notes
+
+
+def test_a_fourth_channel_that_never_changes_is_alpha() -> None:
+    opaque = pixels(6, 4)
+    opaque[..., 3] = 255
+    frames, notes = joined([opaque[:2], opaque[2:]], ["a", "b"])
+    assert frames.channels == 3
+    assert notes == ("the fourth channel is 255 in every frame: taken for alpha and dropped",)
+    assert joined([opaque, pixels(2)], ["a", "b"])[0].channels == 3
+    # What a model was trained on decides, whatever its fourth channel holds.
+    assert joined([opaque], ["a"], channels=4)[0].channels == 4
+
+
+def test_a_fourth_channel_that_changes_is_data() -> None:
+    still, moving = np.zeros((6, 32, 32, 4), np.uint8), np.zeros((6, 32, 32, 4), np.uint8)
+    moving[5, 31, 31, 3] = 1
+    for parts in ([moving], [still, moving], [still, still + np.uint8(1)]):
+        frames, notes = joined(parts, ["a"] * len(parts))
+        assert frames.channels == 4
+        assert not notes
+    frames, notes = joined([moving], ["a"], channels=3)
+    assert frames.channels == 3
+    assert notes == ("the fourth channel varies, and is dropped: the model was trained on 3",)
+    with pytest.raises(InputError, match="b: frames have 4 channels and those of a 3 channels; give them alike"):
+        joined([pixels(2), moving], ["a", "b"])
+    with pytest.raises(InputError, match="a: frames have 3 channels, and the model was trained on 4 channels"):
+        joined([pixels(2)], ["a"], channels=4)
+    with pytest.raises(InputError, match="a: frames have 1 channel, and the model was trained on 3 channels"):
+        joined([pixels(2, 1)], ["a"], channels=3)

@@ -27,7 +27,7 @@ def model() -> CausalModel:
     network = CitrisNF(CitrisNFConfig(latents=4, variables=2), autoencoder, generator)
     with torch.no_grad():
         network.assignment.fix(torch.tensor(ASSIGNMENT))
-    return CausalModel.of(network.eval(), Variables.from_json([{"name": "a"}, {"name": "b"}]), 32)
+    return CausalModel.of(network.eval(), Variables.from_json([{"name": "a"}, {"name": "b"}]))
 
 
 def test_values_of_another_picture(model: CausalModel) -> None:

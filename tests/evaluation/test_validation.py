@@ -51,7 +51,7 @@ def test_neither_mode_nor_weights_nor_random_state_change(folder: Path, training
         data.starts,
         data.targets,
         CausalTrainingConfig(steps=1, batch_size=8, lr=1e-3, clip=1.0),
-        lambda: validation.measure(CausalModel.of(network, data.variables, 32)),
+        lambda: validation.measure(CausalModel.of(network, data.variables)),
     )
     weights = {name: value.clone() for name, value in network.state_dict().items()}
     states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 - it must be left alone

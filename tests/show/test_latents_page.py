@@ -89,15 +89,18 @@ def test_names_stay_names() -> None:
     assert json.loads(text) == ["</script>", "<!--", "]]>", "&lt;", "\u2028"]
 
 
+@pytest.mark.parametrize("panels", range(1, 7))
 @pytest.mark.parametrize("width", [32, 64, 128])
-def test_as_many_frames_as_fit_make_a_sheet_that_browsers_show(width: int) -> None:
-    most = frames_that_fit(width, 16)
-    columns = sheet_columns(most)
-    assert columns * width <= SHEET
-    assert -(-most // columns) * width <= SHEET
-    assert frames_that_fit(width, 1_000_000) == 2
-    one = sprite_sheet(np.full((1, width, width, 3), 7, np.uint8), sheet_columns(1))
-    assert one.size == (width, width)
+def test_as_many_frames_as_fit_make_a_sheet_that_browsers_show(width: int, panels: int) -> None:
+    height = panels * width
+    most = frames_that_fit(width, height, 16)
+    for count in (most, most - 1, most // 2, 1):
+        columns = sheet_columns(count, height, width)
+        assert columns * width <= SHEET
+        assert -(-count // columns) * height <= SHEET
+    assert frames_that_fit(width, height, 1_000_000) == 2
+    one = sprite_sheet(np.full((1, height, width, 3), 7, np.uint8), sheet_columns(1, height, width))
+    assert one.size == (width, height)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from citris_cli.artifacts.published.parts import select
 from citris_cli.core.causal_encoder import REACH
-from citris_cli.core.config import SMALL_WIDTH
+from citris_cli.core.config import MOST_CHANNELS, SMALL_WIDTH
 from citris_cli.core.networks import GRID
 from citris_cli.kinds import KINDS, config_from_json, config_to_json, flat
 from citris_cli.wording import counted, legible
@@ -224,13 +224,20 @@ def image_encoder_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mapping
     shapes = _Shapes(weights)
     channels, inputs = shapes.of("encoder.net.0.0.weight", 4)[:2]
     stages = shapes.count(r"encoder\.net\.(\d+)\.0\.weight")
-    patch = math.isqrt(max(1, inputs // 3))
-    if inputs != 3 * patch**2 or patch not in (1, 2, 4):
-        raise ValueError(f"its encoder reads {inputs} channels, and citris has networks for pictures of 3")
-    width = patch * GRID * 2 ** min(stages, 20)
+    # Inputs are the channels of a frame times those of a patch's pixels: 4 are RGB and one more, or 2x2 pixels of grey.
+    # The width tells; without it a frame is RGB if it can be, or else not folded.
+    folded = [patch for patch in (1, 2, 4) if inputs % patch**2 == 0 and inputs // patch**2 <= MOST_CHANNELS]
+    if not folded:
+        raise ValueError(
+            f"its encoder reads {inputs} channels, and citris has networks for pictures of 1 to {MOST_CHANNELS}"
+        )
+    widths = {patch: patch * GRID * 2 ** min(stages, 20) for patch in folded}
+    told = hyper_parameters.get("img_width")
+    patch = min(folded, key=lambda patch: (not _same(told, widths[patch]), inputs != 3 * patch**2, patch))
+    width = widths[patch]
     if width > MAX_WIDTH:
         raise ValueError(f"its encoder has {stages} stages, too many for frames of at most {MAX_WIDTH} pixels")
-    return {"width": width, "channels": channels, "patch": patch}
+    return {"width": width, "channels": channels, "patch": patch, "image_channels": inputs // patch**2}
 
 
 def autoencoder_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,8 +259,9 @@ def vae_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any]
     """Sizes of a whole CITRIS-VAE."""
     shapes, shared = _Shapes(weights), causal_latents_sizes(weights, hyper_parameters)
     if "encoder.net.0.weight" in shapes:
-        channels = shapes.of("encoder.net.0.weight", 4)[0]
-        return {**shared, "networks": "small", "width": SMALL_WIDTH, "channels": channels}
+        channels, inputs = shapes.of("encoder.net.0.weight", 4)[:2]
+        sizes = {"width": SMALL_WIDTH, "channels": channels, "image_channels": inputs}
+        return {**shared, "networks": "small", **sizes}
     blocks = _decoder_blocks(shapes)
     images = image_encoder_sizes(weights, hyper_parameters)
     return {**shared, "networks": "pyramid", **images, "decoder_blocks": blocks}
