@@ -61,6 +61,10 @@ CONFIGS: dict[str, Any] = {
     "vae autoregressive": CitrisVAEConfig(**_VAE, prior=_AUTOREGRESSIVE, flow_layers=0),
     "vae small": CitrisVAEConfig(**_VAE, prior=_MLP, flow_layers=0, networks="small"),
     "vae small flow prior": CitrisVAEConfig(**_VAE, **_FLOW, prior=_AUTOREGRESSIVE, networks="small"),
+    "vae of four channels": CitrisVAEConfig(**_VAE, prior=_MLP, flow_layers=0, image_channels=4),
+    "vae small, grey": CitrisVAEConfig(**_VAE, prior=_MLP, flow_layers=0, networks="small", image_channels=1),
+    "autoencoder of four channels": AutoencoderConfig(32, 6, 4, image_channels=4),
+    "grey autoencoder with patch 2": AutoencoderConfig(32, 6, 4, patch=2, image_channels=1),
 }  # fmt: skip
 
 

@@ -41,7 +41,8 @@ def test_every_kind_is_told_by_its_weights(name: str) -> None:
     assert loaded.kind in KINDS
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+# Four inputs of an encoder are RGB and one more channel, or grey in patches of 2x2 pixels: only the width tells.
+@pytest.mark.parametrize("name", sorted(CONFIGS.keys() - {"grey autoencoder with patch 2"}))
 def test_without_hyperparameters_the_weights_tell_the_sizes(name: str) -> None:
     found = checkpoint(name)
     told = {key: found.hyper_parameters[key] for key in ("imperfect_interventions",) if key in found.hyper_parameters}
@@ -81,7 +82,7 @@ def _changed(name: str, key: str, change: Callable[[Tensor], Tensor]) -> Checkpo
 @pytest.mark.parametrize(
     ("name", "key", "change", "says"),
     [
-        ("nf", "flow.flows.3.l", lambda w: w[:3], r"the weight flow.flows.3.l has the shape \[3, 4\], and in a"),
+        ("nf", "flow.flows.3.l", lambda w: w[:3], r"the weight flow.flows.3.l has the shape \[3, 4\], and CITRIS-NF of"),
         ("nf", "prior_t1.target_params", lambda w: w[:, :2], "num_causal_vars is 2 and its weights say 1"),
         ("nf", "prior_t1.target_params", lambda w: w[0], "needs 2 dimensions"),
         ("nf", "prior_t1.target_params", lambda w: w[:, :1], "has 1 column; it needs one for each of 1 to 1000"),
@@ -93,7 +94,8 @@ def _changed(name: str, key: str, change: Callable[[Tensor], Tensor]) -> Checkpo
         ("nf", "flow.flows.0.bias", lambda w: w.to(torch.complex64), "holds complex64 numbers"),
         ("nf", "flow.flows.0.bias", lambda w: w * torch.nan, "flow.flows.0.bias holds NaN or infinite numbers"),
         ("autoencoder", "encoder.net.0.2.running_var", lambda w: w / 0, "running_var holds NaN or infinite numbers"),
-        ("autoencoder", "encoder.net.0.0.weight", lambda w: w[:, :1], "reads 1 channels"),
+        ("autoencoder", "encoder.net.0.0.weight", lambda w: w[:, :1], "decoder.net.*has the shape"),
+        ("autoencoder", "encoder.net.0.0.weight", lambda w: w.repeat(1, 3, 1, 1), "reads 9 channels"),
         ("autoencoder", "encoder.net.0.0.weight", lambda w: w[0], "needs 4 dimensions"),
         ("autoencoder", "encoder.net.0.0.weight", lambda w: w[:3], "c_hid is 5|c_hid is 4 and its weights say 3"),
         ("autoencoder", "decoder.linear.0.weight", lambda w: w[:, :3], "num_latents is 5 and its weights say 3"),

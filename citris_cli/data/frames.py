@@ -301,7 +301,7 @@ def joined(
                 "shards need frames of one size"
             )
     found = {part.shape[3] for part in parts}
-    fourth = [part for part in parts if part.shape[3] == 4] if channels in (None, 3) else []
+    fourth = [part for part in parts if part.shape[3] == 4] if channels in (None, 3, 4) else []
     alpha = alpha_of(fourth) if fourth else None
     wanted = channels
     if wanted is None:
@@ -313,6 +313,10 @@ def joined(
         if channels is None:
             raise InputError(f"{label}: frames have {theirs} and those of {labels[0]} {ours}; give them alike")
         raise InputError(f"{label}: frames have {theirs}, and the model was trained on {ours}; give such frames")
+    if channels == 4 and alpha is not None and sum(map(len, parts)) > 1:
+        return Frames(parts, wanted), (
+            f"the fourth channel is {alpha} in every frame, and read as data, as in the frames that the model knows",
+        )
     if not fourth or wanted != 3:
         return Frames(parts, wanted), ()
     if alpha is not None:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from citris_cli.show.panels import panels
+from citris_cli.show.panels import panel_count, panels
 
 PADDING = 4
 FONT_SIZE = 13
 BACKGROUND = (255, 255, 255)
 TEXT = (30, 30, 30)
+EDGE = (170, 170, 170)
 #: Differences between original and reconstruction are shown this many times larger.
 DIFFERENCE_GAIN = 4
 #: Name of the text in a PNG that says what it was made of.
@@ -38,6 +39,7 @@ def image_grid(
     Returns:
         An RGB picture.
     """
+    several = panel_count(rows[0][0].shape[-1]) > 1
     rows = [[panels(image) for image in row] for row in rows]
     height, width = rows[0][0].shape[:2]
     scale = max(1, -(-cell // width))
@@ -56,7 +58,11 @@ def image_grid(
             draw.text((PADDING, top + i * down + (down - PADDING) // 2), row_labels[i], TEXT, font, anchor="lm")
         for j, image in enumerate(row):
             enlarged = Image.fromarray(image).resize((width * scale, height * scale), Image.Resampling.NEAREST)
-            picture.paste(enlarged, (left + j * across, top + i * down))
+            corner = left + j * across, top + i * down
+            picture.paste(enlarged, corner)
+            if several:  # a white panel needs an edge on white ground
+                x, y = corner
+                draw.rectangle([x - 1, y - 1, x + width * scale, y + height * scale], outline=EDGE)
     return picture
 
 

@@ -90,6 +90,8 @@ class LatentBars:
         draw = ImageDraw.Draw(picture)
         frame, height = Image.fromarray(sequence.pictures[number]), self._panels * SIDE
         picture.paste(frame.resize((SIDE, height), Image.Resampling.NEAREST), (MARGIN, MARGIN))
+        if self._panels > 1:  # a white panel needs an edge
+            draw.rectangle([MARGIN - 1, MARGIN - 1, MARGIN + SIDE, MARGIN + height], outline=GRID)
         below = MARGIN + height + GAP
         draw.text((MARGIN, below), f"frame {sequence.first + number}", TEXT, self._font)
         lines = wrapped(sequence.caption(number), self._font, SIDE)

@@ -28,6 +28,15 @@ def test_shapes(width: int, patch: int) -> None:
     assert len(encoder.stages) == len(decoder.stages) == stages == pyramid_stages(width, patch)
 
 
+@pytest.mark.parametrize("patch", [1, 2])
+@pytest.mark.parametrize("image_channels", [1, 4, 8])
+def test_images_of_other_channels(image_channels: int, patch: int) -> None:
+    encoder = ConvEncoder(32, channels=4, outputs=6, patch=patch, image_channels=image_channels)
+    decoder = ConvDecoder(32, channels=4, latents=6, blocks=1, patch=patch, image_channels=image_channels)
+    images = torch.rand(2, image_channels, 32, 32, generator=seeded()) * 2 - 1
+    assert decoder(encoder(images)).shape == images.shape
+
+
 @pytest.mark.parametrize(("width", "patch", "stages"), [(32, 4, 1), (64, 4, 2), (64, 1, 4)])
 def test_channels_grow_where_the_grid_halves(width: int, patch: int, stages: int) -> None:
     encoder = ConvEncoder(width, channels=4, outputs=6, patch=patch, growth=2)

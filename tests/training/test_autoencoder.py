@@ -33,6 +33,16 @@ def test_every_frame_has_its_colours_in_one_of_all_orders() -> None:
     assert not torch.equal(shown, with_permuted_colours(frames, torch.Generator().manual_seed(1)))
 
 
+def test_only_colours_are_permuted() -> None:
+    frames = torch.arange(40 * 2 * 2 * 5).remainder(251).to(torch.uint8).reshape(40, 2, 2, 5)
+    shown = with_permuted_colours(frames, torch.Generator().manual_seed(0))
+    assert torch.equal(shown[..., 3:], frames[..., 3:])
+    assert torch.equal(shown[..., :3].sort(-1)[0], frames[..., :3].sort(-1)[0])
+    assert not torch.equal(shown, frames)
+    for grey in (frames[..., :1], frames[..., :2]):
+        assert with_permuted_colours(grey, torch.Generator().manual_seed(0)) is grey
+
+
 @pytest.mark.parametrize("permute", [False, True])
 def test_colours_are_permuted_in_training_only_where_it_is_asked_for(permute: bool) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
