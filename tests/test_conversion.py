@@ -82,7 +82,7 @@ def _changed(name: str, key: str, change: Callable[[Tensor], Tensor]) -> Checkpo
 @pytest.mark.parametrize(
     ("name", "key", "change", "says"),
     [
-        ("nf", "flow.flows.3.l", lambda w: w[:3], r"the weight flow.flows.3.l has the shape \[3, 4\], and CITRIS-NF of"),
+        ("nf", "flow.flows.3.l", lambda w: w[:3], r"the weight flow.flows.3.l has the shape \[3, 4\], and in this"),
         ("nf", "prior_t1.target_params", lambda w: w[:, :2], "num_causal_vars is 2 and its weights say 1"),
         ("nf", "prior_t1.target_params", lambda w: w[0], "needs 2 dimensions"),
         ("nf", "prior_t1.target_params", lambda w: w[:, :1], "has 1 column; it needs one for each of 1 to 1000"),
