@@ -24,7 +24,7 @@ from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.curve import places_on_curve
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.frames import as_model_input, as_pixels, check_frames_shape, to_uint8_frames
-from citris_cli.data.variables import Variables
+from citris_cli.data.variables import REST, Variables
 from citris_cli.devices import select_device
 from citris_cli.errors import InputError
 from citris_cli.kinds import kind_of_model
@@ -256,7 +256,7 @@ class CausalModel:
         before, after = self._latents(before=before, after=after)
         spread = self._spread().numpy()
         distance = {}
-        for index, name in enumerate((*self.variables.names, "psi(0)")):
+        for index, name in enumerate((*self.variables.names, REST)):
             block = self.assignment == index
             if block.any():
                 change = np.linalg.norm((after - before)[:, block], axis=1)

@@ -183,12 +183,11 @@ def _say(console: Console, chosen: range, clip: Clip, model: CausalModel, sequen
 
 def _about(chosen: range, clip: Clip, model: CausalModel, sequence: LatentSequence) -> dict[str, Any]:
     """What ``--json`` says of the animation besides its file."""
-    keys = (*model.variables.names, "psi0")
     counts = clip.targets[chosen.start : chosen.stop].sum(0).tolist()
     return {
         "frames": len(chosen),
         "start": chosen.start,
         "steps_with_intervention": dict(zip(clip.columns.names, counts, strict=True)),
-        "latents_per_variable": {key: len(group.latents) for key, group in zip(keys, sequence.groups, strict=True)},
+        "latents_per_variable": {group.name: len(group.latents) for group in sequence.groups},
         "model": str(model.path),
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, optional_key
 from citris_cli.data.npz import NpzFile, open_npz
+from citris_cli.data.variables import REST
 from citris_cli.errors import InputError
 
 
@@ -92,7 +93,7 @@ def _blocks(file: NpzFile) -> dict[str, Any]:
     names = [str(name) for name in file.array("variables")]
     return {
         "latents": len(assignment),
-        "latents of": {name: int((assignment == index).sum()) for index, name in enumerate((*names, "psi(0)"))},
+        "latents of": {name: int((assignment == index).sum()) for index, name in enumerate((*names, REST))},
     }
 
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from citris_cli.data.variables import REST
 from citris_cli.show.colours import GREY_DARK, GREY_LIGHT, variable_colours
-
-REST = "psi(0)"
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Group:
     """The latents of one variable, or those of psi(0).
 
     Attributes:
-        name: of the variable, or :data:`REST`.
+        name: of the variable, or :data:`~citris_cli.data.variables.REST`.
         latents: their numbers 0 … M-1; empty where the model gave the variable none.
         light, dark: ``#rrggbb`` on a light and on a dark background.
     """

@@ -69,7 +69,7 @@ def test_the_page_has_the_models_latents_and_the_datas_interventions(
             "ball_y": sum(0 in step for step in expected),
             "box": sum(1 in step for step in expected),
         },
-        "latents_per_variable": {"ball_y": 1, "box": 2, "psi0": 1},
+        "latents_per_variable": {"ball_y": 1, "box": 2, "psi(0)": 1},
         "model": str(model),
     }
 

@@ -9,6 +9,7 @@ import os
 import shlex
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -50,15 +51,35 @@ def check_arrays(content: Path | io.BytesIO, model: Path, images: np.ndarray) ->
     """A file of latents against the model; the sources that it names."""
     with np.load(content, allow_pickle=False) as read:
         arrays = dict(read)
-    assert set(arrays) == {"z", "assignment", "variables", "sources", "z_ball_y", "z_box", "z_psi0"}
+    assert set(arrays) == {"z", "assignment", "variables", "sources", "z_ball_y", "z_box", "z_psi(0)"}
     assert arrays["z"].dtype == np.float32
     np.testing.assert_allclose(arrays["z"], latents(model, images), atol=1e-4)
     assert arrays["assignment"].tolist() == ASSIGNMENT
     assert arrays["variables"].tolist() == ["ball_y", "box"]
     np.testing.assert_array_equal(arrays["z_ball_y"], arrays["z"][:, [1]])
     np.testing.assert_array_equal(arrays["z_box"], arrays["z"][:, [0, 3]])
-    np.testing.assert_array_equal(arrays["z_psi0"], arrays["z"][:, [2]])
+    np.testing.assert_array_equal(arrays["z_psi(0)"], arrays["z"][:, [2]])
     return arrays["sources"].tolist()
+
+
+@pytest.mark.parametrize("names", [("psi0", "z"), ("after", "before"), ("assignment", "variables"), ("z_psi(0)", "é")])
+def test_whatever_a_variable_is_called_its_block_is_there(
+    tmp_path: Path, frames: np.ndarray, model: Path, inside: Citris, names: tuple[str, str]
+) -> None:
+    file = read_model(model)
+    assert file.variables is not None
+    file.variables[:] = [{**item, "name": name} for item, name in zip(file.variables, names, strict=True)]
+    write_model(tmp_path / "named.safetensors", file)
+    done = inside("encode", "two.npz", "-m", "named.safetensors", "-o", "z.npz", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["latents_per_variable"] == {names[0]: 1, names[1]: 2, "psi(0)": 1}
+    with np.load(tmp_path / "z.npz", allow_pickle=False) as found:
+        assert len(found.files) == 4 + 3
+        for name, columns in zip((*names, "psi(0)"), ([1], [0, 3], [2]), strict=True):
+            np.testing.assert_array_equal(found[f"z_{name}"], found["z"][:, columns])
+    for spelled in (names[1], unicodedata.normalize("NFD", names[1])):
+        done = inside("intervene", "two.npz#0", "--var", spelled, "-m", "named.safetensors", "--json", cwd=tmp_path)
+        assert set(json.loads(done.stdout)["moved"]) == {*names, "psi(0)"}
+        assert json.loads(done.stdout)["intervened"] == [names[1]]
 
 
 def test_a_mixture_of_inputs_in_the_order_given(
@@ -105,7 +126,7 @@ def test_a_dataset_by_its_directory_and_json(home: Path, model: Path, inside: Ci
     assert json.loads(done.stdout) == {
         "latents": "directory.npz",
         "frames": 300,
-        "latents_per_variable": {"ball_y": 1, "box": 2, "psi0": 1},
+        "latents_per_variable": {"ball_y": 1, "box": 2, "psi(0)": 1},
         "model": str(model),
     }
     with np.load(home / "boxes/train.npz", allow_pickle=False) as train:
