@@ -44,7 +44,7 @@ def animate_latents(
     frames: Annotated[
         int | None, typer.Option(help="How many frames.  \\[default: 100, or as many as there are]", min=1)
     ] = None,
-    fps: Annotated[float, typer.Option(help="Frames a second.", min=0.1, max=50)] = 5.0,
+    fps: Annotated[float, typer.Option(help="Frames a second; of a GIF at most 50.", min=0.1, max=240)] = 5.0,
     variables: options.Vars = None,
     device: options.Device = "auto",
     as_json: options.Json = False,
@@ -52,6 +52,7 @@ def animate_latents(
     """Show every frame of a sequence beside bars of its causal latents, and what was intervened on."""
     from citris_cli.commands.inputs import default_file, default_place, load_causal_model
     from citris_cli.devices import select_device
+    from citris_cli.show.animation import GIF_FASTEST
     from citris_cli.show.console import Console
     from citris_cli.show.latent_animation import animation_bytes
     from citris_cli.show.latents import latent_groups
@@ -69,6 +70,11 @@ def animate_latents(
     folder, label = default_place(data)
     sequence = _sequence(f"{folder.name} {label}".strip(), chosen, clip, loaded, groups)
     _say(console, chosen, clip, loaded, sequence)
+    if kind == ".gif" and fps > GIF_FASTEST:
+        console.note(
+            f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames a second, and so does this one; "
+            "write an .mp4 or an .html for more"
+        )
     write_bytes(path, animation_bytes(kind, sequence, fps, list(map(str, data))))
     asked.report(console, {"animation": str(path), **_about(chosen, clip, loaded, sequence)}, path)
 

@@ -79,6 +79,18 @@ def test_strip_gif_and_standard_output(inside: Citris, model: Path, pictures: li
     assert done.stdout == b"runs/stdin/stdin-box.png\n"
 
 
+def test_places_of_a_walk_that_look_the_same_are_all_shown(
+    inside: Citris, model: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    common = ["intervene", pictures[0], "--var", "box", "--sweep", 200, "-m", model, "-o"]
+    for name in ("walk.gif", "walk.npz"):
+        assert inside(*common, name, cwd=tmp_path).returncode == 0
+    images = arrays(tmp_path / "walk.npz")["images"]
+    assert (images[1:] == images[:-1]).all(axis=(1, 2, 3)).any()
+    with Image.open(tmp_path / "walk.gif") as gif:
+        assert gif.n_frames == len(images) == 200
+
+
 def test_the_case_of_an_ending_does_not_matter(
     inside: Citris, model: Path, pictures: list[Path], tmp_path: Path
 ) -> None:
