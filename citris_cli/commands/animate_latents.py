@@ -55,7 +55,9 @@ def animate_latents(
     from citris_cli.show.animation import GIF_FASTEST
     from citris_cli.show.console import Console
     from citris_cli.show.latent_animation import animation_bytes
+    from citris_cli.show.latent_bars import FONT_SIZE
     from citris_cli.show.latents import latent_groups
+    from citris_cli.show.lettering import spelling_note
 
     options.require_number("--fps", fps)
     console = Console()
@@ -75,6 +77,10 @@ def animate_latents(
             f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames a second, and so does this one; "
             "write an .mp4 or an .html for more"
         )
+    if kind != ".html":
+        captions = map(sequence.caption, range(len(chosen)))
+        if spelled := spelling_note(sequence.names, FONT_SIZE) or spelling_note(captions, FONT_SIZE):
+            console.note(spelled)
     write_bytes(path, animation_bytes(kind, sequence, fps, list(map(str, data))))
     asked.report(console, {"animation": str(path), **_about(chosen, clip, loaded, sequence)}, path)
 

@@ -53,6 +53,8 @@ def eval_triplets(
     from citris_cli.devices import select_device
     from citris_cli.evaluation.triplets import evaluate_triplets, factor_distances, match_mask
     from citris_cli.show.console import Console
+    from citris_cli.show.grids import FONT_SIZE
+    from citris_cli.show.lettering import spelling_note
 
     console = Console()
     where = select_device(device)
@@ -78,6 +80,8 @@ def eval_triplets(
         picture = path.with_suffix(asked.beside)
         write_bytes(picture, _first_rows(loaded, triplets, matched, rows))
         console.note(f"first rows: {picture}")
+        if spelled := spelling_note(loaded.variables.names, FONT_SIZE):
+            console.note(spelled)
     asked.write_report(console, _finite(report), path)
 
 

@@ -6,10 +6,12 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
+
+from citris_cli.show.lettering import lettered
 
 PADDING = 4
-FONT_SIZE = 13
+FONT_SIZE, LINE = 13, 17
 BACKGROUND = (255, 255, 255)
 TEXT = (30, 30, 30)
 #: Differences between original and reconstruction are shown this many times larger.
@@ -37,19 +39,22 @@ def image_grid(
     """
     height, width = rows[0][0].shape[:2]
     scale = max(1, -(-cell // width))
-    font = ImageFont.load_default(FONT_SIZE)
-    lines = [line for label in row_labels for line in label.splitlines()]
-    left = PADDING + max((int(font.getlength(line)) + 2 * PADDING for line in lines), default=0)
+    lines = [[lettered(line, FONT_SIZE) for line in label.splitlines()] for label in row_labels]
+    lengths = (int(font.getlength(line)) for label in lines for line, font in label)
+    left = PADDING + max((length + 2 * PADDING for length in lengths), default=0)
     top = PADDING + (FONT_SIZE + 2 * PADDING if column_labels else 0)
     across, down = width * scale + PADDING, height * scale + PADDING
     columns = max(len(row) for row in rows)
     picture = Image.new("RGB", (left + columns * across, top + len(rows) * down), BACKGROUND)
     draw = ImageDraw.Draw(picture)
     for j, label in enumerate(column_labels):
-        draw.text((left + j * across + (across - PADDING) // 2, PADDING), label, TEXT, font, anchor="ma")
+        text, font = lettered(label, FONT_SIZE)
+        draw.text((left + j * across + (across - PADDING) // 2, PADDING), text, TEXT, font, anchor="ma")
     for i, row in enumerate(rows):
         if row_labels:
-            draw.text((PADDING, top + i * down + (down - PADDING) // 2), row_labels[i], TEXT, font, anchor="lm")
+            middle = top + i * down + (down - PADDING) // 2 - (len(lines[i]) - 1) * LINE // 2
+            for number, (text, font) in enumerate(lines[i]):
+                draw.text((PADDING, middle + number * LINE), text, TEXT, font, anchor="lm")
         for j, image in enumerate(row):
             enlarged = Image.fromarray(image).resize((width * scale, height * scale), Image.Resampling.NEAREST)
             picture.paste(enlarged, (left + j * across, top + i * down))

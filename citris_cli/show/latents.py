@@ -78,6 +78,12 @@ class LatentSequence:
         """Least and greatest value of every latent over the sequence: float32 [2, M]."""
         return np.stack([self.z.min(0), self.z.max(0)])
 
+    @property
+    def names(self) -> list[str]:
+        """Every name that stands in a picture: of the groups, and of what else was intervened on."""
+        happened = (name for step in self.intervened for name in step or ())
+        return list(dict.fromkeys([*(group.name for group in self.groups), *happened]))
+
     def marked(self, frame: int) -> list[int]:
         """Positions of the groups that were intervened on in the step that led into a frame (0 … N-1)."""
         names = self.intervened[frame] or ()
