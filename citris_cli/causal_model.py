@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from citris_cli.artifacts.runs import model_at
 from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.curve import places_on_curve
 from citris_cli.core.reference import ReferenceLatents
@@ -318,10 +319,10 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> CausalModel:
     """A trained model with causal latents, ready for use.
 
     Args:
-        path: a ``.safetensors`` that ``citris train-nf`` or ``citris train-vae`` wrote.
+        path: a ``.safetensors`` that ``citris train-nf`` or ``citris train-vae`` wrote, or a folder with one of these.
         device: where it should compute: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
 
     Raises:
         InputError: no such file, not a model of ours, a damaged one, or one without causal latents; no such device.
     """
-    return CausalModel(load_model(Path(path), select_device(str(device))))
+    return CausalModel(load_model(model_at(Path(path)), select_device(str(device))))

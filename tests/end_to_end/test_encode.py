@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+import citris_cli
 from citris_cli.artifacts.models import read_model, write_model
 from citris_cli.commands.inputs import in_batches
 from citris_cli.data.frames import Frames, as_model_input
@@ -179,6 +180,33 @@ def test_which_model_is_used_is_said(tmp_path: Path, frames: np.ndarray, model: 
     done = inside("encode", "two.npz", "-o", "z.npz", "-m", model, cwd=tmp_path, CITRIS_MODEL="runs/none.safetensors")
     assert done.returncode == 0
     assert "model:" not in done.stderr.decode()
+
+
+def test_a_folder_with_one_model_and_the_home_folder_are_models(
+    tmp_path: Path, frames: np.ndarray, model: Path, home: Path, inside: Citris
+) -> None:
+    folder = tmp_path / "home/my"
+    folder.mkdir(parents=True)
+    contents = read_model(model)
+    write_model(folder / "a.safetensors", contents)
+    write_model(folder / "a.best.safetensors", contents)
+    write_model(folder / "ae.safetensors", read_model(home / "runs/boxes/ae.safetensors"))
+    (folder / "notes.safetensors").write_text("no model")
+    common = ["encode", "two.npz", "-o", "z.npz"]
+    for place in ("home/my", "~/my", "~/my/a.safetensors"):
+        done = inside(*common, "-m", place, cwd=tmp_path, HOME=str(tmp_path / "home"))
+        assert done.returncode == 0, done.stderr
+        assert (f"(the only one in {place})" in done.stderr.decode()) == place.endswith("my")
+        done = inside(*common, cwd=tmp_path, CITRIS_MODEL=place, HOME=str(tmp_path / "home"))
+        assert "my/a.safetensors (from $CITRIS_MODEL)" in done.stderr.decode()
+    assert citris_cli.load(folder).path == folder / "a.safetensors"
+    write_model(folder / "b.safetensors", contents)
+    done = inside(*common, "-m", "home/my", cwd=tmp_path)
+    check_refusal(
+        done, r"my: the folder holds 2 models with causal latents \(a\.safetensors, b\.safetensors\); name one"
+    )
+    done = inside(*common, cwd=tmp_path, CITRIS_MODEL="home")
+    check_refusal(done, r"home: the folder holds no model with causal latents; name a file that train-nf or train-vae")
 
 
 def test_what_it_cannot_do_it_says(home: Path, tmp_path: Path, frames: np.ndarray, model: Path, inside: Citris) -> None:

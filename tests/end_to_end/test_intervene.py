@@ -49,6 +49,26 @@ def test_only_the_variables_own_latents_change(
     assert found["intervened"].tolist() == ["box"]
 
 
+def test_each_picture_takes_its_values_from_one_of_as_many(
+    inside: Citris, model: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "others").mkdir()
+    for number, path in enumerate(reversed(pictures)):
+        (tmp_path / f"others/{number}.png").write_bytes(path.read_bytes())
+    common = ["--var", "box", "--from", "others", "-m", model, "-o", "x.npz"]
+    done = inside("intervene", *pictures, *common, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "takes its values from the one at the same place in others, in order" in done.stderr.decode()
+    found = arrays(tmp_path / "x.npz")
+    z = citris_cli.load(model).encode(np.stack([np.array(Image.open(path)) for path in pictures]))
+    np.testing.assert_allclose(found["z_after"][:, BOX], z[::-1, BOX], atol=1e-5)
+    np.testing.assert_allclose(found["z_after"][:, REST], z[:, REST], atol=1e-5)
+    done = inside("intervene", *pictures[:2], *common, cwd=tmp_path)
+    check_refusal(
+        done, "--from others: holds 3 frames for 2 pictures; name one, such as others/0.png, or give one for each"
+    )
+
+
 def test_draws_are_the_generators(inside: Citris, model: Path, pictures: list[Path], tmp_path: Path) -> None:
     def draw(name: str, *options: object) -> np.ndarray:
         done = inside(
