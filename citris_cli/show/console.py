@@ -38,25 +38,23 @@ class Console:
         _line(text)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table of strings: drawn on a terminal that is wide enough for every word, aligned plain text elsewhere."""
+        """A table of strings: drawn on a terminal that is wide enough, aligned plain text elsewhere."""
         from rich.cells import cell_len
 
+        widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
         if _is_terminal():
             from rich.console import Console as RichConsole
             from rich.table import Table
 
             terminal = RichConsole(stderr=True)
-            words = [[word for cell in column for word in cell.split()] for column in zip(columns, *rows, strict=True)]
-            least = [max(map(cell_len, column), default=0) for column in words]
-            if sum(least) + 3 * len(columns) + 1 <= terminal.width:  # each between two blanks and two lines
+            if sum(widths) + 3 * len(widths) + 1 <= terminal.width:  # each between two blanks and two lines
                 table = Table(title=title, title_justify="left")
-                for index, (column, width) in enumerate(zip(columns, least, strict=True)):
-                    table.add_column(column, justify="left" if index == 0 else "right", min_width=width)
+                for index, column in enumerate(columns):
+                    table.add_column(column, justify="left" if index == 0 else "right")
                 for row in rows:
                     table.add_row(*row)
                 terminal.print(table)
                 return
-        widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
         _line(title)
         for row in (columns, *rows):
             blanks = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]

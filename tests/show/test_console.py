@@ -76,13 +76,15 @@ def test_a_table_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("width", [40, 60, 80])
+@pytest.mark.parametrize("width", [30, 40, 50, 60, 62, 64, 80])
 def test_a_table_breaks_no_name_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", str(width))
     Console().table("moved", ["variable", "moved", "by decoding alone"], [[name, "0.123", "0.5"] for name in LONG])
     assert all(name in terminal.getvalue() for name in LONG)
+    assert terminal.getvalue().count("0.123") == len(LONG)
+    assert "by decoding alone" in terminal.getvalue()
 
 
 def test_cells_have_three_digits_and_nan_is_a_dash() -> None:
