@@ -27,7 +27,7 @@ from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.frames import as_model_input, as_pixels, check_frames_shape, to_uint8_frames
 from citris_cli.data.variables import REST, Variables
 from citris_cli.devices import select_device
-from citris_cli.errors import InputError
+from citris_cli.errors import InputError, permissions_told
 from citris_cli.kinds import kind_of_model
 from citris_cli.loading import LoadedModel, load_model
 
@@ -315,6 +315,7 @@ def _require_number(number: int) -> None:
         raise InputError(f"number is {number}; it must be at least 1")
 
 
+@permissions_told()
 def load(path: str | Path, device: str | torch.device = "cpu") -> CausalModel:
     """A trained model with causal latents, ready for use.
 

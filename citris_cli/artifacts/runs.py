@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from citris_cli.artifacts.files import listed
 from citris_cli.artifacts.models import ModelHeader, read_model_header
 from citris_cli.errors import CitrisError, InputError
 from citris_cli.kinds import KINDS
@@ -67,20 +68,19 @@ def model_at(place: Path) -> Path:
     path = place if os.path.lexists(place) else Path(os.path.expanduser(place))
     if not os.path.isdir(path):
         return path
-    try:
-        names = sorted(os.listdir(path))
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"{place}: the folder cannot be read ({reason}); check its permissions") from None
-    files = [path / name for name in names if name.endswith(".safetensors") and not name.endswith(BEST_SO_FAR)]
+    files = [
+        file
+        for file in listed(path)
+        if file.name.endswith(".safetensors") and not file.name.endswith(BEST_SO_FAR) and not file.name.startswith(".")
+    ]
     causal = {kind.name for kind in KINDS.values() if kind.causal}
     found = [file for file in files if (header := header_or_none(file)) is not None and header.kind in causal]
     if len(found) == 1:
         return found[0]
     if found:
-        listed = ", ".join(file.name for file in found)
+        names = ", ".join(file.name for file in found)
         raise InputError(
-            f"{place}: the folder holds {len(found)} models with causal latents ({listed}); name one of them"
+            f"{place}: the folder holds {len(found)} models with causal latents ({names}); name one of them"
         )
     raise InputError(
         f"{place}: the folder holds no model with causal latents; name a file that train-nf or train-vae wrote"
@@ -101,6 +101,8 @@ def find_causal_model(given: Path | None) -> tuple[Path, str]:
         return path, "" if path.name == given.name else f"the only one in {given}"
     if os.environ.get(MODEL_VARIABLE):
         return model_at(Path(os.environ[MODEL_VARIABLE])), f"from ${MODEL_VARIABLE}"
+    if RUNS.is_dir():
+        listed(RUNS)  # a folder that cannot be read is not one without models
     newest = newest_causal_model()
     if newest is None:
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from citris_cli.artifacts.files import listed
 from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, optional_key
 from citris_cli.data.npz import NpzFile, open_npz
 from citris_cli.data.variables import REST
@@ -54,8 +55,8 @@ def describe_directory(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it holds neither arrays nor models.
     """
-    files = sorted(path.glob("*.npz"))
-    models = sorted(path.glob("*.safetensors"))
+    files = [file for file in listed(path) if file.suffix == ".npz"]
+    models = [file for file in listed(path) if file.suffix == ".safetensors"]
     if not files and not models:
         raise InputError(f"{path}: holds neither .npz files nor models; give a dataset or a file of citris")
     data = any(_holds_data(file) for file in files)

@@ -20,7 +20,7 @@ from citris_cli.causal_model import CausalModel
 from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
 from citris_cli.data.sources import ArraySource, Data
 from citris_cli.data.variables import Variables, parse_vars
-from citris_cli.errors import InputError
+from citris_cli.errors import InputError, permissions_told
 from citris_cli.loading import LoadedModel
 from citris_cli.training import run
 from citris_cli.training.config import (
@@ -36,6 +36,7 @@ from citris_cli.training.request import OnNote, OnProgress, Request, ignore
 Input: TypeAlias = str | Data
 
 
+@permissions_told()
 def train_ae(
     data: Input | Sequence[Input],
     *,
@@ -81,6 +82,7 @@ def train_ae(
     return run.autoencoder(_with(request, device, resume, save_every, progress, note))
 
 
+@permissions_told()
 def train_nf(
     data: Input | Sequence[Input],
     *,
@@ -124,6 +126,7 @@ def train_nf(
     return CausalModel(run.citris_nf(_with(request, device, resume, save_every, progress, note)))
 
 
+@permissions_told()
 def train_vae(
     data: Input | Sequence[Input],
     *,
@@ -161,6 +164,7 @@ def train_vae(
     return CausalModel(run.citris_vae(_with(request, device, resume, save_every, progress, note)))
 
 
+@permissions_told()
 def train_causal_encoder(
     data: Input | Sequence[Input],
     *,
