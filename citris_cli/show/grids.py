@@ -43,13 +43,17 @@ def image_grid(
     lengths = (int(font.getlength(line)) for label in lines for line, font in label)
     left = PADDING + max((length + 2 * PADDING for length in lengths), default=0)
     top = PADDING + (FONT_SIZE + 2 * PADDING if column_labels else 0)
-    across, down = width * scale + PADDING, height * scale + PADDING
-    columns = max(len(row) for row in rows)
-    picture = Image.new("RGB", (left + columns * across, top + len(rows) * down), BACKGROUND)
+    headings = [lettered(label, FONT_SIZE) for label in column_labels]
+    # A column is as wide as its label, and a row as high, so that none runs into another.
+    widest = [width * scale] * max(len(row) for row in rows)
+    for j, (text, font) in enumerate(headings):
+        widest[j] = max(widest[j], int(font.getlength(text)) + PADDING)
+    starts = [left + sum(widest[:j]) + j * PADDING for j in range(len(widest) + 1)]
+    down = max(height * scale, *(len(label) * LINE for label in lines), 0) + PADDING
+    picture = Image.new("RGB", (starts[-1], top + len(rows) * down), BACKGROUND)
     draw = ImageDraw.Draw(picture)
-    for j, label in enumerate(column_labels):
-        text, font = lettered(label, FONT_SIZE)
-        draw.text((left + j * across + (across - PADDING) // 2, PADDING), text, TEXT, font, anchor="ma")
+    for j, (text, font) in enumerate(headings):
+        draw.text((starts[j] + widest[j] // 2, PADDING), text, TEXT, font, anchor="ma")
     for i, row in enumerate(rows):
         if row_labels:
             middle = top + i * down + (down - PADDING) // 2 - (len(lines[i]) - 1) * LINE // 2
@@ -57,7 +61,7 @@ def image_grid(
                 draw.text((PADDING, middle + number * LINE), text, TEXT, font, anchor="lm")
         for j, image in enumerate(row):
             enlarged = Image.fromarray(image).resize((width * scale, height * scale), Image.Resampling.NEAREST)
-            picture.paste(enlarged, (left + j * across, top + i * down))
+            picture.paste(enlarged, (starts[j] + (widest[j] - width * scale) // 2, top + i * down))
     return picture
 
 
