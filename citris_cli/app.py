@@ -27,7 +27,7 @@ from citris_cli.commands.train_ae import train_ae
 from citris_cli.commands.train_causal_encoder import train_causal_encoder
 from citris_cli.commands.train_nf import train_nf
 from citris_cli.commands.train_vae import train_vae
-from citris_cli.errors import CitrisError
+from citris_cli.errors import CitrisError, InputError, permission_sentence
 
 # Typer's usage errors, wherever this version of it keeps them.
 UsageFailure: type[Exception] = typer.BadParameter.__mro__[2]
@@ -119,6 +119,8 @@ def main() -> None:
             raise
         if _out_of_memory(error):
             _fail("out of memory; try a smaller --batch-size, smaller networks or fewer frames", 1)
+        if isinstance(error, PermissionError) and error.filename is not None:
+            _fail(permission_sentence(error), InputError.exit_status)
         if isinstance(error, OSError) and error.filename is None and error.errno in STDOUT_ERRORS:
             reason = (error.strerror or str(error)).lower()
             _fail(f"standard output cannot be written ({reason}); send it elsewhere", 1)

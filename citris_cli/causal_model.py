@@ -1,6 +1,7 @@
 """A trained model as a Python object: frames in, causal latents out; latents changed; frames out again.
 
-The commands use this very object. Arrays are NumPy's; frames are uint8 [N, W, W, C], latents float32 [N, M].
+The commands use this very object. What it returns are NumPy's arrays; frames are uint8 [N, W, W, C], latents float32
+[N, M]. It also takes torch tensors, on any device, and lists of frames or latents.
 
 Example:
     >>> import citris_cli
@@ -12,24 +13,27 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from citris_cli.artifacts.runs import model_at
 from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.curve import places_on_curve
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.frames import as_model_input, as_pixels, check_frames_shape, is_grey, to_uint8_frames
-from citris_cli.data.variables import Variables
+from citris_cli.data.sources import GIVEN_FOR_ARRAYS, as_array
+from citris_cli.data.variables import REST, Variables
 from citris_cli.devices import select_device
-from citris_cli.errors import InputError
+from citris_cli.errors import InputError, permissions_told
 from citris_cli.kinds import kind_of_model
 from citris_cli.loading import LoadedModel, load_model
-from citris_cli.wording import counted
+from citris_cli.wording import counted, type_of
 
 #: Frames that go through the networks at a time.
 BATCH = 256
@@ -38,6 +42,8 @@ REFERENCE = 400
 
 Frames = np.ndarray[Any, np.dtype[np.uint8]]
 Latents = np.ndarray[Any, np.dtype[np.float32]]
+#: What is taken for either: an array, a tensor on any device, or a list of single ones.
+Given: TypeAlias = np.ndarray[Any, Any] | Tensor | Sequence[Any]
 
 
 class CausalModel:
@@ -93,7 +99,15 @@ class CausalModel:
         Raises:
             InputError: no such variable, or the model gave it no latents.
         """
-        return self._block(self.variables.resolve(names))
+        return self._block(self._named(names))
+
+    def _named(self, names: str) -> list[int]:
+        """Positions of the variables of a comma list of names and groups."""
+        if not isinstance(names, str):
+            raise InputError(
+                f"names is {type_of(names)}; give names in one string, such as {self.variables.names[0]!r}"
+            )
+        return self.variables.resolve(names)
 
     def _block(self, indices: list[int]) -> np.ndarray[Any, np.dtype[np.bool_]]:
         for index in indices:
@@ -105,12 +119,13 @@ class CausalModel:
         return np.isin(self.assignment, indices)
 
     @torch.no_grad()
-    def encode(self, frames: np.ndarray[Any, Any]) -> Latents:
+    def encode(self, frames: Given) -> Latents:
         """Causal latents of frames.
 
         Args:
             frames: [N, W, W, C], or [N, W, W] of a model of grey frames; uint8 0 … 255, or floats 0 … 1 or −1 … 1. Of
-                4 channels where the model knows 3 the last is dropped, as alpha is.
+                4 channels where the model knows 3 the last is dropped, as alpha is. An array, a tensor on any device, or
+                a list of frames.
 
         Returns:
             float32 [N, M].
@@ -118,6 +133,7 @@ class CausalModel:
         Raises:
             InputError: another shape, size or range, or other channels than the model's.
         """
+        frames = _given(frames, "frames")
         check_frames_shape(frames.shape, "frames")
         frames = frames[..., None] if is_grey(frames.shape) else frames
         if frames.ndim != 4 or frames.shape[1] != self.width:
@@ -135,7 +151,7 @@ class CausalModel:
         return self._through(lambda chunk: self.network.encode(as_model_input(chunk)), pixels)
 
     @torch.no_grad()
-    def decode(self, z: Latents) -> Frames:
+    def decode(self, z: Given) -> Frames:
         """Frames uint8 [N, W, W, C] of causal latents [N, M].
 
         Raises:
@@ -144,7 +160,7 @@ class CausalModel:
         (z,) = self._latents(z=z)
         return self._through(lambda chunk: as_pixels(self.network.decode(chunk)), torch.from_numpy(z))
 
-    def combine(self, z_1: Latents, z_2: Latents, mask: np.ndarray[Any, Any]) -> Latents:
+    def combine(self, z_1: Given, z_2: Given, mask: Given) -> Latents:
         """Latents of a triplet: of variable k those of image 2 where ``mask[:, k]`` is 1, all others of image 1.
 
         Args:
@@ -158,7 +174,7 @@ class CausalModel:
             InputError: another shape, or other values in the mask.
         """
         z_1, z_2 = self._latents(z_1=z_1, z_2=z_2)
-        mask = np.asarray(mask)
+        mask = _given(mask, "the mask")
         if mask.shape != (len(z_1), len(self.variables)):
             raise InputError(
                 f"the mask has shape {list(mask.shape)}; it needs a row for each of {len(z_1)} frames and a column for "
@@ -169,7 +185,7 @@ class CausalModel:
         with_rest = np.concatenate([np.asarray(mask, bool), np.zeros((len(mask), 1), bool)], axis=1)
         return np.where(with_rest[:, self.assignment], z_2, z_1)
 
-    def intervene(self, z: Latents, names: str, values: Latents) -> Latents:
+    def intervene(self, z: Given, names: str, values: Given) -> Latents:
         """Latents with the block of some variables replaced and every other latent exactly as it was.
 
         Args:
@@ -187,9 +203,7 @@ class CausalModel:
         return np.where(self.block(names), values, z)
 
     @torch.no_grad()
-    def draw(
-        self, z: Latents, names: str, number: int, generator: torch.Generator, temperature: float = 1.0
-    ) -> Latents:
+    def draw(self, z: Given, names: str, number: int, generator: torch.Generator, temperature: float = 1.0) -> Latents:
         """Latents after interventions on some variables, drawn from what the model learned that these do.
 
         Args:
@@ -205,12 +219,16 @@ class CausalModel:
         Raises:
             InputError: no such variable, or it has no latents; latents of another shape, no number or temperature.
         """
-        indices = self.variables.resolve(names)
+        indices = self._named(names)
         self._block(indices)
         _require_number(number)
-        if not 0 <= temperature < np.inf:
-            raise InputError(f"temperature is {temperature}; it must be a number from 0 on")
-        (z,) = self._latents(z=np.atleast_2d(z))
+        if not isinstance(temperature, int | float | np.number) or not 0 <= temperature < np.inf:
+            raise InputError(f"temperature is {temperature!r}; it must be a number from 0 on")
+        if not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
+            raise InputError(
+                f"generator is {type_of(generator)}; give one on the CPU, such as torch.Generator().manual_seed(0)"
+            )
+        (z,) = self._latents(z=np.atleast_2d(_given(z, "z")))
         if len(z) != 1:
             raise InputError(f"z has {len(z)} rows; draw from one frame's latents at a time")
         targets = torch.zeros(number, len(self.variables), device=self.device)
@@ -235,7 +253,7 @@ class CausalModel:
         Raises:
             InputError: no such variable, or it has no latents; no number.
         """
-        indices = self.variables.resolve(names)
+        indices = self._named(names)
         self._block(indices)
         _require_number(number)
         walk = np.zeros((number, self.latents), np.float32)
@@ -249,7 +267,7 @@ class CausalModel:
             walk[:, block] = rows[places].numpy()
         return walk
 
-    def moved(self, before: Latents, after: Latents) -> dict[str, np.ndarray[Any, Any]]:
+    def moved(self, before: Given, after: Given) -> dict[str, np.ndarray[Any, Any]]:
         """How far latents moved, for every variable, in units of the spread of its own block over the training data.
 
         ``||after - before|| / sqrt(sum of variances)`` over the latents of a variable: 1 is one standard deviation.
@@ -266,7 +284,7 @@ class CausalModel:
         before, after = self._latents(before=before, after=after)
         spread = self._spread().numpy()
         distance = {}
-        for index, name in enumerate((*self.variables.names, "psi(0)")):
+        for index, name in enumerate((*self.variables.names, REST)):
             block = self.assignment == index
             if block.any():
                 change = np.linalg.norm((after - before)[:, block], axis=1)
@@ -297,11 +315,11 @@ class CausalModel:
         hard = self.network.assignment.hard()
         return self.network.prior.sample(z, targets.to(self.device).expand(REFERENCE, -1), hard, generator).cpu()
 
-    def _latents(self, **given: Latents) -> list[Latents]:
+    def _latents(self, **given: Given) -> list[Latents]:
         """Arguments that are latents, by name, as float32 [N, M], N being the same for all or 1."""
         found = []
         for name, value in given.items():
-            z = np.asarray(value)
+            z = _given(value, name)
             if z.ndim != 2 or z.shape[1] != self.latents or z.dtype.kind not in "fiu":
                 raise InputError(
                     f"{name} has shape {list(z.shape)} of {z.dtype}; latents of this model are [N, {self.latents}] "
@@ -319,19 +337,31 @@ class CausalModel:
         return np.concatenate([function(chunk.to(self.device)).cpu().numpy() for chunk in rows.split(BATCH)])
 
 
+def _given(value: Any, name: str) -> np.ndarray[Any, Any]:
+    """An argument that stands for an array, see :func:`citris_cli.data.sources.as_array`."""
+    if value is None or isinstance(value, str | bytes | os.PathLike | Mapping):
+        raise InputError(f"{name} is {type_of(value)}; give {GIVEN_FOR_ARRAYS}")
+    return as_array(value, name)
+
+
 def _require_number(number: int) -> None:
+    if not isinstance(number, int | np.integer):
+        raise InputError(f"number is {number!r}; it must be a whole number")
     if number < 1:
         raise InputError(f"number is {number}; it must be at least 1")
 
 
+@permissions_told()
 def load(path: str | Path, device: str | torch.device = "cpu") -> CausalModel:
     """A trained model with causal latents, ready for use.
 
     Args:
-        path: a ``.safetensors`` that ``citris train-nf`` or ``citris train-vae`` wrote.
+        path: a ``.safetensors`` that ``citris train-nf`` or ``citris train-vae`` wrote, or a folder with one of these.
         device: where it should compute: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
 
     Raises:
         InputError: no such file, not a model of ours, a damaged one, or one without causal latents; no such device.
     """
-    return CausalModel(load_model(Path(path), select_device(str(device))))
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path is {type_of(path)}; give the path of a model, or of a folder with one")
+    return CausalModel(load_model(model_at(Path(path)), select_device(str(device))))

@@ -224,8 +224,7 @@ def _check_weights(kind: Kind, weights: Mapping[str, Tensor], expected: Mapping[
         wanted = expected[name]
         if value.shape != wanted.shape:
             raise ValueError(
-                f"the weight {name} has the shape {list(value.shape)}, and in this {title} it has "
-                f"{list(wanted.shape)}"
+                f"the weight {name} has the shape {list(value.shape)}, and in this {title} it has {list(wanted.shape)}"
             )
         if value.is_floating_point() != wanted.is_floating_point() or value.is_complex():
             raise ValueError(f"the weight {name} holds {str(value.dtype).removeprefix('torch.')} numbers")

@@ -3,6 +3,11 @@
 A message says what is wrong, where (file, key, shape) and what to do, in one line without a final newline.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class CitrisError(Exception):
     """Something that the user should read as one sentence.
@@ -39,3 +44,19 @@ class InterruptedRunError(CitrisError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_status = 128 + signal_number
+
+
+def permission_sentence(error: PermissionError) -> str:
+    """What a user should read where the system forbids to look at a path that nobody expected to be forbidden."""
+    return f"{error.filename}: permission denied; check the permissions of it and of the folders that it lies in"
+
+
+@contextmanager
+def permissions_told() -> Iterator[None]:
+    """A block, or as a decorator a function, in which such a refusal of the system is an :class:`InputError`."""
+    try:
+        yield
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        raise InputError(permission_sentence(error)) from error

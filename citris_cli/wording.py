@@ -20,3 +20,8 @@ def legible(text: str, most: int = 80) -> str:
     """
     kept = "".join(character if character.isprintable() else "?" for character in text[:most])
     return kept + ("…" if len(text) > most else "")
+
+
+def type_of(value: object) -> str:
+    """What a value is that a program gave in place of another: ``None``, ``a list``."""
+    return "None" if value is None else f"a {type(value).__name__}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import citris_cli
 from citris_cli.causal_model import CausalModel
@@ -94,3 +95,63 @@ def test_a_device_is_named_as_for_the_trainings(tmp_path: Path) -> None:
     for device in ("auto", torch.device("cpu")):
         with pytest.raises(InputError, match=r"none\.safetensors"):
             citris_cli.load(tmp_path / "none.safetensors", device)
+
+
+def test_tensors_and_lists_are_frames_and_latents(model: CausalModel) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    z = model.encode(frames)
+    tensor = torch.from_numpy(frames)
+    scaled = (tensor.float() / 255).requires_grad_()
+    for given in (tensor, scaled, list(frames), tuple(tensor), list(scaled), [Image.fromarray(one) for one in frames]):
+        np.testing.assert_allclose(model.encode(given), z, atol=1e-5)
+    assert np.abs(model.encode(scaled.bfloat16()) - z).max() < 0.1
+    latents = torch.from_numpy(z).requires_grad_()
+    for one in (latents, list(latents), z.tolist(), latents.detach().double()):
+        np.testing.assert_array_equal(model.decode(one), model.decode(z))
+        np.testing.assert_array_equal(model.intervene(one, "x", latents[:1]), model.intervene(z, "x", z[:1]))
+        np.testing.assert_array_equal(model.combine(one, one, torch.ones(3, 2)), z)
+        assert model.moved(one, z)["x"].tolist() == [0, 0, 0]
+    np.testing.assert_array_equal(model.draw(latents[0], "x", 2, seeded()), model.draw(z[:1], "x", 2, seeded()))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_tensors_on_an_accelerator_are_taken(model: CausalModel) -> None:
+    latents = torch.zeros(2, 3, device="cuda")
+    np.testing.assert_array_equal(model.decode(latents), model.decode(Z))
+
+
+@pytest.mark.parametrize("value", [None, "a.png", Path("a.png"), {"images": Z}, (row for row in Z), object()])
+def test_what_is_no_array_is_named(model: CausalModel, value: Any) -> None:
+    kind = "None" if value is None else f"a {type(value).__name__}"
+    says = f"(frames|z) is {kind}\\b.*; give a numpy array, a torch tensor, or a list of arrays of one shape"
+    for method in (model.encode, model.decode):
+        with pytest.raises(InputError, match=says):
+            method(value)
+
+
+def test_what_numpy_cannot_take_is_said(model: CausalModel) -> None:
+    wrong: list[Any] = [torch.zeros(2, 3, device="meta"), torch.zeros(2, 3).to_sparse(), [[1, 2, 3], [1]]]
+    for value in wrong:
+        with pytest.raises(InputError, match="z: numpy makes no array of it"):
+            model.decode(value)
+    wrong = [torch.zeros(3), np.zeros(2)]
+    with pytest.raises(InputError, match=r"z lists arrays of the shapes \[3\] and \[2\]; they need one shape"):
+        model.decode(wrong)  # type: ignore[arg-type]
+
+
+def test_arguments_of_another_type_are_one_sentence(model: CausalModel) -> None:
+    anything: Any = model
+    wrong: list[tuple[Callable[[], Any], str]] = [
+        (lambda: anything.intervene(Z, ["x"], Z), "names is a list; give names in one string, such as 'x'"),
+        (lambda: anything.block(1), "names is a int"),
+        (lambda: anything.sweep("x", 2.5), "number is 2.5; it must be a whole number"),
+        (lambda: anything.draw(Z[:1], "x", "2", seeded()), "number is '2'; it must be a whole number"),
+        (lambda: anything.draw(Z[:1], "x", 2, 0), "generator is a int; give one on the CPU"),
+        (lambda: anything.draw(Z[:1], "x", 2, None), "generator is None; give one on the CPU"),
+        (lambda: anything.draw(Z[:1], "x", 2, seeded(), "warm"), "temperature is 'warm'; it must be a number from 0"),
+        (lambda: citris_cli.load(None), "path is None; give the path of a model"),  # type: ignore[arg-type]
+        (lambda: citris_cli.load("none.safetensors", 0), "--device 0 is unknown"),  # type: ignore[arg-type]
+    ]
+    for call, says in wrong:
+        with pytest.raises(InputError, match=says):
+            call()

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside the target, flushed to disk, then renamed."""
+"""Files that are whole or absent: written beside the target, flushed to disk, then renamed; and folders' contents."""
 
 from __future__ import annotations
 
@@ -102,6 +102,20 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise _as_sentence(path, error) from error
+
+
+def listed(folder: Path) -> list[Path]:
+    """What lies in a folder, in the order of the names.
+
+    Raises:
+        InputError: it cannot be read; a folder that seems to be empty as nobody may look into it is none.
+    """
+    try:
+        os.stat(os.path.join(folder, "."))  # of what lies in it nothing could be told
+        return sorted(folder / name for name in os.listdir(folder))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"{folder}: the folder cannot be read ({reason}); check its permissions") from None
 
 
 def write_stdout(content: bytes) -> None:

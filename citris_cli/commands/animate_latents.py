@@ -44,7 +44,7 @@ def animate_latents(
     frames: Annotated[
         int | None, typer.Option(help="How many frames.  \\[default: 100, or as many as there are]", min=1)
     ] = None,
-    fps: Annotated[float, typer.Option(help="Frames a second.", min=0.1, max=50)] = 5.0,
+    fps: Annotated[float, typer.Option(help="Frames a second; of a GIF at most 50.", min=0.1, max=240)] = 5.0,
     variables: options.Vars = None,
     targets_lead: options.TargetsLead = None,
     device: options.Device = "auto",
@@ -53,9 +53,12 @@ def animate_latents(
     """Show every frame of a sequence beside bars of its causal latents, and what was intervened on."""
     from citris_cli.commands.inputs import default_file, default_place, load_causal_model
     from citris_cli.devices import select_device
+    from citris_cli.show.animation import GIF_FASTEST
     from citris_cli.show.console import Console
     from citris_cli.show.latent_animation import animation_bytes
+    from citris_cli.show.latent_bars import FONT_SIZE
     from citris_cli.show.latents import latent_groups
+    from citris_cli.show.lettering import spelling_note
 
     options.require_number("--fps", fps)
     console = Console()
@@ -70,6 +73,15 @@ def animate_latents(
     folder, label = default_place(data)
     sequence = _sequence(f"{folder.name} {label}".strip(), chosen, clip, loaded, groups)
     _say(console, chosen, clip, loaded, sequence)
+    if kind == ".gif" and fps > GIF_FASTEST:
+        console.note(
+            f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames a second, and so does this one; "
+            "write an .mp4 or an .html for more"
+        )
+    if kind != ".html":
+        captions = map(sequence.caption, range(len(chosen)))
+        if spelled := spelling_note(sequence.names, FONT_SIZE) or spelling_note(captions, FONT_SIZE):
+            console.note(spelled)
     write_bytes(path, animation_bytes(kind, sequence, fps, list(map(str, data))))
     asked.report(console, {"animation": str(path), **_about(chosen, clip, loaded, sequence)}, path)
 
@@ -190,12 +202,11 @@ def _say(console: Console, chosen: range, clip: Clip, model: CausalModel, sequen
 
 def _about(chosen: range, clip: Clip, model: CausalModel, sequence: LatentSequence) -> dict[str, Any]:
     """What ``--json`` says of the animation besides its file."""
-    keys = (*model.variables.names, "psi0")
     counts = clip.targets[chosen.start : chosen.stop].sum(0).tolist()
     return {
         "frames": len(chosen),
         "start": chosen.start,
         "steps_with_intervention": dict(zip(clip.columns.names, counts, strict=True)),
-        "latents_per_variable": {key: len(group.latents) for key, group in zip(keys, sequence.groups, strict=True)},
+        "latents_per_variable": {group.name: len(group.latents) for group in sequence.groups},
         "model": str(model.path),
     }

@@ -43,6 +43,7 @@ def encode(
 ) -> None:
     """Write the causal latents of every frame, and which variable each latent belongs to, as an .npz."""
     from citris_cli.commands.inputs import default_file, load_causal_model
+    from citris_cli.data.variables import REST
     from citris_cli.devices import select_device
     from citris_cli.show.console import Console
     from citris_cli.training.devices import compute_in, keep_freed_memory, resolve_precision
@@ -58,7 +59,7 @@ def encode(
     with compute_in(settled, where):
         z, sources = _encoded(loaded, inputs, batch_size, console)
     seconds = time.monotonic() - started
-    blocks = {name: loaded.assignment == index for index, name in enumerate((*loaded.variables.names, "psi0"))}
+    blocks = {name: loaded.assignment == index for index, name in enumerate((*loaded.variables.names, REST))}
     write_arrays(path, _arrays(loaded, z, sources, blocks))
     speed = counted(round(len(z) / max(seconds, 1e-9)), "frame")
     console.note(f"{counted(len(z), 'frame')}, {counted(z.shape[1], 'latent')}, {speed} a second")
@@ -92,7 +93,7 @@ def _encoded(
 def _arrays(
     model: CausalModel, z: np.ndarray[Any, Any], sources: list[str], blocks: dict[str, np.ndarray[Any, Any]]
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """What the file holds; ``z_<variable>`` are the columns of z that a mask bool [M] in ``blocks`` tells of."""
+    """What the file holds; ``z_<name>`` are the columns of z that a mask bool [M] in ``blocks`` tells of."""
     import numpy as np
 
     return {

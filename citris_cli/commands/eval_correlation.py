@@ -32,7 +32,7 @@ def eval_correlation(
     output: Annotated[
         Path | None,
         output_option(
-            "Where the .json goes, with an .html of the same name beside it; - for the .json on standard output.  "
+            "The .json, or the .html of the same name that goes beside it; - for the .json on standard output.  "
             "\\[default: correlation.json beside the model]"
         ),
     ] = None,
@@ -64,7 +64,7 @@ def eval_correlation(
     about = {"model": str(loaded.path), "data": str(data)}
     if path is not None:
         facts = {**about, "frames": f"{len(truth.frames):,}, one half to fit, one to score"}
-        page = path.with_suffix(asked.beside)
+        page = asked.path_beside(path)
         write_bytes(page, correlation_page(report.rows, report.factors, report.own, matrices, facts).encode())
         console.note(f"heat-maps: {page}")
     asked.write_report(console, {**about, **report.to_json()}, path)

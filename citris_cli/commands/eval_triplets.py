@@ -40,7 +40,7 @@ def eval_triplets(
     output: Annotated[
         Path | None,
         output_option(
-            "Where the .json goes, with a .png of the same name beside it; - for the .json on standard output.  "
+            "The .json, or the .png of the same name that goes beside it; - for the .json on standard output.  "
             "\\[default: triplets.json beside the model]"
         ),
     ] = None,
@@ -53,6 +53,8 @@ def eval_triplets(
     from citris_cli.devices import select_device
     from citris_cli.evaluation.triplets import evaluate_triplets, factor_distances, match_mask
     from citris_cli.show.console import Console
+    from citris_cli.show.grids import FONT_SIZE
+    from citris_cli.show.lettering import spelling_note
 
     console = Console()
     where = select_device(device)
@@ -75,9 +77,11 @@ def eval_triplets(
         report["distances"] = {"causal_encoder": str(encoder_path), **_distances_json(distances)}
         _show_distances(console, distances)
     if path is not None:
-        picture = path.with_suffix(asked.beside)
+        picture = asked.path_beside(path)
         write_bytes(picture, _first_rows(loaded, triplets, matched, rows))
         console.note(f"first rows: {picture}")
+        if spelled := spelling_note(loaded.variables.names, FONT_SIZE):
+            console.note(spelled)
     asked.write_report(console, _finite(report), path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ import typer
 from citris_cli.commands import options
 from citris_cli.commands.outputs import Output, output_option, write_arrays, write_bytes
 from citris_cli.errors import InputError
+from citris_cli.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +43,11 @@ def intervene(
     ],
     other: Annotated[
         Path | None,
-        typer.Option("--from", metavar="OTHER", help="Take the variables from this picture or frame (data.npz#17)."),
+        typer.Option(
+            "--from",
+            metavar="OTHER",
+            help="Take the variables from this picture or frame (data.npz#17), or each picture's from one of as many.",
+        ),
     ] = None,
     number: Annotated[
         int | None,
@@ -80,13 +86,16 @@ def intervene(
         raise InputError("standard input holds one picture; name it once")
     loaded = load_causal_model(model, where, console)
     loaded.block(variables)  # a wrong name is refused before anything is read
-    source = None if other is None else _other_picture(other, loaded, console)
     pictures = _pictures(images, loaded, console)
+    others = [None] * len(pictures) if other is None else _others(other, len(pictures), loaded, console)
     paths = _places(asked, [name for name, _ in pictures], variables)
-    values = loaded.encode(source) if source is not None else loaded.sweep(variables, sweep) if sweep else None
-    what = Intervention(variables, values, source, number or DRAWS, temperature, seed)
-    outcomes = [intervene_on(loaded, what, name, frame) for name, frame in pictures]
-    _write(paths, loaded, what, outcomes)
+    values = loaded.sweep(variables, sweep) if sweep else None
+    what = Intervention(variables, values, None, number or DRAWS, temperature, seed)
+    outcomes = []
+    for (name, frame), source in zip(pictures, others, strict=True):
+        one = what if source is None else replace(what, values=loaded.encode(source), other=source)
+        outcomes.append(intervene_on(loaded, one, name, frame))
+    _write(paths, loaded, what, outcomes, console)
     report = _moved(console, loaded, what, outcomes)
     asked.report(console, {"files": list(dict.fromkeys(map(str, paths))), **report}, *paths)
 
@@ -97,14 +106,29 @@ def _check_one_way(ways: dict[str, object]) -> None:
         raise InputError(f"{' and '.join(given)}: choose one way to intervene")
 
 
-def _other_picture(path: Path, model: CausalModel, console: Console) -> np.ndarray[Any, Any]:
-    """The one picture or frame that the variables are taken from, uint8 [1, W, W, 3]."""
+def _others(path: Path, count: int, model: CausalModel, console: Console) -> Sequence[np.ndarray[Any, Any] | None]:
+    """The pictures or frames that the variables are taken from, one for each of so many pictures.
+
+    Returns:
+        Of a single picture itself every time, else as many as there are pictures, in order: uint8 [1, W, W, 3] each.
+
+    Raises:
+        InputError: it has neither one nor as many.
+    """
     from citris_cli.commands.inputs import gather_frames
 
-    _, stack = next(gather_frames([path], model, console))
-    if len(stack) > 1:
-        raise InputError(f"--from {path}: holds {len(stack)} frames; name one, such as {path}#0")
-    return stack.slice(0, 1).cpu().numpy()
+    gathered = list(gather_frames([path], model, console))
+    found = sum(len(stack) for _, stack in gathered)
+    if found not in (1, count):
+        first = gathered[0][0] if len(gathered) > 1 else f"{path}#0"
+        raise InputError(
+            f"--from {path}: holds {counted(found, 'frame')} for {counted(count, 'picture')}; name one, such as "
+            f"{first}, or give one for each picture"
+        )
+    if found > 1:
+        console.note(f"each picture takes its values from the one at the same place in {path}, in order")
+    frames = [stack.slice(i, i + 1).cpu().numpy() for _, stack in gathered for i in range(len(stack))]
+    return frames if found > 1 else frames * count
 
 
 def _pictures(images: list[Path], model: CausalModel, console: Console) -> list[tuple[str, np.ndarray[Any, Any]]]:
@@ -157,15 +181,22 @@ def _default_places(asked: Output, names: list[str], variables: str) -> list[Pat
     return paths
 
 
-def _write(paths: list[Path | None], model: CausalModel, what: Intervention, outcomes: list[Outcome]) -> None:
+def _write(
+    paths: list[Path | None], model: CausalModel, what: Intervention, outcomes: list[Outcome], console: Console
+) -> None:
     """Write a strip or a GIF for every outcome, or one .npz of all."""
     from citris_cli.evaluation.interventions import outcome_arrays
     from citris_cli.show.animation import gif_bytes
-    from citris_cli.show.grids import image_grid, png_bytes
+    from citris_cli.show.grids import FONT_SIZE, image_grid, png_bytes
+    from citris_cli.show.lettering import spelling_note
 
     if paths[0] is not None and paths[0].suffix.lower() == ".npz":
         write_arrays(paths[0], outcome_arrays(model, what, outcomes))
         return
+    if (paths[0] is None or paths[0].suffix.lower() == ".png") and (
+        spelled := spelling_note(outcomes[0].labels, FONT_SIZE)
+    ):
+        console.note(spelled)
     for path, one in zip(paths, outcomes, strict=True):
         if path is not None and path.suffix.lower() == ".gif":
             # Not the original and its reconstruction: the other picture, if there is one, and the results.

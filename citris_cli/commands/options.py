@@ -31,7 +31,7 @@ Model = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="Trained model.  \\[default: $CITRIS_MODEL, else the newest under runs/]",
+        help="Trained model, or the folder of one.  \\[default: $CITRIS_MODEL, else the newest under runs/]",
         rich_help_panel=MODEL,
     ),
 ]

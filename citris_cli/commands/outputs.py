@@ -47,11 +47,10 @@ class Output:
         given: the value of ``-o``: a file, ``-`` for standard output, or None for the default place.
         as_json: whether standard output gets one JSON document.
         beside: ending of a second file of the same name that goes beside a JSON artifact, such as ``.png``; "" if none
-            does.
+            does. Either of the two may be named.
 
     Raises:
-        InputError: ``--json`` and ``-o -`` both want standard output, or the name of the JSON file is that of the file
-            beside it.
+        InputError: ``--json`` and ``-o -`` both want standard output, or a name that ends like neither of two files.
     """
 
     given: Path | None
@@ -61,16 +60,28 @@ class Output:
     def __post_init__(self) -> None:
         if self.as_json and self.to_stdout:
             raise InputError("--json and -o - both want standard output; give -o a file")
-        if self.beside and self.given is not None and self.given.suffix.lower() == self.beside:
+        if self.beside and self.given is not None and self.given.suffix.lower() not in ("", ".json", self.beside):
             raise InputError(
-                f"-o {self.given}: a {self.beside} of this name goes beside the .json; "
-                "give -o a name that ends in .json"
+                f"-o {self.given}: the ending says what is written; use .json, or {self.beside} for what goes beside it"
             )
 
     @property
     def to_stdout(self) -> bool:
         """Whether the artifact itself goes to standard output."""
         return self.given == STDOUT
+
+    @property
+    def names_beside(self) -> bool:
+        """Whether the user named the file that goes beside the JSON artifact."""
+        return self.beside != "" and self.given is not None and self.given.suffix.lower() == self.beside
+
+    def path_beside(self, path: Path) -> Path:
+        """Where the second file goes.
+
+        Args:
+            path: of the JSON artifact, as :meth:`place` returned it.
+        """
+        return self.given if self.names_beside and self.given is not None else path.with_suffix(self.beside)
 
     def check(self) -> None:
         """Find out whether a file that was named can be written, for a command that learns its default place later.
@@ -97,7 +108,7 @@ class Output:
         if self.to_stdout:
             return None
         if self.given is not None:
-            path = self.given
+            path = self.given.with_suffix(".json") if self.names_beside else self.given
         else:
             path = default if made_of is None else free_place(default, made_of)
         self._check(path)
@@ -132,14 +143,16 @@ class Output:
         text = json.dumps(document, indent=None if self.as_json else 2)
         if path is not None:
             write_bytes(path, (text + "\n").encode())
-        console.result(text if self.as_json or path is None else str(path))
+            if self.names_beside:
+                console.note(f"numbers: {path}")
+        console.result(text if self.as_json or path is None else str(self.given if self.names_beside else path))
 
     def _check(self, path: Path) -> None:
         from citris_cli.artifacts.files import check_writable
 
         check_writable(path)
         if self.beside:
-            check_writable(path.with_suffix(self.beside))
+            check_writable(self.path_beside(path))
 
 
 def write_bytes(path: Path | None, content: bytes) -> None:

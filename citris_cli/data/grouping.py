@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 
 from citris_cli.data.datasets import SequenceData
-from citris_cli.data.variables import Variable, Variables
+from citris_cli.data.variables import Variable, Variables, composed
 from citris_cli.errors import InputError
 
 
@@ -87,4 +87,4 @@ def _group(text: str, columns: Variables) -> tuple[str, list[str]]:
                 "name=column+column"
             )
         return group, members
-    return name, [columns[columns.index(part)].name for part in listed.split("+")]
+    return composed(name), [columns[columns.index(part)].name for part in listed.split("+")]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from citris_cli.artifacts.files import listed
 from citris_cli.data.sources import GIVEN_ARRAYS, ArraySource, Data, Source
 from citris_cli.errors import InputError
 
@@ -71,10 +72,7 @@ def find_split(path: Path, split: str) -> tuple[Path, ...]:
         if not path.exists():
             raise InputError(f"{path}: there is no such file or directory; check the path")
         return (path,)
-    try:
-        files = sorted((p for p in path.iterdir() if p.suffix == ".npz"), key=natural_key)
-    except OSError as error:
-        raise InputError(f"{path}: the directory cannot be read ({error.strerror}); check its permissions") from None
+    files = sorted((p for p in listed(path) if p.suffix == ".npz"), key=natural_key)
     exact = tuple(p for p in files if p.stem == split)
     # `val_indep.npz` is a split of its own and no shard of `val`.
     shards = tuple(p for p in files if re.fullmatch(rf"{split}[-_](?!indep|triplets).+", p.stem))
@@ -95,7 +93,7 @@ def find_files(path: Path, splits: Sequence[str]) -> tuple[Path, ...]:
     for split in splits:
         if found := find_split(path, split):
             return found
-    here = sorted(p.name for p in path.glob("*.npz"))
+    here = [p.name for p in listed(path) if p.suffix == ".npz"]
     listing = f"it has {', '.join(here[:8])}" if here else "it has no .npz file"
     wanted = " or ".join(f"{split}.npz" for split in splits)
     raise InputError(f"{path}: the directory has no {wanted}, {listing}; name the file itself")

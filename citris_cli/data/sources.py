@@ -13,13 +13,15 @@ from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from citris_cli.data.npz import is_mapping, open_npz, release_pages, require_memory, require_plain
 from citris_cli.errors import InputError
+from citris_cli.wording import type_of
 
 #: What messages call arrays that came in no file.
 GIVEN_ARRAYS = "the given arrays"
+#: What a program can give for an array.
+GIVEN_FOR_ARRAYS = "a numpy array, a torch tensor, or a list of arrays of one shape"
 # Bytes that are taken at a time where an array is only passed through.
 _PIECE = 4 << 20
 
@@ -76,7 +78,7 @@ class ArraySource:
     """Arrays in memory, as a source; they are neither copied nor written to where they already lie in C order.
 
     Args:
-        arrays: arrays by name, or what numpy makes one of: lists of numbers or of names, tensors on the CPU.
+        arrays: by name, what :func:`as_array` takes.
         label: what messages call them.
 
     Attributes:
@@ -87,9 +89,9 @@ class ArraySource:
         InputError: no arrays, names that are no text, or values that are neither numbers nor text.
     """
 
-    def __init__(self, arrays: Mapping[str, ArrayLike], label: str = GIVEN_ARRAYS) -> None:
+    def __init__(self, arrays: Mapping[str, Any], label: str = GIVEN_ARRAYS) -> None:
         self.label = label
-        self._arrays = {name: _as_array(value, f"{label}: key {name!r}") for name, value in arrays.items()}
+        self._arrays = {name: as_array(value, f"{label}: key {name!r}") for name, value in arrays.items()}
         if not self._arrays:
             raise InputError(f"{label}: there are none; give at least images and interventions")
         if strange := [name for name in self._arrays if not isinstance(name, str)]:
@@ -161,7 +163,7 @@ class ArraySource:
 
 
 #: What a loader can be given: a path (a file, a directory, a quoted pattern), or arrays by the names of their keys.
-Data: TypeAlias = Path | Mapping[str, ArrayLike] | ArraySource
+Data: TypeAlias = Path | Mapping[str, Any] | ArraySource
 
 
 def open_source(where: Data) -> Source:
@@ -179,15 +181,48 @@ def open_source(where: Data) -> Source:
     return where if isinstance(where, ArraySource) else ArraySource(where)
 
 
-def _as_array(value: ArrayLike, where: str) -> np.ndarray[Any, Any]:
+def as_array(value: Any, where: str) -> np.ndarray[Any, Any]:
+    """What a program gives for an array, as NumPy's.
+
+    Args:
+        value: a NumPy array; a torch tensor on any device, with gradients or without; numbers or text in (nested)
+            lists; a list of arrays, tensors or pictures of one shape.
+        where: what messages call it.
+
+    Returns:
+        The array; in place where numpy finds it in memory as one.
+
+    Raises:
+        InputError: it is nothing of the kind.
+    """
+    if isinstance(value, list | tuple):
+        shapes = list(dict.fromkeys(tuple(item.shape) for item in value if hasattr(item, "shape")))
+        if len(shapes) > 1:
+            one, other = map(list, shapes[:2])
+            raise InputError(f"{where} lists arrays of the shapes {one} and {other}; they need one shape")
     try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        # Lists of uneven length, tensors on an accelerator or with gradients.
+        array = np.asarray(_on_host(value))
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        # Lists of uneven length, tensors without values or in a layout that numpy does not know.
         reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{where} is nothing that numpy makes an array of ({reason}); give a numpy array") from None
+        raise InputError(f"{where}: numpy makes no array of it ({reason}); give {GIVEN_FOR_ARRAYS}") from None
+    if array.dtype.hasobject and not isinstance(value, np.ndarray):
+        raise InputError(f"{where} is {type_of(value)}, of which numpy makes no numbers; give {GIVEN_FOR_ARRAYS}")
     require_plain(array.dtype, where)
     return array
+
+
+def _on_host(value: Any) -> Any:
+    """Tensors as arrays, those in a list too; anything else as it is."""
+    import torch  # here, for a command that opens a file needs none
+
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        # Of NumPy's own numbers none is as short as this.
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    if isinstance(value, list | tuple) and any(isinstance(one, torch.Tensor) for one in value):
+        return [_on_host(one) for one in value]
+    return value
 
 
 def _plain(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

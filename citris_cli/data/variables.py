@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, overload
@@ -13,10 +14,17 @@ from citris_cli.wording import counted, legible
 
 KINDS = ("continuous", "angle", "categorical")
 MAX_NAME_LENGTH = 64
+#: What stands for the latents of no variable wherever blocks have names: in files, in documents and on the screen.
+REST = "psi(0)"
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC), in which an é is one character however it was typed."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _fold(name: str) -> str:
-    return name.strip().lower().replace("-", "_").replace(" ", "_")
+    return composed(name).strip().casefold().replace("-", "_").replace(" ", "_")
 
 
 def _check_name(name: str) -> None:
@@ -31,6 +39,11 @@ def _check_name(name: str) -> None:
         raise InputError(
             f"the variable name {name!r} holds characters that names cannot have; use letters, digits and _"
         )
+    if _fold(name).replace("_", "") in (REST, "ψ(0)"):
+        raise InputError(f"{name!r} is the name of the latents of no variable; call the column something else")
+    # In an .npz, x.npy is the name of the member that holds x.
+    if name.endswith(".npy"):
+        raise InputError(f"the variable name {name!r} ends like the name of a file; leave out the .npy")
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,8 @@ class Variable:
     """One causal variable.
 
     Attributes:
-        name: what it is called, printable, at most 64 characters, without commas or slashes.
+        name: what it is called, printable, at most 64 characters, without commas or slashes, and not psi(0); kept in
+            Unicode's composed form (NFC).
         kind: "continuous", "angle" (radians, 0…2π, periodic) or "categorical" (0…categories−1).
         low: least value, or None where it is not known; 0 for an angle.
         high: greatest value, or None where it is not known; 2π for an angle.
@@ -60,6 +74,9 @@ class Variable:
     members: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", composed(self.name))
+        object.__setattr__(self, "group", None if self.group is None else composed(self.group))
+        object.__setattr__(self, "members", tuple(map(composed, self.members)))
         _check_name(self.name)
         if self.kind not in KINDS:
             raise InputError(f"variable {self.name!r} has the kind {self.kind!r}; a kind is {', '.join(KINDS)}")
@@ -184,6 +201,7 @@ class Variables(Sequence[Variable]):
         return list(found)
 
     def _find(self, name: str) -> list[int]:
+        name = composed(name)
         if name in self.names:
             return [self.names.index(name)]
         wanted = {_fold(name), _fold(canonical_name(name))}
@@ -272,7 +290,7 @@ def canonical_name(name: str) -> str:
     folded = _fold(name)
     if folded in _PUBLISHED:
         return _PUBLISHED[folded]
-    return folded if folded in _KNOWN or folded in ("pos_o", "rot_o") else name.strip()
+    return folded if folded in _KNOWN or folded in ("pos_o", "rot_o") else composed(name).strip()
 
 
 def parse_vars(text: str, known: Variables | None = None) -> Variables:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from citris_cli.data.variables import Variable, Variables
+from citris_cli.data.variables import REST, Variable, Variables
 
 HIDDEN = 128
 EPOCHS = 100
@@ -103,7 +103,7 @@ def correlation(
     z = ((z - z.mean(0)) / z.std(0).clamp_min(1e-6)).cpu().float()[order]
     values = np.asarray(truth, dtype=np.float64)[order.numpy()]
     half = len(z) // 2
-    rows = (*variables.names, "psi(0)")
+    rows = (*variables.names, REST)
     masks = functional.one_hot(assignment.cpu(), len(rows)).T.float()  # [K+1, M]
     varied = [j for j in range(len(factors)) if np.unique(values[:, j]).size > 1]
     heads = [_Head(factors[j], values[:, j], half) for j in varied]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import struct
 import tempfile
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import GifImagePlugin, Image, ImageChops
 
 from citris_cli.errors import CitrisError, InputError
 
-#: A GIF counts time in hundredths of a second, and browsers slow down what is shown for less than two of them.
+#: Milliseconds: a GIF counts time in hundredths of a second, and browsers slow down what is shown for less than two.
 GIF_TICK, GIF_SHORTEST = 10, 20
+#: Pictures a second that a GIF can show, therefore.
+GIF_FASTEST = 1000 / GIF_SHORTEST
 #: For a palette: colours with the largest areas that it has as they are, and low bits that make no other shade.
 COMMON, COARSE = 32, 3
 #: What red, green and blue count in a number that stands for a colour.
@@ -54,26 +57,56 @@ def gif_bytes(
 ) -> bytes:
     """A GIF that repeats for ever, with one palette for all its pictures: what does not change does not flicker.
 
+    Every picture is one of the file's, also one that is equal to the one before it.
+
     Args:
         pictures: RGB pictures of one size, at least one; drawn one by one where they come from a generator.
-        duration: milliseconds that each is shown; rounded to hundredths of a second, at least two of them.
+        duration: milliseconds that each is shown, at least :data:`GIF_SHORTEST`. A GIF counts hundredths of a second:
+            where they do not fit, longer and shorter ones take turns, so that every picture comes at its time.
         palette: of :func:`shared_palette`; if None, made from all the pictures.
         sources: what they were made of, one a line of the comment that the file carries.
     """
     if palette is None:
         pictures = list(pictures)
         palette = shared_palette(pictures)
+    duration = max(GIF_SHORTEST, duration)
     frames = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
-    first = next(frames)
     file = io.BytesIO()
-    shown = max(GIF_SHORTEST, round(duration / GIF_TICK) * GIF_TICK)
-    # Only with a palette named does Pillow write it once, and not again for every picture.
-    colours = bytes(palette.getpalette() or [])
-    comment = "\n".join(sources).encode(errors="replace")
-    first.save(
-        file, "GIF", save_all=True, append_images=frames, palette=colours, duration=shown, loop=0, comment=comment
-    )
+    before: Image.Image | None = None
+    shown = 0
+    for number, frame in enumerate(frames, start=1):
+        if before is None:
+            file.write(_gif_start(frame.size, palette, "\n".join(sources)))
+        box = _changed(before, frame)
+        ticks = round(number * duration / GIF_TICK) - shown
+        # Pillow's own writer of sequences leaves out a picture that is equal to the one before.
+        file.writelines(GifImagePlugin.getdata(frame.crop(box), box[:2], duration=ticks * GIF_TICK))
+        before, shown = frame, shown + ticks
+    file.write(b";")
     return file.getvalue()
+
+
+def _gif_start(size: tuple[int, int], palette: Image.Image, comment: str) -> bytes:
+    """What stands before a GIF's pictures (GIF89a, sections 17 to 19, 24 and 26): repeated for ever."""
+    colours = bytes(palette.getpalette() or [])[: 3 * 256].ljust(3 * 256, b"\0")
+    screen = b"GIF89a" + struct.pack("<HHBBB", *size, 0xF7, 0, 0) + colours
+    loop = b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"
+    text = comment.encode(errors="replace")
+    parts = [text[start : start + 255] for start in range(0, len(text), 255)]
+    told = b"!\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\0" if parts else b""
+    return screen + loop + told
+
+
+def _changed(before: Image.Image | None, now: Image.Image) -> tuple[int, int, int, int]:
+    """The part of a picture that differs from the one before it, by the places of its colours; of one pixel if none."""
+    if before is None:
+        return (0, 0, *now.size)
+    return ImageChops.difference(_places(before), _places(now)).getbbox() or (0, 0, 1, 1)
+
+
+def _places(picture: Image.Image) -> Image.Image:
+    """The picture's places in its palette as shades of grey."""
+    return Image.frombytes("L", picture.size, picture.tobytes())
 
 
 def check_mp4() -> None:

@@ -38,22 +38,27 @@ class Console:
         _line(text)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table of strings: drawn on a terminal, aligned plain text elsewhere."""
+        """A table of strings: drawn on a terminal that is wide enough, aligned plain text elsewhere."""
+        from rich.cells import cell_len
+
+        widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
         if _is_terminal():
             from rich.console import Console as RichConsole
             from rich.table import Table
 
-            table = Table(title=title, title_justify="left")
-            for index, column in enumerate(columns):
-                table.add_column(column, justify="left" if index == 0 else "right")
-            for row in rows:
-                table.add_row(*row)
-            RichConsole(stderr=True).print(table)
-            return
-        widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
+            terminal = RichConsole(stderr=True)
+            if sum(widths) + 3 * len(widths) + 1 <= terminal.width:  # each between two blanks and two lines
+                table = Table(title=title, title_justify="left")
+                for index, column in enumerate(columns):
+                    table.add_column(column, justify="left" if index == 0 else "right")
+                for row in rows:
+                    table.add_row(*row)
+                terminal.print(table)
+                return
         _line(title)
         for row in (columns, *rows):
-            cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
+            blanks = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+            cells = [row[0] + blanks[0], *(blank + cell for cell, blank in zip(row[1:], blanks[1:], strict=True))]
             _line("  " + "  ".join(cells))
 
     def heatmap(
@@ -71,20 +76,12 @@ class Console:
             self.table(title, ["latents of", *columns], [[n, *as_cells(v)] for n, v in zip(rows, matrix, strict=True)])
             return
         from rich.console import Console as RichConsole
-        from rich.table import Table
-        from rich.text import Text
 
-        from citris_cli.show.heat import heat, ink
+        from citris_cli.show.heatmap import heatmap_lines
 
-        table = Table(title=title, title_justify="left", box=None, padding=0, pad_edge=False)
-        table.add_column("latents of ", no_wrap=True)
-        for column in columns:
-            # A dozen columns have to fit into 80 characters: long names break at their first underscore.
-            table.add_column(column.replace("_", "\n_", 1), justify="center", vertical="bottom", overflow="fold")
-        for name, values in zip(rows, matrix, strict=True):
-            cells = [Text("  –  " if v != v else f"{v:5.2f}", _style(ink(v), heat(v))) for v in values]
-            table.add_row(name, *cells)
-        RichConsole(stderr=True).print(table)
+        terminal = RichConsole(stderr=True)
+        for line in (title, *heatmap_lines(rows, columns, matrix, terminal.width)):
+            terminal.print(line, soft_wrap=True, highlight=False, markup=False, style="italic" if line is title else "")
 
     def result(self, text: str) -> None:
         """One line of the command's result.
@@ -174,11 +171,6 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def _style(ink: tuple[int, int, int], background: tuple[int, int, int]) -> str:
-    """Rich's spelling of two colours."""
-    return f"rgb({','.join(map(str, ink))}) on rgb({','.join(map(str, background))})"
 
 
 def as_cells(values: Sequence[Any]) -> list[str]:

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
+from rich.cells import cell_len
 
 from citris_cli.show.heat import heat, ink
 
-#: Size of a cell, of the row labels' column and of the column labels' row, in SVG units (pixels at 100 %).
+#: Size of a cell, and the least of the row labels' column and the column labels' row, in SVG units (pixels at 100 %).
 CELL_WIDTH, CELL_HEIGHT, LABELS, HEADER = 62, 34, 96, 78
+#: More than a letter of a label takes, on average; a wide one (CJK) takes two. And what one of 45 degrees has of it.
+LETTER, SLANTED = 7.5, math.sqrt(0.5)
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --text: #14181f; --quiet: #5b6472; --line: #d5dae2; }
@@ -68,33 +71,36 @@ def correlation_page(
 
 
 def _svg(rows: Sequence[str], factors: Sequence[str], own: Sequence[int | None], matrix: np.ndarray, title: str) -> str:
-    width = LABELS + CELL_WIDTH * len(factors) + 4
-    height = HEADER + CELL_HEIGHT * len(rows) + 4
+    left = max(LABELS, *(round(cell_len(row) * LETTER) + 12 for row in rows))
+    slanted = [round(cell_len(factor) * LETTER * SLANTED) + 12 for factor in factors]
+    top = max(HEADER, *(length + 8 for length in slanted))
+    ends = [left + (j + 0.5) * CELL_WIDTH + length for j, length in enumerate(slanted)]
+    width = round(max(left + CELL_WIDTH * len(factors), *ends)) + 4
+    height = top + CELL_HEIGHT * len(rows) + 4
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img"><title>{escape(title)}</title>'
     ]
     for j, factor in enumerate(factors):
-        x = LABELS + (j + 0.5) * CELL_WIDTH
+        x = left + (j + 0.5) * CELL_WIDTH
         parts.append(
-            f'<text class="label" transform="translate({x:.1f} {HEADER - 8}) rotate(-45)">{escape(factor)}</text>'
+            f'<text class="label" transform="translate({x:.1f} {top - 8}) rotate(-45)">{escape(factor)}</text>'
         )
     for i, row in enumerate(rows):
-        y = HEADER + i * CELL_HEIGHT
+        y = top + i * CELL_HEIGHT
         parts.append(
-            f'<text class="label" x="{LABELS - 8}" y="{y + CELL_HEIGHT / 2 + 4}" text-anchor="end">{escape(row)}</text>'
+            f'<text class="label" x="{left - 8}" y="{y + CELL_HEIGHT / 2 + 4}" text-anchor="end">{escape(row)}</text>'
         )
-        parts += [_cell(row, factor, float(matrix[i, j]), j, y) for j, factor in enumerate(factors)]
+        parts += [_cell(row, factor, float(matrix[i, j]), left + j * CELL_WIDTH, y) for j, factor in enumerate(factors)]
     for j, own_row in enumerate(own):
         if own_row is not None:
-            x, y = LABELS + j * CELL_WIDTH, HEADER + own_row * CELL_HEIGHT
+            x, y = left + j * CELL_WIDTH, top + own_row * CELL_HEIGHT
             size = f'width="{CELL_WIDTH - 2}" height="{CELL_HEIGHT - 2}"'
             parts.append(f'<rect class="own" x="{x + 1}" y="{y + 1}" {size}/>')
     return "".join([*parts, "</svg>"])
 
 
-def _cell(row: str, factor: str, value: float, column: int, y: int) -> str:
-    x = LABELS + column * CELL_WIDTH
+def _cell(row: str, factor: str, value: float, x: int, y: int) -> str:
     background, text = (f"rgb{colour}" for colour in (heat(value), ink(value)))
     shown = "–" if math.isnan(value) else f"{value:.2f}"
     exact = "does not vary" if math.isnan(value) else f"{value:.4f}"

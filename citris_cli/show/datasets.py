@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from citris_cli.artifacts.files import listed
 from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, optional_key
 from citris_cli.data.npz import NpzFile, open_npz
+from citris_cli.data.variables import REST
 from citris_cli.errors import InputError
 
 
@@ -53,8 +55,8 @@ def describe_directory(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it holds neither arrays nor models.
     """
-    files = sorted(path.glob("*.npz"))
-    models = sorted(path.glob("*.safetensors"))
+    files = [file for file in listed(path) if file.suffix == ".npz"]
+    models = [file for file in listed(path) if file.suffix == ".safetensors"]
     if not files and not models:
         raise InputError(f"{path}: holds neither .npz files nor models; give a dataset or a file of citris")
     data = any(_holds_data(file) for file in files)
@@ -92,7 +94,7 @@ def _blocks(file: NpzFile) -> dict[str, Any]:
     names = [str(name) for name in file.array("variables")]
     return {
         "latents": len(assignment),
-        "latents of": {name: int((assignment == index).sum()) for index, name in enumerate((*names, "psi(0)"))},
+        "latents of": {name: int((assignment == index).sum()) for index, name in enumerate((*names, REST))},
     }
 
 

@@ -6,12 +6,13 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
 
+from citris_cli.show.lettering import lettered
 from citris_cli.show.panels import panel_count, panels
 
 PADDING = 4
-FONT_SIZE = 13
+FONT_SIZE, LINE = 13, 17
 BACKGROUND = (255, 255, 255)
 TEXT = (30, 30, 30)
 EDGE = (170, 170, 170)
@@ -43,25 +44,31 @@ def image_grid(
     rows = [[panels(image) for image in row] for row in rows]
     height, width = rows[0][0].shape[:2]
     scale = max(1, -(-cell // width))
-    font = ImageFont.load_default(FONT_SIZE)
-    lines = [line for label in row_labels for line in label.splitlines()]
-    left = PADDING + max((int(font.getlength(line)) + 2 * PADDING for line in lines), default=0)
+    lines = [[lettered(line, FONT_SIZE) for line in label.splitlines()] for label in row_labels]
+    lengths = (int(font.getlength(line)) for label in lines for line, font in label)
+    left = PADDING + max((length + 2 * PADDING for length in lengths), default=0)
     top = PADDING + (FONT_SIZE + 2 * PADDING if column_labels else 0)
-    across, down = width * scale + PADDING, height * scale + PADDING
-    columns = max(len(row) for row in rows)
-    picture = Image.new("RGB", (left + columns * across, top + len(rows) * down), BACKGROUND)
+    headings = [lettered(label, FONT_SIZE) for label in column_labels]
+    # A column is as wide as its label, and a row as high, so that none runs into another.
+    widest = [width * scale] * max(len(row) for row in rows)
+    for j, (text, font) in enumerate(headings):
+        widest[j] = max(widest[j], int(font.getlength(text)) + PADDING)
+    starts = [left + sum(widest[:j]) + j * PADDING for j in range(len(widest) + 1)]
+    down = max(height * scale, *(len(label) * LINE for label in lines), 0) + PADDING
+    picture = Image.new("RGB", (starts[-1], top + len(rows) * down), BACKGROUND)
     draw = ImageDraw.Draw(picture)
-    for j, label in enumerate(column_labels):
-        draw.text((left + j * across + (across - PADDING) // 2, PADDING), label, TEXT, font, anchor="ma")
+    for j, (text, font) in enumerate(headings):
+        draw.text((starts[j] + widest[j] // 2, PADDING), text, TEXT, font, anchor="ma")
     for i, row in enumerate(rows):
         if row_labels:
-            draw.text((PADDING, top + i * down + (down - PADDING) // 2), row_labels[i], TEXT, font, anchor="lm")
+            middle = top + i * down + (down - PADDING) // 2 - (len(lines[i]) - 1) * LINE // 2
+            for number, (text, font) in enumerate(lines[i]):
+                draw.text((PADDING, middle + number * LINE), text, TEXT, font, anchor="lm")
         for j, image in enumerate(row):
             enlarged = Image.fromarray(image).resize((width * scale, height * scale), Image.Resampling.NEAREST)
-            corner = left + j * across, top + i * down
-            picture.paste(enlarged, corner)
+            x, y = starts[j] + (widest[j] - width * scale) // 2, top + i * down
+            picture.paste(enlarged, (x, y))
             if several:  # a white panel needs an edge on white ground
-                x, y = corner
                 draw.rectangle([x - 1, y - 1, x + width * scale, y + height * scale], outline=EDGE)
     return picture
 

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from citris_cli.show.colours import GREY_LIGHT, PAPER_LIGHT, TEXT_LIGHT, mixed, rgb
 from citris_cli.show.latents import Group, LatentSequence, axis_ticks
+from citris_cli.show.lettering import Font, lettered
 from citris_cli.show.panels import panel_count
 
 #: All lengths are pixels.
@@ -52,10 +53,11 @@ class LatentBars:
     def __init__(self, sequence: LatentSequence) -> None:
         self._sequence = sequence
         self._blocks = _blocks(sequence.groups)
-        self._font = _font(FONT_SIZE, sequence)
-        self._small = _font(SMALL, sequence)
-        self._labels = [shortened(group.name, self._font, LABEL_MOST) for group in sequence.groups]
-        label = max(int(self._font.getlength(text)) for text in self._labels)
+        self._font = ImageFont.load_default(FONT_SIZE)
+        self._small = ImageFont.load_default(SMALL)
+        names = [lettered(group.name, FONT_SIZE) for group in sequence.groups]
+        self._labels = [(shortened(text, font, LABEL_MOST), font) for text, font in names]
+        label = max(int(font.getlength(text)) for text, font in self._labels)
         # Left of a name there is room for the mark of an intervention.
         self._names = 2 * MARGIN + SIDE + MARGIN
         self._left = self._names + label + MARGIN
@@ -94,10 +96,11 @@ class LatentBars:
             draw.rectangle([MARGIN - 1, MARGIN - 1, MARGIN + SIDE, MARGIN + height], outline=GRID)
         below = MARGIN + height + GAP
         draw.text((MARGIN, below), f"frame {sequence.first + number}", TEXT, self._font)
-        lines = wrapped(sequence.caption(number), self._font, SIDE)
+        caption, font = lettered(sequence.caption(number), FONT_SIZE)
+        lines = wrapped(caption, font, SIDE)
         for line, text in enumerate(lines[:CAPTION_LINES], start=1):
             more = " …" if line == CAPTION_LINES < len(lines) else ""
-            draw.text((MARGIN, below + line * LINE), text + more, QUIET, self._font)
+            draw.text((MARGIN, below + line * LINE), text + more, QUIET, font)
         zero = self._at(0.0)
         for block in self._blocks:
             for latent, top, bottom in block.bars:
@@ -124,9 +127,9 @@ class LatentBars:
             draw.text((x, MARGIN), f"{tick:.6g}", QUIET, self._small, anchor="ma")
             draw.line([(x, MARGIN + AXIS - 4), (x, end)], GRID)
         low, high = self._sequence.ranges
-        for block, label in zip(self._blocks, self._labels, strict=True):
+        for block, (label, font) in zip(self._blocks, self._labels, strict=True):
             y = block.top + block.height // 2
-            draw.text((self._names, y), label, TEXT, self._font, anchor="lm")
+            draw.text((self._names, y), label, TEXT, font, anchor="lm")
             for latent, top, bottom in block.bars:
                 left, right = self._at(float(low[latent])), self._at(float(high[latent]))
                 draw.rectangle([left, top, right, bottom], _faint(block.group))
@@ -178,19 +181,7 @@ def _faint(group: Group) -> tuple[int, int, int]:
     return mixed(group.light, PAPER_LIGHT, RANGE_SHARE)
 
 
-def _font(size: int, sequence: LatentSequence) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font; it has no letters beyond ASCII, for which a common one is taken where it is installed."""
-    names = [group.name for group in sequence.groups]
-    if not "".join([*names, *(name for step in sequence.intervened for name in step or ())]).isascii():
-        for name in ("DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf"):
-            try:
-                return ImageFont.truetype(name, size)
-            except OSError:
-                continue
-    return ImageFont.load_default(size)
-
-
-def shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def shortened(text: str, font: Font, width: int) -> str:
     """A text that is at most so many pixels wide, its end left out if need be."""
     if font.getlength(text) <= width:
         return text
@@ -199,7 +190,7 @@ def shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wid
     return f"{text}…"
 
 
-def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+def wrapped(text: str, font: Font, width: int) -> list[str]:
     """A text in lines that are at most so many pixels wide, broken at its blanks."""
     lines = [""]
     for word in text.split(" "):

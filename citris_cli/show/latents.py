@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from citris_cli.data.variables import REST
 from citris_cli.show.colours import GREY_DARK, GREY_LIGHT, variable_colours
 from citris_cli.show.panels import panels
-
-REST = "psi(0)"
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Group:
     """The latents of one variable, or those of psi(0).
 
     Attributes:
-        name: of the variable, or :data:`REST`.
+        name: of the variable, or :data:`~citris_cli.data.variables.REST`.
         latents: their numbers 0 … M-1; empty where the model gave the variable none.
         light, dark: ``#rrggbb`` on a light and on a dark background.
     """
@@ -84,6 +83,12 @@ class LatentSequence:
     def ranges(self) -> np.ndarray[Any, Any]:
         """Least and greatest value of every latent over the sequence: float32 [2, M]."""
         return np.stack([self.z.min(0), self.z.max(0)])
+
+    @property
+    def names(self) -> list[str]:
+        """Every name that stands in a picture: of the groups, and of what else was intervened on."""
+        happened = (name for step in self.intervened for name in step or ())
+        return list(dict.fromkeys([*(group.name for group in self.groups), *happened]))
 
     def marked(self, frame: int) -> list[int]:
         """Positions of the groups that were intervened on in the step that led into a frame (0 … N-1)."""

@@ -21,7 +21,7 @@ from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, Citri
 from citris_cli.data.shards import LEADS
 from citris_cli.data.sources import ArraySource, Data
 from citris_cli.data.variables import Variables, parse_vars
-from citris_cli.errors import InputError
+from citris_cli.errors import InputError, permissions_told
 from citris_cli.loading import LoadedModel
 from citris_cli.training import run
 from citris_cli.training.config import (
@@ -32,11 +32,13 @@ from citris_cli.training.config import (
 )
 from citris_cli.training.presets import PRESETS
 from citris_cli.training.request import OnNote, OnProgress, Request, ignore
+from citris_cli.wording import type_of
 
 #: A file, a directory in the published layout, a pattern, or arrays by name.
 Input: TypeAlias = str | Data
 
 
+@permissions_told()
 def train_ae(
     data: Input | Sequence[Input],
     *,
@@ -58,7 +60,8 @@ def train_ae(
     Args:
         data: sequences: a path, several (shards), or arrays by name: ``images`` uint8 0 … 255 or floats 0 … 1
             [N, W, W, C] with 1 to 8 channels, ``targets`` 0 or 1 [N-1 or N, K]; ``keys`` and ``kinds`` name the K
-            columns. Episodes, pairs and what else is taken: docs/your-data.md.
+            columns. Each is a NumPy array, a torch tensor on any device, or a list, such as one of frames. Episodes,
+            pairs and what else is taken: docs/your-data.md.
         output: the ``.safetensors`` to write, with ``.metrics.jsonl`` and a resumable state beside it; None: nothing is
             written.
         preset: ``small`` for a laptop's CPU, ``paper`` for the published sizes.
@@ -86,6 +89,7 @@ def train_ae(
     return run.autoencoder(_with(_led(request, targets_lead), device, resume, save_every, progress, note))
 
 
+@permissions_told()
 def train_nf(
     data: Input | Sequence[Input],
     *,
@@ -130,6 +134,7 @@ def train_nf(
     return CausalModel(run.citris_nf(_with(_led(request, targets_lead), device, resume, save_every, progress, note)))
 
 
+@permissions_told()
 def train_vae(
     data: Input | Sequence[Input],
     *,
@@ -168,6 +173,7 @@ def train_vae(
     return CausalModel(run.citris_vae(_with(_led(request, targets_lead), device, resume, save_every, progress, note)))
 
 
+@permissions_told()
 def train_causal_encoder(
     data: Input | Sequence[Input],
     *,
@@ -233,7 +239,7 @@ def _request(
         variables=parse_vars(variables) if isinstance(variables, str) else variables,
         group=group,
         ae=Path(ae) if isinstance(ae, str) else ae,
-        val=None if val is None else _input(val),
+        val=None if val is None else _input(val, "val"),
         command=(f"citris_cli.{name}",),
     )
 
@@ -247,6 +253,12 @@ def _led(request: Request, targets_lead: str | None) -> Request:
 def _with(
     request: Request, device: str, resume: bool, save_every: float, progress: OnProgress, note: OnNote
 ) -> Request:
+    for name, function in (("progress", progress), ("note", note)):
+        if not callable(function):
+            raise InputError(f"{name} is {type_of(function)}; give a function")
+    _require("resume", resume, bool, "True or False")
+    if not isinstance(save_every, int | float | np.number) or not save_every >= 0:
+        raise InputError(f"save_every is {save_every!r}; give seconds from 0 on")
     return replace(
         request,
         device=str(device),  # a torch.device says its name
@@ -257,15 +269,15 @@ def _with(
     )
 
 
-def _input(where: Input) -> Data:
-    _require("data", where, (str, Path, Mapping, ArraySource), "a path, or arrays by name such as {'images': ...}")
+def _input(where: Input, name: str = "data") -> Data:
+    _require(name, where, (str, Path, Mapping, ArraySource), "a path, or arrays by name such as {'images': ...}")
     return Path(where) if isinstance(where, str) else where
 
 
 def _require(name: str, value: object, forms: Any, needed: str) -> None:
     """Refuse an argument of another type; None stands for what was left out."""
     if value is not None and not isinstance(value, forms):
-        raise InputError(f"{name} is a {type(value).__name__}; give {needed}")
+        raise InputError(f"{name} is {type_of(value)}; give {needed}")
 
 
 def _plain(value: Any) -> Any:

@@ -26,11 +26,22 @@ def test_two_results_cannot_share_standard_output() -> None:
         Output(STDOUT, as_json=True)
 
 
-@pytest.mark.parametrize("name", ["x.png", "x.PNG"])
-def test_the_json_file_does_not_take_the_name_of_the_file_beside_it(name: str) -> None:
-    with pytest.raises(InputError, match=r"a \.png of this name goes beside the \.json"):
-        Output(Path(name), as_json=False, beside=".png")
-    assert Output(Path(name), as_json=False, beside=".html").given == Path(name)
+@pytest.mark.parametrize("name", ["x.png", "x.PNG", "x.json", "x"])
+def test_of_two_files_either_can_be_named(name: str, tmp_path: Path, capsysbinary: Captured) -> None:
+    named = tmp_path / name
+    asked = Output(named, as_json=False, beside=".png")
+    path = asked.place(tmp_path / "default.json")
+    assert path == (named if name in ("x.json", "x") else tmp_path / "x.json")
+    assert asked.path_beside(path) == (tmp_path / "x.png" if name in ("x.json", "x") else named)
+    asked.write_report(Console(), {"score": 1}, path)
+    assert capsysbinary.readouterr().out.decode() == f"{named}\n"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_name_that_ends_like_neither_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^-o x\.pdf: the ending says what is written; use \.json, or \.png for what"):
+        Output(Path("x.pdf"), as_json=False, beside=".png")
+    assert Output(Path("x.pdf"), as_json=False).given == Path("x.pdf")
 
 
 def test_where_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,28 @@ def test_published_spellings(published: str, ours: str) -> None:
         assert CAUSAL3DIDENT.resolve(spelling) == [CAUSAL3DIDENT.names.index(ours)]
 
 
+def test_an_accented_letter_is_one_however_it_was_typed() -> None:
+    one, two = "größe_é", "gro\u0308ße_e\u0301"
+    named = parse_vars(f"{two}:angle,x")
+    assert named.names == (one, "x")
+    assert named.resolve(two) == named.resolve(one) == named.resolve(two.upper()) == [0]
+    assert infer_variables(2, [two, "x"], (32, 32), None) == parse_vars(f"{one},x")
+    assert Variables.from_json([{"name": two, "members": [two, "x"], "group": two}]) == Variables(
+        [Variable(one, members=(one, "x"), group=one)]
+    )
+    with pytest.raises(InputError, match="two variables are called"):
+        parse_vars(f"{one},{two}")
+
+
+@pytest.mark.parametrize("name", ["psi(0)", "PSI(0)", "Psi (0)", "ψ(0)"])
+def test_no_variable_has_the_name_of_what_belongs_to_none(name: str) -> None:
+    with pytest.raises(InputError, match=r"is the name of the latents of no variable; call the column something"):
+        Variable(name)
+    with pytest.raises(InputError, match=r"^a\.npz: in 'keys' .* is the name of the latents of no variable"):
+        infer_variables(1, [name], (32, 32), None, "a.npz")
+    assert parse_vars("psi0,psi_0,psi").names == ("psi0", "psi_0", "psi")
+
+
 def test_resolve_takes_groups_and_lists_each_once() -> None:
     assert CAUSAL3DIDENT.resolve("rot_o") == [3, 4, 5]
     assert CAUSAL3DIDENT.resolve("Hue-Back, POS_O,pos_x") == [9, 0, 1, 2]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import citris_cli
 from citris_cli.causal_model import CausalModel
@@ -22,6 +22,12 @@ from tests.end_to_end.test_bad_input import check_refusal
 def arrays(path: Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
+
+
+def durations(path: Path) -> list[int]:
+    """Milliseconds that each picture of a GIF is shown."""
+    with Image.open(path) as gif:
+        return [frame.info["duration"] for frame in ImageSequence.Iterator(gif)]
 
 
 def page_data(path: Path) -> dict:
@@ -69,7 +75,7 @@ def test_the_page_has_the_models_latents_and_the_datas_interventions(
             "ball_y": sum(0 in step for step in expected),
             "box": sum(1 in step for step in expected),
         },
-        "latents_per_variable": {"ball_y": 1, "box": 2, "psi0": 1},
+        "latents_per_variable": {"ball_y": 1, "box": 2, "psi(0)": 1},
         "model": str(model),
     }
 
@@ -142,6 +148,33 @@ def test_an_mp4_has_as_many_frames(home: Path, tmp_path: Path, model: Path, insi
     about = next(frames)
     assert about["fps"] == pytest.approx(4)
     assert len(list(frames)) == 7
+
+
+def test_a_gif_is_as_fast_as_was_asked_or_says_that_it_is_not(
+    home: Path, tmp_path: Path, model: Path, inside: Citris
+) -> None:
+    common = ["animate-latents", home / "boxes", "-m", model, "--frames", 40]
+    for rate, milliseconds, told in ((40, 1000, ""), (60, 800, "--fps 60: a GIF shows at most 50 frames a second")):
+        done = inside(*common, "--fps", rate, "-o", "x.gif", cwd=tmp_path)
+        assert ("--fps" in done.stderr.decode()) == bool(told)
+        assert told in done.stderr.decode()
+        assert sum(durations(tmp_path / "x.gif")) == milliseconds
+    done = inside(*common, "--fps", 60, "-o", "x.html", cwd=tmp_path)
+    assert "--fps" not in done.stderr.decode()
+    assert page_data(tmp_path / "x.html")["rate"] == 60
+
+
+def test_frames_that_are_equal_are_all_shown(tmp_path: Path, model: Path, inside: Citris) -> None:
+    np.savez(tmp_path / "still.npz", images=np.full((8, 32, 32, 3), 90, np.uint8))
+    common = ["animate-latents", "still.npz", "-m", model, "-o"]
+    for name in ("x.gif", "x.html"):
+        assert inside(*common, name, cwd=tmp_path).stdout.decode() == f"{name}\n"
+    assert len(durations(tmp_path / "x.gif")) == len(page_data(tmp_path / "x.html")["z"]) == 8
+    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="needs imageio's ffmpeg plugin")
+    inside(*common, "x.mp4", cwd=tmp_path)
+    frames = ffmpeg.read_frames(str(tmp_path / "x.mp4"))
+    next(frames)
+    assert len(list(frames)) == 8
 
 
 def test_without_the_ffmpeg_plugin_an_mp4_is_refused_before_any_work(

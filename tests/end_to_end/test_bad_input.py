@@ -129,13 +129,13 @@ def test_networks_beyond_the_memory_are_told(home: Path, tmp_path: Path, inside:
 
 
 @pytest.mark.parametrize(("command", "suffix"), [("eval-triplets", ".png"), ("eval-correlation", ".html")])
-def test_a_report_does_not_take_the_name_of_what_goes_beside_it(
-    tmp_path: Path, inside: Citris, command: str, suffix: str
-) -> None:
-    done = inside(command, "d.npz", "-o", f"x{suffix}", cwd=tmp_path)
-    check_refusal(
-        done, f"-o x{suffix}: a {suffix} of this name goes beside the .json; give -o a name that ends in .json"
-    )
+def test_a_report_ends_like_one_of_its_two_files(tmp_path: Path, inside: Citris, command: str, suffix: str) -> None:
+    for name in ("x.txt", "x.npz"):
+        done = inside(command, "d.npz", "-o", name, cwd=tmp_path)
+        check_refusal(
+            done,
+            f"^citris: -o {name}: the ending says what is written; use .json, or {suffix} for what goes beside it$",
+        )
 
 
 def test_train_ae_has_one_standard_output(home: Path, inside: Citris) -> None:

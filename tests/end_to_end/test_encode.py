@@ -9,6 +9,7 @@ import os
 import shlex
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+import citris_cli
 from citris_cli.artifacts.models import read_model, write_model
 from citris_cli.commands.inputs import in_batches
 from citris_cli.data.frames import Frames, as_model_input
@@ -50,15 +52,35 @@ def check_arrays(content: Path | io.BytesIO, model: Path, images: np.ndarray) ->
     """A file of latents against the model; the sources that it names."""
     with np.load(content, allow_pickle=False) as read:
         arrays = dict(read)
-    assert set(arrays) == {"z", "assignment", "variables", "sources", "z_ball_y", "z_box", "z_psi0"}
+    assert set(arrays) == {"z", "assignment", "variables", "sources", "z_ball_y", "z_box", "z_psi(0)"}
     assert arrays["z"].dtype == np.float32
     np.testing.assert_allclose(arrays["z"], latents(model, images), atol=1e-4)
     assert arrays["assignment"].tolist() == ASSIGNMENT
     assert arrays["variables"].tolist() == ["ball_y", "box"]
     np.testing.assert_array_equal(arrays["z_ball_y"], arrays["z"][:, [1]])
     np.testing.assert_array_equal(arrays["z_box"], arrays["z"][:, [0, 3]])
-    np.testing.assert_array_equal(arrays["z_psi0"], arrays["z"][:, [2]])
+    np.testing.assert_array_equal(arrays["z_psi(0)"], arrays["z"][:, [2]])
     return arrays["sources"].tolist()
+
+
+@pytest.mark.parametrize("names", [("psi0", "z"), ("after", "before"), ("assignment", "variables"), ("z_psi(0)", "é")])
+def test_whatever_a_variable_is_called_its_block_is_there(
+    tmp_path: Path, frames: np.ndarray, model: Path, inside: Citris, names: tuple[str, str]
+) -> None:
+    file = read_model(model)
+    assert file.variables is not None
+    file.variables[:] = [{**item, "name": name} for item, name in zip(file.variables, names, strict=True)]
+    write_model(tmp_path / "named.safetensors", file)
+    done = inside("encode", "two.npz", "-m", "named.safetensors", "-o", "z.npz", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["latents_per_variable"] == {names[0]: 1, names[1]: 2, "psi(0)": 1}
+    with np.load(tmp_path / "z.npz", allow_pickle=False) as found:
+        assert len(found.files) == 4 + 3
+        for name, columns in zip((*names, "psi(0)"), ([1], [0, 3], [2]), strict=True):
+            np.testing.assert_array_equal(found[f"z_{name}"], found["z"][:, columns])
+    for spelled in (names[1], unicodedata.normalize("NFD", names[1])):
+        done = inside("intervene", "two.npz#0", "--var", spelled, "-m", "named.safetensors", "--json", cwd=tmp_path)
+        assert set(json.loads(done.stdout)["moved"]) == {*names, "psi(0)"}
+        assert json.loads(done.stdout)["intervened"] == [names[1]]
 
 
 def test_a_mixture_of_inputs_in_the_order_given(
@@ -105,7 +127,7 @@ def test_a_dataset_by_its_directory_and_json(home: Path, model: Path, inside: Ci
     assert json.loads(done.stdout) == {
         "latents": "directory.npz",
         "frames": 300,
-        "latents_per_variable": {"ball_y": 1, "box": 2, "psi0": 1},
+        "latents_per_variable": {"ball_y": 1, "box": 2, "psi(0)": 1},
         "model": str(model),
     }
     with np.load(home / "boxes/train.npz", allow_pickle=False) as train:
@@ -158,6 +180,33 @@ def test_which_model_is_used_is_said(tmp_path: Path, frames: np.ndarray, model: 
     done = inside("encode", "two.npz", "-o", "z.npz", "-m", model, cwd=tmp_path, CITRIS_MODEL="runs/none.safetensors")
     assert done.returncode == 0
     assert "model:" not in done.stderr.decode()
+
+
+def test_a_folder_with_one_model_and_the_home_folder_are_models(
+    tmp_path: Path, frames: np.ndarray, model: Path, home: Path, inside: Citris
+) -> None:
+    folder = tmp_path / "home/my"
+    folder.mkdir(parents=True)
+    contents = read_model(model)
+    write_model(folder / "a.safetensors", contents)
+    write_model(folder / "a.best.safetensors", contents)
+    write_model(folder / "ae.safetensors", read_model(home / "runs/boxes/ae.safetensors"))
+    (folder / "notes.safetensors").write_text("no model")
+    common = ["encode", "two.npz", "-o", "z.npz"]
+    for place in ("home/my", "~/my", "~/my/a.safetensors"):
+        done = inside(*common, "-m", place, cwd=tmp_path, HOME=str(tmp_path / "home"))
+        assert done.returncode == 0, done.stderr
+        assert (f"(the only one in {place})" in done.stderr.decode()) == place.endswith("my")
+        done = inside(*common, cwd=tmp_path, CITRIS_MODEL=place, HOME=str(tmp_path / "home"))
+        assert "my/a.safetensors (from $CITRIS_MODEL)" in done.stderr.decode()
+    assert citris_cli.load(folder).path == folder / "a.safetensors"
+    write_model(folder / "b.safetensors", contents)
+    done = inside(*common, "-m", "home/my", cwd=tmp_path)
+    check_refusal(
+        done, r"my: the folder holds 2 models with causal latents \(a\.safetensors, b\.safetensors\); name one"
+    )
+    done = inside(*common, cwd=tmp_path, CITRIS_MODEL="home")
+    check_refusal(done, r"home: the folder holds no model with causal latents; name a file that train-nf or train-vae")
 
 
 def test_what_it_cannot_do_it_says(home: Path, tmp_path: Path, frames: np.ndarray, model: Path, inside: Citris) -> None:

@@ -49,6 +49,26 @@ def test_only_the_variables_own_latents_change(
     assert found["intervened"].tolist() == ["box"]
 
 
+def test_each_picture_takes_its_values_from_one_of_as_many(
+    inside: Citris, model: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "others").mkdir()
+    for number, path in enumerate(reversed(pictures)):
+        (tmp_path / f"others/{number}.png").write_bytes(path.read_bytes())
+    common = ["--var", "box", "--from", "others", "-m", model, "-o", "x.npz"]
+    done = inside("intervene", *pictures, *common, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "takes its values from the one at the same place in others, in order" in done.stderr.decode()
+    found = arrays(tmp_path / "x.npz")
+    z = citris_cli.load(model).encode(np.stack([np.array(Image.open(path)) for path in pictures]))
+    np.testing.assert_allclose(found["z_after"][:, BOX], z[::-1, BOX], atol=1e-5)
+    np.testing.assert_allclose(found["z_after"][:, REST], z[:, REST], atol=1e-5)
+    done = inside("intervene", *pictures[:2], *common, cwd=tmp_path)
+    check_refusal(
+        done, "--from others: holds 3 frames for 2 pictures; name one, such as others/0.png, or give one for each"
+    )
+
+
 def test_draws_are_the_generators(inside: Citris, model: Path, pictures: list[Path], tmp_path: Path) -> None:
     def draw(name: str, *options: object) -> np.ndarray:
         done = inside(
@@ -77,6 +97,18 @@ def test_strip_gif_and_standard_output(inside: Citris, model: Path, pictures: li
     assert strip.width > 6 * 96  # original, reconstruction and four draws
     done = inside("intervene", "-", "--var", "box", "-m", model, cwd=tmp_path, stdin=pictures[0].read_bytes())
     assert done.stdout == b"runs/stdin/stdin-box.png\n"
+
+
+def test_places_of_a_walk_that_look_the_same_are_all_shown(
+    inside: Citris, model: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    common = ["intervene", pictures[0], "--var", "box", "--sweep", 200, "-m", model, "-o"]
+    for name in ("walk.gif", "walk.npz"):
+        assert inside(*common, name, cwd=tmp_path).returncode == 0
+    images = arrays(tmp_path / "walk.npz")["images"]
+    assert (images[1:] == images[:-1]).all(axis=(1, 2, 3)).any()
+    with Image.open(tmp_path / "walk.gif") as gif:
+        assert gif.n_frames == len(images) == 200
 
 
 def test_the_case_of_an_ending_does_not_matter(

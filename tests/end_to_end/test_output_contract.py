@@ -139,6 +139,18 @@ def test_so_is_the_file_beside_a_report(command: str, beside: str, folder: Path,
     assert not (folder / "x.json").exists()
 
 
+@pytest.mark.parametrize(("command", "beside"), [("eval-triplets", ".png"), ("eval-correlation", ".html")])
+def test_the_file_beside_a_report_can_be_named_instead(command: str, beside: str, folder: Path, inside: Citris) -> None:
+    arguments = MAKES[command][0]
+    assert succeed(command, *arguments, "-o", "a.json", cwd=folder) == "a.json"
+    done = inside(command, *arguments, "-o", f"b{beside}", cwd=folder)
+    assert done.stdout.decode() == f"b{beside}\n"
+    assert "numbers: b.json\n" in done.stderr.decode()
+    assert (folder / f"b{beside}").read_bytes() == (folder / f"a{beside}").read_bytes()
+    assert json.loads((folder / "b.json").read_text()) == json.loads((folder / "a.json").read_text())
+    check_refusal(inside(command, *arguments, "-o", "x.pdf", cwd=folder), rf"x\.pdf: .* use \.json, or \{beside} for")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
 @pytest.mark.parametrize("command", MAKES)
 def test_a_full_disk_is_one_sentence(command: str, folder: Path, inside: Citris) -> None:

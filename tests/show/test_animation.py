@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 from PIL import Image
@@ -61,11 +62,41 @@ def palettes(content: bytes) -> tuple[int, int]:
     return images, own
 
 
-@pytest.mark.parametrize(("asked", "shown"), [(200.0, 200), (124.9, 120), (1000 / 3, 330), (3.0, 20)])
-def test_count_and_duration(asked: float, shown: int) -> None:
-    arrays, durations = read(gif_bytes(pictures(4), asked))
-    assert len(arrays) == 4
-    assert durations == [shown] * 4
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        (200.0, [200] * 6),
+        (1000 / 40, [20, 30, 30, 20, 20, 30]),
+        (1000 / 30, [30, 40, 30, 30, 40, 30]),
+        (3.0, [20] * 6),
+    ],
+)
+def test_pictures_come_at_their_time(asked: float, shown: list[int]) -> None:
+    arrays, durations = read(gif_bytes(pictures(6), asked))
+    assert len(arrays) == 6
+    assert durations == shown
+    assert all(abs(sum(durations[:n]) - n * asked) <= 5 for n in range(7)) or asked < 20
+    _, durations = read(gif_bytes(pictures(6) * 10, asked))
+    assert sum(durations) == pytest.approx(60 * max(asked, 20), abs=5)
+
+
+def test_equal_pictures_are_all_there() -> None:
+    one, other = pictures(2)
+    content = gif_bytes([one, one, one, other, other, one, one, one], 120)
+    arrays, durations = read(content)
+    assert durations == [120] * 8
+    # What is equal stays, and what comes back is as it was.
+    assert [np.array_equal(array, arrays[0]) for array in arrays] == [True] * 3 + [False] * 2 + [True] * 3
+    assert len(imageio.imread(content, extension=".gif", index=None)) == 8
+    still = gif_bytes([one] * 8, 120)
+    assert len(read(still)[0]) == 8
+    assert len(still) < len(gif_bytes([one], 120)) + 8 * 32
+
+
+def test_a_gif_carries_what_it_was_made_of() -> None:
+    names = [f"picture {number} ü.png" for number in range(40)]
+    with Image.open(io.BytesIO(gif_bytes(pictures(1), 100, sources=names))) as gif:
+        assert gif.info["comment"].decode().splitlines() == names
 
 
 def test_one_palette_that_has_the_exact_colours() -> None:

@@ -6,11 +6,15 @@ import io
 import re
 import sys
 import time
+from collections.abc import Sequence
 
 import pytest
+from rich.cells import cell_len
 
+from citris_cli.data.variables import CAUSAL3DIDENT
 from citris_cli.show import console as module
 from citris_cli.show.console import FIRST_LINE, LATER_LINES, Console, Progress, as_cells
+from citris_cli.show.heatmap import heatmap_lines
 
 Captured = pytest.CaptureFixture[str]
 
@@ -70,6 +74,17 @@ def test_a_table_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys:
     assert all(text in terminal.getvalue() for text in ("R²", "latents of", "box", "x", "0.123"))
     assert "─" in terminal.getvalue() or "━" in terminal.getvalue()
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("width", [30, 40, 50, 60, 62, 64, 80])
+def test_a_table_breaks_no_name_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", str(width))
+    Console().table("moved", ["variable", "moved", "by decoding alone"], [[name, "0.123", "0.5"] for name in LONG])
+    assert all(name in terminal.getvalue() for name in LONG)
+    assert terminal.getvalue().count("0.123") == len(LONG)
+    assert "by decoding alone" in terminal.getvalue()
 
 
 def test_cells_have_three_digits_and_nan_is_a_dash() -> None:
@@ -170,3 +185,57 @@ def test_a_heatmap_shows_every_name_and_number(
     assert "pos_x" in shown
     assert "psi(0)" in shown
     assert all(len(line) <= 80 for line in shown.splitlines()) or not watched
+
+
+LONG = ["temperature_of_the_inlet", "background", "illumination", "Hintergrundbeleuchtungsintensität", "x", "灯の色"]
+PONG = ["ball_x", "ball_y", "ball_vel_dir", "paddle_left_y", "paddle_right_y", "score_left", "score_right"]
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80])
+@pytest.mark.parametrize(
+    "names", [CAUSAL3DIDENT.names, PONG, LONG, ["a" * 64]], ids=["causal3d", "pong", "long", "one"]
+)
+def test_a_heatmap_breaks_no_word_however_narrow_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, names: Sequence[str], width: int
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", str(width))
+    matrix = [[(i * len(names) + j) / 100 for j in range(len(names))] for i in range(len(names) + 1)]
+    Console().heatmap("R²", [*names, "psi(0)"], names, matrix)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", sys.stderr.getvalue())
+    words = re.findall(r"[^\W_]+", shown)
+    for word in re.findall(r"[^\W_]+", " ".join(names)):
+        # As often in the headings (or the legend) as in the rows.
+        assert words.count(word) >= 2
+    numbers = re.findall(r"\d\.\d\d", shown)
+    assert sorted(numbers) == sorted(f"{value:.2f}" for row in matrix for value in row)
+    fits = (
+        line for line in shown.splitlines() if not any(cell_len(name) + 6 > width and name in line for name in names)
+    )
+    assert all(cell_len(line) <= width for line in fits)
+
+
+def test_columns_of_a_heatmap_are_named_where_they_can_be_and_else_numbered() -> None:
+    def plain(rows: Sequence[str], names: Sequence[str], width: int) -> list[str]:
+        return [str(line).rstrip() for line in heatmap_lines(rows, names, [[0.5] * len(names)] * len(rows), width)]
+
+    assert plain(["a"], ["ball_x", "background"], 80) == [
+        "            ball",
+        "latents of   _x  background",
+        "a           0.50    0.50",
+    ]
+    assert plain(["a"], ["x", "background"], 22) == [
+        "latents of   1    2",
+        "a           0.50 0.50",
+        "columns: 1 x,",
+        "  2 background",
+    ]
+    assert plain(["long_names_", "b"], ["x", "y", "z"], 16)[-7:] == [
+        "1           0.50",
+        "2           0.50",
+        "columns: 1 x,",
+        "  2 y, 3 z",
+        "rows:",
+        "  1 long_names_,",
+        "  2 b",
+    ]

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from citris_cli.show.correlation_page import correlation_page
 from citris_cli.show.heat import HIGH, LOW, heat, ink
@@ -33,6 +34,23 @@ def test_every_value_is_there_and_own_factors_are_framed(page: str) -> None:
         shown = [cell.findtext("s:text", namespaces=space) for cell in root.findall("s:g", space)]
         assert shown == ["0.10", "-0.20", "0.99", "–", "1.00", "0.00", "0.50", "0.25", "0.75"]
         assert len([rect for rect in root.iter() if rect.get("class") == "own"]) == 2  # psi(0) has no factor of its own
+
+
+def test_there_is_room_for_every_name() -> None:
+    names = ["paddle_right_y", "灯の色", "temperature_of_the_inlet_of_the_second_of_both_reactors_in_kelvin"]
+    page = correlation_page(names, names, (0, 1, 2), {"R²": MATRIX}, {})
+    root = ElementTree.fromstring(re.findall(r"<svg.*?</svg>", page, re.DOTALL)[0])
+    width, height = (float(root.get(side, "0")) for side in ("width", "height"))
+    font = ImageFont.load_default(13)
+    for label in root.iter("{http://www.w3.org/2000/svg}text"):
+        if label.get("class") == "label" and label.text in (names[0], names[2]):
+            length = font.getlength(label.text)
+            if label.get("text-anchor") == "end":
+                assert float(label.get("x", "0")) - length > 0
+            else:
+                x, y = map(float, re.findall(r"translate\((\S+) (\S+)\)", label.get("transform", ""))[0])
+                assert x + length * 0.71 < width
+                assert 0 < y - length * 0.71 < height
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, 0.3, 0.5, 0.69, 0.71, 1.0, 2.0, float("nan")])

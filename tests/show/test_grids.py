@@ -46,6 +46,19 @@ def test_labels_stand_beside_and_above_the_images_and_not_on_them() -> None:
     assert (pixels[:, left - 1] == 255).all()  # the longest label ends before the images
 
 
+def test_long_labels_run_into_nothing() -> None:
+    images = list(np.zeros((2, 32, 32, 3), np.uint8))
+    names = [f"a_name_of_many_letters_{i}" for i in range(12)]
+    wide = np.asarray(image_grid([images], column_labels=[names[0], names[1]]))
+    apart = np.flatnonzero((wide < 255).any(axis=(0, 2)))
+    assert (np.diff(apart) > 2 * PADDING).any()  # between the two labels
+    assert (wide[:, -1] == 255).all()  # the last ends within the picture
+    high = np.asarray(image_grid([images[:1], images[:1]], ["\n".join(names)] * 2))
+    text = (high[:, : high.shape[1] - 96 - PADDING] < 128).any(axis=(1, 2))
+    runs = np.flatnonzero(np.diff(np.concatenate([[0], text.astype(int), [0]])) == 1)
+    assert len(runs) >= 2 * len(names)  # every line by itself
+
+
 def test_reconstructions_lie_below_their_originals_above_the_difference() -> None:
     originals, reconstructions = frames(3), frames(3, seed=1)
     picture = reconstruction_grid(originals, reconstructions)

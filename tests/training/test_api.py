@@ -300,6 +300,13 @@ def test_the_autoencoder_that_was_given_stays_as_it_was() -> None:
         ({"steps": True}, "steps is True; it needs a value such as"),
         ({"lr": float("nan")}, "lr is nan; it must be a finite number"),
         ({"device": torch.device("meta")}, "--device meta is unknown"),
+        ({"device": 0}, "--device 0 is unknown"),
+        ({"val": np.zeros(3)}, "val is a ndarray; give a path, or arrays by name"),
+        ({"progress": 3}, "progress is a int; give a function"),
+        ({"note": "loud"}, "note is a str; give a function"),
+        ({"resume": "yes"}, "resume is a str; give True or False"),
+        ({"save_every": "x"}, "save_every is 'x'; give seconds from 0 on"),
+        ({"save_every": float("nan")}, "save_every is nan; give seconds from 0 on"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_trained(arguments: dict[str, Any], says: str) -> None:
@@ -312,6 +319,19 @@ def test_data_of_another_type_are_refused() -> None:
         citris_cli.train_ae(5)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="data: nothing is given"):
         citris_cli.train_ae([])
+
+
+def test_tensors_and_lists_of_frames_train_the_model_that_their_arrays_train() -> None:
+    given = arrays(12)
+    weights = citris_cli.train_ae(given, **TINY_AE).network.state_dict()
+    images, targets = (torch.from_numpy(given[name]) for name in ("images", "targets"))
+    floats = (images.float() / 255).requires_grad_()
+    for one in (images, list(given["images"]), list(images), floats):
+        model = citris_cli.train_ae({**given, "images": one, "targets": targets}, **TINY_AE)
+        assert all(torch.equal(value, weights[name]) for name, value in model.network.state_dict().items())
+    uneven = [given["images"][0], given["images"][1, :16]]
+    with pytest.raises(InputError, match=r"the given arrays: key 'images' lists arrays of the shapes \[32, 32, 3\]"):
+        citris_cli.train_ae({**given, "images": uneven}, **TINY_AE)
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
