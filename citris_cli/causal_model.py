@@ -124,8 +124,8 @@ class CausalModel:
 
         Args:
             frames: [N, W, W, C], or [N, W, W] of a model of grey frames; uint8 0 … 255, or floats 0 … 1 or −1 … 1. Of
-                4 channels where the model knows 3 the last is dropped, as alpha is. An array, a tensor on any device, or
-                a list of frames.
+                4 channels where the model knows 3 the last is dropped, as alpha is. An array, a tensor on any device,
+                or a list of frames.
 
         Returns:
             float32 [N, M].
