@@ -24,7 +24,8 @@ def encode(
         list[Path],
         typer.Argument(
             metavar="INPUT",
-            help="Pictures, folders of pictures, datasets (.npz or directory); - reads one from standard input.",
+            help="Pictures, animations, folders of pictures, datasets (.npz or directory), quoted patterns, frames of "
+            "any of these (data.npz#17, film.gif#1:5); - reads a picture from standard input.",
             show_default=False,
         ),
     ],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from citris_cli.causal_model import CausalModel
+    from citris_cli.commands.inputs import Gathered
     from citris_cli.evaluation.interventions import Intervention, Outcome
     from citris_cli.show.console import Console
 
@@ -31,7 +32,8 @@ def intervene(
         list[Path],
         typer.Argument(
             metavar="IMAGE",
-            help="Pictures, folders of pictures, frames of a dataset (data.npz#17); - reads one from standard input.",
+            help="Pictures, animations, folders of pictures, quoted patterns, frames of any of these or of a dataset "
+            "(data.npz#17, film.gif#1:5); - reads one from standard input.",
             show_default=False,
         ),
     ],
@@ -66,7 +68,7 @@ def intervene(
     as_json: options.Json = False,
 ) -> None:
     """Change one variable of a picture and leave the others: from another picture, drawn anew, or swept through."""
-    from citris_cli.commands.inputs import STDIN, load_causal_model
+    from citris_cli.commands.inputs import STDIN, gather_frames, load_causal_model
     from citris_cli.devices import select_device
     from citris_cli.evaluation.interventions import DRAWS, Intervention, intervene_on
     from citris_cli.show.console import Console
@@ -80,8 +82,11 @@ def intervene(
         raise InputError("standard input holds one picture; name it once")
     loaded = load_causal_model(model, where, console)
     loaded.block(variables)  # a wrong name is refused before anything is read
-    source = None if other is None else _other_picture(other, loaded, console)
-    pictures = _pictures(images, loaded, console)
+    # All that is given is looked at before any of it is read.
+    from_other = None if other is None else _other_picture(other, loaded, console)
+    gathered = gather_frames(images, loaded.width, console)
+    source = None if from_other is None else next(stack.slice(0, 1).cpu().numpy() for _, stack in from_other)
+    pictures = _pictures(gathered)
     paths = _places(asked, [name for name, _ in pictures], variables)
     values = loaded.encode(source) if source is not None else loaded.sweep(variables, sweep) if sweep else None
     what = Intervention(variables, values, source, number or DRAWS, temperature, seed)
@@ -97,23 +102,23 @@ def _check_one_way(ways: dict[str, object]) -> None:
         raise InputError(f"{' and '.join(given)}: choose one way to intervene")
 
 
-def _other_picture(path: Path, model: CausalModel, console: Console) -> np.ndarray[Any, Any]:
-    """The one picture or frame that the variables are taken from, uint8 [1, W, W, 3]."""
+def _other_picture(path: Path, model: CausalModel, console: Console) -> Gathered:
+    """The one picture or frame that the variables are taken from, not read yet."""
     from citris_cli.commands.inputs import gather_frames
+    from citris_cli.data.paths import parse_choice
 
-    _, stack = next(gather_frames([path], model.width, console))
-    if len(stack) > 1:
-        raise InputError(f"--from {path}: holds {len(stack)} frames; name one, such as {path}#0")
-    return stack.slice(0, 1).cpu().numpy()
+    gathered = gather_frames([path], model.width, console)
+    if len(gathered) > 1:
+        one = f"{parse_choice(path).path}#{gathered.numbers[0]}"
+        raise InputError(f"--from {path}: holds {len(gathered):,} frames; name one, such as {one}")
+    return gathered
 
 
-def _pictures(images: list[Path], model: CausalModel, console: Console) -> list[tuple[str, np.ndarray[Any, Any]]]:
+def _pictures(gathered: Gathered) -> list[tuple[str, np.ndarray[Any, Any]]]:
     """Every picture or frame uint8 [1, W, W, 3] with its name."""
-    from citris_cli.commands.inputs import gather_frames
-
     return [
         (f"{name}#{number}" if len(stack) > 1 else name, stack.slice(number, number + 1).cpu().numpy())
-        for name, stack in gather_frames(images, model.width, console)
+        for name, stack in gathered
         for number in range(len(stack))
     ]
 
@@ -142,11 +147,16 @@ def _places(asked: Output, names: list[str], variables: str) -> list[Path | None
 
 def _default_places(asked: Output, names: list[str], variables: str) -> list[Path | None]:
     """A strip for every picture, in the folder that was given or in one for each under ``runs/``."""
-    from citris_cli.commands.inputs import default_place
+    from citris_cli.commands.inputs import default_place, is_dataset
+    from citris_cli.data.paths import parse_choice
 
     label = variables.replace(",", "+").replace(" ", "")
     folders = [default_place([Path(name)]) for name in names]
-    stems = [stem or folder.name for folder, stem in folders]
+    stems = [
+        # A picture of an animation is called after it as well.
+        stem if stem and is_dataset(parse_choice(Path(name)).path) else "-".join(filter(None, (folder.name, stem)))
+        for (folder, stem), name in zip(folders, names, strict=True)
+    ]
     repeated = Counter(stems)
     files = [f"{stem}-{i}" if repeated[stem] > 1 else stem for i, stem in enumerate(stems)]
     paths = []

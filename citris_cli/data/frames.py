@@ -229,7 +229,7 @@ def check_frames_shape(shape: tuple[int, ...], where: str) -> None:
         raise InputError(f"{where} has {channels} channels a frame; citris needs 3 or 4, {hint}")
     if height != width or height not in SIZES:
         raise InputError(
-            f"{where} has frames of {height}×{width}; citris needs square frames of 32, 64 or 128 pixels, "
+            f"{where} has frames of {width}×{height}; citris needs square frames of 32, 64 or 128 pixels, "
             "resize them first"
         )
     if shape[0] == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, optional_key
+from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, array_files, optional_key
 from citris_cli.data.npz import NpzFile, open_npz
 from citris_cli.errors import InputError
 
@@ -35,7 +35,7 @@ def describe_arrays(path: Path) -> dict[str, Any]:
             return description | {
                 "pictures": file.shape("z_before")[0],
                 "results": file.shape("z_after")[0],
-                "frame size": "{}×{}".format(*file.shape("images")[1:3]),
+                "frame size": "{}×{}".format(*file.shape("images")[2:0:-1]),
                 "intervened on": ", ".join(str(name) for name in file.array("intervened")),
                 **_blocks(file),
             }
@@ -53,7 +53,7 @@ def describe_directory(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it holds neither arrays nor models.
     """
-    files = sorted(path.glob("*.npz"))
+    files = array_files(path)
     models = sorted(path.glob("*.safetensors"))
     if not files and not models:
         raise InputError(f"{path}: holds neither .npz files nor models; give a dataset or a file of citris")
