@@ -57,7 +57,7 @@ BAD_DATA = {
     "missing key": (_npz(images=FRAMES), "intervention"),
     "wrong rank": (_npz(images=FRAMES[0], targets=np.tile(TARGETS, (3, 1))[:31]), r"\[32, 32, 3\]"),
     "interventions too short": (_npz(images=FRAMES, targets=TARGETS[:7]), "7 rows for 12 frames"),
-    "odd sizes": (_npz(images=FRAMES[:, :, :20], targets=TARGETS), "32×20"),
+    "odd sizes": (_npz(images=FRAMES[:, :, :20], targets=TARGETS), "20×32"),
     "NaN": (_npz(images=_with_nan(), targets=TARGETS), "frame 3"),
     "floats beyond 1": (_npz(images=FRAMES.astype(np.float32), targets=TARGETS), "255"),
     "one frame": (_npz(images=FRAMES[:1], targets=TARGETS[:0]), "at least 2"),
