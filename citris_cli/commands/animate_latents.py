@@ -140,6 +140,7 @@ def _frames_of(data: list[Path], named: str | None, model: CausalModel, console:
     if named:
         raise InputError("--vars names the columns of a dataset's targets, and pictures have none; leave it out")
     gathered = gather_frames(data, model.width, console)
+    whole = whole or len(data) > 1  # frames of several inputs are counted through
 
     def read(start: int, stop: int) -> Clip:
         import numpy as np
@@ -150,8 +151,8 @@ def _frames_of(data: list[Path], named: str | None, model: CausalModel, console:
         return Clip.without_targets(Frames([np.concatenate(stacks)]))
 
     if any(datasets):
-        several = "interventions are marked for datasets alone, whole or frames of one: nothing is marked"
-        return _Sequence(gathered.numbers, whole, read, several)
+        mixed = "interventions are marked where datasets are given whole, or frames of a single one: nothing is marked"
+        return _Sequence(gathered.numbers, whole, read, mixed)
     return _Sequence(gathered.numbers, whole, read)
 
 

@@ -19,7 +19,7 @@ from citris_cli.artifacts.runs import RUNS, find_causal_model
 from citris_cli.causal_model import CausalModel
 from citris_cli.data.datasets import read_frames
 from citris_cli.data.frames import Frames, check_frames_shape
-from citris_cli.data.images import PictureFile, Size, change, list_images, look_at, name_of, read_pictures
+from citris_cli.data.images import NOT_READ, PictureFile, Size, change, list_images, look_at, name_of, read_pictures
 from citris_cli.data.layout import FRAME_KEYS, array_files, dataset_name, find_files, first_key, split_label
 from citris_cli.data.paths import Choice, is_pattern, matches, parse_choice, require_choice
 from citris_cli.data.sources import open_source
@@ -278,7 +278,11 @@ def _understood(choice: Choice, width: int, notes: list[str]) -> list[_Part]:
         return [_dataset(choice, width, "dataset", notes)]
     else:
         found, what = (path,), "folder" if path.is_dir() else "file"
-    pictures = [picture for one in found for picture in (list_images(one) if one.is_dir() else [one])]
+    pictures = []
+    for one in found:
+        pictures += list_images(one) if one.is_dir() else [one]
+        if one.is_dir() and (others := sorted(other for other in one.iterdir() if other.suffix.lower() in NOT_READ)):
+            notes.append(f"{one}: {counted(len(others), 'file')} such as {others[0].name} left out; give PNG or JPEG")
     return [_pictures(choice, [(str(picture), look_at(picture, str(picture))) for picture in pictures], what, notes)]
 
 

@@ -12,6 +12,7 @@ import typer
 from citris_cli.commands import options
 from citris_cli.commands.outputs import Output, output_option, write_arrays, write_bytes
 from citris_cli.errors import InputError
+from citris_cli.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +70,8 @@ def intervene(
 ) -> None:
     """Change one variable of a picture and leave the others: from another picture, drawn anew, or swept through."""
     from citris_cli.commands.inputs import STDIN, gather_frames, load_causal_model
+    from citris_cli.data.npz import require_memory
+    from citris_cli.data.paths import parse_choice
     from citris_cli.devices import select_device
     from citris_cli.evaluation.interventions import DRAWS, Intervention, intervene_on
     from citris_cli.show.console import Console
@@ -85,6 +88,12 @@ def intervene(
     # All that is given is looked at before any of it is read.
     from_other = None if other is None else _other_picture(other, loaded, console)
     gathered = gather_frames(images, loaded.width, console)
+    shown = 3 + (sweep or number or DRAWS if other is None else 1)
+    require_memory(
+        len(gathered) * shown * loaded.width**2 * 3,
+        f"intervening on {counted(len(gathered), 'picture')}",
+        f"choose some of them, such as {parse_choice(images[0]).path}#:100",
+    )
     source = None if from_other is None else next(stack.slice(0, 1).cpu().numpy() for _, stack in from_other)
     pictures = _pictures(gathered)
     paths = _places(asked, [name for name, _ in pictures], variables)

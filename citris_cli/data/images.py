@@ -29,6 +29,8 @@ Size: TypeAlias = tuple[int, int]
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA")
 # Those of them whose files may be sequences. A JPEG with several pictures (MPO) has depth or a gain map beside the one.
 _SEQUENCES = ("GIF", "PNG", "TIFF", "WEBP")
+#: Endings of files that one may take for pictures, and that are none here.
+NOT_READ = {".avif", ".avi", ".dng", ".exr", ".heic", ".heif", ".jp2", ".jxl", ".mkv", ".mov", ".mp4", ".npy", ".webm"}
 _SUFFIXES = {".png", ".apng", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".tga"}
 _MAX_PIXELS = 64_000_000
 # Of a sequence together: some minutes of decoding. Frames of a GIF may claim much and take few bytes.
@@ -116,7 +118,8 @@ def read_pictures(file: PictureFile, numbers: Sequence[int], size: int) -> Itera
     """
     if len(numbers) > 1 and numbers[0] > numbers[-1]:
         # Each frame of an animation is made of the ones before it.
-        require_memory(len(numbers) * size * size * 3, f"{file.label}: reading {len(numbers):,} pictures backwards")
+        what = f"{file.label}: reading {len(numbers):,} pictures backwards"
+        require_memory(len(numbers) * size * size * 3, what, "choose fewer, or read them forwards")
         yield from reversed(list(read_pictures(file, numbers[::-1], size)))
         return
     together = sum(width * height for width, height in file.sizes[: numbers[-1] + 1])
@@ -182,16 +185,21 @@ def list_images(folder: Path) -> list[Path]:
     except OSError as error:
         raise InputError(f"{folder}: the folder cannot be read ({error.strerror}); check the path") from None
     if not found:
-        raise InputError(f"{folder}: there is no picture in this folder; it needs files such as .png or .jpg")
+        inside = any(path.is_dir() and not is_hidden(path.name) for path in folder.iterdir())
+        instead = f"; name folders in it, or the pattern '{folder}/*'" if inside else ""
+        raise InputError(f"{folder}: there is no picture in this folder; it needs files such as .png or .jpg{instead}")
     return sorted(found, key=natural_key)
 
 
 def _taken(stream: IO[bytes], label: str) -> bytes:
     """All of a stream."""
-    content = stream.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise InputError(f"{label}: more than {_MAX_BYTES >> 30} GiB came, which is no picture; give a PNG or JPEG")
-    return content
+    blocks, length = [], 0
+    while block := stream.read(1 << 20):
+        blocks.append(block)
+        length += len(block)
+        if length > _MAX_BYTES:
+            raise InputError(f"{label}: more than {_MAX_BYTES >> 30} GiB came, which is no picture; give a PNG or JPEG")
+    return b"".join(blocks)
 
 
 def _unreadable(error: OSError | ValueError, label: str) -> InputError:

@@ -286,14 +286,15 @@ def available_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def require_memory(size: int, where: str) -> None:
+def require_memory(
+    size: int,
+    where: str,
+    instead: str = "save it uncompressed with np.savez (then it is read in place), or in smaller shards",
+) -> None:
     """Refuse data of more bytes than `available_memory`; `where` names them in the message (InputError)."""
     available = available_memory()
     if size > available:
-        raise InputError(
-            f"{where} needs {_gib(size)} of memory and {_gib(available)} is available; "
-            "save it uncompressed with np.savez (then it is read in place), or in smaller shards"
-        )
+        raise InputError(f"{where} needs {_gib(size)} of memory and {_gib(available)} is available; {instead}")
 
 
 def _open(stream: IO[bytes], label: str) -> NpzFile:

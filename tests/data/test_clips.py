@@ -103,7 +103,7 @@ def test_a_directory_without_a_training_split_has_others(tmp_path: Path) -> None
         ({"images": FRAMES, "targets": TARGETS * 2}, "targets are 0 or 1"),
         ({"images": FRAMES, "targets": TARGETS.astype(str)}, "targets are 0 or 1"),
         ({"targets": TARGETS * 0}, "no frames"),
-        ({"images": FRAMES[:, :20]}, "20×32"),
+        ({"images": FRAMES[:, :20]}, "32×20"),
     ],
     ids=["triplets", "too few targets", "targets beyond 1", "text", "no frames", "not square"],
 )

@@ -172,7 +172,7 @@ def test_shards_that_disagree_name_both(tmp_path: Path) -> None:
         ({"interventions": np.zeros((5, 2))}, "no variable is ever intervened on; training needs"),
         ({"interventions": None}, "looked for the keys interventions or targets and found images, latents"),
         ({"images": None}, "looked for the keys images or imgs and found interventions, latents"),
-        ({"images": np.zeros((6, 48, 40, 3), np.uint8)}, "48×40"),
+        ({"images": np.zeros((6, 48, 40, 3), np.uint8)}, "40×48"),
         (
             {"images": np.zeros((6, 3, 32, 32, 3), np.uint8)},
             "these are triplets and no sequence; 'citris eval-triplets'",

@@ -103,7 +103,7 @@ def test_values_that_are_no_numbers() -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((5, 48, 40, 3), "48×40; citris needs square frames of 32, 64 or 128 pixels, resize them first"),
+        ((5, 48, 40, 3), "40×48; citris needs square frames of 32, 64 or 128 pixels, resize them first"),
         ((5, 48, 48, 3), "48×48"),
         ((5, 16, 16, 3), "16×16"),
         ((5, 256, 256, 3), "256×256"),

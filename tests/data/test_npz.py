@@ -199,7 +199,7 @@ def test_doubled_names_and_strange_compression_are_refused(tmp_path: Path) -> No
 
 def test_members_that_are_no_arrays_are_left_alone_unless_asked_for(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
-        file.mkdir("notes")
+        file.writestr("notes/", "")
         file.writestr("README", "how it was recorded")
         file.writestr("notes/log.txt", "nothing")
         file.writestr("images.npy", npy(header("(4,)"), b"abcd"))
