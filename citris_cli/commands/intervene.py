@@ -81,7 +81,7 @@ def intervene(
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json)
-    if [*images, other].count(STDIN) > 1:
+    if [parse_choice(path).path for path in (*images, other) if path is not None].count(STDIN) > 1:
         raise InputError("standard input holds one picture; name it once")
     loaded = load_causal_model(model, where, console)
     loaded.block(variables)  # a wrong name is refused before anything is read

@@ -167,8 +167,16 @@ def test_report_measures_every_block_beside_decoding_alone(
         (["--var", "box", "--from", "none.png"], r"none\.png"),
         (["--var", "box", "-o", "x.jpg"], r"x\.jpg: .*\.png"),
         (["--var", "box", "--json", "-o", "-"], "--json and -o - both"),
+        (["--var", "box", "--from=-#1", "-"], "standard input holds one picture; name it once"),
     ],
-    ids=["unknown variable", "two ways", "missing other picture", "unknown ending", "two results on one output"],
+    ids=[
+        "unknown variable",
+        "two ways",
+        "missing other picture",
+        "unknown ending",
+        "two results on one output",
+        "one input twice",
+    ],
 )
 def test_refusals(
     inside: Citris, model: Path, pictures: list[Path], tmp_path: Path, options: list[object], says: str
