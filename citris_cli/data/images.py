@@ -283,10 +283,16 @@ def _go_to(picture: Image.Image, place: int) -> None:
 
 def _upright(picture: Image.Image) -> Size:
     """Width and height once the rotation in the EXIF data is applied, by the header alone."""
-    # Pillow tells of a TIFF's pages as they are when they are upright. Only what stands before the pixels is looked at.
-    told = picture.format != "TIFF" and "exif" in picture.info
-    turned = told and picture.getexif().get(ExifTags.Base.Orientation) in _TURNED
-    return (picture.height, picture.width) if turned else (picture.width, picture.height)
+    if picture.format == "TIFF":
+        # Pillow's own size is that of the upright page or not, as its version has it.
+        tags = picture.tag_v2  # type: ignore[attr-defined]
+        width, height = int(tags[ExifTags.Base.ImageWidth]), int(tags[ExifTags.Base.ImageLength])
+        orientation = tags.get(ExifTags.Base.Orientation)
+    else:
+        width, height = picture.size
+        # What stands behind the pixels would have them decoded.
+        orientation = picture.getexif().get(ExifTags.Base.Orientation) if "exif" in picture.info else None
+    return (height, width) if orientation in _TURNED else (width, height)
 
 
 def _decoded(picture: Image.Image, label: str) -> Image.Image:
