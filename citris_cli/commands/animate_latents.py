@@ -53,7 +53,7 @@ def animate_latents(
     as_json: options.Json = False,
 ) -> None:
     """Show every frame of a sequence beside bars of its causal latents, and what was intervened on."""
-    from citris_cli.commands.inputs import default_file, default_place, load_causal_model
+    from citris_cli.commands.inputs import default_file, default_place, load_causal_model, require_there
     from citris_cli.devices import select_device
     from citris_cli.show.console import Console
     from citris_cli.show.latent_animation import animation_bytes
@@ -64,6 +64,7 @@ def animate_latents(
     where = select_device(device)
     asked = Output(output, as_json)
     kind = _kind(asked)
+    require_there(data)
     path = asked.place(default_file(data, "latents", ".gif"), data)
     loaded = load_causal_model(model, where, console)
     found = _frames_of(data, variables, loaded, console)

@@ -43,7 +43,7 @@ def encode(
     as_json: options.Json = False,
 ) -> None:
     """Write the causal latents of every frame, and which variable each latent belongs to, as an .npz."""
-    from citris_cli.commands.inputs import default_file, load_causal_model
+    from citris_cli.commands.inputs import default_file, load_causal_model, require_there
     from citris_cli.devices import select_device
     from citris_cli.show.console import Console
     from citris_cli.training.devices import compute_in, keep_freed_memory, resolve_precision
@@ -53,6 +53,7 @@ def encode(
     keep_freed_memory()
     settled = resolve_precision(precision or "auto", where)
     asked = Output(output, as_json)
+    require_there(inputs)
     path = asked.place(default_file(inputs, "latents", ".npz"), inputs)
     loaded = load_causal_model(model, where, console)
     started = time.monotonic()

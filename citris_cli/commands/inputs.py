@@ -21,7 +21,7 @@ from citris_cli.data.datasets import read_frames
 from citris_cli.data.frames import Frames, check_frames_shape
 from citris_cli.data.images import NOT_READ, PictureFile, Size, change, list_images, look_at, name_of, read_pictures
 from citris_cli.data.layout import FRAME_KEYS, array_files, dataset_name, find_files, first_key, split_label
-from citris_cli.data.paths import Choice, is_pattern, matches, parse_choice, require_choice
+from citris_cli.data.paths import Choice, is_pattern, is_there, matches, parse_choice, require_choice
 from citris_cli.data.sources import open_source
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
@@ -101,6 +101,26 @@ def default_file(inputs: list[Path], stem: str, suffix: str) -> Path:
     return folder / (f"{stem}-{label}{suffix}" if label else f"{stem}{suffix}")
 
 
+def require_there(inputs: Sequence[Path]) -> None:
+    """Refuse what is not there, or is written wrongly, before time goes into a model.
+
+    Args:
+        inputs: as :func:`gather_frames` takes them.
+
+    Raises:
+        InputError: no such file, no match of a pattern, no choice of frames, or standard input twice.
+    """
+    paths = [parse_choice(given).path for given in inputs]
+    if paths.count(STDIN) > 1:
+        raise InputError("standard input holds one picture; name it once")
+    for path in paths:
+        require_choice(path)
+        if is_pattern(path):
+            matches(path)
+        elif path != STDIN and not is_there(path):
+            raise InputError(f"{path}: there is no such file; check the path")
+
+
 def gather_frames(inputs: Sequence[Path], width: int, console: Console) -> Gathered:
     """Frames of every input, brought to the model's size if they are pictures.
 
@@ -116,13 +136,9 @@ def gather_frames(inputs: Sequence[Path], width: int, console: Console) -> Gathe
     Raises:
         InputError: whatever is wrong with one of them.
     """
+    require_there(inputs)
     choices = [parse_choice(path) for path in inputs]
-    for choice in choices:
-        if choice.text is None:
-            require_choice(choice.path)
     piped = [index for index, choice in enumerate(choices) if choice.path == STDIN]
-    if len(piped) > 1:
-        raise InputError("standard input holds one picture; name it once")
     notes: list[str] = []
     parts = [[] if index in piped else _understood(choice, width, notes) for index, choice in enumerate(choices)]
     for index in piped:

@@ -69,7 +69,7 @@ def intervene(
     as_json: options.Json = False,
 ) -> None:
     """Change one variable of a picture and leave the others: from another picture, drawn anew, or swept through."""
-    from citris_cli.commands.inputs import STDIN, gather_frames, load_causal_model
+    from citris_cli.commands.inputs import gather_frames, load_causal_model, require_there
     from citris_cli.data.npz import require_memory
     from citris_cli.data.paths import parse_choice
     from citris_cli.devices import select_device
@@ -81,8 +81,7 @@ def intervene(
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json)
-    if [parse_choice(path).path for path in (*images, other) if path is not None].count(STDIN) > 1:
-        raise InputError("standard input holds one picture; name it once")
+    require_there(images if other is None else [*images, other])
     loaded = load_causal_model(model, where, console)
     loaded.block(variables)  # a wrong name is refused before anything is read
     # All that is given is looked at before any of it is read.

@@ -55,22 +55,32 @@ class Choice:
         return numbers, f"{has}; {counted(len(numbers), 'frame')} chosen" if beyond else None
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file or a folder of this name; not if it can be no name at all."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # whoever opens it says so
+    except (OSError, ValueError):  # too long, or not a path at all
+        return False
+
+
 def parse_choice(given: Path) -> Choice:
     """Take an input apart: ``film.gif#3``, ``folder#-1``, ``data.npz#1:5``; a file of that very name is itself."""
-    found = None if _exists(given) else _CHOICE.fullmatch(str(given))
+    found = None if is_there(given) else _CHOICE.fullmatch(str(given))
     return Choice(given, None) if found is None else Choice(Path(found[1]), found[2])
 
 
 def require_choice(given: Path) -> None:
     """Refuse an input that is there but for what stands after its ``#``, which is no choice of frames (InputError)."""
     before, mark, after = str(given).rpartition("#")
-    if mark and before and not _exists(given) and _exists(Path(before)):
+    if mark and before and not is_there(given) and is_there(Path(before)):
         raise InputError(f"{given}: '#{after}' chooses no frames; write a number or a slice, such as #3, #1:5 or #::2")
 
 
 def is_pattern(path: Path) -> bool:
     """Whether a path stands for what it matches: it has ``*``, ``?`` or ``[``, and there is no file of that name."""
-    return any(character in str(path) for character in "*?[") and not _exists(path)
+    return any(character in str(path) for character in "*?[") and not is_there(path)
 
 
 def matches(pattern: Path) -> tuple[Path, ...]:
@@ -107,10 +117,3 @@ def natural_key(path: PurePath) -> tuple[list[tuple[int, int, str]], str]:
 def _natural_path_key(path: PurePath) -> list[tuple[list[tuple[int, int, str]], str]]:
     """Sort key by which the files of a folder stay together, each name in the order of :func:`natural_key`."""
     return [natural_key(part) for part in (*reversed(path.parents), path)]
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # too long, or not a path at all
-        return False

@@ -161,7 +161,7 @@ def test_encode_refuses_what_is_no_picture_and_frames_of_another_size(
     check_refusal(inside("encode", "no.png", *model, cwd=tmp_path), "no.png")
     check_refusal(inside("encode", "empty", *model, cwd=tmp_path), "no picture in this folder")
     check_refusal(inside("encode", "d.npz", *model, cwd=tmp_path), "trained for 32×32")
-    check_refusal(inside("encode", "none.png", cwd=tmp_path), "train one with")
+    check_refusal(inside("encode", "d.npz", cwd=tmp_path), "train one with")
     check_refusal(inside("encode", "-", *model, cwd=tmp_path, stdin=b""), "empty")
     assert not (tmp_path / "runs").exists()
 

@@ -134,6 +134,10 @@ def test_many_pictures_of_one_kind_get_one_note_and_refusals_come_before_notes(
         assert done.stderr.decode().startswith(f"citris: {says}")
         assert done.stderr.count(b"\n") == 1
     assert not (tmp_path / "y.npz").exists()
+    # Not even which model is used is said before.
+    for given in ("gone.png", "none*.png", "two.npz#one"):
+        done = inside("encode", "alpha.png", given, cwd=tmp_path, CITRIS_MODEL=str(model))
+        assert done.stderr.decode().startswith(f"citris: {given}: ")
 
 
 @pytest.mark.parametrize("kind", ["gif", "png", "webp", "tif"])
