@@ -7,6 +7,7 @@ from typing import Any
 
 from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, array_files, optional_key
 from citris_cli.data.npz import NpzFile, open_npz
+from citris_cli.data.paths import is_hidden
 from citris_cli.errors import InputError
 
 
@@ -54,7 +55,7 @@ def describe_directory(path: Path) -> dict[str, Any]:
         InputError: it holds neither arrays nor models.
     """
     files = array_files(path)
-    models = sorted(path.glob("*.safetensors"))
+    models = sorted(model for model in path.glob("*.safetensors") if not is_hidden(model.name))
     if not files and not models:
         raise InputError(f"{path}: holds neither .npz files nor models; give a dataset or a file of citris")
     data = any(_holds_data(file) for file in files)
