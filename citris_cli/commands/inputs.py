@@ -19,7 +19,7 @@ from citris_cli.artifacts.runs import RUNS, find_causal_model
 from citris_cli.causal_model import CausalModel
 from citris_cli.data.datasets import read_frames
 from citris_cli.data.frames import Frames, check_frames_shape
-from citris_cli.data.images import NOT_READ, PictureFile, Size, change, list_images, look_at, name_of, read_pictures
+from citris_cli.data.images import PictureFile, Size, change, list_images, list_others, look_at, name_of, read_pictures
 from citris_cli.data.layout import FRAME_KEYS, array_files, dataset_name, find_files, first_key, split_label
 from citris_cli.data.paths import Choice, is_pattern, is_there, matches, parse_choice, require_choice
 from citris_cli.data.sources import open_source
@@ -220,7 +220,7 @@ class _Part(Protocol):
         """The same input with other frames chosen."""
 
     def sizes(self) -> Iterator[tuple[str, Size]]:
-        """Name and size of every chosen picture."""
+        """Size of every chosen picture, and what messages call it."""
 
     def read(self, width: int) -> Iterator[tuple[str, Frames]]:
         """Names and frames, as :class:`Gathered` yields them."""
@@ -261,9 +261,9 @@ class _Pictures:
         return _Pictures(self.files, numbers)
 
     def sizes(self) -> Iterator[tuple[str, Size]]:
-        for called, file, numbers in self._runs():
+        for _, file, numbers in self._runs():
             for number in numbers:
-                yield name_of(file, number, called), file.sizes[number]
+                yield name_of(file, number), file.sizes[number]
 
     def read(self, width: int) -> Iterator[tuple[str, Frames]]:
         for called, file, numbers in self._runs():
@@ -297,7 +297,7 @@ def _understood(choice: Choice, width: int, notes: list[str]) -> list[_Part]:
     pictures = []
     for one in found:
         pictures += list_images(one) if one.is_dir() else [one]
-        if one.is_dir() and (others := sorted(other for other in one.iterdir() if other.suffix.lower() in NOT_READ)):
+        if one.is_dir() and (others := list_others(one)):
             notes.append(f"{one}: {counted(len(others), 'file')} such as {others[0].name} left out; give PNG or JPEG")
     return [_pictures(choice, [(str(picture), look_at(picture, str(picture))) for picture in pictures], what, notes)]
 

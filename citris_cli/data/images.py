@@ -29,8 +29,8 @@ Size: TypeAlias = tuple[int, int]
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA")
 # Those of them whose files may be sequences. A JPEG with several pictures (MPO) has depth or a gain map beside the one.
 _SEQUENCES = ("GIF", "PNG", "TIFF", "WEBP")
-#: Endings of files that one may take for pictures, and that are none here.
-NOT_READ = {".avif", ".avi", ".dng", ".exr", ".heic", ".heif", ".jp2", ".jxl", ".mkv", ".mov", ".mp4", ".npy", ".webm"}
+# Of files that one may take for pictures, and that are none here.
+_NOT_READ = {".avif", ".avi", ".dng", ".exr", ".heic", ".heif", ".jp2", ".jxl", ".mkv", ".mov", ".mp4", ".npy", ".webm"}
 _SUFFIXES = {".png", ".apng", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".tga"}
 _MAX_PIXELS = 64_000_000
 # Of a sequence together: some minutes of decoding. Frames of a GIF may claim much and take few bytes.
@@ -188,6 +188,12 @@ def list_images(folder: Path) -> list[Path]:
         inside = any(path.is_dir() and not is_hidden(path.name) for path in folder.iterdir())
         instead = f"; name folders in it, or the pattern '{folder}/*'" if inside else ""
         raise InputError(f"{folder}: there is no picture in this folder; it needs files such as .png or .jpg{instead}")
+    return sorted(found, key=natural_key)
+
+
+def list_others(folder: Path) -> list[Path]:
+    """The files in a folder that one may take for pictures and that cannot be read here: HEIC, films, ``.npy``."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in _NOT_READ and not is_hidden(path.name))
     return sorted(found, key=natural_key)
 
 

@@ -108,6 +108,9 @@ def test_many_pictures_of_one_kind_get_one_note_and_refusals_come_before_notes(
     notes = done.stderr.decode().splitlines()
     assert notes[0] == "20 pictures cropped from 48×40 to their middle 40×40 and resized to 32×32 pixels"
     assert notes[1].startswith("21 frames, 4 latents, ")
+    wide = (tmp_path / "wide/0.png").read_bytes()
+    done = inside("encode", "-", "-m", model, "-o", "z.npz", cwd=tmp_path, stdin=wide)
+    assert done.stderr.decode().startswith("standard input: cropped from 48×40 to its middle 40×40 and resized to 32×")
     # Pictures of many sizes: the most frequent ones by themselves, the others together.
     for number in range(6):
         Image.new("RGB", (50 + number, 40)).save(tmp_path / f"wide/other{number}.png")
@@ -216,7 +219,7 @@ def test_what_a_folder_has_besides_is_named(home: Path, tmp_path: Path, model: P
 def test_files_that_one_may_take_for_pictures_are_said_to_be_left_out(
     tmp_path: Path, frames: np.ndarray, model: Path, inside: Citris
 ) -> None:
-    for name in ("a.heic", "b.HEIC"):
+    for name in ("a.heic", "b.HEIC", "._c.heic"):
         (tmp_path / "pictures" / name).touch()
     done = inside("encode", "pictures", "-m", model, cwd=tmp_path)
     assert done.stderr.decode().startswith("pictures: 2 files such as a.heic left out; give PNG or JPEG\n2 frames, ")
