@@ -26,14 +26,21 @@ from citris_cli.artifacts.runs import model_at
 from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.curve import places_on_curve
 from citris_cli.core.reference import ReferenceLatents
-from citris_cli.data.frames import as_model_input, as_pixels, check_frames_shape, is_grey, to_uint8_frames
+from citris_cli.data.frames import (
+    as_model_input,
+    as_pixels,
+    check_frames_shape,
+    is_grey,
+    require_channels,
+    to_uint8_frames,
+)
 from citris_cli.data.sources import GIVEN_FOR_ARRAYS, as_array
 from citris_cli.data.variables import REST, Variables
 from citris_cli.devices import select_device
 from citris_cli.errors import InputError, permissions_told
 from citris_cli.kinds import kind_of_model
 from citris_cli.loading import LoadedModel, load_model
-from citris_cli.wording import counted, type_of
+from citris_cli.wording import type_of
 
 #: Frames that go through the networks at a time.
 BATCH = 256
@@ -142,11 +149,7 @@ class CausalModel:
                 "resize them first"
             )
         channels = self.image_channels
-        if frames.shape[3] != channels and (frames.shape[3], channels) != (4, 3):
-            raise InputError(
-                f"frames have shape {list(frames.shape)} and the model was trained on {counted(channels, 'channel')}; "
-                "give such frames"
-            )
+        require_channels(frames.shape[3], channels, f"shape {list(frames.shape)}")
         pixels = torch.from_numpy(np.ascontiguousarray(to_uint8_frames(frames, "frames")[0][..., :channels]))
         return self._through(lambda chunk: self.network.encode(as_model_input(chunk)), pixels)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,8 +29,9 @@ def animate_latents(
         list[Path],
         typer.Argument(
             metavar="DATA",
-            help="A sequence: an .npz, a directory, several shards; or pictures and folders of pictures in the order "
-            "of their names (without marks of interventions); - reads one from standard input.",
+            help="A sequence: an .npz, a directory, several shards; or animations, pictures and folders of them in the "
+            "order of their names (without marks of interventions); or frames of one of these (data.npz#10:60); - "
+            "reads a picture from standard input.",
             show_default=False,
         ),
     ],
@@ -51,7 +54,7 @@ def animate_latents(
     as_json: options.Json = False,
 ) -> None:
     """Show every frame of a sequence beside bars of its causal latents, and what was intervened on."""
-    from citris_cli.commands.inputs import default_file, default_place, load_causal_model
+    from citris_cli.commands.inputs import default_file, default_place, load_causal_model, require_there
     from citris_cli.devices import select_device
     from citris_cli.show.animation import GIF_FASTEST
     from citris_cli.show.console import Console
@@ -65,14 +68,18 @@ def animate_latents(
     where = select_device(device)
     asked = Output(output, as_json)
     kind = _kind(asked)
+    require_there(data)
     path = asked.place(default_file(data, "latents", ".gif"), data)
     loaded = load_causal_model(model, where, console)
-    clip = _clip(data, variables, targets_lead.value if targets_lead else None, loaded, console)
+    found = _frames_of(data, variables, targets_lead.value if targets_lead else None, loaded, console)
     groups = latent_groups(loaded.variables.names, loaded.assignment)
-    chosen = _choose(start, frames, clip, loaded, kind, groups)
+    chosen = _choose(start, frames, len(found.numbers), loaded, kind, groups)
+    clip = found.read(chosen.start, chosen.stop)
     folder, label = default_place(data)
-    sequence = _sequence(f"{folder.name} {label}".strip(), chosen, clip, loaded, groups)
-    _say(console, chosen, clip, loaded, sequence)
+    first = found.numbers[start] if found.numbers.step == 1 else start
+    sequence = _shown(f"{folder.name} {label}".strip(), first, clip, loaded, groups)
+    _say_frames(console, found, chosen, clip)
+    _say_interventions(console, found, clip, loaded, sequence)
     if kind == ".gif" and fps > GIF_FASTEST:
         console.note(
             f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames a second, and so does this one; "
@@ -83,7 +90,7 @@ def animate_latents(
         if spelled := spelling_note(sequence.names, FONT_SIZE) or spelling_note(captions, FONT_SIZE):
             console.note(spelled)
     write_bytes(path, animation_bytes(kind, sequence, fps, list(map(str, data))))
-    asked.report(console, {"animation": str(path), **_about(chosen, clip, loaded, sequence)}, path)
+    asked.report(console, {"animation": str(path), **_about(clip, loaded, sequence)}, path)
 
 
 def _kind(asked: Output) -> str:
@@ -105,42 +112,78 @@ def _kind(asked: Output) -> str:
     return suffix
 
 
-def _clip(data: list[Path], named: str | None, lead: str | None, model: CausalModel, console: Console) -> Clip:
-    """The sequence: of datasets with what they tell of its steps; of anything else the pictures, in their order."""
-    import torch
+@dataclass(frozen=True)
+class _Sequence:
+    """Frames that can be shown.
 
+    Attributes:
+        numbers: of the frames in their dataset, or counted through all inputs.
+        whole: whether these are all frames of the inputs, and none were chosen with ``#``.
+        read: gives those of them from one place to another.
+        unmarked: why, where no frame is marked.
+    """
+
+    numbers: range
+    whole: bool
+    read: Callable[[int, int], Clip]
+    unmarked: str = "the data tells of no steps with intervention targets: nothing is marked"
+
+
+def _frames_of(
+    data: list[Path], named: str | None, lead: str | None, model: CausalModel, console: Console
+) -> _Sequence:
+    """The sequence: of datasets with what they tell of its steps; of anything else the pictures, in their order."""
     from citris_cli.commands.inputs import gather_frames, is_dataset, known_columns
     from citris_cli.data.clips import Clip, load_clip
-    from citris_cli.data.frames import Frames
+    from citris_cli.data.paths import parse_choice
     from citris_cli.data.variables import parse_vars
 
-    if all(map(is_dataset, data)):
+    choices = [parse_choice(path) for path in data]
+    whole = all(choice.text is None for choice in choices)
+    datasets = [is_dataset(choice.path) for choice in choices]
+    if all(datasets) and (whole or len(data) == 1):
         known = known_columns(model)
         names = parse_vars(named, known) if named else None
-        clip = load_clip(data, names, known, lead=lead, channels=model.image_channels)
-        for note in clip.notes:
+        paths = [choice.path for choice in choices]
+        clip = load_clip(paths, names, known, lead=lead, channels=model.image_channels)
+        for told in clip.notes:
+            console.note(told)
+        if clip.frames.width != model.width:
+            raise InputError(
+                f"the data's frames are {clip.frames.width}×{clip.frames.height} and {model.path} was trained for "
+                f"{model.width}×{model.width}; use a model trained on such frames"
+            )
+        numbers, note = choices[0].numbers(len(clip.frames), "dataset")
+        if note:
             console.note(note)
-        return clip
+        return _Sequence(numbers, whole, lambda start, stop: clip.select(numbers[start:stop]))
     if lead is not None:
         raise InputError("--targets-lead tells of a dataset's targets, and pictures have none; leave it out")
     if named:
         raise InputError("--vars names the columns of a dataset's targets, and pictures have none; leave it out")
-    stacks = [frames.slice(0, len(frames)) for _, frames in gather_frames(data, model, console)]
-    return Clip.without_targets(Frames([torch.cat(stacks).numpy()]))
+    gathered = gather_frames(data, model, console)
+    whole = whole or len(data) > 1  # frames of several inputs are counted through
+
+    def read(start: int, stop: int) -> Clip:
+        import numpy as np
+
+        from citris_cli.data.frames import Frames
+
+        stacks = [frames.slice(0, len(frames)).numpy() for _, frames in gathered.cut(start, stop)]
+        return Clip.without_targets(Frames([np.concatenate(stacks)]))
+
+    if any(datasets):
+        mixed = "interventions are marked where datasets are given whole, or frames of a single one: nothing is marked"
+        return _Sequence(gathered.numbers, whole, read, mixed)
+    return _Sequence(gathered.numbers, whole, read)
 
 
 def _choose(
-    start: int, frames: int | None, clip: Clip, model: CausalModel, kind: str, groups: tuple[Group, ...]
+    start: int, frames: int | None, total: int, model: CausalModel, kind: str, groups: tuple[Group, ...]
 ) -> range:
-    """The frames to show; refused before any of them takes memory if they are too many."""
+    """The places of the frames to show; refused before any of them takes memory if they are too many."""
     from citris_cli.show.latent_animation import KINDS, frames_on_a_page, frames_that_fit
 
-    total = len(clip.frames)
-    if clip.frames.width != model.width:
-        raise InputError(
-            f"the data's frames are {clip.frames.height}×{clip.frames.width} and {model.path} was trained for "
-            f"{model.width}×{model.width}; use a model trained on such frames"
-        )
     if start >= total:
         raise InputError(f"--start {start}: the data has {counted(total, 'frame')}, counted from 0")
     fit = frames_that_fit(kind, model.width, groups, model.image_channels)
@@ -155,8 +198,8 @@ def _choose(
     return range(start, start + count)
 
 
-def _sequence(title: str, chosen: range, clip: Clip, model: CausalModel, groups: tuple[Group, ...]) -> LatentSequence:
-    """The chosen frames with their latents, and the interventions by the names that the model has for them.
+def _shown(title: str, first: int, clip: Clip, model: CausalModel, groups: tuple[Group, ...]) -> LatentSequence:
+    """The frames with their latents, and the interventions by the names that the model has for them.
 
     Raises:
         CitrisError: the model gives latents that are not finite.
@@ -165,10 +208,10 @@ def _sequence(title: str, chosen: range, clip: Clip, model: CausalModel, groups:
 
     from citris_cli.show.latents import LatentSequence
 
-    images = clip.frames.slice(chosen.start, chosen.stop).cpu().contiguous().numpy()
+    images = clip.frames.slice(0, len(clip.frames)).numpy()
     z = model.encode(images)
     if not np.isfinite(z).all():
-        frame = chosen.start + int(np.argmin(np.isfinite(z).all(axis=1)))
+        frame = first + int(np.argmin(np.isfinite(z).all(axis=1)))
         raise CitrisError(f"{model.path}: gives frame {frame} latents that are not finite; train another model")
     owners = [model.variables.owner(column) for column in clip.columns]
     names = [
@@ -176,21 +219,31 @@ def _sequence(title: str, chosen: range, clip: Clip, model: CausalModel, groups:
         for column, owner in zip(clip.columns, owners, strict=True)
     ]
     intervened = tuple(
-        tuple(dict.fromkeys(name for name, target in zip(names, clip.targets[frame], strict=True) if target))
-        if clip.told[frame]
-        else None
-        for frame in chosen
+        tuple(dict.fromkeys(name for name, target in zip(names, targets, strict=True) if target)) if told else None
+        for targets, told in zip(clip.targets, clip.told, strict=True)
     )
     source = f"{model.path.parent.name}/{model.path.name}"
-    return LatentSequence(title, source, images, chosen.start, z, groups, intervened)
+    return LatentSequence(title, source, images, first, z, groups, intervened)
 
 
-def _say(console: Console, chosen: range, clip: Clip, model: CausalModel, sequence: LatentSequence) -> None:
-    """Notes on what is shown, and on interventions that the marks cannot show."""
-    more = "; choose others with --start and --frames" if len(chosen) < len(clip.frames) else ""
-    console.note(f"frames {chosen.start} to {chosen.stop - 1} of {len(clip.frames):,}{more}")
+def _say_frames(console: Console, data: _Sequence, chosen: range, clip: Clip) -> None:
+    """Notes on which frames are shown."""
+    total = len(data.numbers)
+    more = "; choose others with --start and --frames" if len(chosen) < total else ""
+    chose = f"({f'{len(chosen):,} of the' if more else 'all'} {total:,} chosen)"
+    of = f"of {total:,}" if data.whole else chose
+    console.note(f"frames {data.numbers[chosen[0]]} to {data.numbers[chosen[-1]]} {of}{more}")
+    if data.numbers.step != 1:
+        marks = "; marks tell of the step into each, not of steps into those left out" if clip.columns else ""
+        console.note(f"the chosen frames are counted from 0 in the pictures{marks}")
+
+
+def _say_interventions(
+    console: Console, data: _Sequence, clip: Clip, model: CausalModel, sequence: LatentSequence
+) -> None:
+    """Notes on interventions that the marks cannot show."""
     if not clip.told.any():
-        console.note("the data tells of no steps with intervention targets: nothing is marked")
+        console.note(data.unmarked)
     elif clip.columns:
         happened = {name for step in sequence.intervened for name in step or ()}
         owned = {model.variables.owner(column) for column in clip.columns}
@@ -200,12 +253,12 @@ def _say(console: Console, chosen: range, clip: Clip, model: CausalModel, sequen
             console.note(f"{', '.join(foreign)}: no variable of the model, so named below the frame only")
 
 
-def _about(chosen: range, clip: Clip, model: CausalModel, sequence: LatentSequence) -> dict[str, Any]:
+def _about(clip: Clip, model: CausalModel, sequence: LatentSequence) -> dict[str, Any]:
     """What ``--json`` says of the animation besides its file."""
-    counts = clip.targets[chosen.start : chosen.stop].sum(0).tolist()
+    counts = clip.targets.sum(0).tolist()
     return {
-        "frames": len(chosen),
-        "start": chosen.start,
+        "frames": len(clip.frames),
+        "start": sequence.first,
         "steps_with_intervention": dict(zip(clip.columns.names, counts, strict=True)),
         "latents_per_variable": {group.name: len(group.latents) for group in sequence.groups},
         "model": str(model.path),

@@ -24,7 +24,8 @@ def encode(
         list[Path],
         typer.Argument(
             metavar="INPUT",
-            help="Pictures, folders of pictures, datasets (.npz or directory); - reads one from standard input.",
+            help="Pictures, animations, folders of pictures, datasets (.npz or directory), quoted patterns, frames of "
+            "any of these (data.npz#17, film.gif#1:5); - reads a picture from standard input.",
             show_default=False,
         ),
     ],
@@ -42,7 +43,7 @@ def encode(
     as_json: options.Json = False,
 ) -> None:
     """Write the causal latents of every frame, and which variable each latent belongs to, as an .npz."""
-    from citris_cli.commands.inputs import default_file, load_causal_model
+    from citris_cli.commands.inputs import default_file, load_causal_model, require_there
     from citris_cli.data.variables import REST
     from citris_cli.devices import select_device
     from citris_cli.show.console import Console
@@ -53,6 +54,7 @@ def encode(
     keep_freed_memory()
     settled = resolve_precision(precision or "auto", where)
     asked = Output(output, as_json)
+    require_there(inputs)
     path = asked.place(default_file(inputs, "latents", ".npz"), inputs)
     loaded = load_causal_model(model, where, console)
     started = time.monotonic()

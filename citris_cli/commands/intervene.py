@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from citris_cli.causal_model import CausalModel
+    from citris_cli.commands.inputs import Gathered
     from citris_cli.evaluation.interventions import Intervention, Outcome
     from citris_cli.show.console import Console
 
@@ -33,7 +33,8 @@ def intervene(
         list[Path],
         typer.Argument(
             metavar="IMAGE",
-            help="Pictures, folders of pictures, frames of a dataset (data.npz#17); - reads one from standard input.",
+            help="Pictures, animations, folders of pictures, quoted patterns, frames of any of these or of a dataset "
+            "(data.npz#17, film.gif#1:5); - reads one from standard input.",
             show_default=False,
         ),
     ],
@@ -72,7 +73,9 @@ def intervene(
     as_json: options.Json = False,
 ) -> None:
     """Change one variable of a picture and leave the others: from another picture, drawn anew, or swept through."""
-    from citris_cli.commands.inputs import STDIN, load_causal_model
+    from citris_cli.commands.inputs import gather_frames, load_causal_model, require_there
+    from citris_cli.data.npz import require_memory
+    from citris_cli.data.paths import parse_choice
     from citris_cli.devices import select_device
     from citris_cli.evaluation.interventions import DRAWS, Intervention, intervene_on
     from citris_cli.show.console import Console
@@ -82,12 +85,22 @@ def intervene(
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json)
-    if [*images, other].count(STDIN) > 1:
-        raise InputError("standard input holds one picture; name it once")
+    require_there(images if other is None else [*images, other])
     loaded = load_causal_model(model, where, console)
     loaded.block(variables)  # a wrong name is refused before anything is read
-    pictures = _pictures(images, loaded, console)
-    others = [None] * len(pictures) if other is None else _others(other, len(pictures), loaded, console)
+    # All that is given is looked at before any of it is read.
+    gathered = gather_frames(images, loaded, console)
+    from_others = None if other is None else _others(other, len(gathered), loaded, console)
+    shown = 3 + (sweep or number or DRAWS if other is None else 1)
+    require_memory(
+        len(gathered) * shown * loaded.width**2 * loaded.image_channels,
+        f"intervening on {counted(len(gathered), 'picture')}",
+        f"choose some of them, such as {parse_choice(images[0]).path}#:100",
+    )
+    # One picture for all of them, or one for each.
+    taken = [None] if from_others is None else [frame for _, frame in _pictures(from_others)]
+    pictures = _pictures(gathered)
+    others = taken * len(pictures) if len(taken) == 1 else taken
     paths = _places(asked, [name for name, _ in pictures], variables)
     values = loaded.sweep(variables, sweep) if sweep else None
     what = Intervention(variables, values, None, number or DRAWS, temperature, seed)
@@ -106,38 +119,31 @@ def _check_one_way(ways: dict[str, object]) -> None:
         raise InputError(f"{' and '.join(given)}: choose one way to intervene")
 
 
-def _others(path: Path, count: int, model: CausalModel, console: Console) -> Sequence[np.ndarray[Any, Any] | None]:
-    """The pictures or frames that the variables are taken from, one for each of so many pictures.
-
-    Returns:
-        Of a single picture itself every time, else as many as there are pictures, in order: uint8 [1, W, W, 3] each.
+def _others(path: Path, count: int, model: CausalModel, console: Console) -> Gathered:
+    """The pictures or frames that the variables are taken from, one, or one for each of so many; not read yet.
 
     Raises:
         InputError: it has neither one nor as many.
     """
     from citris_cli.commands.inputs import gather_frames
+    from citris_cli.data.paths import parse_choice
 
-    gathered = list(gather_frames([path], model, console))
-    found = sum(len(stack) for _, stack in gathered)
-    if found not in (1, count):
-        first = gathered[0][0] if len(gathered) > 1 else f"{path}#0"
+    gathered = gather_frames([path], model, console)
+    if len(gathered) not in (1, count):
         raise InputError(
-            f"--from {path}: holds {counted(found, 'frame')} for {counted(count, 'picture')}; name one, such as "
-            f"{first}, or give one for each picture"
+            f"--from {path}: holds {counted(len(gathered), 'frame')} for {counted(count, 'picture')}; name one, such "
+            f"as {parse_choice(path).path}#{gathered.numbers[0]}, or give one for each picture"
         )
-    if found > 1:
+    if len(gathered) > 1:
         console.note(f"each picture takes its values from the one at the same place in {path}, in order")
-    frames = [stack.slice(i, i + 1).cpu().numpy() for _, stack in gathered for i in range(len(stack))]
-    return frames if found > 1 else frames * count
+    return gathered
 
 
-def _pictures(images: list[Path], model: CausalModel, console: Console) -> list[tuple[str, np.ndarray[Any, Any]]]:
+def _pictures(gathered: Gathered) -> list[tuple[str, np.ndarray[Any, Any]]]:
     """Every picture or frame uint8 [1, W, W, 3] with its name."""
-    from citris_cli.commands.inputs import gather_frames
-
     return [
         (f"{name}#{number}" if len(stack) > 1 else name, stack.slice(number, number + 1).cpu().numpy())
-        for name, stack in gather_frames(images, model, console)
+        for name, stack in gathered
         for number in range(len(stack))
     ]
 
@@ -166,11 +172,16 @@ def _places(asked: Output, names: list[str], variables: str) -> list[Path | None
 
 def _default_places(asked: Output, names: list[str], variables: str) -> list[Path | None]:
     """A strip for every picture, in the folder that was given or in one for each under ``runs/``."""
-    from citris_cli.commands.inputs import default_place
+    from citris_cli.commands.inputs import default_place, is_dataset
+    from citris_cli.data.paths import parse_choice
 
     label = variables.replace(",", "+").replace(" ", "")
     folders = [default_place([Path(name)]) for name in names]
-    stems = [stem or folder.name for folder, stem in folders]
+    stems = [
+        # A picture of an animation is called after it as well.
+        stem if stem and is_dataset(parse_choice(Path(name)).path) else "-".join(filter(None, (folder.name, stem)))
+        for (folder, stem), name in zip(folders, names, strict=True)
+    ]
     repeated = Counter(stems)
     files = [f"{stem}-{i}" if repeated[stem] > 1 else stem for i, stem in enumerate(stems)]
     paths = []

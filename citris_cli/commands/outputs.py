@@ -202,14 +202,26 @@ def free_place(path: Path, made_of: Sequence[object]) -> Path:
     import hashlib
 
     ours = [os.path.abspath(str(one)) for one in made_of]
-    around = {os.path.dirname(place) for place in ours}
-    # A folder of pictures is recorded picture by picture, and a dataset may have been named by its directory.
-    if all(
-        place in ours or os.path.dirname(place) in ours or place in around
-        for place in map(os.path.abspath, _recorded(path))
-    ):
+    if all(_is_of(place, ours) for place in map(os.path.abspath, _recorded(path))):
         return path
     return path.with_stem(f"{path.stem}-{hashlib.sha256(os.fsencode(chr(10).join(ours))).hexdigest()[:8]}")
+
+
+def _is_of(place: str, ours: Sequence[str]) -> bool:
+    """Whether what a file records belongs to our inputs."""
+    from fnmatch import fnmatchcase
+
+    from citris_cli.data.paths import parse_choice
+
+    if place in ours or any(place == os.path.dirname(one) for one in ours):
+        return True  # the second: a dataset may have been named by its directory
+    # Folders, patterns, animations and slices are recorded picture by picture.
+    choices = [parse_choice(Path(one)) for one in ours]
+    inputs = {str(choice.path) for choice in choices if choice.text is None or ":" in choice.text}
+    held = {place, str(parse_choice(Path(place)).path)}
+    return any(name in inputs or os.path.dirname(name) in inputs for name in held) or any(
+        fnmatchcase(name, one) for name in held for one in inputs
+    )
 
 
 def _recorded(path: Path) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from citris_cli.data.arrangement import Form, arrangement
 from citris_cli.data.datasets import SequenceData, load_sequences
@@ -42,6 +43,11 @@ class Clip:
     def without_targets(cls, frames: Frames) -> Clip:
         """Frames of which nothing more is known, such as pictures."""
         return cls(frames, Variables(), np.zeros((len(frames), 0), np.uint8), np.zeros(len(frames), bool))
+
+    def select(self, numbers: range) -> Clip:
+        """Some of the frames, each with what is told of the step that led into it where it was."""
+        chosen = self.frames.gather(torch.tensor(numbers)).cpu().contiguous().numpy()
+        return Clip(Frames([chosen]), self.columns, self.targets[numbers], self.told[numbers])
 
 
 def load_clip(

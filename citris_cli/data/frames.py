@@ -307,12 +307,11 @@ def joined(
     if wanted is None:
         wanted = 3 if found == {4} and alpha is not None else min(found)
     for part, label in zip(parts, labels, strict=True):
-        if part.shape[3] == wanted or (wanted == 3 and part.shape[3] == 4 and (channels == 3 or alpha is not None)):
-            continue
-        theirs, ours = counted(part.shape[3], "channel"), counted(wanted, "channel")
-        if channels is None:
+        if channels is not None:
+            require_channels(part.shape[3], channels, label)
+        elif part.shape[3] != wanted and not (wanted == 3 and part.shape[3] == 4 and alpha is not None):
+            theirs, ours = counted(part.shape[3], "channel"), counted(wanted, "channel")
             raise InputError(f"{label}: frames have {theirs} and those of {labels[0]} {ours}; give them alike")
-        raise InputError(f"{label}: frames have {theirs}, and the model was trained on {ours}; give such frames")
     if channels == 4 and alpha is not None and sum(map(len, parts)) > 1:
         return Frames(parts, wanted), (
             f"the fourth channel is {alpha} in every frame, and read as data, as in the frames that the model knows",
@@ -322,6 +321,24 @@ def joined(
     if alpha is not None:
         return Frames(parts, wanted), (f"the fourth channel is {alpha} in every frame: taken for alpha and dropped",)
     return Frames(parts, wanted), ("the fourth channel varies, and is dropped: the model was trained on 3",)
+
+
+def require_channels(found: int, wanted: int, where: str) -> None:
+    """Refuse frames of other channels than a model's; of 4 where it knows 3, the last is dropped.
+
+    Args:
+        found: channels of the frames.
+        wanted: of the model's.
+        where: what messages call the frames.
+
+    Raises:
+        InputError: others.
+    """
+    if found != wanted and (found, wanted) != (4, 3):
+        raise InputError(
+            f"{where}: frames have {counted(found, 'channel')}, and the model was trained on "
+            f"{counted(wanted, 'channel')}; give such frames"
+        )
 
 
 def alpha_of(parts: Sequence[np.ndarray[Any, Any]]) -> int | None:

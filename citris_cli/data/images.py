@@ -1,100 +1,254 @@
-"""Single pictures as the user has them, made into frames of the model's size."""
+"""Pictures as the user has them, single or in a sequence, made into frames of the model's size.
+
+First :func:`look_at` judges a file by its header; then :func:`read_pictures` decodes one picture of it at a time, so
+that a film of any length takes the memory of one picture.
+"""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
-from citris_cli.data.layout import natural_key
+from citris_cli.data import signatures
+from citris_cli.data.npz import require_memory
+from citris_cli.data.paths import is_hidden, natural_key
 from citris_cli.errors import InputError
+
+#: Width and height of a picture in pixels.
+Size: TypeAlias = tuple[int, int]
+
+#: Pillow's mode of a picture with so many channels; and its modes without colours.
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 # Formats with a decoder inside Pillow; others (EPS) would start another program on the user's file.
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA")
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".tga"}
+# Those of them whose files may be sequences. A JPEG with several pictures (MPO) has depth or a gain map beside the one.
+_SEQUENCES = ("GIF", "PNG", "TIFF", "WEBP")
+# Of files that one may take for pictures, and that are none here.
+_NOT_READ = {".avif", ".avi", ".dng", ".exr", ".heic", ".heif", ".jp2", ".jxl", ".mkv", ".mov", ".mp4", ".npy", ".webm"}
+_SUFFIXES = {".png", ".apng", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".tga"}
 _MAX_PIXELS = 64_000_000
+# Of a sequence together: some minutes of decoding. Frames of a GIF may claim much and take few bytes.
+_MAX_PIXELS_TOGETHER = 16_000_000_000
+# A PNG says how many it has, and need not have them.
+_MAX_PICTURES = 1_000_000
+# Of what is no regular file (a pipe, a device) and is kept until it is decoded.
+_MAX_BYTES = 1 << 30
+# TIFF: pages that are a smaller version or the mask of another one.
+_SUBFILE_TYPE, _NO_PAGE_OF_ITS_OWN = 254, 0b101
+_TURNED = (5, 6, 7, 8)
 
 
-#: Pillow's mode of a picture with so many channels.
-_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+@dataclass(frozen=True, eq=False)
+class PictureFile:
+    """A file with one picture or a sequence of them, of which the header was read.
+
+    Attributes:
+        label: what messages call it.
+        sizes: of every picture, upright; one of a still picture.
+        in_colour: whether the first of them may have other colours than grey.
+    """
+
+    label: str
+    sizes: tuple[Size, ...]
+    in_colour: bool
+    _source: Path | bytes
+    # Where the pictures are in the file, as Pillow counts.
+    _places: Sequence[int]
 
 
-def read_image(source: Path | bytes, label: str, size: int, channels: int = 3) -> tuple[np.ndarray, str | None]:
-    """A picture as a frame of `size`×`size` pixels.
+def look_at(source: Path | IO[bytes], label: str) -> PictureFile:
+    """Find out what a file holds by its header; nothing is decoded.
 
-    Alpha is dropped, not blended, as the datasets' is, unless it is the last of the channels that are asked for. Of an
-    animation the first frame is taken; a picture that is not square is cropped to its middle, and one of another size
-    is resized.
+    An animated GIF, WebP or PNG and a TIFF of several pages are sequences.
 
     Args:
-        source: the picture's path, or its bytes.
+        source: the file's path, or a stream that is read to its end.
         label: what messages call it.
-        size: height and width of the result in pixels.
-        channels: C: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
-
-    Returns:
-        uint8 [size, size, C], 0…255, and a note on what was cropped, resized or made grey, or None.
 
     Raises:
-        InputError: missing, unreadable, no picture, damaged, of more than 64 million pixels, or without the channels.
+        InputError: missing, unreadable, no picture, a damaged header, or a picture of more than 64 million pixels.
     """
-    if channels not in _MODES:
-        raise InputError(
-            f"{label}: a picture has no {channels} channels, as the model's frames have; give a frame of a dataset, "
-            "such as data.npz#17"
-        )
+    content: Path | bytes
     try:
-        data = source if isinstance(source, bytes) else source.read_bytes()
+        if not isinstance(source, Path):
+            content = _taken(source, label)
+        elif source.is_file():
+            content = source
+        else:
+            # A pipe cannot be opened a second time.
+            with source.open("rb") as stream:
+                content = _taken(stream, label)
     except FileNotFoundError:
         raise InputError(f"{label}: there is no such file; check the path") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"{label}: the picture cannot be read ({reason}); check the path") from None
-    if not data:
-        raise InputError(f"{label}: the picture is empty; give a PNG or JPEG file")
-    picture = _decode(data, label, _MODES[channels])
-    width, height = picture.size
+        raise _unreadable(error, label) from None
+    with _opened(content, label) as picture, _problems(label):
+        places = _places(picture, label)
+        if picture.format != "TIFF":
+            return PictureFile(label, (_upright(picture),) * len(places), picture.mode not in _GREY, content, places)
+        sizes = []
+        for place in places:
+            picture.seek(place)
+            _require_decodable(picture)
+            sizes.append(_upright(picture))
+        return PictureFile(label, tuple(sizes), picture.mode not in _GREY, content, places)
+
+
+def read_pictures(file: PictureFile, numbers: Sequence[int], size: int, channels: int = 3) -> Iterator[np.ndarray]:
+    """Decode pictures of a file one by one, as frames of `size`×`size` pixels.
+
+    A frame of an animation is what is on the screen when it is its turn. Rotation in the EXIF data is applied; alpha
+    is dropped, not blended, as the datasets' is, unless it is the last of the channels that are asked for; a picture
+    that is not square is cropped to its middle, and one of another size is resized (:func:`change`).
+
+    Args:
+        file: as :func:`look_at` gave it.
+        numbers: which pictures, counted from 0, rising or falling, at least one.
+        size: height and width of the result in pixels.
+        channels: C: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+
+    Yields:
+        uint8 [size, size, C], 0…255.
+
+    Raises:
+        InputError: damaged, in all of more than 16 billion pixels, or without the channels.
+    """
+    if channels not in _MODES:
+        raise InputError(
+            f"{file.label}: no picture has {channels} channels, as the model's frames have; give frames of a dataset, "
+            "such as data.npz#17"
+        )
+    if len(numbers) > 1 and numbers[0] > numbers[-1]:
+        # Each frame of an animation is made of the ones before it.
+        what = f"{file.label}: reading {len(numbers):,} pictures backwards"
+        require_memory(len(numbers) * size * size * channels, what, "choose fewer, or read them forwards")
+        yield from reversed(list(read_pictures(file, numbers[::-1], size, channels)))
+        return
+    together = sum(width * height for width, height in file.sizes[: numbers[-1] + 1])
+    if len(file.sizes) > 1 and together > _MAX_PIXELS_TOGETHER:
+        raise InputError(
+            f"{file.label}: its {len(file.sizes):,} pictures have more than {_MAX_PIXELS_TOGETHER:,} pixels together; "
+            "make them smaller first, or choose the first of them (#:100)"
+        )
+    with _opened(file._source, file.label) as picture:
+        for number in numbers:
+            label = name_of(file, number)
+            with _problems(label):
+                _go_to(picture, file._places[number])
+                frame = _as_frame(_decoded(picture, label, _MODES[channels]), size).reshape(size, size, channels)
+            yield frame
+
+
+def name_of(file: PictureFile, number: int, called: str | None = None) -> str:
+    """What a picture of a file is called: as the file, and of a sequence its number: ``film.gif#3``.
+
+    Args:
+        file: as :func:`look_at` gave it.
+        number: of the picture, counted from 0.
+        called: the file's name if it is another one than messages use.
+    """
+    name = file.label if called is None else called
+    return f"{name}#{number}" if len(file.sizes) > 1 else name
+
+
+def change(found: Size, size: int, count: int = 1) -> str | None:
+    """What becomes of pictures of another size than the model's, in words.
+
+    Args:
+        found: width and height of the pictures.
+        size: the model's.
+        count: how many pictures there are of this size.
+
+    Returns:
+        Such as "cropped from 120×80 to their middle 80×80 and resized to 64×64 pixels", or None.
+    """
+    side = min(found)
     changes = []
-    if width != height:
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        picture = picture.crop((left, top, left + side, top + side))
-        changes.append(f"cropped from {height}×{width} to its middle {side}×{side}")
-    if picture.size != (size, size):
-        changes.append(f"resized from {picture.height}×{picture.width} to {size}×{size}")
-        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
-    note = f"{label}: {' and '.join(changes)} pixels" if changes else None
-    return np.array(picture, dtype=np.uint8).reshape(size, size, channels), note
+    if found != (side, side):
+        whose = "its" if count == 1 else "their"
+        changes.append(f"cropped from {found[0]}×{found[1]} to {whose} middle {side}×{side}")
+    if side != size:
+        changes.append(f"resized {'' if changes else f'from {side}×{side} '}to {size}×{size}")
+    return f"{' and '.join(changes)} pixels" if changes else None
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The pictures in a folder (not below it) by file suffix, frame2 before frame10.
+    """The pictures in a folder (not below it) by file suffix, frame2 before frame10; hidden files are none.
 
     Raises:
         InputError: no such folder, or no picture in it.
     """
     try:
-        found = [path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file()]
+        found = [
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in _SUFFIXES and not is_hidden(path.name) and path.is_file()
+        ]
     except OSError as error:
         raise InputError(f"{folder}: the folder cannot be read ({error.strerror}); check the path") from None
     if not found:
-        raise InputError(f"{folder}: there is no picture in this folder; it needs files such as .png or .jpg")
+        inside = any(path.is_dir() and not is_hidden(path.name) for path in folder.iterdir())
+        instead = f"; name folders in it, or the pattern '{folder}/*'" if inside else ""
+        raise InputError(f"{folder}: there is no picture in this folder; it needs files such as .png or .jpg{instead}")
     return sorted(found, key=natural_key)
 
 
-def _decode(data: bytes, label: str, mode: str) -> Image.Image:
-    """The picture in a mode of :data:`_MODES`, upright."""
+def list_others(folder: Path) -> list[Path]:
+    """The files in a folder that one may take for pictures and that cannot be read here: HEIC, films, ``.npy``."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in _NOT_READ and not is_hidden(path.name))
+    return sorted(found, key=natural_key)
+
+
+def _taken(stream: IO[bytes], label: str) -> bytes:
+    """All of a stream."""
+    blocks, length = [], 0
+    while block := stream.read(1 << 20):
+        blocks.append(block)
+        length += len(block)
+        if length > _MAX_BYTES:
+            raise InputError(f"{label}: more than {_MAX_BYTES >> 30} GiB came, which is no picture; give a PNG or JPEG")
+    return b"".join(blocks)
+
+
+def _unreadable(error: OSError | ValueError, label: str) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InputError(f"{label}: the picture cannot be read ({reason}); check the path")
+
+
+@contextmanager
+def _opened(content: Path | bytes, label: str) -> Iterator[Image.Image]:
+    """The picture with only its header read."""
+    try:
+        stream: IO[bytes] = io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
+    except OSError as error:
+        raise _unreadable(error, label) from None
+    with stream:
+        with _problems(label):
+            if not stream.read(signatures.LOOKED_AT):
+                raise InputError(f"{label}: the picture is empty; give a PNG or JPEG file")
+            stream.seek(0)
+            picture = Image.open(stream, formats=_FORMATS)
+            _require_decodable(picture)
+        yield picture
+
+
+@contextmanager
+def _problems(label: str) -> Iterator[None]:
+    """Turn whatever Pillow raises into one sentence."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data), formats=_FORMATS)
-        # Opening reads the header only; the size is judged before the pixels take memory.
-        if picture.width * picture.height > _MAX_PIXELS:
-            raise Image.DecompressionBombError
-        return _converted(ImageOps.exif_transpose(picture), label, mode)
+            yield
     except InputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -105,6 +259,75 @@ def _decode(data: bytes, label: str, mode: str) -> Image.Image:
         # Pillow's decoders raise many kinds of error on damaged data.
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{label}: the picture is damaged ({reason}); save it again") from None
+
+
+def _require_decodable(picture: Image.Image) -> None:
+    # Opening and seeking read headers; the size is judged before the pixels take memory.
+    if picture.width * picture.height > _MAX_PIXELS:
+        raise Image.DecompressionBombError
+
+
+def _places(picture: Image.Image, label: str) -> Sequence[int]:
+    """Which of the pictures in a file are those of its sequence, as Pillow counts; only the first of a still one."""
+    count = getattr(picture, "n_frames", 1) if picture.format in _SEQUENCES else 1
+    if count > _MAX_PICTURES:
+        raise InputError(f"{label}: it says that it has {count:,} pictures; save at most {_MAX_PICTURES:,} in one")
+    if picture.format == "TIFF" and count > 1:
+        return _pages(picture, count) or [0]
+    # A PNG may have a picture for programs that know no animations; it is no part of the sequence.
+    first = int(count > 1 and getattr(picture, "default_image", False))
+    return range(first, count)
+
+
+def _pages(picture: Image.Image, count: int) -> list[int]:
+    pages = []
+    for page in range(count):
+        picture.seek(page)
+        if not int(picture.tag_v2.get(_SUBFILE_TYPE, 0)) & _NO_PAGE_OF_ITS_OWN:  # type: ignore[attr-defined]
+            pages.append(page)
+    return pages
+
+
+def _go_to(picture: Image.Image, place: int) -> None:
+    """Move on to a picture of a sequence."""
+    if picture.format == "PNG":
+        # Pillow needs the frames between decoded, or what they leave on the screen would be wrong.
+        for between in range(picture.tell() + 1, place):
+            picture.seek(between)
+            picture.load()
+    if place != picture.tell():
+        picture.seek(place)
+
+
+def _upright(picture: Image.Image) -> Size:
+    """Width and height once the rotation in the EXIF data is applied, by the header alone."""
+    if picture.format == "TIFF":
+        # Pillow's own size is that of the upright page or not, as its version has it.
+        tags = picture.tag_v2  # type: ignore[attr-defined]
+        width, height = int(tags[ExifTags.Base.ImageWidth]), int(tags[ExifTags.Base.ImageLength])
+        orientation = tags.get(ExifTags.Base.Orientation)
+    else:
+        width, height = picture.size
+        # What stands behind the pixels would have them decoded.
+        orientation = picture.getexif().get(ExifTags.Base.Orientation) if "exif" in picture.info else None
+    return (height, width) if orientation in _TURNED else (width, height)
+
+
+def _decoded(picture: Image.Image, label: str, mode: str) -> Image.Image:
+    """The picture that the file is at, in a mode of :data:`_MODES`, upright."""
+    _require_decodable(picture)
+    return _converted(ImageOps.exif_transpose(picture), label, mode)
+
+
+def _as_frame(picture: Image.Image, size: int) -> np.ndarray:
+    """The middle square, resized: uint8 [size, size] or [size, size, C]."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    if picture.width != picture.height:
+        picture = picture.crop((left, top, left + side, top + side))
+    if side != size:
+        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+    return np.array(picture, dtype=np.uint8)
 
 
 def _converted(picture: Image.Image, label: str, mode: str) -> Image.Image:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from citris_cli.artifacts.files import listed
+from citris_cli.data.paths import is_hidden, is_pattern, matches, natural_key, parse_choice
 from citris_cli.data.sources import GIVEN_ARRAYS, ArraySource, Data, Source
 from citris_cli.errors import InputError
 
@@ -69,14 +68,32 @@ def find_split(path: Path, split: str) -> tuple[Path, ...]:
     if split not in SPLITS:
         raise ValueError(f"no such split: {split}")
     if not path.is_dir():
-        if not path.exists():
-            raise InputError(f"{path}: there is no such file or directory; check the path")
-        return (path,)
-    files = sorted((p for p in listed(path) if p.suffix == ".npz"), key=natural_key)
+        if path.exists():
+            return (path,)
+        if parse_choice(path).text is not None:
+            raise InputError(
+                f"{path}: this command takes whole files; frames are chosen (#) for 'citris encode', 'intervene' and "
+                "'animate-latents'"
+            )
+        raise InputError(f"{path}: there is no such file or directory; check the path")
+    files = array_files(path)
     exact = tuple(p for p in files if p.stem == split)
     # `val_indep.npz` is a split of its own and no shard of `val`.
     shards = tuple(p for p in files if re.fullmatch(rf"{split}[-_](?!indep|triplets).+", p.stem))
     return exact or shards or (tuple(files) if len(files) == 1 else ())
+
+
+def array_files(folder: Path) -> list[Path]:
+    """The ``.npz`` files in a folder (not below it) in natural order; hidden ones are nobody's data.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    try:
+        found = [path for path in folder.iterdir() if path.suffix == ".npz" and not is_hidden(path.name)]
+    except OSError as error:
+        raise InputError(f"{folder}: the directory cannot be read ({error.strerror}); check its permissions") from None
+    return sorted(found, key=natural_key)
 
 
 def find_files(path: Path, splits: Sequence[str]) -> tuple[Path, ...]:
@@ -85,15 +102,12 @@ def find_files(path: Path, splits: Sequence[str]) -> tuple[Path, ...]:
     Raises:
         InputError: nothing there, naming what was looked for and what was found.
     """
-    if not path.exists() and any(character in str(path) for character in "*?["):
-        matches = tuple(sorted(map(Path, glob.glob(str(path))), key=natural_key))
-        if not matches:
-            raise InputError(f"{path}: no file matches this pattern; check the path")
-        return matches
+    if is_pattern(path):
+        return matches(path)
     for split in splits:
         if found := find_split(path, split):
             return found
-    here = [p.name for p in listed(path) if p.suffix == ".npz"]
+    here = [p.name for p in array_files(path)]
     listing = f"it has {', '.join(here[:8])}" if here else "it has no .npz file"
     wanted = " or ".join(f"{split}.npz" for split in splits)
     raise InputError(f"{path}: the directory has no {wanted}, {listing}; name the file itself")
@@ -150,7 +164,9 @@ def dataset_name(paths: Sequence[Data]) -> str:
     else:
         name = path.stem
         if len(paths) > 1 or any(character in name for character in "*?["):
-            name = re.sub(r"[-_]?[\d*?\[\]-]*$", "", name) or name
+            # Of a pattern that matches everything in a folder, the folder's name.
+            outer = next((part.name for part in path.parents if not any(c in part.name for c in "*?[")), "")
+            name = re.sub(r"[-_]?[\d*?\[\]-]*$", "", name) or (outer if name.startswith("*") else name)
     return re.sub(r"[^\w.-]+", "_", name).strip("._")[:64] or "data"
 
 
@@ -163,12 +179,6 @@ def split_label(path: Path) -> str:
     if path.is_dir() or not _SPLIT_STEM.fullmatch(path.stem):
         return ""
     return re.sub(r"[^\w.-]+", "", path.stem).rstrip("-_.")
-
-
-def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key by which numbers in a file name order by value; names equal in value order as text."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part.lower()) for part in parts], path.name
 
 
 def first_key(source: Source, candidates: Sequence[str], what: str) -> str:

@@ -21,7 +21,9 @@ from typing import IO, Any
 import numpy as np
 
 from citris_cli.data import signatures
+from citris_cli.data.paths import is_hidden
 from citris_cli.errors import InputError
+from citris_cli.wording import legible
 
 # Bytes that are read at once: what glibc reuses. It got a megabyte from the system each time, page by page.
 _CHUNK = 1 << 18
@@ -29,6 +31,7 @@ _CHUNK = 1 << 18
 _RELEASE_EVERY = 64 << 20
 # numpy itself refuses longer headers; ours is checked before the header is read.
 _MAX_HEADER = 10_000
+_MAGIC = b"\x93NUMPY"
 _ENCRYPTED = 0x1
 _LOCAL_HEADER = 30
 
@@ -55,7 +58,8 @@ class NpzFile:
 
     Attributes:
         label: the file's path, or what the bytes are called that it was opened from; for messages.
-        names: the arrays' names, in the file's order.
+        names: the arrays' names, in the file's order. Other members (a README, what a Mac adds) are none of them; to
+            ask for such a member by its name is answered with why it is no array.
     """
 
     def __init__(self, stream: IO[bytes], label: str) -> None:
@@ -66,7 +70,7 @@ class NpzFile:
             self._zip = zipfile.ZipFile(stream)
         self._infos: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
-            if info.is_dir():
+            if info.is_dir() or is_hidden(info.filename):
                 continue
             name = info.filename.removesuffix(".npy")
             if name in self._infos:
@@ -74,9 +78,10 @@ class NpzFile:
             self._infos[name] = info
         if any(name.endswith("data.pkl") for name in self._infos):
             raise InputError(f"{label}: this is a PyTorch checkpoint and no data; 'citris import-checkpoint' takes it")
-        if not self._infos:
-            raise InputError(f"{label}: the file holds no arrays; save frames and interventions with np.savez")
-        self.names: tuple[str, ...] = tuple(self._infos)
+        self.names: tuple[str, ...] = tuple(name for name, info in self._infos.items() if self._is_array(info))
+        if not self.names:
+            found = f", only {legible(', '.join(self._infos))}" if self._infos else ""
+            raise InputError(f"{label}: the file holds no arrays{found}; save frames and interventions with np.savez")
 
     def __enter__(self) -> NpzFile:
         return self
@@ -149,6 +154,17 @@ class NpzFile:
                 _fill(piece, stream)
                 yield _native(piece)
             _check_end(stream)
+
+    def _is_array(self, info: zipfile.ZipInfo) -> bool:
+        """Whether a member claims to be an array, by the ending of its name or else by its first bytes."""
+        if info.filename.endswith(".npy"):
+            return True
+        try:
+            with self._zip.open(info) as stream:
+                return stream.read(len(_MAGIC)) == _MAGIC
+        except Exception:
+            # Encrypted, packed in a way that zipfile does not know, or damaged: nobody has asked for it yet.
+            return False
 
     def _member(self, name: str) -> _Member:
         if name not in self._infos:
@@ -270,14 +286,15 @@ def available_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def require_memory(size: int, where: str) -> None:
+def require_memory(
+    size: int,
+    where: str,
+    instead: str = "save it uncompressed with np.savez (then it is read in place), or in smaller shards",
+) -> None:
     """Refuse data of more bytes than `available_memory`; `where` names them in the message (InputError)."""
     available = available_memory()
     if size > available:
-        raise InputError(
-            f"{where} needs {_gib(size)} of memory and {_gib(available)} is available; "
-            "save it uncompressed with np.savez (then it is read in place), or in smaller shards"
-        )
+        raise InputError(f"{where} needs {_gib(size)} of memory and {_gib(available)} is available; {instead}")
 
 
 def _open(stream: IO[bytes], label: str) -> NpzFile:
@@ -297,14 +314,15 @@ def _open(stream: IO[bytes], label: str) -> NpzFile:
 def _read_header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, Fortran order and type of the `.npy` that `stream` is at; the length is checked before it is read."""
     magic = stream.read(8)
-    if magic[:6] != b"\x93NUMPY" or len(magic) < 8:
+    if magic[:6] != _MAGIC or len(magic) < 8:
         raise InputError(f"{where} is no numpy array; save the file again with np.savez")
     width = 2 if magic[6] == 1 else 4
     prefix = stream.read(width)
     length = int.from_bytes(prefix, "little")
-    if magic[6] not in (1, 2) or length > _MAX_HEADER:
+    if magic[6] not in (1, 2, 3) or length > _MAX_HEADER:
         raise InputError(f"{where} has a header of {length} bytes that np.savez would not write; save the file again")
     header = io.BytesIO(prefix + stream.read(length))
+    # Version 3 is version 2 with names of fields in UTF-8, and types with fields are refused in any case.
     read = np.lib.format.read_array_header_1_0 if magic[6] == 1 else np.lib.format.read_array_header_2_0
     return read(header)
 

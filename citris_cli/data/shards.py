@@ -153,6 +153,37 @@ def read_parts(where: Input) -> tuple[tuple[np.ndarray[Any, Any], ...], tuple[st
         return _parts(images, _kept(source, arranged)), notes
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the header of a source's frames tells.
+
+    Attributes:
+        count: frames, all three of each triplet, without the padding of episodes.
+        width, height: in pixels.
+        channels: as they are stored, 1 of frames without an axis for them.
+    """
+
+    count: int
+    width: int
+    height: int
+    channels: int
+
+
+def look_at_frames(where: Input) -> Look:
+    """How many frames a source holds, and of what size; their data are not read.
+
+    Raises:
+        InputError: anything that the source does wrong with the shape of its frames.
+    """
+    with open_source(where) as source:
+        frame_key = first_key(source, FRAME_KEYS, "frames")
+        arranged = arrangement(source, frame_key)
+        kept, shape = _kept(source, arranged), source.shape(frame_key)
+        height, width, channels = (*shape[len(arranged.lead) :], 1)[:3]
+        count = int(np.prod(arranged.lead)) if isinstance(kept, slice) else int(kept.sum())
+        return Look(count, width, height, channels)
+
+
 def _refuse_triplets(source: Source, frame_key: str, arranged: Arrangement) -> None:
     if arranged.form is Form.TRIPLETS:
         raise InputError(

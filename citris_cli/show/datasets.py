@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from citris_cli.artifacts.files import listed
-from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, optional_key
+from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, array_files, optional_key
 from citris_cli.data.npz import NpzFile, open_npz
+from citris_cli.data.paths import is_hidden
 from citris_cli.data.variables import REST
 from citris_cli.errors import InputError
 
@@ -37,7 +38,7 @@ def describe_arrays(path: Path) -> dict[str, Any]:
             return description | {
                 "pictures": file.shape("z_before")[0],
                 "results": file.shape("z_after")[0],
-                "frame size": "{}×{}".format(*file.shape("images")[1:3]),
+                "frame size": "{}×{}".format(*file.shape("images")[2:0:-1]),
                 "intervened on": ", ".join(str(name) for name in file.array("intervened")),
                 **_blocks(file),
             }
@@ -55,8 +56,8 @@ def describe_directory(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it holds neither arrays nor models.
     """
-    files = [file for file in listed(path) if file.suffix == ".npz"]
-    models = [file for file in listed(path) if file.suffix == ".safetensors"]
+    files = array_files(path)
+    models = [file for file in listed(path) if file.suffix == ".safetensors" and not is_hidden(file.name)]
     if not files and not models:
         raise InputError(f"{path}: holds neither .npz files nor models; give a dataset or a file of citris")
     data = any(_holds_data(file) for file in files)

@@ -190,8 +190,59 @@ def test_doubled_names_and_strange_compression_are_refused(tmp_path: Path) -> No
         with pytest.warns(UserWarning, match="Duplicate"):
             file.writestr("a.npy", npy(header("(1,)"), b"b"))
     assert "twice" in refused(tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "c.npz", "w") as file:
+        file.writestr("a.npy", npy(header("(1,)"), b"a"))
+        file.writestr("a", npy(header("(1,)"), b"b"))
+    assert "twice" in refused(tmp_path / "c.npz")
     archive(tmp_path / "b.npz", zipfile.ZIP_BZIP2, a=npy(header("(4,)"), b"abcd"))
     assert "compressed" in refused(tmp_path / "b.npz")
+
+
+def test_members_that_are_no_arrays_are_left_alone_unless_asked_for(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("notes/", "")
+        file.writestr("README", "how it was recorded")
+        file.writestr("notes/log.txt", "nothing")
+        file.writestr("images.npy", npy(header("(4,)"), b"abcd"))
+        file.writestr("bare", npy(header("(2,)"), b"ef"))  # an array without the ending
+        file.writestr("targets", "0 1 0")
+        for hidden in ("__MACOSX/._images.npy", "._images.npy", ".DS_Store"):
+            file.writestr(hidden, b"\0\5\x16\7")
+    with open_npz(tmp_path / "a.npz") as file:
+        assert file.names == ("images", "bare")
+        assert [file.array(name).tobytes() for name in file.names] == [b"abcd", b"ef"]
+        assert "._images" not in file
+        # Whoever wants the targets is told what they are.
+        assert "targets" in file
+    assert "key 'targets' is no numpy array" in refused(tmp_path / "a.npz", "targets")
+    assert "no key '._images'; the file has images, bare" in refused(tmp_path / "a.npz", "._images")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as file:
+        file.writestr("README", "how it was recorded")
+    assert "the file holds no arrays, only README; save" in refused(tmp_path / "b.npz", "README")
+
+
+def test_a_member_that_cannot_be_opened_is_no_array_but_one_of_an_arrays_name_is_told_of(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.npz", zipfile.ZIP_BZIP2, a=npy(header("(4,)"), b"abcd"))
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("README", "text", zipfile.ZIP_DEFLATED)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"README", b"READM\xff", 1))  # its own header says another name
+    with open_npz(path) as file:
+        assert file.names == ("a",)
+    assert "key 'a' is compressed" in refused(path, "a")
+
+
+def test_every_version_of_the_header_is_read(tmp_path: Path) -> None:
+    for version in ((1, 0), (2, 0), (3, 0)):
+        stream = io.BytesIO()
+        np.lib.format.write_array(stream, ARRAYS["fortran"], version=version)
+        with open_npz(archive(tmp_path / "a.npz", a=stream.getvalue())) as file:
+            np.testing.assert_array_equal(file.array("a"), ARRAYS["fortran"])
+    assert "header of" in refused(archive(tmp_path / "a.npz", a=npy(header("(4,)"), b"abcd", version=4)))
+    # What version 3 was made for is refused as every type with fields is.
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.zeros(2, [("höhe", "f4")]), version=(3, 0))
+    assert "never read" in refused(archive(tmp_path / "a.npz", a=stream.getvalue()))
 
 
 def test_more_than_the_memory_is_refused_before_it_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

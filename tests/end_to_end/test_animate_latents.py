@@ -120,12 +120,44 @@ def test_pictures_are_shown_in_the_order_of_their_names_without_marks(
     np.testing.assert_allclose(data["z"], citris_cli.load(model).encode(images[[0, 2, 1, 3, 0]]), atol=2e-4)
     assert data["marked"] == [[]] * 5
     assert set(data["captions"]) == {"interventions not known"}
-    assert "frames 0 to 4 of 5\nthe data tells of no steps with intervention targets: nothing is marked" in (
+    assert "frames 0 to 4 of 5\ninterventions are marked where datasets are given whole, or frames of a single one" in (
         done.stderr.decode()
     )
     done = inside("animate-latents", "walk", "-m", model, "--start", 1, cwd=tmp_path)
     assert done.stdout == b"runs/walk/latents.gif\n"
     check_refusal(inside("animate-latents", "walk", "-m", model, "--vars", "a,b", cwd=tmp_path), "pictures have none")
+
+
+def test_frames_of_a_dataset_keep_their_marks_and_an_animation_is_shown_whole(
+    home: Path, tmp_path: Path, model: Path, inside: Citris
+) -> None:
+    train = arrays(home / "boxes/train.npz")
+    common = ["animate-latents", "-m", model, "-o", "x.html"]
+    done = inside(*common, f"{home}/boxes/train.npz#30:80", cwd=tmp_path)
+    assert done.stderr.decode() == "frames 30 to 79 (all 50 chosen)\n"
+    data = page_data(tmp_path / "x.html")
+    assert data["first"] == 30
+    assert data["marked"] == [np.flatnonzero(row[1:]).tolist() for row in train["targets"][29:79]]
+    done = inside(*common, f"{home}/boxes/train.npz#30:80:10", "--start", 1, "--frames", 3, cwd=tmp_path)
+    assert done.stderr.decode() == (
+        "frames 40 to 60 (3 of the 5 chosen); choose others with --start and --frames\n"
+        "the chosen frames are counted from 0 in the pictures; marks tell of the step into each, not of steps into "
+        "those left out\n"
+    )
+    data = page_data(tmp_path / "x.html")
+    assert data["marked"] == [np.flatnonzero(train["targets"][row, 1:]).tolist() for row in (39, 49, 59)]
+    np.testing.assert_allclose(data["z"], citris_cli.load(model).encode(train["images"][[40, 50, 60]]), atol=2e-4)
+    first, *others = (Image.fromarray(image) for image in train["images"][:9])
+    first.save(tmp_path / "film.webp", save_all=True, append_images=others, lossless=True)
+    done = inside("animate-latents", "film.webp", "-m", model, cwd=tmp_path)
+    assert done.stdout == b"runs/film/latents.gif\n"
+    with Image.open(tmp_path / "runs/film/latents.gif") as gif:
+        assert gif.n_frames == 9
+    done = inside(*common, "film.webp#4:", cwd=tmp_path)
+    assert done.stderr.decode().startswith("frames 4 to 8 (all 5 chosen)\n")
+    np.testing.assert_allclose(
+        page_data(tmp_path / "x.html")["z"], citris_cli.load(model).encode(train["images"][4:9]), atol=2e-4
+    )
 
 
 def test_standard_output_takes_a_gif(home: Path, tmp_path: Path, model: Path, inside: Citris) -> None:

@@ -57,7 +57,7 @@ BAD_DATA = {
     "missing key": (_npz(images=FRAMES), "intervention"),
     "wrong rank": (_npz(images=FRAMES[0], targets=np.tile(TARGETS, (3, 1))[:31]), r"\[32, 32, 3\]"),
     "interventions too short": (_npz(images=FRAMES, targets=TARGETS[:7]), "7 rows for 12 frames"),
-    "odd sizes": (_npz(images=FRAMES[:, :, :20], targets=TARGETS), "32×20"),
+    "odd sizes": (_npz(images=FRAMES[:, :, :20], targets=TARGETS), "20×32"),
     "NaN": (_npz(images=_with_nan(), targets=TARGETS), "frame 3"),
     "floats beyond 1": (_npz(images=FRAMES.astype(np.float32), targets=TARGETS), "255"),
     "one frame": (_npz(images=FRAMES[:1], targets=TARGETS[:0]), "at least 2"),
@@ -161,7 +161,7 @@ def test_encode_refuses_what_is_no_picture_and_frames_of_another_size(
     check_refusal(inside("encode", "no.png", *model, cwd=tmp_path), "no.png")
     check_refusal(inside("encode", "empty", *model, cwd=tmp_path), "no picture in this folder")
     check_refusal(inside("encode", "d.npz", *model, cwd=tmp_path), "trained for 32×32")
-    check_refusal(inside("encode", "none.png", cwd=tmp_path), "train one with")
+    check_refusal(inside("encode", "d.npz", cwd=tmp_path), "train one with")
     check_refusal(inside("encode", "-", *model, cwd=tmp_path, stdin=b""), "empty")
     assert not (tmp_path / "runs").exists()
 

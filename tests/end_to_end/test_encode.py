@@ -115,9 +115,141 @@ def test_pictures_of_another_size_are_brought_to_the_models_with_a_note(
     assert done.returncode == 0, done.stderr.decode()
     notes = done.stderr.decode().splitlines()
     assert notes[0] == "large.png: resized from 64×64 to 32×32 pixels"
-    assert notes[1] == "wide.png: cropped from 32×64 to its middle 32×32 pixels"
+    assert notes[1] == "wide.png: cropped from 64×32 to its middle 32×32 pixels"
     shrunk = np.asarray(Image.open(tmp_path / "large.png").resize((32, 32), Image.Resampling.LANCZOS))
     check_arrays(tmp_path / "z.npz", model, np.stack([shrunk, wide[:, 16:48]]))
+
+
+def test_many_pictures_of_one_kind_get_one_note_and_refusals_come_before_notes(
+    tmp_path: Path, frames: np.ndarray, model: Path, inside: Citris
+) -> None:
+    (tmp_path / "wide").mkdir()
+    for number in range(20):
+        Image.new("RGB", (48, 40), (number, 0, 0)).save(tmp_path / f"wide/{number}.png")
+    done = inside("encode", "wide", "alpha.png", "-m", model, "-o", "z.npz", cwd=tmp_path)
+    notes = done.stderr.decode().splitlines()
+    assert notes[0] == "20 pictures cropped from 48×40 to their middle 40×40 and resized to 32×32 pixels"
+    assert notes[1].startswith("21 frames, 4 latents, ")
+    wide = (tmp_path / "wide/0.png").read_bytes()
+    done = inside("encode", "-", "-m", model, "-o", "z.npz", cwd=tmp_path, stdin=wide)
+    assert done.stderr.decode().startswith("standard input: cropped from 48×40 to its middle 40×40 and resized to 32×")
+    # Pictures of many sizes: the most frequent ones by themselves, the others together.
+    for number in range(6):
+        Image.new("RGB", (50 + number, 40)).save(tmp_path / f"wide/other{number}.png")
+    notes = inside("encode", "wide", "-m", model, "-o", "z.npz", cwd=tmp_path).stderr.decode().splitlines()
+    assert notes[:-1] == [
+        "20 pictures cropped from 48×40 to their middle 40×40 and resized to 32×32 pixels",
+        "wide/other0.png: cropped from 50×40 to its middle 40×40 and resized to 32×32 pixels",
+        "wide/other1.png: cropped from 51×40 to its middle 40×40 and resized to 32×32 pixels",
+        "4 pictures of 4 other sizes cropped to their middle squares where they are not square, and resized to 32×32 "
+        "pixels",
+    ]
+    np.savez(tmp_path / "large.npz", images=np.zeros((2, 64, 64, 3), np.uint8))
+    (tmp_path / "empty.png").touch()
+    for last, says in (
+        ("gone.png", "gone.png: there is no such file; check the path"),
+        ("empty.png", "empty.png: the picture is empty; give a PNG or JPEG file"),
+        ("large.npz", "large.npz: frames are 64×64 and the model was trained for 32×32; use a model trained on such"),
+        ("two.npz#2", "two.npz#2: the dataset has 2 frames, counted from 0; choose one of these"),
+        ("none*.png", "none*.png: no file matches this pattern; check the path"),
+    ):
+        # Not even standard input is waited for.
+        done = inside("encode", "-", "wide", last, "-m", model, "-o", "y.npz", cwd=tmp_path, stdin=b"not looked at")
+        assert done.returncode == 2
+        assert done.stderr.decode().startswith(f"citris: {says}")
+        assert done.stderr.count(b"\n") == 1
+    assert not (tmp_path / "y.npz").exists()
+    # Not even which model is used is said before.
+    for given in ("gone.png", "none*.png", "two.npz#one"):
+        done = inside("encode", "alpha.png", given, cwd=tmp_path, CITRIS_MODEL=str(model))
+        assert done.stderr.decode().startswith(f"citris: {given}: ")
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "webp", "tif"])
+def test_every_frame_of_an_animation_is_encoded(
+    home: Path, tmp_path: Path, model: Path, inside: Citris, kind: str
+) -> None:
+    with np.load(home / "boxes/train.npz", allow_pickle=False) as data:
+        images = data["images"][:7]
+    first, *others = (Image.fromarray(image) for image in images)
+    first.save(tmp_path / f"film.{kind}", save_all=True, append_images=others, lossless=True)
+    done = inside("encode", f"film.{kind}", "-m", model, "-o", "z.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    names = [f"film.{kind}#{number}" for number in range(7)]
+    assert check_arrays(tmp_path / "z.npz", model, images) == names
+    stdin = (tmp_path / f"film.{kind}").read_bytes()
+    done = inside("encode", "-", f"film.{kind}#-2", f"film.{kind}#1:6:2", "-m", model, cwd=tmp_path, stdin=stdin)
+    assert done.stdout == b"runs/stdin/latents.npz\n"
+    sources = check_arrays(tmp_path / "runs/stdin/latents.npz", model, images[[*range(7), 5, 1, 3, 5]])
+    assert sources == [*(f"-#{number}" for number in range(7)), *(names[number] for number in (5, 1, 3, 5))]
+
+
+def test_frames_are_chosen_of_folders_patterns_and_datasets(
+    tmp_path: Path, frames: np.ndarray, model: Path, inside: Citris
+) -> None:
+    hidden = ("._frame2.png", ".DS_Store", "._two.npz")
+    for name in hidden:
+        (tmp_path / "pictures" / name).write_bytes(b"\0\5\x16\7")
+    (tmp_path / "odd#1").write_bytes((tmp_path / "alpha.png").read_bytes())
+    inputs = ["pictures#1", "pictures/*.png", "pictures/*#-1", "two.npz#::-1", "odd#1", "tw?.npz"]
+    done = inside("encode", *inputs, "-m", model, "-o", "z.npz", cwd=tmp_path)
+    assert done.returncode != 0  # notes.txt matches as well, as it would in a shell
+    inputs[2] = "pictures/f*#-1"
+    done = inside("encode", *inputs, "-m", model, "-o", "z.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    sources = check_arrays(tmp_path / "z.npz", model, frames[[3, 2, 3, 3, 5, 4, 0, 4, 5]])
+    assert sources == [
+        "pictures/frame10.png", "pictures/frame2.png", "pictures/frame10.png", "pictures/frame10.png",
+        "two.npz#1", "two.npz#0", "odd#1", "tw?.npz", "tw?.npz",
+    ]  # fmt: skip
+    done = inside("encode", "two.npz#1:9", "-m", model, cwd=tmp_path)
+    assert done.stdout == b"runs/two/latents-1_9.npz\n"
+    assert done.stderr.decode().startswith("two.npz#1:9: the dataset has 2 frames, counted from 0; 1 frame chosen\n")
+    done = inside("encode", "two.npz#one", "-m", model, cwd=tmp_path)
+    check_refusal(done, "two.npz#one: '#one' chooses no frames; write a number or a slice, such as #3, #1:5 or #::2")
+
+
+def test_a_default_place_is_used_again_for_the_same_pictures_alone(
+    tmp_path: Path, frames: np.ndarray, model: Path, inside: Citris
+) -> None:
+    first, *others = map(Image.fromarray, frames)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        first.save(tmp_path / folder / "film.gif", save_all=True, append_images=others)
+    for given in ("a/film.gif", "a/film.gif#1:3", "pictures/f*.png"):
+        places = [inside("encode", given, "-m", model, cwd=tmp_path).stdout.decode() for _ in range(2)]
+        assert places[0] == places[1]
+        assert "-" not in Path(places[0]).stem or "1_3" in places[0]
+    done = inside("encode", "b/film.gif", "-m", model, cwd=tmp_path)
+    assert done.stdout.decode().startswith("runs/film/latents-")
+
+
+def test_what_a_folder_has_besides_is_named(home: Path, tmp_path: Path, model: Path, inside: Citris) -> None:
+    done = inside("encode", home / "boxes", "-m", model, "-o", "z.npz", cwd=tmp_path)
+    assert done.stderr.decode().splitlines()[0] == (
+        f"{home}/boxes: train.npz taken, not test_indep.npz, test_triplets.npz, val_indep.npz, val_triplets.npz"
+    )
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/data.npz").write_bytes((home / "boxes/val_indep.npz").read_bytes())
+    done = inside("encode", "d", "-m", model, "-o", "z.npz", cwd=tmp_path)
+    assert done.stderr.decode().startswith("200 frames")
+    Image.new("RGB", (32, 32)).save(tmp_path / "d/extra.png")
+    done = inside("encode", "d", "-m", model, "-o", "z.npz", cwd=tmp_path)
+    assert done.stderr.decode().startswith("d: data.npz taken, not 1 picture\n")
+
+
+def test_files_that_one_may_take_for_pictures_are_said_to_be_left_out(
+    tmp_path: Path, frames: np.ndarray, model: Path, inside: Citris
+) -> None:
+    for name in ("a.heic", "b.HEIC", "._c.heic"):
+        (tmp_path / "pictures" / name).touch()
+    done = inside("encode", "pictures", "-m", model, cwd=tmp_path)
+    assert done.stderr.decode().startswith("pictures: 2 files such as a.heic left out; give PNG or JPEG\n2 frames, ")
+    (tmp_path / "runs/kept").mkdir()
+    check_refusal(
+        inside("encode", "runs", "-m", model, cwd=tmp_path),
+        r"runs: there is no picture in this folder; .* name folders in it, or the pattern 'runs/\*'$",
+    )
 
 
 def test_a_dataset_by_its_directory_and_json(home: Path, model: Path, inside: Citris) -> None:

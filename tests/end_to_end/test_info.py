@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,21 @@ def test_a_directory(home: Path, inside: Citris) -> None:
     found = document(inside, home, "runs/boxes")
     assert found["kind"] == "artifacts"
     assert {"ae.safetensors", "nf.safetensors"} <= set(found["files"])
+
+
+def test_what_a_mac_adds_is_no_part_of_a_dataset(home: Path, tmp_path: Path, inside: Citris) -> None:
+    packed = tmp_path / "train.npz"
+    packed.write_bytes((home / "boxes/train.npz").read_bytes())
+    with zipfile.ZipFile(packed, "a") as file:
+        file.writestr("README.md", "how it was recorded")
+        file.writestr("__MACOSX/._images.npy", b"\0\5\x16\7")
+    for name in ("._train.npz", ".DS_Store", "._nf.safetensors"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    plain = document(inside, home, "boxes/train.npz")
+    assert document(inside, tmp_path, "train.npz") | {"size": ""} == plain | {"file": "train.npz", "size": ""}
+    found = document(inside, tmp_path, ".")
+    assert list(found["files"]) == ["train.npz"]
+    assert found["training"] == plain["training"]
 
 
 def test_a_folder_of_latents_is_no_dataset(home: Path, tmp_path: Path, model: Path, inside: Citris) -> None:

@@ -138,6 +138,48 @@ def test_pictures_get_files_of_their_own(
     assert all((tmp_path / line).exists() for line in done.stdout.decode().split())
 
 
+def test_every_frame_of_an_animation_is_a_picture(
+    inside: Citris, model: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    first, *others = (Image.open(path) for path in pictures)
+    for kind in ("gif", "tif"):
+        first.save(tmp_path / f"film.{kind}", save_all=True, append_images=others)
+    done = inside("intervene", "film.gif", pictures[0], "--var", "box", "-m", model, cwd=tmp_path)
+    assert done.stdout.decode().split() == [*(f"runs/film/film-{i}-box.png" for i in range(3)), "runs/0/0-box.png"]
+    # One of them gives the variables; which of several has to be said.
+    done = inside("intervene", "?.png#1:", "--var", "box", "--from", "film.tif", "-m", model, cwd=tmp_path)
+    check_refusal(done, r"--from film\.tif: holds 3 frames; name one, such as film\.tif#0$")
+    done = inside(
+        "intervene", "?.png#1:", "--var", "box", "--from", "film.tif#2", "-m", model, "-o", "x.npz", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    found = arrays(tmp_path / "x.npz")
+    z = citris_cli.load(model).encode(np.stack([np.array(Image.open(path)) for path in pictures]))
+    assert found["sources"].tolist() == ["1.png", "2.png"]
+    np.testing.assert_allclose(found["z_before"], z[1:], atol=1e-5)
+    np.testing.assert_allclose(found["z_after"][:, BOX], z[[2, 2]][:, BOX], atol=1e-5)
+
+
+def test_more_pictures_than_the_memory_holds_are_refused(
+    inside: Citris, model: Path, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("citris_cli.data.npz.available_memory", lambda: 60_000)
+    done = inside("intervene", tmp_path, "--var", "box", "-m", model, "-o", "x.npz", cwd=tmp_path)
+    check_refusal(done, rf"intervening on 3 pictures needs .* choose some of them, such as {tmp_path}#:100$")
+    done = inside("intervene", f"{tmp_path}#:2", "--var", "box", "-m", model, "-o", "x.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_all_pictures_are_looked_at_before_one_is_read(
+    inside: Citris, model: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    Image.new("RGB", (90, 60)).save(tmp_path / "wide.png")
+    for images, other in ((["wide.png", "gone.png"], "wide.png"), (["wide.png"], "gone.png")):
+        done = inside("intervene", *images, "--var", "box", "--from", other, "-m", model, "-o", "out", cwd=tmp_path)
+        check_refusal(done, r"gone\.png: there is no such file; check the path")
+        assert done.stderr.count(b"\n") == 1
+
+
 def test_report_measures_every_block_beside_decoding_alone(
     inside: Citris, model: Path, pictures: list[Path], tmp_path: Path
 ) -> None:
@@ -157,8 +199,16 @@ def test_report_measures_every_block_beside_decoding_alone(
         (["--var", "box", "--from", "none.png"], r"none\.png"),
         (["--var", "box", "-o", "x.jpg"], r"x\.jpg: .*\.png"),
         (["--var", "box", "--json", "-o", "-"], "--json and -o - both"),
+        (["--var", "box", "--from=-#1", "-"], "standard input holds one picture; name it once"),
     ],
-    ids=["unknown variable", "two ways", "missing other picture", "unknown ending", "two results on one output"],
+    ids=[
+        "unknown variable",
+        "two ways",
+        "missing other picture",
+        "unknown ending",
+        "two results on one output",
+        "one input twice",
+    ],
 )
 def test_refusals(
     inside: Citris, model: Path, pictures: list[Path], tmp_path: Path, options: list[object], says: str
