@@ -222,7 +222,7 @@ def test_too_many_frames_are_refused_with_the_number_that_fits(
 ) -> None:
     monkeypatch.setattr("citris_cli.show.latent_animation.GIF_BYTES", 8 << 20)
     done = inside("animate-latents", home / "boxes", "-m", model, "--frames", 60, "-o", "x.gif", cwd=tmp_path)
-    page = frames_that_fit(32, 4)
+    page = frames_that_fit(32, 32, 4)
     check_refusal(
         done, rf"--frames 60: 2\d frames of this size fit into a GIF; .* an \.html page, which holds {page:,}$"
     )

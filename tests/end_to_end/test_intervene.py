@@ -65,7 +65,7 @@ def test_each_picture_takes_its_values_from_one_of_as_many(
     np.testing.assert_allclose(found["z_after"][:, REST], z[:, REST], atol=1e-5)
     done = inside("intervene", *pictures[:2], *common, cwd=tmp_path)
     check_refusal(
-        done, "--from others: holds 3 frames for 2 pictures; name one, such as others/0.png, or give one for each"
+        done, "--from others: holds 3 frames for 2 pictures; name one, such as others#0, or give one for each"
     )
 
 
@@ -148,7 +148,7 @@ def test_every_frame_of_an_animation_is_a_picture(
     assert done.stdout.decode().split() == [*(f"runs/film/film-{i}-box.png" for i in range(3)), "runs/0/0-box.png"]
     # One of them gives the variables; which of several has to be said.
     done = inside("intervene", "?.png#1:", "--var", "box", "--from", "film.tif", "-m", model, cwd=tmp_path)
-    check_refusal(done, r"--from film\.tif: holds 3 frames; name one, such as film\.tif#0$")
+    check_refusal(done, r"--from film\.tif: holds 3 frames for 2 pictures; name one, such as film\.tif#0,")
     done = inside(
         "intervene", "?.png#1:", "--var", "box", "--from", "film.tif#2", "-m", model, "-o", "x.npz", cwd=tmp_path
     )
