@@ -22,6 +22,7 @@ import numpy as np
 
 from citris_cli.data import signatures
 from citris_cli.errors import InputError
+from citris_cli.system import available_memory, release_mapping
 
 # Bytes that are read at once: what glibc reuses. It got a megabyte from the system each time, page by page.
 _CHUNK = 1 << 18
@@ -246,7 +247,7 @@ def release_pages(array: np.ndarray[Any, Any]) -> bool:
     """
     mapping = _mapping(array)
     if mapping is not None:
-        _release(mapping)
+        release_mapping(mapping)
     return mapping is not None
 
 
@@ -255,19 +256,6 @@ def require_plain(dtype: np.dtype[Any], where: str) -> None:
     if dtype.kind not in "biufUS":
         kind = "pickled Python objects" if dtype.hasobject else f"values of type {dtype}"
         raise InputError(f"{where} holds {kind}, which are never read; save plain numbers or text arrays instead")
-
-
-def available_memory() -> int:
-    """Bytes of memory that can be taken without pushing anything else out."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    # No /proc (macOS): all of the machine's memory is the best bound there is.
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def require_memory(size: int, where: str) -> None:
@@ -337,8 +325,8 @@ def _check_sum(mapping: mmap.mmap, start: int, info: zipfile.ZipInfo) -> None:
     for at in range(start, start + info.file_size, _CHUNK):
         total = zlib.crc32(view[at : min(at + _CHUNK, start + info.file_size)], total)
         if (at - start) % _RELEASE_EVERY == 0:
-            _release(mapping)
-    _release(mapping)
+            release_mapping(mapping)
+    release_mapping(mapping)
     if total != info.CRC:
         raise zipfile.BadZipFile("the checksum differs")
 
@@ -352,11 +340,6 @@ def _mapping(array: np.ndarray[Any, Any]) -> mmap.mmap | None:
     # Pages of a mapping that may be written to can hold what its file does not, and would lose it.
     with memoryview(base) as view:
         return base if view.readonly else None
-
-
-def _release(mapping: mmap.mmap) -> None:
-    if hasattr(mmap, "MADV_DONTNEED"):
-        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager

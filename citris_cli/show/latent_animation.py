@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from citris_cli.data.npz import available_memory
 from citris_cli.show import latents_page
 from citris_cli.show.animation import gif_bytes, mp4_bytes, shared_palette
 from citris_cli.show.console import Progress
 from citris_cli.show.latent_bars import WIDEST, LatentBars, picture_height
 from citris_cli.show.latents import Group, LatentSequence
+from citris_cli.system import available_memory
 
 #: What can be written, by the ending of its file.
 KINDS = {".gif": "a GIF", ".mp4": "an MP4", ".html": "a page"}

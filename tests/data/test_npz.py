@@ -202,10 +202,6 @@ def test_more_than_the_memory_is_refused_before_it_is_taken(tmp_path: Path, monk
         assert file.array("a").shape == (10_000,)
 
 
-def test_available_memory_is_plausible() -> None:
-    assert 2**20 < npz.available_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 @needs_proc
 def test_compressed_reading_takes_one_copy_of_memory(tmp_path: Path) -> None:
     size = 200 << 20
