@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from citris_cli.artifacts.models import read_safetensors_header, safetensors_bytes
+from citris_cli.artifacts.models import read_safetensors_header, read_tensors, safetensors_bytes
 from citris_cli.errors import InputError
 from citris_cli.wording import legible
 
@@ -221,9 +221,6 @@ def _check_archive(path: Path) -> None:
 
 
 def _read_safe(path: Path, origin: dict[str, Any]) -> Checkpoint:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     metadata = read_safetensors_header(path).get("__metadata__") or {}
     if not isinstance(metadata, dict) or metadata.get("format") != json.dumps(FORMAT):
         raise InputError(
@@ -239,10 +236,7 @@ def _read_safe(path: Path, origin: dict[str, Any]) -> Checkpoint:
             raise TypeError("wrong kinds of entries")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path}: its metadata is damaged ({error}); get the file again or export anew") from error
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"{path}: its weights cannot be read ({error}); get the file again or export anew") from error
+    weights = read_tensors(path, "export")
     return Checkpoint(weights, hyper_parameters, {**origin, "exported_from": source}, fields.get("variables"))
 
 

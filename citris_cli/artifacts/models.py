@@ -187,15 +187,32 @@ def read_model(path: Path) -> ModelFile:
     Raises:
         InputError: see :func:`read_model_header`.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     header = read_model_header(path)
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"{path}: its weights cannot be read ({error}); get the file again or train anew") from error
+    tensors = read_tensors(path, "train")
     return ModelFile(header.kind, header.config, header.variables, header.provenance, tensors)
+
+
+def read_tensors(path: Path, again: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name, on the CPU.
+
+    Args:
+        path: the file, whose header has been checked.
+        again: how the file is made anew, for the message: "train" or "export".
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load, load_file
+
+    try:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # safetensors opens no file whose name is no text
+            return load(path.read_bytes())
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"{path}: its weights cannot be read ({error}); get the file again or {again} anew") from error
 
 
 def read_safetensors_header(path: Path) -> dict[str, Any]:

@@ -65,7 +65,9 @@ def eval_correlation(
     if path is not None:
         facts = {**about, "frames": f"{len(truth.frames):,}, one half to fit, one to score"}
         page = path.with_suffix(asked.beside)
-        write_bytes(page, correlation_page(report.rows, report.factors, report.own, matrices, facts).encode())
+        write_bytes(
+            page, correlation_page(report.rows, report.factors, report.own, matrices, facts).encode(errors="replace")
+        )
         console.note(f"heat-maps: {page}")
     asked.write_report(console, {**about, **report.to_json()}, path)
 

@@ -116,7 +116,7 @@ class Output:
             return
         for path in dict.fromkeys(paths):
             if path is not None:
-                console.result(str(path))
+                console.result(path)
 
     def write_report(self, console: Console, document: Mapping[str, Any], path: Path | None) -> None:
         """Write an artifact that is a JSON document, and say so: with ``--json``, standard output gets it as well.
@@ -132,7 +132,7 @@ class Output:
         text = json.dumps(document, indent=None if self.as_json else 2)
         if path is not None:
             write_bytes(path, (text + "\n").encode())
-        console.result(text if self.as_json or path is None else str(path))
+        console.result(text if self.as_json or path is None else path)
 
     def _check(self, path: Path) -> None:
         from citris_cli.artifacts.files import check_writable

@@ -40,7 +40,7 @@ def _command(name: str) -> Callable[..., None]:
         if as_json:
             console.result(json.dumps({"dataset": str(output), "files": [str(path) for path in files]}))
         else:
-            console.result(str(output))
+            console.result(output)
 
     return simulate
 

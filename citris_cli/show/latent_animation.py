@@ -63,7 +63,7 @@ def animation_bytes(kind: str, sequence: LatentSequence, rate: float, sources: S
         CitrisError: ffmpeg could not make the MP4.
     """
     if kind == ".html":
-        return latents_page.latents_page(sequence, rate).encode()
+        return latents_page.latents_page(sequence, rate).encode(errors="replace")
     bars = LatentBars(sequence)
     pictures = _with_progress(bars, len(bars)) if len(bars) >= LONG else iter(bars)
     if kind == ".mp4":
