@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from citris_cli import __version__
 from citris_cli.artifacts.files import atomic_write, write_stdout
 from citris_cli.core.ops.library import in_use
+from citris_cli.data import signatures
 from citris_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -224,10 +225,11 @@ def read_safetensors_header(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            start = file.read(8)
-            length = int.from_bytes(start, "little")
+            start = file.read(signatures.LOOKED_AT)
+            length = int.from_bytes(start[:8], "little")
             if len(start) < 8 or length > min(_MAX_HEADER, size - 8):
                 raise InputError(_not_safetensors(path, start))
+            file.seek(8)
             text = file.read(length)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the spelling") from error
@@ -263,9 +265,8 @@ def _span(entry: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _not_safetensors(path: Path, start: bytes) -> str:
-    if start[:2] == b"PK" or start[:1] == b"\x80":
-        return (
-            f"{path}: a pickle checkpoint or archive, and citris reads models from .safetensors files only; import a "
-            "published checkpoint with 'citris import-checkpoint'"
-        )
-    return f"{path}: not a safetensors file, or a truncated one; give a model that a citris command wrote"
+    if why_not := signatures.refusal(start, "model"):
+        return f"{path}: {why_not}"
+    if signatures.identify(start) is not None:
+        return f"{path}: a safetensors file that is damaged or cut off; get the file again or train anew"
+    return f"{path}: not a safetensors file, nor any other kind that is known; give a model that a citris command wrote"

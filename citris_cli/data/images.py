@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from citris_cli.data import signatures
 from citris_cli.data.layout import natural_key
 from citris_cli.errors import InputError
 
@@ -42,8 +43,8 @@ def read_image(source: Path | bytes, label: str, size: int) -> tuple[np.ndarray,
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"{label}: the picture cannot be read ({reason}); check the path") from None
-    if not data:
-        raise InputError(f"{label}: the picture is empty; give a PNG or JPEG file")
+    if why_not := signatures.refusal(data[: signatures.LOOKED_AT], "picture"):
+        raise InputError(f"{label}: {why_not}")
     picture = _decode(data, label)
     width, height = picture.size
     changes = []
@@ -89,7 +90,9 @@ def _decode(data: bytes, label: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(f"{label}: the picture has more than {_MAX_PIXELS:,} pixels; make it smaller first") from None
     except Image.UnidentifiedImageError:
-        raise InputError(f"{label}: this is no picture that can be read; give a PNG or JPEG file") from None
+        found = signatures.identify(data[: signatures.LOOKED_AT])
+        what = "no picture that can be read" if found is None else f"{found.name} that is damaged or cut off"
+        raise InputError(f"{label}: this is {what}; give a PNG or JPEG file") from None
     except Exception as error:
         # Pillow's decoders raise many kinds of error on damaged data.
         reason = " ".join(str(error).split())[:120] or type(error).__name__

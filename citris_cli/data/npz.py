@@ -270,8 +270,14 @@ def require_memory(size: int, where: str) -> None:
 
 def _open(stream: IO[bytes], label: str) -> NpzFile:
     try:
-        if why_not := signatures.refusal(stream.read(signatures.LOOKED_AT)):
+        start = stream.read(signatures.LOOKED_AT)
+        if why_not := signatures.refusal(start):
             raise InputError(f"{label}: {why_not}")
+        if signatures.identify(start) is None and not zipfile.is_zipfile(stream):
+            raise InputError(
+                f"{label}: this is no .npz file, nor any other kind that is known by its beginning; save frames and "
+                "interventions with np.savez"
+            )
         stream.seek(0)
         return NpzFile(stream, label)
     except OSError as error:
@@ -355,8 +361,7 @@ def _malformed(path: str, what: str) -> Iterator[None]:
         # A hostile archive can make these parsers raise nearly anything; none of it is our own fault.
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
-            f"{path}: {what} cannot be read as .npz data, it is damaged, truncated or something else ({reason}); "
-            "copy or save it again"
+            f"{path}: {what} cannot be read as .npz data, it is damaged or cut off ({reason}); copy or save it again"
         ) from None
 
 

@@ -93,7 +93,7 @@ def test_what_is_no_npz_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.npz").touch()
     assert "empty" in refused(tmp_path / "empty.npz")
     (tmp_path / "noise.npz").write_bytes(np.random.default_rng(0).bytes(600))
-    assert "damaged, truncated or something else" in refused(tmp_path / "noise.npz")
+    assert "no .npz file, nor any other kind that is known" in refused(tmp_path / "noise.npz")
     np.save(tmp_path / "one.npy", np.zeros(3))
     assert ".npy" in refused(tmp_path / "one.npy")
     assert "np.savez" in refused(tmp_path / "one.npy")

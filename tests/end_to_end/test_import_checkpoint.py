@@ -281,7 +281,7 @@ def test_files_that_are_no_checkpoints(checkpoint: dict[str, Any], tmp_path: Pat
     (tmp_path / "text.ckpt").write_text("no checkpoint")
     (tmp_path / "cut.ckpt").write_bytes((tmp_path / "m.ckpt").read_bytes()[:-100])
     ours = succeeded(inside("import-checkpoint", "m.ckpt", cwd=tmp_path))
-    check_refusal(inside("import-checkpoint", "text.ckpt", cwd=tmp_path), "text.ckpt: neither a checkpoint of PyTorch")
+    check_refusal(inside("import-checkpoint", "text.ckpt", cwd=tmp_path), "text.ckpt: this is text and no checkpoint")
     check_refusal(inside("import-checkpoint", "cut.ckpt", cwd=tmp_path), "cut.ckpt: truncated or damaged")
     check_refusal(inside("info", "cut.ckpt", cwd=tmp_path), "cut.ckpt: truncated or damaged")
     check_refusal(inside("import-checkpoint", "none.ckpt", cwd=tmp_path), "none.ckpt: no such file")
