@@ -97,14 +97,14 @@ def provenance(command: Sequence[str], seed: int, data_sha256: str, metrics: Map
     }
 
 
-def _finite(value: Any) -> Any:
-    """The value with NaN and infinities, which JSON does not have, as None."""
+def finite(value: Any) -> Any:
+    """A value for JSON: NaN and infinities, which JSON does not have, as None; tuples as lists."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _finite(entry) for key, entry in value.items()}
+        return {str(key): finite(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return value
 
 
@@ -130,7 +130,7 @@ def safetensors_bytes(tensors: dict[str, Tensor], fields: Mapping[str, Any]) -> 
     """
     from safetensors.torch import save
 
-    metadata = {name: json.dumps(_finite(value), allow_nan=False) for name, value in fields.items()}
+    metadata = {name: json.dumps(finite(value), allow_nan=False) for name, value in fields.items()}
     content = save(tensors, metadata)
     # safetensors writes the metadata in the order of a hash table, which differs from run to run.
     length = int.from_bytes(content[:8], "little")

@@ -70,7 +70,7 @@ def animate_latents(
     sequence = _sequence(f"{folder.name} {label}".strip(), chosen, clip, loaded, groups)
     _say(console, chosen, clip, loaded, sequence)
     write_bytes(path, animation_bytes(kind, sequence, fps, list(map(str, data))))
-    asked.report(console, {"animation": str(path), **_about(chosen, clip, loaded, sequence)}, path)
+    asked.report(console, _about(chosen, clip, loaded, sequence), path)
 
 
 def _kind(asked: Output) -> str:

@@ -69,7 +69,7 @@ def eval_correlation(
             page, correlation_page(report.rows, report.factors, report.own, matrices, facts).encode(errors="replace")
         )
         console.note(f"heat-maps: {page}")
-    asked.write_report(console, {**about, **report.to_json()}, path)
+    asked.write_report(console, {**about, "frames": len(truth.frames), **report.to_json()}, path)
 
 
 def _ground_truth(

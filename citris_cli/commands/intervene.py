@@ -88,7 +88,7 @@ def intervene(
     outcomes = [intervene_on(loaded, what, name, frame) for name, frame in pictures]
     _write(paths, loaded, what, outcomes)
     report = _moved(console, loaded, what, outcomes)
-    asked.report(console, {"files": list(dict.fromkeys(map(str, paths))), **report}, *paths)
+    asked.report(console, report, *paths)
 
 
 def _check_one_way(ways: dict[str, object]) -> None:

@@ -108,11 +108,12 @@ class Output:
 
         Args:
             console: whose standard output it is.
-            document: for ``--json``.
+            document: for ``--json``, where the paths stand before it as ``files``; see docs/json.md.
             paths: as :meth:`place` returned them; of what went to standard output nothing is said there.
         """
         if self.as_json:
-            console.result(json.dumps(document))
+            files = [str(path) for path in dict.fromkeys(paths) if path is not None]
+            console.result(document_text({"files": files, **document}))
             return
         for path in dict.fromkeys(paths):
             if path is not None:
@@ -129,7 +130,7 @@ class Output:
         Raises:
             InputError, CitrisError: the file cannot be written, or the disk is full.
         """
-        text = json.dumps(document, indent=None if self.as_json else 2)
+        text = document_text(document, indent=None if self.as_json else 2)
         if path is not None:
             write_bytes(path, (text + "\n").encode())
         console.result(text if self.as_json or path is None else path)
@@ -140,6 +141,18 @@ class Output:
         check_writable(path)
         if self.beside:
             check_writable(path.with_suffix(self.beside))
+
+
+def document_text(document: Mapping[str, Any], indent: int | None = None) -> str:
+    """A JSON document as text: ASCII, with None for what is no finite number.
+
+    Args:
+        document: what docs/json.md says.
+        indent: spaces of each level; None for one line.
+    """
+    from citris_cli.artifacts.models import finite
+
+    return json.dumps(finite(document), indent=indent, allow_nan=False)
 
 
 def write_bytes(path: Path | None, content: bytes) -> None:

@@ -27,6 +27,11 @@ class FileType:
     name: str
     family: str
 
+    @property
+    def kind(self) -> str:
+        """The name without its article: "PNG picture"."""
+        return re.sub("^an? ", "", self.name) or "empty file"
+
 
 def _starts(*options: bytes) -> Callable[[bytes], bool]:
     return lambda start: start.startswith(options)

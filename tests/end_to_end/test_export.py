@@ -48,9 +48,9 @@ def test_every_kind_there_and_back(name: str, tmp_path: Path, inside: Citris) ->
     contents = ModelFile(loaded.kind, model_config(loaded.network), variables, {}, model_tensors(loaded.network))
     write_model(tmp_path / "m.safetensors", contents)
     document = json.loads(succeeded(inside("export", "m.safetensors", "--json", cwd=tmp_path)))
-    assert document == {"checkpoint": "m.published.safetensors", "kind": loaded.kind}
+    assert document == {"files": ["m.published.safetensors"], "model": "m.safetensors", "kind": loaded.kind}
     found = json.loads(succeeded(inside("info", "m.published.safetensors", "--json", cwd=tmp_path)))
-    assert (found["kind"], found["model"]) == ("published checkpoint", loaded.kind)
+    assert (found["kind"], found["model_kind"]) == ("published checkpoint", loaded.kind)
     assert "import" not in found
     back = succeeded(inside("import-checkpoint", "m.published.safetensors", cwd=tmp_path))
     assert back.startswith("runs/m/")
