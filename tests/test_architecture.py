@@ -264,10 +264,11 @@ def test_command_modules_are_light() -> None:
     assert not {*HEAVY, *ONCE_THEY_RUN} & set(loaded)
 
 
-#: What only some operating systems have: modules, and names in them. ``system.py`` knows what to do without.
+#: What only some operating systems have, or what is another thing on some (``os.kill(process, 0)`` asks whether there
+#: is a process, or on Windows interrupts it): modules, and names in them. ``system.py`` knows what to do without.
 NOT_EVERYWHERE = {
     "fcntl", "msvcrt", "resource", "windll", "sysconf", "madvise", "MADV_DONTNEED", "SIGHUP", "O_DIRECTORY",
-    "sched_getaffinity", "getuid", "fork",
+    "sched_getaffinity", "getuid", "fork", "kill",
 }  # fmt: skip
 
 

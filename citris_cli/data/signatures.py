@@ -194,6 +194,7 @@ _INSTEAD: Mapping[Wanted, Mapping[str, str]] = {
         "empty": f"; {_PICTURE}",
         "other picture": ", of a kind that is not read; save it as PNG or JPEG",
         "film": " and no picture; read its frames with imageio.v3.imread and save them as pictures",
+        "packed": "; unpack it first",
         "npz": " and no picture; give it a name that ends in .npz, and its frames are read",
         "": f" and no picture; {_PICTURE}",
     },
@@ -203,11 +204,13 @@ _INSTEAD: Mapping[Wanted, Mapping[str, str]] = {
         "'citris import-checkpoint'",
         "checkpoint": ", and citris reads models from .safetensors files only; import it with "
         "'citris import-checkpoint'",
+        "packed": "; unpack it first",
         "npz": f", and citris reads models from .safetensors files only; {_MODEL}",
         "": f" and no model; {_MODEL}",
     },
     "checkpoint": _AGAIN | {
         "empty": "; get it again",
+        "packed": "; unpack it first",
         "npz": f" and no checkpoint; {_CHECKPOINT}",
         "": f" and no checkpoint; {_CHECKPOINT}",
     },

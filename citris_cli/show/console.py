@@ -130,8 +130,9 @@ class Console:
         """
         text = str(said)
         name = name_bytes(said) if isinstance(said, Path) else None
-        if name is not None and sys.stdout.encoding:
-            text = name.decode(sys.stdout.encoding, "surrogateescape")
+        encoding = getattr(sys.stdout, "encoding", None)  # what was put in its place may have none
+        if name is not None and encoding:
+            text = name.decode(encoding, "surrogateescape")
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 

@@ -143,9 +143,9 @@ def _pictures(path: Path) -> Facts:
     try:
         files = list_images(path)
     except InputError:
-        raise InputError(
-            f"{path}: holds neither .npz files nor models nor pictures; give a dataset or a file of citris"
-        ) from None
+        folders = sorted(one.name for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
+        instead = f"name one of its folders ({', '.join(folders[:8])})" if folders else "give a dataset or a picture"
+        raise InputError(f"{path}: holds neither .npz files nor models nor pictures; {instead}") from None
     sizes = {tuple(_picture_header(file)[1]) for file in files}
     return {
         "directory": str(path),

@@ -28,7 +28,12 @@ def description_lines(document: Mapping[str, Any]) -> list[str]:
     Args:
         document: as docs/json.md lists its keys.
     """
-    return _lines(_entries(document), "")
+    return [_harmless(line) for line in _lines(_entries(document), "")]
+
+
+def _harmless(line: str) -> str:
+    """A line with nothing in it that a terminal would act on; bytes of a file's name that are no text stay."""
+    return "".join(one if one.isprintable() or "\udc80" <= one <= "\udcff" else "?" for one in line)
 
 
 def _lines(entries: Mapping[str, Any], indent: str) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from citris_cli.errors import InputError
 from citris_cli.show.datasets import describe_arrays, describe_directory
-from citris_cli.show.description import size_in_words
+from citris_cli.show.description import description_lines, size_in_words
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,15 @@ def test_latents_are_counted_by_variable(tmp_path: Path) -> None:
     assert (found["kind"], [one["file"] for one in found["entries"]]) == ("artifacts", [str(tmp_path / "z.npz")])
 
 
+def test_a_terminal_acts_on_nothing_that_a_file_holds(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{"x\x1b[2J\n": np.zeros(3)})
+    facts = describe_arrays(tmp_path / "a.npz").facts
+    assert "  x?[2J?  float64 [3]" in [line.replace(" (memory-mapped)", "") for line in description_lines(facts)]
+
+
 def test_a_folder_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds neither \.npz files nor models nor pictures"):
+        describe_directory(tmp_path)
+    (tmp_path / "boxes").mkdir()
+    with pytest.raises(InputError, match=r"name one of its folders \(boxes\)"):
         describe_directory(tmp_path)
