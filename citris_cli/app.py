@@ -28,6 +28,7 @@ from citris_cli.commands.train_causal_encoder import train_causal_encoder
 from citris_cli.commands.train_nf import train_nf
 from citris_cli.commands.train_vae import train_vae
 from citris_cli.errors import CitrisError, InputError, permission_sentence
+from citris_cli.show.console import say_all
 
 # Typer's usage errors, wherever this version of it keeps them.
 UsageFailure: type[Exception] = typer.BadParameter.__mro__[2]
@@ -88,6 +89,7 @@ def main() -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
     if sys.stdout is None:
         _fail("standard output is closed; send it to a file or to /dev/null", 2)
+    say_all()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if debug:  # it may stand anywhere, as a user adds it at the end of the line that failed

@@ -262,3 +262,33 @@ def test_command_modules_are_light() -> None:
     loaded = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
     assert {*names, f"{PACKAGE}.app"} <= set(loaded)
     assert not {*HEAVY, *ONCE_THEY_RUN} & set(loaded)
+
+
+#: What only some operating systems have, or what is another thing on some (``os.kill(process, 0)`` asks whether there
+#: is a process, or on Windows interrupts it): modules, and names in them. ``system.py`` knows what to do without.
+NOT_EVERYWHERE = {
+    "fcntl", "msvcrt", "resource", "windll", "sysconf", "madvise", "MADV_DONTNEED", "SIGHUP", "O_DIRECTORY",
+    "sched_getaffinity", "getuid", "fork", "kill",
+}  # fmt: skip
+
+
+def test_what_differs_between_operating_systems_stands_in_one_place() -> None:
+    wrong = []
+    for name, tree in modules().items():
+        if name == f"{PACKAGE}.system":
+            continue
+        for node in ast.walk(tree):
+            said: set[str] = set()
+            if isinstance(node, ast.Attribute):
+                said = {node.attr}
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                said = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                said = {node.value} if node.value in NOT_EVERYWHERE else set(node.value.split("/")[1:2]) & {"proc"}
+            if said & (NOT_EVERYWHERE | {"proc"}):
+                wrong.append(f"{name}:{node.lineno} says {', '.join(sorted(said))}")
+    assert not wrong
+
+
+def test_that_place_knows_nothing_of_the_package() -> None:
+    assert not [str(one) for one in imports() if one.source == f"{PACKAGE}.system" and within(one.target, PACKAGE)]

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from citris_cli.artifacts.models import read_safetensors_header, safetensors_bytes
+from citris_cli.artifacts.models import read_safetensors_header, read_tensors, safetensors_bytes
+from citris_cli.data import signatures
 from citris_cli.errors import InputError
 from citris_cli.wording import legible
 
@@ -104,7 +105,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             )
         digest = hashlib.sha256()
         with path.open("rb") as stream:
-            start = stream.read(_START)
+            start = stream.read(signatures.LOOKED_AT)
+            if why_not := signatures.refusal(start, "checkpoint"):
+                raise InputError(f"{path}: {why_not}")
             stream.seek(0)
             while block := stream.read(4 << 20):
                 digest.update(block)
@@ -120,10 +123,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path}: a bare pickle, which is not read; published checkpoints are PyTorch's zip archives, so load it "
             "where it was saved and save it again with torch.save"
         )
-    if start[8:] != b"{":
+    if start[8:9] != b"{":
         raise InputError(
-            f"{path}: neither a checkpoint of PyTorch nor a safetensors file, or a truncated one; give a published "
-            "checkpoint"
+            f"{path}: neither a checkpoint of PyTorch nor a safetensors file, nor any other kind that is known; give a "
+            "published checkpoint"
         )
     return _read_safe(path, origin)
 
@@ -154,7 +157,7 @@ def checkpoint_bytes(
 
 def _is_bare_pickle(start: bytes) -> bool:
     # The length that a safetensors file begins with can look like a pickle's start; its JSON then begins here.
-    return start[:1] == b"\x80" and start[1:2] <= b"\x05" and start[8:] != b"{"
+    return start[:1] == b"\x80" and start[1:2] <= b"\x05" and start[8:9] != b"{"
 
 
 def _read_pickled(path: Path, origin: dict[str, Any]) -> Checkpoint:
@@ -221,9 +224,6 @@ def _check_archive(path: Path) -> None:
 
 
 def _read_safe(path: Path, origin: dict[str, Any]) -> Checkpoint:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     metadata = read_safetensors_header(path).get("__metadata__") or {}
     if not isinstance(metadata, dict) or metadata.get("format") != json.dumps(FORMAT):
         raise InputError(
@@ -239,10 +239,7 @@ def _read_safe(path: Path, origin: dict[str, Any]) -> Checkpoint:
             raise TypeError("wrong kinds of entries")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path}: its metadata is damaged ({error}); get the file again or export anew") from error
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"{path}: its weights cannot be read ({error}); get the file again or export anew") from error
+    weights = read_tensors(path, "export")
     return Checkpoint(weights, hyper_parameters, {**origin, "exported_from": source}, fields.get("variables"))
 
 

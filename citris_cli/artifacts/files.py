@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from citris_cli.errors import CitrisError, InputError
+from citris_cli.system import sync_directory
 
 #: Errors that say the disk, not the path, is at fault.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -58,7 +59,7 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         os.replace(temporary, target)
         temporary = None
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
     except OSError as error:
         raise _as_sentence(path, error) from error
     finally:
@@ -71,16 +72,6 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _sync_directory(folder: Path) -> None:
-    # Not every file system lets a directory be opened; the file itself is on disk already.
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def check_writable(path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from citris_cli import __version__
 from citris_cli.artifacts.files import atomic_write, write_stdout
 from citris_cli.core.ops.library import in_use
+from citris_cli.data import signatures
 from citris_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -96,14 +97,14 @@ def provenance(command: Sequence[str], seed: int, data_sha256: str, metrics: Map
     }
 
 
-def _finite(value: Any) -> Any:
-    """The value with NaN and infinities, which JSON does not have, as None."""
+def finite(value: Any) -> Any:
+    """A value for JSON: NaN and infinities, which JSON does not have, as None; tuples as lists."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _finite(entry) for key, entry in value.items()}
+        return {str(key): finite(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return value
 
 
@@ -129,7 +130,7 @@ def safetensors_bytes(tensors: dict[str, Tensor], fields: Mapping[str, Any]) -> 
     """
     from safetensors.torch import save
 
-    metadata = {name: json.dumps(_finite(value), allow_nan=False) for name, value in fields.items()}
+    metadata = {name: json.dumps(finite(value), allow_nan=False) for name, value in fields.items()}
     content = save(tensors, metadata)
     # safetensors writes the metadata in the order of a hash table, which differs from run to run.
     length = int.from_bytes(content[:8], "little")
@@ -187,15 +188,32 @@ def read_model(path: Path) -> ModelFile:
     Raises:
         InputError: see :func:`read_model_header`.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     header = read_model_header(path)
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"{path}: its weights cannot be read ({error}); get the file again or train anew") from error
+    tensors = read_tensors(path, "train")
     return ModelFile(header.kind, header.config, header.variables, header.provenance, tensors)
+
+
+def read_tensors(path: Path, again: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name, on the CPU.
+
+    Args:
+        path: the file, whose header has been checked.
+        again: how the file is made anew, for the message: "train" or "export".
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load, load_file
+
+    try:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # safetensors opens no file whose name is no text
+            return load(path.read_bytes())
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"{path}: its weights cannot be read ({error}); get the file again or {again} anew") from error
 
 
 def read_safetensors_header(path: Path) -> dict[str, Any]:
@@ -207,10 +225,11 @@ def read_safetensors_header(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            start = file.read(8)
-            length = int.from_bytes(start, "little")
+            start = file.read(signatures.LOOKED_AT)
+            length = int.from_bytes(start[:8], "little")
             if len(start) < 8 or length > min(_MAX_HEADER, size - 8):
                 raise InputError(_not_safetensors(path, start))
+            file.seek(8)
             text = file.read(length)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the spelling") from error
@@ -246,9 +265,8 @@ def _span(entry: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _not_safetensors(path: Path, start: bytes) -> str:
-    if start[:2] == b"PK" or start[:1] == b"\x80":
-        return (
-            f"{path}: a pickle checkpoint or archive, and citris reads models from .safetensors files only; import a "
-            "published checkpoint with 'citris import-checkpoint'"
-        )
-    return f"{path}: not a safetensors file, or a truncated one; give a model that a citris command wrote"
+    if why_not := signatures.refusal(start, "model"):
+        return f"{path}: {why_not}"
+    if signatures.identify(start) is not None:
+        return f"{path}: a safetensors file that is damaged or cut off; get the file again or train anew"
+    return f"{path}: not a safetensors file, nor any other kind that is known; give a model that a citris command wrote"

@@ -90,7 +90,7 @@ def animate_latents(
         if spelled := spelling_note(sequence.names, FONT_SIZE) or spelling_note(captions, FONT_SIZE):
             console.note(spelled)
     write_bytes(path, animation_bytes(kind, sequence, fps, list(map(str, data))))
-    asked.report(console, {"animation": str(path), **_about(clip, loaded, sequence)}, path)
+    asked.report(console, _about(clip, loaded, sequence), path)
 
 
 def _kind(asked: Output) -> str:

@@ -66,8 +66,8 @@ def encode(
     speed = counted(round(len(z) / max(seconds, 1e-9)), "frame")
     console.note(f"{counted(len(z), 'frame')}, {counted(z.shape[1], 'latent')}, {speed} a second")
     document = {
-        "latents": str(path),
         "frames": len(z),
+        "latents": z.shape[1],
         "latents_per_variable": {name: int(block.sum()) for name, block in blocks.items()},
         "model": str(loaded.path),
     }

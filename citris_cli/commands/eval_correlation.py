@@ -65,9 +65,10 @@ def eval_correlation(
     if path is not None:
         facts = {**about, "frames": f"{len(truth.frames):,}, one half to fit, one to score"}
         page = asked.path_beside(path)
-        write_bytes(page, correlation_page(report.rows, report.factors, report.own, matrices, facts).encode())
+        text = correlation_page(report.rows, report.factors, report.own, matrices, facts)
+        write_bytes(page, text.encode(errors="replace"))
         console.note(f"heat-maps: {page}")
-    asked.write_report(console, {**about, **report.to_json()}, path)
+    asked.write_report(console, {**about, "frames": len(truth.frames), **report.to_json()}, path)
 
 
 def _ground_truth(

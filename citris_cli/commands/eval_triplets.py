@@ -69,7 +69,8 @@ def eval_triplets(
     measures = evaluate_triplets(loaded, triplets, matched)
     count = len(matched.rows)
     report: dict[str, Any] = {"model": str(loaded.path), "data": str(data), "triplets": count}
-    report |= {"score": measures.score, "measures": measures.summary()}
+    summary = {name.replace(" ", "_"): values for name, values in measures.summary().items()}
+    report |= {"score": measures.score, "measures": summary}
     _show(console, measures, count)
     if encoder is not None:
         encoder_path, network, factors = encoder
@@ -82,7 +83,7 @@ def eval_triplets(
         console.note(f"first rows: {picture}")
         if spelled := spelling_note(loaded.variables.names, FONT_SIZE):
             console.note(spelled)
-    asked.write_report(console, _finite(report), path)
+    asked.write_report(console, report, path)
 
 
 def _triplets(path: Path, named: str | None, model: CausalModel, console: Console) -> TripletData:
@@ -147,7 +148,7 @@ def _distances_json(distances: TripletDistances) -> dict[str, Any]:
     parts = {
         "prediction": distances.prediction,
         "own_error": distances.own_error,
-        "copy of image 1": distances.copied,
+        "copy_of_image_1": distances.copied,
     }
     return {
         "against": distances.against,
@@ -176,10 +177,3 @@ def _first_rows(model: CausalModel, data: TripletData, matched: MatchedMask, row
 
     triplets, mask = frames_of(data, matched.rows[:rows]), matched.mask[:rows]
     return png_bytes(triplet_grid(triplets, predict(model, triplets, mask), mask, model.variables.names))
-
-
-def _finite(value: Any) -> Any:
-    """JSON has neither infinity, the PSNR of equal pictures, nor NaN, the score where there is none: both are None."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -45,7 +45,7 @@ def export(
         console.note("left out: the latents of training frames that the model keeps, which published ones do not have")
     for difference in _differences(loaded.network):
         console.note(f"the published code has no such networks: {difference}")
-    asked.report(console, {"checkpoint": str(path), "kind": loaded.kind}, path)
+    asked.report(console, {"model": str(file), "kind": loaded.kind}, path)
 
 
 def _differences(network: nn.Module) -> list[str]:

@@ -81,7 +81,7 @@ def import_checkpoint(
     console.note(_summary(contents))
     if any(name.startswith("causal_encoder.") for name in checkpoint.weights):
         console.note("left out: the causal encoder that it keeps inside; import that with --part causal-encoder")
-    document = {"model": str(path), "kind": kind, "sha256": checkpoint.origin["sha256"]}
+    document = {"model": str(path), "kind": kind, "checkpoint_sha256": checkpoint.origin["sha256"]}
     if contents.variables is not None:
         document["variables"] = [variable["name"] for variable in contents.variables]
     asked.report(console, document, path)

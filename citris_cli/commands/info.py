@@ -1,8 +1,9 @@
-"""``citris info``: what is in any file of ours, or in a dataset."""
+"""``citris info``: what is in any file of ours, in a dataset, or in what is neither."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,109 +13,177 @@ from citris_cli.commands import options
 from citris_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from citris_cli.data.variables import Variable, Variables
+    from citris_cli.data.variables import Variables
+    from citris_cli.show.datasets import Described
 
 
 def info(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="Model, latents, dataset file or directory.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE",
+            help="Models, latents, datasets, pictures, folders of them, quoted patterns; several datasets as shards of "
+            "one.",
+            show_default=False,
+        ),
+    ],
     as_json: options.Json = False,
 ) -> None:
-    """Say what is in a model, a file of latents or a dataset."""
-    import json
-
+    """Say what is in a model, a file of latents, a dataset or any other file; status 2 if citris cannot use it."""
+    from citris_cli.commands.outputs import document_text
     from citris_cli.show.console import Console
+    from citris_cli.show.description import description_lines
 
-    description = describe(path)
+    description = describe(paths)
     console = Console()
-    for line in [json.dumps(description)] if as_json else _lines(description):
+    for line in [document_text(description)] if as_json else description_lines(description):
         console.result(line)
+    if not description["usable"]:
+        raise InputError(description["reason"])
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Description of a model, a file of arrays or a folder, ready for JSON.
+def describe(paths: Sequence[Path]) -> dict[str, Any]:
+    """Description of files and folders, ready for JSON: docs/json.md lists its keys.
+
+    Args:
+        paths: files, folders and quoted patterns; several datasets are described as the shards of one.
 
     Raises:
-        InputError: no such path, or nothing that citris knows.
+        InputError: no such path.
+    """
+    from citris_cli.data.layout import find_files
+    from citris_cli.show.datasets import describe_several, describe_together
+
+    found: list[Path] = []
+    for path in paths:
+        # Where nothing is, it may be a pattern, or is refused as in a training.
+        found += [path] if path.exists() else find_files(path, ("train",))
+    described = [_describe(path) for path in found]
+    if len(found) > 1 and all(one.kind == "dataset" and one.use is not None for one in described):
+        return describe_together(found, [one.facts for one in described])
+    complete = [
+        one.facts if one.use is None else one.facts | one.use([path])
+        for path, one in zip(found, described, strict=True)
+    ]
+    return complete[0] if len(found) == 1 else describe_several(found, complete)
+
+
+def _describe(path: Path) -> Described:
+    """What one file or folder holds, or that it is nothing that citris reads.
+
+    Raises:
+        InputError: it is no regular file, or cannot be read.
+    """
+    from citris_cli.data import signatures
+    from citris_cli.show.datasets import Described
+
+    if path.is_dir():
+        known: dict[str, Any] = {"directory": str(path), "kind": "directory", "bytes": 0}
+        found = None
+    else:
+        if not path.is_file():
+            raise InputError(f"{path}: this is no regular file; name a file")
+        try:
+            start = signatures.beginning(path)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise InputError(f"{path}: the file cannot be read ({reason}); check its permissions") from None
+        found = signatures.identify(start)
+        kind = "unknown" if found is None else found.kind
+        known = {"file": str(path), "kind": kind, "bytes": path.stat().st_size}
+    try:
+        return _read(path, "directory" if path.is_dir() else "" if found is None else found.family)
+    except InputError as error:
+        return Described(known | {"usable": False, "reason": str(error)})
+
+
+def _read(path: Path, family: str) -> Described:
+    """What a reader finds.
+
+    Args:
+        path: the file or folder.
+        family: what it is by its first bytes, see :mod:`citris_cli.data.signatures`.
+
+    Raises:
+        InputError: nothing reads it, or it is damaged.
     """
     from citris_cli.artifacts.checkpoints import is_published
-    from citris_cli.show.datasets import describe_arrays, describe_directory
+    from citris_cli.show.datasets import Described, describe_arrays, describe_directory, describe_picture
 
-    if not path.exists():
-        raise InputError(f"{path}: no such file or directory; check the spelling")
-    if path.is_dir():
+    suffix = path.suffix.lower()
+    if family == "directory":
         return describe_directory(path)
-    if path.suffix == ".npz":
+    if family == "npz" or (family in ("zip", "") and suffix == ".npz"):
         return describe_arrays(path)
-    return _checkpoint(path) if is_published(path) else _model(path)
+    if family == "picture" or (family == "" and suffix == ".tga"):  # which no first bytes tell
+        return Described(describe_picture(path))
+    if family in ("checkpoint", "zip", "pickle") or is_published(path):
+        return Described(_checkpoint(path))
+    if family == "model":
+        return Described(_model(path))
+    raise InputError(_no_use(path))
 
 
-def _lines(description: dict[str, Any], indent: str = "") -> list[str]:
-    """``key: value`` lines, aligned, nested entries indented below their key."""
-    lines = []
-    width = max((len(key) for key in description), default=0)
-    for key, value in description.items():
-        if isinstance(value, dict) and value:
-            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
-        else:
-            lines.append(f"{indent}{key.ljust(width)}  {value}")
-    return lines
+def _no_use(path: Path) -> str:
+    """Why a file is nothing that citris reads, by what its name promises."""
+    from citris_cli.data import signatures
+
+    promised: dict[str, signatures.Wanted] = {
+        ".safetensors": "model", ".ckpt": "checkpoint", ".pt": "checkpoint", ".pth": "checkpoint", ".png": "picture",
+        ".jpg": "picture", ".jpeg": "picture",
+    }  # fmt: skip
+    why_not = signatures.refusal(signatures.beginning(path), promised.get(path.suffix.lower(), "data"))
+    return f"{path}: {why_not or 'this is no kind of file that citris knows; check how it was made'}"
 
 
 def _model(path: Path) -> dict[str, Any]:
     """What the header of a model file tells."""
     from citris_cli.artifacts.models import read_model_header
-    from citris_cli.show.datasets import file_size
 
     header = read_model_header(path)
-    description: dict[str, Any] = {"file": str(path), "kind": header.kind, "size": file_size(path)}
     weights = sum(math.prod(shape) for _, shape in header.tensors.values())
-    description["weights"] = f"{weights:,}"
+    description = _of_file(path, header.kind) | {"weights": weights}
     provenance = dict(header.provenance)
-    if header.variables and header.kind == "causal_encoder":
-        description["factors"] = _described(path, header.variables)
-    elif header.variables:
+    columns = provenance.pop("columns", None)
+    if header.variables:
         variables = _variables(path, header.variables)
-        description["variables"] = ", ".join(
-            f"{variable.name} ({_kind(variable)})" if variable.members else variable.name for variable in variables
-        )
-    if "columns" in provenance:
-        description["columns of the data"] = _described(path, provenance.pop("columns"))
-    if header.config:
-        description["configuration"] = header.config
-    if provenance:
-        description["provenance"] = provenance
-    return description
+        reads_factors = header.kind == "causal_encoder"
+        description["factors" if reads_factors else "variables"] = list(variables.names)
+        if groups := {one.name: list(one.members) for one in variables if one.members}:
+            description["groups"] = groups
+        columns = header.variables if reads_factors else columns
+    if columns:
+        description["columns"] = _variables(path, columns).to_json()
+    return description | {"configuration": header.config, "provenance": provenance}
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
     """What ``citris import-checkpoint`` would see of a published checkpoint, or why it would refuse it."""
     from citris_cli.artifacts.checkpoints import read_checkpoint
     from citris_cli.conversion import PARTS, described, model_file_of
-    from citris_cli.show.datasets import file_size
 
     checkpoint = read_checkpoint(path)
-    description: dict[str, Any] = {"file": str(path), "kind": "published checkpoint", "size": file_size(path)}
-    description["weights"] = f"{sum(value.numel() for value in checkpoint.weights.values()):,}"
+    weights = sum(value.numel() for value in checkpoint.weights.values())
+    description = _of_file(path, "published checkpoint") | {"weights": weights}
     try:
-        description["model"], configuration = described(checkpoint, path)
-        if description["model"] == "citris_nf" and "autoencoder" not in configuration:
-            description["import"] = "needs its autoencoder, with --ae"
+        description["model_kind"], configuration = described(checkpoint, path)
+        if description["model_kind"] == "citris_nf" and "autoencoder" not in configuration:
+            description["needs"] = ["autoencoder (--ae)"]
         else:
             variables = model_file_of(checkpoint, path).variables
             if variables is not None:
-                description["variables"] = ", ".join(variable["name"] for variable in variables)
+                description["variables"] = [variable["name"] for variable in variables]
     except InputError as error:
-        return description | {"import": f"not as it is: {error}"}
+        return description | {"usable": False, "reason": str(error)}
     inside = [part for part in PARTS if any(name.startswith(f"{part}.") for name in checkpoint.weights)]
     if inside:
-        description["keeps inside"] = ", ".join(inside)
+        description["keeps_inside"] = inside
     origin = {name: value for name, value in checkpoint.origin.items() if name != "file"}
     return description | {"configuration": configuration, "provenance": origin}
 
 
-def _described(path: Path, variables: Any) -> dict[str, str]:
-    """Kind and range of each variable in a model's metadata, by name."""
-    return {variable.name: _kind(variable) for variable in _variables(path, variables)}
+def _of_file(path: Path, kind: str) -> dict[str, Any]:
+    return {"file": str(path), "kind": kind, "bytes": path.stat().st_size, "usable": True}
 
 
 def _variables(path: Path, variables: Any) -> Variables:
@@ -129,14 +198,3 @@ def _variables(path: Path, variables: Any) -> Variables:
         return Variables.from_json(variables)
     except InputError as error:
         raise InputError(f"{path}: its metadata is damaged ({error}); get the file again or train anew") from error
-
-
-def _kind(variable: Variable) -> str:
-    """What a variable is: its kind and range, or the columns that were merged into it."""
-    if variable.members:
-        return " + ".join(variable.members)
-    if variable.kind == "categorical" and variable.categories is not None:
-        return f"categorical, {variable.categories} categories"
-    if variable.kind == "continuous" and variable.low is not None and variable.high is not None:
-        return f"continuous, {variable.low:g} … {variable.high:g}"
-    return variable.kind

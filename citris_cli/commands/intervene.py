@@ -110,7 +110,7 @@ def intervene(
         outcomes.append(intervene_on(loaded, one, name, frame))
     _write(paths, loaded, what, outcomes, console)
     report = _moved(console, loaded, what, outcomes)
-    asked.report(console, {"files": list(dict.fromkeys(map(str, paths))), **report}, *paths)
+    asked.report(console, report, *paths)
 
 
 def _check_one_way(ways: dict[str, object]) -> None:

@@ -119,15 +119,16 @@ class Output:
 
         Args:
             console: whose standard output it is.
-            document: for ``--json``.
+            document: for ``--json``, where the paths stand before it as ``files``; see docs/json.md.
             paths: as :meth:`place` returned them; of what went to standard output nothing is said there.
         """
         if self.as_json:
-            console.result(json.dumps(document))
+            files = [str(path) for path in dict.fromkeys(paths) if path is not None]
+            console.result(document_text({"files": files, **document}))
             return
         for path in dict.fromkeys(paths):
             if path is not None:
-                console.result(str(path))
+                console.result(path)
 
     def write_report(self, console: Console, document: Mapping[str, Any], path: Path | None) -> None:
         """Write an artifact that is a JSON document, and say so: with ``--json``, standard output gets it as well.
@@ -140,12 +141,13 @@ class Output:
         Raises:
             InputError, CitrisError: the file cannot be written, or the disk is full.
         """
-        text = json.dumps(document, indent=None if self.as_json else 2)
+        text = document_text(document, indent=None if self.as_json else 2)
         if path is not None:
             write_bytes(path, (text + "\n").encode())
             if self.names_beside:
                 console.note(f"numbers: {path}")
-        console.result(text if self.as_json or path is None else str(self.given if self.names_beside else path))
+        made = self.given if self.names_beside else path
+        console.result(text if self.as_json or made is None else made)
 
     def _check(self, path: Path) -> None:
         from citris_cli.artifacts.files import check_writable
@@ -153,6 +155,18 @@ class Output:
         check_writable(path)
         if self.beside:
             check_writable(self.path_beside(path))
+
+
+def document_text(document: Mapping[str, Any], indent: int | None = None) -> str:
+    """A JSON document as text: ASCII, with None for what is no finite number.
+
+    Args:
+        document: what docs/json.md says.
+        indent: spaces of each level; None for one line.
+    """
+    from citris_cli.artifacts.models import finite
+
+    return json.dumps(finite(document), indent=indent, allow_nan=False)
 
 
 def write_bytes(path: Path | None, content: bytes) -> None:

@@ -24,8 +24,7 @@ def _command(name: str) -> Callable[..., None]:
         seed: Annotated[int, typer.Option(help="Same seed, same files.", min=0, max=options.LARGEST_SEED)] = 0,
         as_json: options.Json = False,
     ) -> None:
-        import json
-
+        from citris_cli.commands.outputs import document_text
         from citris_cli.errors import InputError
         from citris_cli.show.console import Console
         from citris_cli.worlds import load_world
@@ -38,9 +37,10 @@ def _command(name: str) -> Callable[..., None]:
         files = write_dataset(load_world(name), output, frames, seed)
         console = Console()
         if as_json:
-            console.result(json.dumps({"dataset": str(output), "files": [str(path) for path in files]}))
+            document = {"files": [str(path) for path in files], "dataset": str(output), "frames": frames, "seed": seed}
+            console.result(document_text(document))
         else:
-            console.result(str(output))
+            console.result(output)
 
     return simulate
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from citris_cli.commands.outputs import Output
+from citris_cli.commands.outputs import Output, document_text
 from citris_cli.commands.settings import Changes
 from citris_cli.training.request import Place, Progress, Request
 
@@ -75,7 +74,7 @@ def train(
             on_pictures=_write_reconstructions,
         )
         if show_config:
-            console.result(json.dumps(plans.settings(kind, request), indent=2))
+            console.result(document_text(plans.settings(kind, request), indent=2))
             return
         model = run.TRAININGS[kind](request)
     _show(console, model)

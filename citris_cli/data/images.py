@@ -234,10 +234,16 @@ def _opened(content: Path | bytes, label: str) -> Iterator[Image.Image]:
         raise _unreadable(error, label) from None
     with stream:
         with _problems(label):
-            if not stream.read(signatures.LOOKED_AT):
-                raise InputError(f"{label}: the picture is empty; give a PNG or JPEG file")
+            start = stream.read(signatures.LOOKED_AT)
+            if why_not := signatures.refusal(start, "picture"):
+                raise InputError(f"{label}: {why_not}")
             stream.seek(0)
-            picture = Image.open(stream, formats=_FORMATS)
+            try:
+                picture = Image.open(stream, formats=_FORMATS)
+            except Image.UnidentifiedImageError:
+                found = signatures.identify(start)
+                what = "no picture that can be read" if found is None else f"{found.name} that is damaged or cut off"
+                raise InputError(f"{label}: this is {what}; give a PNG or JPEG file") from None
             _require_decodable(picture)
         yield picture
 
@@ -253,8 +259,6 @@ def _problems(label: str) -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(f"{label}: the picture has more than {_MAX_PIXELS:,} pixels; make it smaller first") from None
-    except Image.UnidentifiedImageError:
-        raise InputError(f"{label}: this is no picture that can be read; give a PNG or JPEG file") from None
     except Exception as error:
         # Pillow's decoders raise many kinds of error on damaged data.
         reason = " ".join(str(error).split())[:120] or type(error).__name__

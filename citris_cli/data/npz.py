@@ -23,6 +23,7 @@ import numpy as np
 from citris_cli.data import signatures
 from citris_cli.data.paths import is_hidden
 from citris_cli.errors import InputError
+from citris_cli.system import available_memory, release_mapping
 from citris_cli.wording import legible
 
 # Bytes that are read at once: what glibc reuses. It got a megabyte from the system each time, page by page.
@@ -262,7 +263,7 @@ def release_pages(array: np.ndarray[Any, Any]) -> bool:
     """
     mapping = _mapping(array)
     if mapping is not None:
-        _release(mapping)
+        release_mapping(mapping)
     return mapping is not None
 
 
@@ -271,19 +272,6 @@ def require_plain(dtype: np.dtype[Any], where: str) -> None:
     if dtype.kind not in "biufUS":
         kind = "pickled Python objects" if dtype.hasobject else f"values of type {dtype}"
         raise InputError(f"{where} holds {kind}, which are never read; save plain numbers or text arrays instead")
-
-
-def available_memory() -> int:
-    """Bytes of memory that can be taken without pushing anything else out."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    # No /proc (macOS): all of the machine's memory is the best bound there is.
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def require_memory(
@@ -299,8 +287,14 @@ def require_memory(
 
 def _open(stream: IO[bytes], label: str) -> NpzFile:
     try:
-        if why_not := signatures.refusal(stream.read(signatures.LOOKED_AT)):
+        start = stream.read(signatures.LOOKED_AT)
+        if why_not := signatures.refusal(start):
             raise InputError(f"{label}: {why_not}")
+        if signatures.identify(start) is None and not zipfile.is_zipfile(stream):
+            raise InputError(
+                f"{label}: this is no .npz file, nor any other kind that is known by its beginning; save frames and "
+                "interventions with np.savez"
+            )
         stream.seek(0)
         return NpzFile(stream, label)
     except OSError as error:
@@ -355,8 +349,8 @@ def _check_sum(mapping: mmap.mmap, start: int, info: zipfile.ZipInfo) -> None:
     for at in range(start, start + info.file_size, _CHUNK):
         total = zlib.crc32(view[at : min(at + _CHUNK, start + info.file_size)], total)
         if (at - start) % _RELEASE_EVERY == 0:
-            _release(mapping)
-    _release(mapping)
+            release_mapping(mapping)
+    release_mapping(mapping)
     if total != info.CRC:
         raise zipfile.BadZipFile("the checksum differs")
 
@@ -372,11 +366,6 @@ def _mapping(array: np.ndarray[Any, Any]) -> mmap.mmap | None:
         return base if view.readonly else None
 
 
-def _release(mapping: mmap.mmap) -> None:
-    if hasattr(mmap, "MADV_DONTNEED"):
-        mapping.madvise(mmap.MADV_DONTNEED)
-
-
 @contextmanager
 def _malformed(path: str, what: str) -> Iterator[None]:
     """Turn whatever zipfile, zlib and numpy raise on malformed input into one sentence."""
@@ -390,8 +379,7 @@ def _malformed(path: str, what: str) -> Iterator[None]:
         # A hostile archive can make these parsers raise nearly anything; none of it is our own fault.
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
-            f"{path}: {what} cannot be read as .npz data, it is damaged, truncated or something else ({reason}); "
-            "copy or save it again"
+            f"{path}: {what} cannot be read as .npz data, it is damaged or cut off ({reason}); copy or save it again"
         ) from None
 
 

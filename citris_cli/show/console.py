@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from citris_cli.system import name_bytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -15,6 +19,34 @@ if TYPE_CHECKING:
 
 #: Seconds between the plain lines of a progress that no terminal shows: the first soon, then now and then.
 FIRST_LINE, LATER_LINES = 5.0, 30.0
+#: Name of what is done with a character that the encoding of an output does not have; see :func:`say_all`.
+STAND_IN = "citris.stand-in"
+#: Characters that the commands say and code pages lack, in ASCII.
+_IN_ASCII = {"…": "...", "→": "->", "–": "-", "—": "-", "·": "-", "×": "x", "²": "2", "±": "+-", "≥": ">=", "ψ": "psi"}
+
+
+def say_all() -> None:
+    """Let nothing that is said fail for the encoding of standard output and standard error.
+
+    A character that the encoding does not have is said in ASCII, such as ``...`` or ``\\xe9``; a byte of a file's name
+    that is no text in the system's encoding is written as that byte. What is binary (``-o -``) does not come this way.
+    """
+    codecs.register_error(STAND_IN, _stand_in)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not where something of another kind was put in its place
+            stream.reconfigure(errors=STAND_IN)
+
+
+def _stand_in(error: UnicodeError) -> tuple[bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    said = b""
+    for character in error.object[error.start : error.end]:
+        if "\udc80" <= character <= "\udcff":  # how Python writes a byte of a name that it cannot decode
+            said += bytes([ord(character) - 0xDC00])
+        else:
+            said += _IN_ASCII.get(character, character).encode("ascii", "backslashreplace")
+    return said, error.end
 
 
 def _is_terminal() -> bool:
@@ -83,12 +115,21 @@ class Console:
         for line in (title, *heatmap_lines(rows, columns, matrix, terminal.width)):
             terminal.print(line, soft_wrap=True, highlight=False, markup=False, style="italic" if line is title else "")
 
-    def result(self, text: str) -> None:
+    def result(self, said: str | Path) -> None:
         """One line of the command's result.
+
+        Args:
+            said: the line; or a path, of which the bytes of its name are written whatever the output's encoding, so
+                that ``model=$(citris …)`` names the very file.
 
         Raises:
             BrokenPipeError: the reader went away.
         """
+        text = str(said)
+        name = name_bytes(said) if isinstance(said, Path) else None
+        encoding = getattr(sys.stdout, "encoding", None)  # what was put in its place may have none
+        if name is not None and encoding:
+            text = name.decode(encoding, "surrogateescape")
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 

@@ -1,7 +1,9 @@
-"""What is in a file of arrays or in a folder: the facts that ``citris info`` shows, ready for JSON."""
+"""What is in files of arrays, pictures and folders: what ``citris info`` shows, under the keys of docs/json.md."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,61 +11,152 @@ from citris_cli.artifacts.files import listed
 from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, array_files, optional_key
 from citris_cli.data.npz import NpzFile, open_npz
 from citris_cli.data.paths import is_hidden
+from citris_cli.data.signatures import beginning, identify
 from citris_cli.data.variables import REST
 from citris_cli.errors import InputError
 
-
-def file_size(path: Path) -> str:
-    """Size of a file in words, such as ``12.3 kB``; 1 kB is 1000 bytes."""
-    size = path.stat().st_size
-    if size < 1000:
-        return f"{size} bytes"
-    if size < 1000**2:
-        return f"{size / 1000:.1f} kB"
-    return f"{size / 1000**2:.1f} MB" if size < 1000**3 else f"{size / 1000**3:.1f} GB"
+#: What is in a file or a folder, ready for JSON.
+Facts = dict[str, Any]
 
 
-def describe_arrays(path: Path) -> dict[str, Any]:
-    """What an ``.npz`` holds; of data also what training, measuring or evaluating would see of it.
+@dataclass(frozen=True)
+class Described:
+    """What is in a file or a folder.
+
+    Attributes:
+        facts: what it holds.
+        use: for data, what training, measuring or evaluating would see of files like this one, alone or together, or
+            why it would refuse them; None for all else.
+    """
+
+    facts: Facts
+    use: Callable[[Sequence[Path]], Facts] | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is."""
+        return str(self.facts["kind"])
+
+
+def describe_arrays(path: Path) -> Described:
+    """What an ``.npz`` holds.
 
     Raises:
         InputError: it cannot be read.
     """
     with open_npz(path) as file:
         kind = _kind_of(file)
-        description: dict[str, Any] = {"file": str(path), "kind": kind, "size": file_size(path)}
+        facts: Facts = {"file": str(path), "kind": kind, "bytes": path.stat().st_size, "usable": True}
         if kind == "causal latents":
-            return description | {"frames": file.shape("z")[0], **_blocks(file)}
+            return Described(facts | {"frames": file.shape("z")[0], **_blocks(file)})
         if kind == "interventions":
-            return description | {
+            made = {
                 "pictures": file.shape("z_before")[0],
                 "results": file.shape("z_after")[0],
-                "frame size": "{}×{}".format(*file.shape("images")[2:0:-1]),
-                "intervened on": ", ".join(str(name) for name in file.array("intervened")),
-                **_blocks(file),
+                "frame_size": list(file.shape("images")[2:0:-1]),
+                "intervened": [str(name) for name in file.array("intervened")],
             }
-        description["arrays"] = {
-            name: f"{file.dtype(name)} {list(file.shape(name))}" + (" (memory-mapped)" if file.is_mapped(name) else "")
+            return Described(facts | made | _blocks(file))
+        facts["arrays"] = {
+            name: {
+                "dtype": str(file.dtype(name)),
+                "shape": list(file.shape(name)),
+                "memory_mapped": file.is_mapped(name),
+            }
             for name in file.names
         }
-    use = {"triplets": _triplets, "independent frames": _independent}.get(kind, _sequence)
-    return description | use(path)
+    return Described(facts, {"triplets": _triplets, "independent frames": _independent}.get(kind, _sequence))
 
 
-def describe_directory(path: Path) -> dict[str, Any]:
-    """The files in a folder, and of a dataset what training would see of it.
+def describe_together(paths: Sequence[Path], descriptions: Sequence[Facts]) -> Facts:
+    """What training would see of several files as one dataset.
+
+    Args:
+        paths: the files, each a sequence with interventions.
+        descriptions: of each by itself.
+    """
+    files = {"files": [str(path) for path in paths], "kind": "dataset", "bytes": _sum_of_bytes(descriptions)}
+    return files | {"usable": True, "contents": list(descriptions)} | _sequence(paths)
+
+
+def describe_several(paths: Sequence[Path], descriptions: Sequence[Facts]) -> Facts:
+    """Several files and folders that are no one dataset.
+
+    Args:
+        paths: as they were given.
+        descriptions: of each by itself.
+    """
+    facts: Facts = {
+        "files": [str(path) for path in paths],
+        "kind": "files",
+        "bytes": _sum_of_bytes(descriptions),
+        "usable": all(one["usable"] for one in descriptions),
+        "contents": list(descriptions),
+    }
+    reasons = [one["reason"] for one in descriptions if "reason" in one]
+    return facts | ({"reason": reasons[0]} if reasons else {})
+
+
+def describe_directory(path: Path) -> Described:
+    """The files in a folder.
 
     Raises:
-        InputError: it holds neither arrays nor models.
+        InputError: it cannot be read, or holds neither arrays, models nor pictures.
     """
-    files = array_files(path)
+    arrays = array_files(path)
     models = [file for file in listed(path) if file.suffix == ".safetensors" and not is_hidden(file.name)]
-    if not files and not models:
-        raise InputError(f"{path}: holds neither .npz files nor models; give a dataset or a file of citris")
-    data = any(_holds_data(file) for file in files)
-    description: dict[str, Any] = {"directory": str(path), "kind": "dataset" if data else "artifacts"}
-    description["files"] = {file.name: file_size(file) for file in (*files, *models)}
-    return description | (_sequence(path) if data else {})
+    if not arrays and not models:
+        return Described(_pictures(path))
+    data = any(_holds_data(file) for file in arrays)
+    entries = [{"file": str(file), "bytes": file.stat().st_size} for file in (*arrays, *models)]
+    facts = {
+        "directory": str(path),
+        "kind": "dataset" if data else "artifacts",
+        "bytes": _sum_of_bytes(entries),
+        "usable": True,
+        "entries": entries,
+    }
+    return Described(facts, _sequence if data else None)
+
+
+def describe_picture(path: Path) -> Facts:
+    """What a picture, or an animation, tells in its header.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from citris_cli.data.images import look_at
+
+    found, picture = identify(beginning(path)), look_at(path, str(path))
+    facts: Facts = {"file": str(path), "kind": "picture", "bytes": path.stat().st_size, "usable": True}
+    image_format = "TGA" if found is None else found.kind.partition(" ")[0].upper()
+    return facts | {"format": image_format, "pictures": len(picture.sizes), "frame_size": list(picture.sizes[0])}
+
+
+def _pictures(path: Path) -> Facts:
+    """What is in a folder of pictures.
+
+    Raises:
+        InputError: there is none in it, or one cannot be read.
+    """
+    from citris_cli.data.images import list_images, look_at
+
+    try:
+        files = list_images(path)
+    except InputError:
+        folders = sorted(one.name for one in path.iterdir() if one.is_dir() and not is_hidden(one.name))
+        instead = f"name one of its folders ({', '.join(folders[:8])})" if folders else "give a dataset or a picture"
+        raise InputError(f"{path}: holds neither .npz files nor models nor pictures; {instead}") from None
+    looked_at = [look_at(file, str(file)) for file in files]
+    sizes = {size for file in looked_at for size in file.sizes}
+    return {
+        "directory": str(path),
+        "kind": "pictures",
+        "bytes": sum(file.stat().st_size for file in files),
+        "usable": True,
+        "pictures": sum(len(file.sizes) for file in looked_at),
+        "frame_sizes": [list(size) for size in sorted(sizes)],
+    }
 
 
 def _kind_of(file: NpzFile) -> str:
@@ -89,14 +182,12 @@ def _kind_of(file: NpzFile) -> str:
     return "dataset"
 
 
-def _blocks(file: NpzFile) -> dict[str, Any]:
+def _blocks(file: NpzFile) -> Facts:
     """How many latents each variable has."""
     assignment = file.array("assignment")
     names = [str(name) for name in file.array("variables")]
-    return {
-        "latents": len(assignment),
-        "latents of": {name: int((assignment == index).sum()) for index, name in enumerate((*names, REST))},
-    }
+    counts = {name: int((assignment == index).sum()) for index, name in enumerate((*names, REST))}
+    return {"latents": len(assignment), "latents_per_variable": counts}
 
 
 def _holds_data(path: Path) -> bool:
@@ -108,60 +199,68 @@ def _holds_data(path: Path) -> bool:
         return True  # whoever loads the dataset says what is wrong with it
 
 
-def _sequence(path: Path) -> dict[str, Any]:
+def _sum_of_bytes(descriptions: Sequence[Facts]) -> int:
+    return sum(one["bytes"] for one in descriptions)
+
+
+def _refused(error: InputError) -> Facts:
+    return {"usable": False, "reason": str(error)}
+
+
+def _sequence(paths: Sequence[Path]) -> Facts:
     """What training would see of a dataset, or why it would refuse it."""
     from citris_cli.data.datasets import load_sequences
     from citris_cli.data.identifiability import findings
 
     try:
-        data = load_sequences([path])
+        data = load_sequences(paths)
     except InputError as error:
-        return {"training": f"not as it is: {error}"}
-    counts = data.targets[data.starts].sum(0)
-    share = {name: f"{count / len(data.starts):.1%}" for name, count in zip(data.variables.names, counts, strict=True)}
-    training: dict[str, Any] = {
+        return _refused(error)
+    counts = data.targets[data.starts].sum(0).tolist()
+    training: Facts = {
         "frames": len(data.frames),
-        "frame size": f"{data.frames.height}×{data.frames.width}",
+        "frame_size": [data.frames.width, data.frames.height],
         "steps": len(data.starts),
-        "intervened on": share,
+        "steps_with_intervention": dict(zip(data.variables.names, counts, strict=True)),
+        "never_intervened": list(data.dropped.names),
+        "identifiability": [
+            {"variables": list(finding.variables), "finding": finding.kind, "sentence": finding.sentence}
+            for finding in findings(data)
+        ],
     }
-    if data.dropped:
-        training["never intervened on"] = ", ".join(data.dropped.names)
-    found = {", ".join(finding.variables): finding.sentence for finding in findings(data)}
-    training["identifiability"] = found or "every variable's target tells it from all others"
     if data.factors is not None:
-        training["ground truth"] = ", ".join(data.factors.names)
-    return {"training": training}
+        training["factors"] = list(data.factors.names)
+    return {"training": training | {"notes": list(data.notes)}}
 
 
-def _independent(path: Path) -> dict[str, Any]:
+def _independent(paths: Sequence[Path]) -> Facts:
     """What measuring against ground truth would see of a file, or why it would refuse it."""
     from citris_cli.data.datasets import load_independent
 
     try:
-        data = load_independent(path)
+        data = load_independent(paths[0])
     except InputError as error:
-        return {"measuring": f"not as it is: {error}"}
-    measuring: dict[str, Any] = {"frames": len(data.frames), "frame size": f"{data.frames.height}×{data.frames.width}"}
+        return _refused(error)
+    measuring: Facts = {"frames": len(data.frames), "frame_size": [data.frames.width, data.frames.height]}
     if data.factors is not None:
-        measuring["ground truth"] = ", ".join(data.factors.names)
-    return {"measuring": measuring}
+        measuring["factors"] = list(data.factors.names)
+    return {"measuring": measuring | {"notes": list(data.notes)}}
 
 
-def _triplets(path: Path) -> dict[str, Any]:
+def _triplets(paths: Sequence[Path]) -> Facts:
     """What ``citris eval-triplets`` would see of a file, or why it would refuse it."""
     from citris_cli.data.datasets import load_triplets
 
     try:
-        data = load_triplets(path)
+        data = load_triplets(paths[0])
     except InputError as error:
-        return {"evaluation": f"not as it is: {error}"}
-    share = data.mask.float().mean(0).tolist()
-    evaluation: dict[str, Any] = {
+        return _refused(error)
+    counts = data.mask.sum(0).tolist()
+    evaluation: Facts = {
         "triplets": len(data.mask),
-        "frame size": f"{data.frames.height}×{data.frames.width}",
-        "taken from image 2": {name: f"{part:.1%}" for name, part in zip(data.variables.names, share, strict=True)},
+        "frame_size": [data.frames.width, data.frames.height],
+        "triplets_from_image_2": dict(zip(data.variables.names, counts, strict=True)),
     }
     if data.factors is not None:
-        evaluation["ground truth"] = ", ".join(data.factors.names)
-    return {"evaluation": evaluation}
+        evaluation["factors"] = list(data.factors.names)
+    return {"evaluation": evaluation | {"notes": list(data.notes)}}

@@ -108,7 +108,7 @@ def png_bytes(picture: Image.Image, sources: Sequence[str] = ()) -> bytes:
     """
     text = PngImagePlugin.PngInfo()
     if sources:
-        text.add_itxt(SOURCES, "\n".join(sources))
+        text.add_itxt(SOURCES, "\n".join(sources).encode(errors="replace").decode())
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", pnginfo=text)
     return buffer.getvalue()

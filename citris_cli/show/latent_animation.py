@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from citris_cli.data.npz import available_memory
 from citris_cli.show import latents_page
 from citris_cli.show.animation import gif_bytes, mp4_bytes, shared_palette
 from citris_cli.show.console import Progress
 from citris_cli.show.latent_bars import WIDEST, LatentBars, picture_height
 from citris_cli.show.latents import Group, LatentSequence
 from citris_cli.show.panels import panel_count
+from citris_cli.system import available_memory
 
 #: What can be written, by the ending of its file.
 KINDS = {".gif": "a GIF", ".mp4": "an MP4", ".html": "a page"}
@@ -67,7 +67,7 @@ def animation_bytes(kind: str, sequence: LatentSequence, rate: float, sources: S
         CitrisError: ffmpeg could not make the MP4.
     """
     if kind == ".html":
-        return latents_page.latents_page(sequence, rate).encode()
+        return latents_page.latents_page(sequence, rate).encode(errors="replace")
     bars = LatentBars(sequence)
     pictures = _with_progress(bars, len(bars)) if len(bars) >= LONG else iter(bars)
     if kind == ".mp4":

@@ -158,7 +158,7 @@ def join(device: torch.device) -> Processes:
     distributed.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=PATIENCE)
     atexit.register(_leave)
     if rank > 0 and "--debug" not in sys.argv:
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+        sys.stdout = sys.stderr = open(os.devnull, "w", errors="replace")  # noqa: SIM115 - for the rest of the process
     return Processes(rank, size)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from citris_cli.artifacts.arrays import npz_writer
 from citris_cli.artifacts.files import atomic_write
 from citris_cli.data.layout import INSTANTANEOUS_GRAPH_KEY, KINDS_KEY, NAMES_KEY, TEMPORAL_GRAPH_KEY
-from citris_cli.data.npz import available_memory
 from citris_cli.errors import InputError
+from citris_cli.system import available_memory
 from citris_cli.wording import counted
 from citris_cli.worlds.world import Array, World
 

@@ -88,8 +88,10 @@ def test_what_is_none(tmp_path: Path) -> None:
     for name in ("ours.safetensors", "text.ckpt", "empty.ckpt", "none.ckpt"):
         assert not is_published(tmp_path / name)
     check_refused(tmp_path / "ours.safetensors", "none with published names")
-    check_refused(tmp_path / "text.ckpt", "neither a checkpoint of PyTorch nor a safetensors file")
-    check_refused(tmp_path / "empty.ckpt", "neither a checkpoint")
+    (tmp_path / "noise.ckpt").write_bytes(b"\x01\x02\xff" * 20)
+    check_refused(tmp_path / "text.ckpt", "this is text and no checkpoint; give a published checkpoint")
+    check_refused(tmp_path / "noise.ckpt", "neither a checkpoint of PyTorch nor a safetensors file, nor any other kind")
+    check_refused(tmp_path / "empty.ckpt", "the file is empty; get it again")
     check_refused(tmp_path / "none.ckpt", "no such file")
     check_refused(tmp_path, "no file")
 
@@ -294,7 +296,7 @@ def _metadata(**fields: str) -> Callable[[dict], None]:
         (_metadata(hyper_parameters="{"), "metadata is damaged"),
         (_metadata(origin="3"), "metadata is damaged"),
         (lambda header: header["__metadata__"].pop("origin"), "metadata is damaged"),
-        (lambda header: header["w"].update(shape=[10**15]), "not a safetensors file"),
+        (lambda header: header["w"].update(shape=[10**15]), "damaged or cut off"),
     ],
 )
 def test_hostile_headers_of_the_safe_form(tmp_path: Path, change: Callable[[dict], Any], says: str) -> None:

@@ -128,11 +128,11 @@ def test_an_unfinished_file_leaves_the_old_one(tmp_path: Path, monkeypatch: pyte
         (False, [Path("a")], "a\n"),
         (False, [Path("a"), Path("b"), Path("a")], "a\nb\n"),
         (False, [None], ""),
-        (True, [Path("a"), Path("b")], '{"made": "a"}\n'),
+        (True, [Path("a"), Path("b")], '{"files": ["a", "b"], "made": 3}\n'),
     ],
 )
 def test_what_is_said_at_the_end(capsysbinary: Captured, as_json: bool, paths: list[Path | None], said: str) -> None:
-    Output(None, as_json).report(Console(), {"made": "a"}, *paths)
+    Output(None, as_json).report(Console(), {"made": 3}, *paths)
     assert capsysbinary.readouterr().out.decode() == said
 
 

@@ -175,8 +175,13 @@ def _bomb() -> bytes:
     ("data", "message"),
     [
         (b"", "empty"),
-        (b"no picture at all", "no picture that can be read"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "no picture that can be read"),
+        (b"no picture at all", "this is text and no picture; give a PNG or JPEG file"),
+        (b"\x01\xff" * 40, "this is no picture that can be read"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "this is a PNG picture that is damaged or cut off"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n",
+            "this is a PostScript file, of a kind that is not read; save it as PNG",
+        ),
         (png(picture())[:2000], "damaged"),
         (png(picture(), "JPEG")[:700], "damaged"),
         (_bomb(), "more than 64,000,000 pixels"),

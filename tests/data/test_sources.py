@@ -17,7 +17,10 @@ import torch
 from PIL import Image
 from safetensors.numpy import save as safetensors_bytes
 
+from citris_cli.artifacts.checkpoints import read_checkpoint
+from citris_cli.artifacts.models import read_model_header
 from citris_cli.data import sources
+from citris_cli.data.images import read_image
 from citris_cli.data.npz import release_pages
 from citris_cli.data.signatures import refusal
 from citris_cli.data.sources import ArraySource, Source, open_source
@@ -67,6 +70,24 @@ def packed() -> bytes:
     return gzip.compress(b"x" * 100)
 
 
+def zipped(*names: str) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"<xml/>")
+    return stream.getvalue()
+
+
+def tarred() -> bytes:
+    import tarfile
+
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("a.npz"))
+    return stream.getvalue()
+
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12345\n"
 #: What a file may be, all under the name of an .npz; what is said that it is, and what to do.
 OTHER_FILES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "nothing": (lambda: b"", "the file is empty", "np.savez"),
@@ -86,7 +107,23 @@ OTHER_FILES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a checkpoint": (checkpoint, "a PyTorch checkpoint", "citris import-checkpoint"),
     "a pickle": (lambda: pickle.dumps({"images": PICTURE}), "a pickle", "np.savez"),
     "an archive": (packed, "a compressed archive", "unpack"),
-    "CSV": (lambda: b"x,y\n0.5,1\n" * 200, "text", "np.savez"),
+    "CSV": (lambda: b"x,y\n0.5,1\n" * 200, "a table in text (CSV)", "np.genfromtxt"),
+    "QuickTime": (lambda: b"\0\0\0\x14ftypqt  " + bytes(40), "a film (QuickTime)", "imageio.v3.imread"),
+    "AVIF": (lambda: b"\0\0\0\x1cftypavif" + bytes(40), "an AVIF picture", "np.savez"),
+    "Parquet": (lambda: b"PAR1" + bytes(40), "a Parquet table", "np.savez"),
+    "Excel": (lambda: zipped("[Content_Types].xml", "xl/workbook.xml"), "an office document", "np.savez"),
+    "tar": (tarred, "a tar archive", "unpack"),
+    "a Git LFS pointer": (lambda: LFS.encode(), "a Git LFS pointer and not the file itself", "git lfs pull"),
+    "a git-annex pointer": (lambda: b"/annex/objects/SHA256E-s1--a.npz\n", "a git-annex pointer", "git annex get"),
+    "a page": (
+        lambda: ("\ufeff\n<!DOCTYPE html><html><title>No" + "ä" * 600).encode(),
+        "an HTML page",
+        "download",
+    ),
+    "a page in Latin-1": (lambda: "<html><title>Zugriff gestört".encode("latin-1"), "an HTML page", "download"),
+    "an XML error": (lambda: b'<?xml version="1.0"?>\n<Error><Code>AccessDenied', "an error message", "download"),
+    "JSON": (lambda: b'{"images": [[0, 1]]}', "a JSON document", "np.savez"),
+    "text": (lambda: b"What I did,\nand why.\n\n", "this is text", "np.savez"),
     "text with umlauts": (lambda: ("ä" * 600).encode(), "text", "np.savez"),
     "text with a byte order mark": (lambda: "\ufeffx;y\n1;2\n".encode(), "text", "np.savez"),
 }
@@ -104,6 +141,32 @@ def test_what_is_no_npz_is_said_to_be_what_it_is(tmp_path: Path, case: str) -> N
     assert what in message
     assert instead in message.split(what)[1]
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("case", OTHER_FILES)
+def test_so_is_what_is_no_picture_no_model_and_no_checkpoint(tmp_path: Path, case: str) -> None:
+    make, what, _ = OTHER_FILES[case]
+    path = tmp_path / "file"
+    path.write_bytes(make())
+    readers = {
+        " picture": lambda: read_image(path, "file", 8),
+        "safetensors": lambda: read_model_header(path),
+        " checkpoint": lambda: read_checkpoint(path),
+    }
+    what = what.removesuffix(" and not the file itself").removeprefix("this is ").removeprefix("a ")
+    for it_is, read in readers.items():
+        if it_is in what and "AVIF" not in what:
+            continue
+        if (it_is, case) == (" checkpoint", "a model"):
+            what = "none with published names"
+        with pytest.raises(InputError) as caught:
+            read()
+        message = str(caught.value)
+        assert what in message
+        assert "\n" not in message
+        assert "damaged" not in message
+        if case in ("a Git LFS pointer", "a page", "an XML error"):
+            assert OTHER_FILES[case][2] in message  # what to do is the same, whatever was to be read
 
 
 @pytest.mark.parametrize("cut", range(4))

@@ -67,7 +67,7 @@ def test_the_page_has_the_models_latents_and_the_datas_interventions(
     assert data["marked"] == expected
     assert 5 < sum(map(len, expected)) < 45
     assert report == {
-        "animation": "x.html",
+        "files": ["x.html"],
         "frames": 50,
         "start": 30,
         "steps_with_intervention": {

@@ -180,7 +180,7 @@ def test_a_failure_has_its_status_though_nobody_hears_of_it(tmp_path: Path, stre
 def test_usage_errors_are_one_sentence_that_names_the_help(tmp_path: Path, inside: Citris) -> None:
     check_refusal(inside("trian-nf", "d.npz", cwd=tmp_path), r"No such command 'trian-nf'.* \(see 'citris --help'\)$")
     check_refusal(inside("train-nf", cwd=tmp_path), r"Missing argument 'DATA.*' \(see 'citris train-nf --help'\)$")
-    check_refusal(inside("info", "a", "b", cwd=tmp_path), r"\(b\) \(see 'citris info --help'\)$")
+    check_refusal(inside("export", "a", "b", cwd=tmp_path), r"\(b\) \(see 'citris export --help'\)$")
     check_refusal(inside("train-ae", "d.npz", "--patch", 5, cwd=tmp_path), "--patch")
     for command in (["train-ae", "d"], ["intervene", "x", "--var", "v"], ["eval-correlation", "d"]):
         check_refusal(inside(*command, "--seed", 2**70, cwd=tmp_path), "Invalid value for '--seed'")

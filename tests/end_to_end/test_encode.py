@@ -257,8 +257,9 @@ def test_a_dataset_by_its_directory_and_json(home: Path, model: Path, inside: Ci
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.count(b"\n") == 1
     assert json.loads(done.stdout) == {
-        "latents": "directory.npz",
+        "files": ["directory.npz"],
         "frames": 300,
+        "latents": 4,
         "latents_per_variable": {"ball_y": 1, "box": 2, "psi(0)": 1},
         "model": str(model),
     }

@@ -19,7 +19,7 @@ def test_table_json_and_picture(inside: Citris, home: Path, model: Path, tmp_pat
     assert report["triplets"] == 250
     # So short a training reconstructs no better than a copy: then there is no score.
     assert report["score"] is None or 0 <= report["score"] <= 1
-    assert set(report["measures"]) == {"prediction", "reconstruction", "copy of image 1", "copy of image 2"}
+    assert set(report["measures"]) == {"prediction", "reconstruction", "copy_of_image_1", "copy_of_image_2"}
     assert b"SSIM" in done.stderr
     with Image.open(tmp_path / "t.png") as picture:
         assert picture.height > 3 * 96
@@ -34,9 +34,9 @@ def test_anchors_are_measured_on_the_frames_themselves(inside: Citris, home: Pat
     np.savez(tmp_path / "same.npz", **arrays)
     done = inside("eval-triplets", "same.npz", "-m", model, "--json", cwd=tmp_path)
     measures = json.loads(done.stdout)["measures"]
-    assert measures["copy of image 2"]["mse"] == 0
-    assert measures["copy of image 2"]["psnr"] is None
-    assert measures["copy of image 1"]["mse"] > 0
+    assert measures["copy_of_image_2"]["mse"] == 0
+    assert measures["copy_of_image_2"]["psnr"] is None
+    assert measures["copy_of_image_1"]["mse"] > 0
     # Nothing lies between a perfect copy and the reconstruction.
     assert json.loads(done.stdout)["score"] is None
     assert "60 triplets: no score, for the model reconstructs them no better than a copy does" in done.stderr.decode()
@@ -72,7 +72,7 @@ def test_a_causal_encoder_tells_which_factors_are_off(inside: Citris, home: Path
     assert b"causal encoder: causal_encoder.safetensors" in done.stderr
     distances = json.loads(done.stdout)["distances"]
     assert distances["against"] == "true values"
-    for column in ("prediction", "own_error", "copy of image 1"):
+    for column in ("prediction", "own_error", "copy_of_image_1"):
         assert list(distances[column]["factors"]) == ["ball_x", "ball_y", "box"]
         assert 0 <= distances[column]["factors"]["box"]["distance"] <= 1
     with np.load(home / "boxes/test_triplets.npz", allow_pickle=False) as file:

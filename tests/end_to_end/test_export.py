@@ -48,9 +48,9 @@ def test_every_kind_there_and_back(name: str, tmp_path: Path, inside: Citris) ->
     contents = ModelFile(loaded.kind, model_config(loaded.network), variables, {}, model_tensors(loaded.network))
     write_model(tmp_path / "m.safetensors", contents)
     document = json.loads(succeeded(inside("export", "m.safetensors", "--json", cwd=tmp_path)))
-    assert document == {"checkpoint": "m.published.safetensors", "kind": loaded.kind}
+    assert document == {"files": ["m.published.safetensors"], "model": "m.safetensors", "kind": loaded.kind}
     found = json.loads(succeeded(inside("info", "m.published.safetensors", "--json", cwd=tmp_path)))
-    assert (found["kind"], found["model"]) == ("published checkpoint", loaded.kind)
+    assert (found["kind"], found["model_kind"]) == ("published checkpoint", loaded.kind)
     assert "import" not in found
     back = succeeded(inside("import-checkpoint", "m.published.safetensors", cwd=tmp_path))
     assert back.startswith("runs/m/")
@@ -86,7 +86,7 @@ def test_what_is_written(home: Path, tmp_path: Path, inside: Citris) -> None:
 def test_what_cannot_be_exported(home: Path, tmp_path: Path, inside: Citris) -> None:
     (tmp_path / "text.safetensors").write_text("no model")
     check_refusal(inside("export", "none.safetensors", cwd=tmp_path), "none.safetensors: no such file")
-    check_refusal(inside("export", "text.safetensors", cwd=tmp_path), "text.safetensors: not a safetensors file")
+    check_refusal(inside("export", "text.safetensors", cwd=tmp_path), "this is text and no model; give a model")
     model = home / "runs/boxes/ae.safetensors"
     check_refusal(inside("export", model, "-o", "-", "--json", cwd=tmp_path), "both want standard output")
     check_refusal(inside("export", model, "-o", "text.safetensors/x", cwd=tmp_path), "cannot be written")

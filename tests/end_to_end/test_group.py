@@ -89,4 +89,4 @@ def test_info_says_what_cannot_be_told_apart(tmp_path: Path) -> None:
     text = succeed("info", "joint.npz", cwd=tmp_path)
     assert "x and y are intervened on in the same steps always" in text
     document = json.loads(succeed("info", "joint.npz", "--json", cwd=tmp_path))
-    assert list(document["training"]["identifiability"]) == ["x, y"]
+    assert [one["variables"] for one in document["training"]["identifiability"]] == [["x", "y"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def test_results_on_standard_output(checkpoint: dict[str, Any], tmp_path: Path, 
     assert (document["kind"], document["variables"]) == ("citris_nf", ["x", "theta"])
     header = read_model_header(tmp_path / "new/m.safetensors")
     source = header.provenance["imported_from"]
-    assert (source["file"], source["sha256"], source["global_step"]) == ("m.ckpt", document["sha256"], 77)
+    assert (source["file"], source["sha256"], source["global_step"]) == ("m.ckpt", document["checkpoint_sha256"], 77)
     assert header.provenance["command"][:3] == ["citris", "import-checkpoint", "m.ckpt"]
     done = inside("import-checkpoint", "m.ckpt", "-o", "-", cwd=tmp_path)
     assert done.returncode == 0
@@ -190,7 +191,7 @@ def test_a_datasets_own_models_are_not_replaced(home: Path, tmp_path: Path, insi
     torch.save(checkpoint_of(small_model("nf")), tmp_path / "boxes.ckpt")
     before = (home / "runs/boxes/nf.safetensors").read_bytes()
     document = json.loads(succeeded(inside("import-checkpoint", tmp_path / "boxes.ckpt", "--json", cwd=home)))
-    assert document["model"] == f"runs/boxes-{document['sha256'][:8]}/nf.safetensors"
+    assert document["model"] == f"runs/boxes-{document['checkpoint_sha256'][:8]}/nf.safetensors"
     assert (home / "runs/boxes/nf.safetensors").read_bytes() == before
     (home / document["model"]).unlink()  # else it would be the newest
 
@@ -215,7 +216,8 @@ def test_an_autoencoder_of_its_own(checkpoint: dict[str, Any], tmp_path: Path, i
 
     done = inside("import-checkpoint", "nf.ckpt", cwd=tmp_path)
     check_refusal(done, r"nf.ckpt: brings no autoencoder \(it was trained on models/ae.ckpt\); name it with --ae FILE")
-    assert "needs its autoencoder" in succeeded(inside("info", "nf.ckpt", cwd=tmp_path))
+    found = json.loads(succeeded(inside("info", "nf.ckpt", "--json", cwd=tmp_path)))
+    assert (found["usable"], found["needs"]) == (True, ["autoencoder (--ae)"])
     ours = succeeded(inside("import-checkpoint", "ae.ckpt", cwd=tmp_path))
     expected = read_model(tmp_path / whole).tensors
     for autoencoder in ("ae.ckpt", ours):
@@ -268,12 +270,13 @@ def test_hostile_and_broken_checkpoints(
     torch.save(checkpoint, tmp_path / "bad.ckpt")
     check_refusal(inside("import-checkpoint", "bad.ckpt", cwd=tmp_path), f"bad.ckpt: .*{says}")
     described = inside("info", "bad.ckpt", "--json", cwd=tmp_path)
-    if described.returncode:
-        check_refusal(described, says)
+    found = json.loads(described.stdout)
+    assert (described.returncode, found["usable"]) == (2, False)
+    if found["kind"] == "published checkpoint":
+        assert found["reason"].startswith("bad.ckpt: cannot be imported")
     else:
-        found = json.loads(described.stdout)
-        assert found["kind"] == "published checkpoint"
-        assert found["import"].startswith("not as it is: bad.ckpt: cannot be imported")
+        assert found["kind"] == "PyTorch checkpoint"
+        assert re.search(says, found["reason"])
     assert {path.name for path in tmp_path.iterdir()} == {"m.ckpt", "bad.ckpt"}
 
 
@@ -281,9 +284,11 @@ def test_files_that_are_no_checkpoints(checkpoint: dict[str, Any], tmp_path: Pat
     (tmp_path / "text.ckpt").write_text("no checkpoint")
     (tmp_path / "cut.ckpt").write_bytes((tmp_path / "m.ckpt").read_bytes()[:-100])
     ours = succeeded(inside("import-checkpoint", "m.ckpt", cwd=tmp_path))
-    check_refusal(inside("import-checkpoint", "text.ckpt", cwd=tmp_path), "text.ckpt: neither a checkpoint of PyTorch")
+    check_refusal(inside("import-checkpoint", "text.ckpt", cwd=tmp_path), "text.ckpt: this is text and no checkpoint")
     check_refusal(inside("import-checkpoint", "cut.ckpt", cwd=tmp_path), "cut.ckpt: truncated or damaged")
-    check_refusal(inside("info", "cut.ckpt", cwd=tmp_path), "cut.ckpt: truncated or damaged")
+    described = inside("info", "cut.ckpt", cwd=tmp_path)
+    assert described.returncode == 2
+    assert described.stderr.startswith(b"citris: cut.ckpt: truncated or damaged")
     check_refusal(inside("import-checkpoint", "none.ckpt", cwd=tmp_path), "none.ckpt: no such file")
     check_refusal(inside("import-checkpoint", ours, cwd=tmp_path), "none with published names")
     check_refusal(inside("encode", "text.ckpt", "-m", "m.ckpt", cwd=tmp_path), "with 'citris import-checkpoint'")
@@ -292,8 +297,9 @@ def test_files_that_are_no_checkpoints(checkpoint: dict[str, Any], tmp_path: Pat
 
 def test_info_describes_without_importing(checkpoint: dict[str, Any], tmp_path: Path, inside: Citris) -> None:
     found = json.loads(succeeded(inside("info", "m.ckpt", "--json", cwd=tmp_path)))
-    assert (found["kind"], found["model"], found["variables"]) == ("published checkpoint", "citris_nf", "x, theta")
-    assert found["keeps inside"] == "autoencoder"
+    assert (found["kind"], found["model_kind"]) == ("published checkpoint", "citris_nf")
+    assert found["variables"] == ["x", "theta"]
+    assert found["keeps_inside"] == ["autoencoder"]
     assert found["configuration"]["citris_nf"]["latents"] == 4
     assert found["configuration"]["autoencoder"]["width"] == 32
     assert found["provenance"]["global_step"] == 77

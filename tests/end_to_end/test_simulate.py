@@ -26,7 +26,8 @@ def test_same_seed_same_bytes(tmp_path: Path, inside: Citris) -> None:
     done = run_citris(*world, "--seed", 3, "-o", "a", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"a\n", b"")
     done = inside(*world, "--seed", 3, "-o", "new/b", "--json", cwd=tmp_path)
-    assert json.loads(done.stdout) == {"dataset": "new/b", "files": [f"new/b/{name}.npz" for name in NAMES]}
+    files = [f"new/b/{name}.npz" for name in NAMES]
+    assert json.loads(done.stdout) == {"files": files, "dataset": "new/b", "frames": 60, "seed": 3}
     assert inside(*world, "--seed", 4, "-o", "c", cwd=tmp_path).stdout == b"c\n"
     first, second, other = (contents(tmp_path / folder) for folder in ("a", "new/b", "c"))
     assert sorted(first) == sorted(f"{name}.npz" for name in NAMES)

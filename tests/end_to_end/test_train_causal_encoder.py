@@ -81,8 +81,10 @@ def test_a_model_with_its_factors_and_their_errors(folder: Path, inside: Citris)
     assert header.config["causal_encoder"]["width"] == 32
     described = json.loads(inside("info", f"runs/boxes/{NAME}", "--json", cwd=folder).stdout)
     assert described["kind"] == "causal_encoder"
-    assert described["factors"]["ball_y"] == f"continuous, {low[1]:g} … {high[1]:g}"
-    assert described["factors"]["box"] == "categorical, 2 categories"
+    assert described["factors"] == ["ball_x", "ball_y", "box"]
+    _, ball_y, box = described["columns"]
+    assert (ball_y["kind"], ball_y["low"], ball_y["high"]) == ("continuous", low[1], high[1])
+    assert (box["kind"], box["categories"]) == ("categorical", 2)
 
 
 def test_what_was_measured_is_what_the_model_reads(folder: Path, inside: Citris) -> None:

@@ -77,7 +77,7 @@ def test_latents_of_training_frames_are_kept(trained: Path) -> None:
 
 def test_info_tells_its_kind(vae: Path, trained: Path, inside: Citris) -> None:
     found = json.loads(inside("info", vae, "--json", cwd=trained).stdout)
-    assert (found["kind"], found["variables"]) == ("citris_vae", "ball_y, box")
+    assert (found["kind"], found["variables"]) == ("citris_vae", ["ball_y", "box"])
     assert found["configuration"]["citris_vae"]["kl_weight"] > 0
 
 
@@ -105,7 +105,7 @@ def test_it_is_evaluated_on_triplets(vae: Path, trained: Path, inside: Citris) -
     done = inside("eval-triplets", "boxes", "-m", vae, "-o", "t.json", "--json", cwd=trained)
     assert done.returncode == 0, done.stderr
     measures = json.loads(done.stdout)["measures"]
-    assert {"prediction", "copy of image 1"} < set(measures)
+    assert {"prediction", "copy_of_image_1"} < set(measures)
     assert all(row["mse"] > 0 for row in measures.values())
     assert (trained / "t.png").exists()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -50,6 +52,27 @@ def test_results_and_notes_do_not_mix(capsys: Captured) -> None:
     assert captured.out == "the result\n"
     assert "a note\n" in captured.err
     assert "numbers\n" in captured.err
+
+
+def test_what_an_encoding_lacks_is_said_in_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding="cp437") for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    module.say_all()
+    Console().note("R² … \u20ac ä \udcff")
+    Console().result("32×32")
+    assert streams["stderr"].buffer.getvalue() == b"R\xfd ... \\u20ac \x84 \xff\n"
+    assert streams["stdout"].buffer.getvalue() == b"32x32\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text on this system")
+@pytest.mark.parametrize("encoding", ["ascii", "cp1251", "gbk", "utf-8"])
+def test_a_path_is_the_bytes_of_its_name(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    module.say_all()
+    name = "д€".encode() + b"\xff\x98"
+    Console().result(Path(os.fsdecode(name)))
+    assert sys.stdout.buffer.getvalue() == name + b"\n"
 
 
 def test_a_table_is_aligned_text_where_there_is_no_terminal(capsys: Captured) -> None:

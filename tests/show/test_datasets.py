@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from citris_cli.errors import InputError
-from citris_cli.show.datasets import describe_arrays, describe_directory, file_size
+from citris_cli.show.datasets import describe_arrays, describe_directory
+from citris_cli.show.description import description_lines, size_in_words
 
 
 @pytest.mark.parametrize(
@@ -22,22 +23,29 @@ from citris_cli.show.datasets import describe_arrays, describe_directory, file_s
         (2 * 10**9, "2.0 GB"),
     ],
 )
-def test_sizes_in_words(tmp_path: Path, size: int, words: str) -> None:
-    with open(tmp_path / "x", "wb") as file:
-        file.truncate(size)
-    assert file_size(tmp_path / "x") == words
+def test_sizes_in_words(size: int, words: str) -> None:
+    assert size_in_words(size) == words
 
 
 def test_latents_are_counted_by_variable(tmp_path: Path) -> None:
     arrays = {"z": np.zeros((5, 3)), "assignment": np.array([0, 2, 0]), "variables": np.array(["a", "b"])}
     np.savez(tmp_path / "z.npz", **arrays)
-    found = describe_arrays(tmp_path / "z.npz")
+    found = describe_arrays(tmp_path / "z.npz").facts
     assert (found["kind"], found["frames"], found["latents"]) == ("causal latents", 5, 3)
-    assert found["latents of"] == {"a": 2, "b": 0, "psi(0)": 1}
-    found = describe_directory(tmp_path)
-    assert (found["kind"], set(found["files"])) == ("artifacts", {"z.npz"})
+    assert found["latents_per_variable"] == {"a": 2, "b": 0, "psi(0)": 1}
+    found = describe_directory(tmp_path).facts
+    assert (found["kind"], [one["file"] for one in found["entries"]]) == ("artifacts", [str(tmp_path / "z.npz")])
+
+
+def test_a_terminal_acts_on_nothing_that_a_file_holds(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{"x\x1b[2J\n": np.zeros(3)})
+    facts = describe_arrays(tmp_path / "a.npz").facts
+    assert "  x?[2J?  float64 [3]" in [line.replace(" (memory-mapped)", "") for line in description_lines(facts)]
 
 
 def test_a_folder_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds neither \.npz files nor models"):
+    with pytest.raises(InputError, match=r"holds neither \.npz files nor models nor pictures"):
+        describe_directory(tmp_path)
+    (tmp_path / "boxes").mkdir()
+    with pytest.raises(InputError, match=r"name one of its folders \(boxes\)"):
         describe_directory(tmp_path)

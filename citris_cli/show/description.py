@@ -1,0 +1,139 @@
+"""A document of ``citris info`` as lines for people: where its numbers and lists become words."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+#: Headings of keys that are not called like the key.
+HEADINGS = {
+    "bytes": "size",
+    "steps_with_intervention": "intervened on",
+    "never_intervened": "never intervened on",
+    "triplets_from_image_2": "taken from image 2",
+    "latents_per_variable": "latents of",
+    "entries": "files",
+}
+#: Keys under which each key is of the document's own, as above; under all others it is a name, and shown as it is.
+OWN = ("training", "measuring", "evaluation")
+#: Keys without a line: what they say is said on standard error.
+WITHOUT_LINE = ("reason",)
+
+
+def description_lines(document: Mapping[str, Any]) -> list[str]:
+    """``key  value`` lines, aligned, nested entries indented below their key.
+
+    Args:
+        document: as docs/json.md lists its keys.
+    """
+    return [_harmless(line) for line in _lines(_entries(document), "")]
+
+
+def _harmless(line: str) -> str:
+    """A line with nothing in it that a terminal would act on; bytes of a file's name that are no text stay."""
+    return "".join(one if one.isprintable() or "\udc80" <= one <= "\udcff" else "?" for one in line)
+
+
+def _lines(entries: Mapping[str, Any], indent: str) -> list[str]:
+    lines = []
+    width = max((len(key) for key, value in entries.items() if not isinstance(value, Mapping)), default=0)
+    for key, value in entries.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key.ljust(width)}  {value}".rstrip())
+    return lines
+
+
+def size_in_words(size: int) -> str:
+    """A number of bytes such as ``12.3 kB``; 1 kB is 1000 bytes."""
+    if size < 1000:
+        return f"{size} bytes"
+    if size < 1000**2:
+        return f"{size / 1000:.1f} kB"
+    return f"{size / 1000**2:.1f} MB" if size < 1000**3 else f"{size / 1000**3:.1f} GB"
+
+
+def _entries(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Headings with what stands beside or below each: text, or entries of its own."""
+    entries: dict[str, Any] = {}
+    for key, value in document.items():
+        unsaid = (key == "usable" and value) or (key in ("never_intervened", "notes") and not value)
+        if key not in WITHOUT_LINE and not unsaid:
+            entries[HEADINGS.get(key, key.replace("_", " "))] = _shown(key, value, document)
+    return entries
+
+
+def _shown(key: str, value: Any, document: Mapping[str, Any]) -> Any:
+    """What stands beside or below a key of a document."""
+    if key == "bytes":
+        return size_in_words(value)
+    if key == "frame_size":
+        return _size(value)
+    if key == "frame_sizes":
+        return ", ".join(map(_size, value))
+    if key == "arrays":
+        return {name: _array(array) for name, array in value.items()}
+    if key == "groups":
+        return {name: " + ".join(members) for name, members in value.items()}
+    if key == "columns":
+        return {column["name"]: _kind(column) for column in value}
+    if key in ("steps_with_intervention", "triplets_from_image_2"):
+        of = document["steps" if key == "steps_with_intervention" else "triplets"]
+        return {name: f"{count / of:.1%}" for name, count in value.items()}
+    if key == "identifiability":
+        found = {", ".join(one["variables"]): one["sentence"] for one in value}
+        return found or "every variable's target tells it from all others"
+    if key == "notes":
+        return "; ".join(value)
+    if key == "entries":
+        return {Path(one["file"]).name: size_in_words(one["bytes"]) for one in value}
+    if key == "contents":
+        return {str(one.get("file", one.get("directory"))): _content(one) for one in value}
+    if key in OWN:
+        return _entries(value)
+    if type(value) is int:
+        return f"{value:,}"
+    return _named(key, value)
+
+
+def _named(key: str, value: Any) -> Any:
+    """A value that stands under a name, and whatever is in it."""
+    if isinstance(value, Mapping) and value:
+        return {name: _named(name, one) for name, one in value.items()}
+    return shlex.join(map(str, value)) if key == "command" else _words(value)
+
+
+def _words(value: Any) -> str:
+    """A value by itself; of lists of lists, the rows of a matrix, each in brackets."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(f"[{_words(one)}]" if isinstance(one, list) else _words(one) for one in value) or "none"
+    return "none" if value is None or value == {} else str(value)
+
+
+def _size(size: Sequence[int]) -> str:
+    return "×".join(map(str, size))
+
+
+def _array(array: Mapping[str, Any]) -> str:
+    return f"{array['dtype']} {array['shape']}" + (" (memory-mapped)" if array["memory_mapped"] else "")
+
+
+def _kind(column: Mapping[str, Any]) -> str:
+    """What a variable is: its kind and range, or the columns that were merged into it."""
+    if column["members"]:
+        return " + ".join(column["members"])
+    if column["kind"] == "categorical" and column["categories"] is not None:
+        return f"categorical, {column['categories']} categories"
+    if column["kind"] == "continuous" and column["low"] is not None and column["high"] is not None:
+        return f"continuous, {column['low']:g} … {column['high']:g}"
+    return str(column["kind"])
+
+
+def _content(content: Mapping[str, Any]) -> Any:
+    """What is said of one of several, below its name."""
+    return _entries({key: value for key, value in content.items() if key not in ("file", "directory")})

@@ -1,0 +1,83 @@
+"""What differs from one operating system to another, in one place: each with what is done where the system lacks it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+
+def available_memory() -> int:
+    """Bytes of memory that can be taken without pushing anything else out.
+
+    Linux tells it in ``/proc/meminfo`` and Windows in a function of its own. Elsewhere (macOS) all of the machine's
+    memory is the best bound there is; and where nobody tells, ``sys.maxsize``, which bounds nothing.
+    """
+    return _linux_memory() or _windows_memory() or _physical_memory() or sys.maxsize
+
+
+def release_mapping(mapping: mmap.mmap) -> None:
+    """Give the resident pages of a file that is mapped to be read back to the system, where it takes such advice.
+
+    Without it, the system takes them back itself when it needs memory.
+    """
+    if hasattr(mapping, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def sync_directory(folder: Path) -> None:
+    """Bring a new name in a directory to the disk, where a directory can be opened (on Windows it cannot).
+
+    Without it, a power cut may lose the new name; the file that has it is whole all the same.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def name_bytes(path: Path) -> bytes | None:
+    """The bytes of a file's name, where names are bytes; None on Windows, where they are text."""
+    return os.fsencode(path) if os.name == "posix" else None
+
+
+def _linux_memory() -> int | None:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    except (OSError, ValueError):
+        return None
+
+
+def _windows_memory() -> int | None:
+    import ctypes
+
+    if not hasattr(ctypes, "windll"):
+        return None
+
+    class Status(ctypes.Structure):
+        """MEMORYSTATUSEX of the Windows API."""
+
+        _fields_ = [
+            ("length", ctypes.c_uint32),
+            ("load", ctypes.c_uint32),
+            *((name, ctypes.c_uint64) for name in ("physical", "available", "page_file", "available_page_file")),
+            *((name, ctypes.c_uint64) for name in ("virtual", "available_virtual", "available_extended")),
+        ]
+
+    status = Status(length=ctypes.sizeof(Status))
+    told = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+    return int(status.available) if told else None
+
+
+def _physical_memory() -> int | None:
+    if not hasattr(os, "sysconf"):
+        return None
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):  # a system without these names
+        return None

@@ -1,0 +1,74 @@
+"""Output in encodings that lack what is said, and files whose names are no text: nothing fails for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Citris, run_citris
+
+#: Encodings of terminals and pipes; none but the last has all that the commands say.
+ENCODINGS = ("cp1251", "cp437", "cp932", "gbk", "ascii", "latin-1", "utf-8")
+#: A locale without an encoding, as batch systems and containers have it, and Python's own help for it switched off.
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+#: Bytes of a name that are no UTF-8.
+RAW = os.fsdecode(b"d\xff\xc3\xa9")
+posix = pytest.mark.skipif(os.name != "posix", reason="names are text on this system")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_help_and_messages_come_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    for arguments, said in ((["--help"], ("R² and", "R2 and")), (["train-nf", "--help"], ("kind],…", "kind],..."))):
+        done = run_citris(*arguments, cwd=tmp_path, PYTHONIOENCODING=encoding)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert any(words in done.stdout.decode(encoding) for words in said)
+    done = run_citris("info", "nö→", cwd=tmp_path, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode(encoding).endswith(": no such file or directory; check the spelling\n")
+
+
+@posix
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 on this system")
+@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "cp932"}, C_LOCALE])
+def test_a_path_is_printed_as_the_bytes_of_its_name(home: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    name = "dé…д" if "PYTHONIOENCODING" in environment else RAW
+    shutil.copytree(home / "boxes", tmp_path / name)
+    tiny = ["--steps", 2, "--latents", 4, "--channels", 8, "--batch-size", 16]
+    done = run_citris("train-ae", name, *tiny, "-o", f"{name}/ae.safetensors", cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    path = done.stdout.removesuffix(b"\n")
+    assert path == os.fsencode(f"{name}/ae.safetensors")
+    assert os.path.isfile(os.path.join(os.fsencode(tmp_path), path))
+    # What another command makes of what this one said, as in model=$(citris …).
+    done = run_citris("info", os.fsdecode(path), "--json", cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    assert os.fsencode(json.loads(done.stdout)["file"]) == path
+
+
+@posix
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 on this system")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["encode", f"{RAW}.npz"],
+        ["encode", f"{RAW}.npz", "-o", f"{RAW}/z.npz"],
+        ["intervene", f"{RAW}.npz#1", "--var", "box", "-n", "1"],
+        ["animate-latents", f"{RAW}.npz", "--frames", "2"],
+        ["animate-latents", f"{RAW}.npz", "--frames", "2", "-o", f"{RAW}.html"],
+        ["eval-correlation", f"{RAW}.npz"],
+    ],
+)
+def test_names_that_are_no_text_reach_every_artifact(
+    home: Path, model: Path, tmp_path: Path, inside: Citris, arguments: list[str]
+) -> None:
+    shutil.copy(home / "boxes/val_indep.npz", tmp_path / f"{RAW}.npz")
+    (tmp_path / RAW).mkdir()
+    shutil.copy(model, tmp_path / f"{RAW}/m.safetensors")
+    done = inside(*arguments, "-m", f"{RAW}/m.safetensors", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert os.path.isfile(os.path.join(os.fsencode(tmp_path), done.stdout.removesuffix(b"\n")))
