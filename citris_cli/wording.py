@@ -25,3 +25,14 @@ def legible(text: str, most: int = 80) -> str:
 def type_of(value: object) -> str:
     """What a value is that a program gave in place of another: ``None``, ``a list``."""
     return "None" if value is None else f"a {type(value).__name__}"
+
+
+def described_channels(channels: int) -> str:
+    """What the channels of a frame are taken for.
+
+    Args:
+        channels: C, from 1 on.
+    """
+    if channels <= 2:
+        return "grey" if channels == 1 else "grey and one more"
+    return "RGB" if channels == 3 else f"RGB and {channels - 3} more"

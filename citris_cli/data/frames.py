@@ -354,13 +354,6 @@ def alpha_of(parts: Sequence[np.ndarray[Any, Any]]) -> int | None:
     return value
 
 
-def described_channels(channels: int) -> str:
-    """What the channels of a frame are taken for, in words."""
-    if channels <= 2:
-        return "grey" if channels == 1 else "grey and another"
-    return "RGB" if channels == 3 else f"RGB and {channels - 3} more"
-
-
 def to_uint8_frames(array: np.ndarray[Any, Any], where: str) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
     """Frames as bytes, 0 … 255.
 

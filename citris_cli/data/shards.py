@@ -276,13 +276,13 @@ def _steps(
     if not isinstance(kept, slice):  # where padding follows
         ends |= kept & ~np.append(kept[1:], False)
     frames = arranged.lead[-1]
-    episodes = targets.reshape(-1, *targets.shape[-2:])
     expected = arranged.lead[:-1]
     if targets.ndim != len(arranged.lead) + 1 or targets.shape[: len(expected)] != expected:
         raise InputError(
             f"{where} has shape {list(targets.shape)}; it needs "
             f"[{', '.join(map(str, expected))}{', ' if expected else ''}{frames - 1} or {frames}, variables]"
         )
+    episodes = targets if expected else targets[None]
     notes: tuple[str, ...] = ()
     if episodes.shape[1] == frames:
         notes = _said_of_lead(episodes, ends, lead, where)

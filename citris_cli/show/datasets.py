@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from citris_cli.artifacts.files import listed
 from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, array_files, optional_key
@@ -14,6 +14,9 @@ from citris_cli.data.paths import is_hidden
 from citris_cli.data.signatures import beginning, identify
 from citris_cli.data.variables import REST
 from citris_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from citris_cli.data.datasets import IndependentData, SequenceData, TripletData
 
 #: What is in a file or a folder, ready for JSON.
 Facts = dict[str, Any]
@@ -175,11 +178,30 @@ def _kind_of(file: NpzFile) -> str:
             and shapes.get("z_before", ())[1:] == after[1:] == latents
         ):
             return "interventions"
-    if frames is not None and len(shapes[frames]) == 5:
+    if frames is not None and len(shapes[frames]) == 5 and _are_triplets(file, frames):
         return "triplets"
-    if frames is not None and truth is not None and targets is None:
+    if frames is not None and truth is not None and (targets is None or _are_independent(file, frames, targets)):
         return "independent frames"
     return "dataset"
+
+
+def _are_triplets(file: NpzFile, frames: str) -> bool:
+    """Whether frames of five axes are triplets, and no pairs or episodes."""
+    from citris_cli.data.arrangement import Form, arrangement
+
+    try:
+        return arrangement(file, frames).form is Form.TRIPLETS
+    except InputError:
+        return False  # whoever loads the data says what is wrong
+
+
+def _are_independent(file: NpzFile, frames: str, targets: str) -> bool:
+    """Whether targets are those of published independent frames: the same row for every frame, with interventions."""
+    shape = file.shape(targets)
+    if len(shape) != 2 or shape[0] != file.shape(frames)[0] or shape[0] < 2 or file.dtype(targets).kind not in "buif":
+        return False
+    rows = file.array(targets)
+    return bool(rows.any() and (rows == rows[:1]).all())
 
 
 def _blocks(file: NpzFile) -> Facts:
@@ -211,6 +233,7 @@ def _sequence(paths: Sequence[Path]) -> Facts:
     """What training would see of a dataset, or why it would refuse it."""
     from citris_cli.data.datasets import load_sequences
     from citris_cli.data.identifiability import findings
+    from citris_cli.data.truth import check_true_values
 
     try:
         data = load_sequences(paths)
@@ -219,7 +242,7 @@ def _sequence(paths: Sequence[Path]) -> Facts:
     counts = data.targets[data.starts].sum(0).tolist()
     training: Facts = {
         "frames": len(data.frames),
-        "frame_size": [data.frames.width, data.frames.height],
+        **_seen(data),
         "steps": len(data.starts),
         "steps_with_intervention": dict(zip(data.variables.names, counts, strict=True)),
         "never_intervened": list(data.dropped.names),
@@ -228,39 +251,52 @@ def _sequence(paths: Sequence[Path]) -> Facts:
             for finding in findings(data)
         ],
     }
-    if data.factors is not None:
-        training["factors"] = list(data.factors.names)
-    return {"training": training | {"notes": list(data.notes)}}
+    try:
+        notes = (*data.notes, *check_true_values(data))
+    except InputError as error:  # a training of them does not look at true values
+        notes = (*data.notes, str(error))
+    return {"training": training | {"notes": list(notes)}}
 
 
 def _independent(paths: Sequence[Path]) -> Facts:
     """What measuring against ground truth would see of a file, or why it would refuse it."""
     from citris_cli.data.datasets import load_independent
+    from citris_cli.data.truth import check_true_values
 
     try:
         data = load_independent(paths[0])
+        notes = (*data.notes, *check_true_values(data))
     except InputError as error:
         return _refused(error)
-    measuring: Facts = {"frames": len(data.frames), "frame_size": [data.frames.width, data.frames.height]}
-    if data.factors is not None:
-        measuring["factors"] = list(data.factors.names)
-    return {"measuring": measuring | {"notes": list(data.notes)}}
+    return {"measuring": {"frames": len(data.frames), **_seen(data), "notes": list(notes)}}
 
 
 def _triplets(paths: Sequence[Path]) -> Facts:
     """What ``citris eval-triplets`` would see of a file, or why it would refuse it."""
     from citris_cli.data.datasets import load_triplets
+    from citris_cli.data.truth import check_true_values
 
     try:
         data = load_triplets(paths[0])
+        notes = (*data.notes, *check_true_values(data))
     except InputError as error:
         return _refused(error)
     counts = data.mask.sum(0).tolist()
     evaluation: Facts = {
         "triplets": len(data.mask),
-        "frame_size": [data.frames.width, data.frames.height],
+        **_seen(data),
         "triplets_from_image_2": dict(zip(data.variables.names, counts, strict=True)),
     }
-    if data.factors is not None:
-        evaluation["factors"] = list(data.factors.names)
-    return {"evaluation": evaluation | {"notes": list(data.notes)}}
+    return {"evaluation": evaluation | {"notes": list(notes)}}
+
+
+def _seen(data: SequenceData | IndependentData | TripletData) -> Facts:
+    """What frames, columns and true values are taken for, and what of the files is not read."""
+    factors = data.factors or ()
+    facts: Facts = {
+        "frame_size": [data.frames.width, data.frames.height],
+        "channels": data.frames.channels,
+        "kinds": {item.name: item.kind for item in (*data.columns, *factors)},
+        "unused": list(data.unused),
+    }
+    return facts | ({"factors": [factor.name for factor in factors]} if factors else {})

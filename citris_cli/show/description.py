@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from citris_cli.wording import described_channels
+
 #: Headings of keys that are not called like the key.
 HEADINGS = {
     "bytes": "size",
@@ -14,6 +16,7 @@ HEADINGS = {
     "never_intervened": "never intervened on",
     "triplets_from_image_2": "taken from image 2",
     "latents_per_variable": "latents of",
+    "unused": "keys not used",
     "entries": "files",
 }
 #: Keys under which each key is of the document's own, as above; under all others it is a name, and shown as it is.
@@ -60,7 +63,7 @@ def _entries(document: Mapping[str, Any]) -> dict[str, Any]:
     """Headings with what stands beside or below each: text, or entries of its own."""
     entries: dict[str, Any] = {}
     for key, value in document.items():
-        unsaid = (key == "usable" and value) or (key in ("never_intervened", "notes") and not value)
+        unsaid = (key == "usable" and value) or (key in ("never_intervened", "notes", "unused") and not value)
         if key not in WITHOUT_LINE and not unsaid:
             entries[HEADINGS.get(key, key.replace("_", " "))] = _shown(key, value, document)
     return entries
@@ -72,6 +75,8 @@ def _shown(key: str, value: Any, document: Mapping[str, Any]) -> Any:
         return size_in_words(value)
     if key == "frame_size":
         return _size(value)
+    if key == "channels":
+        return f"{value} ({described_channels(value)})"
     if key == "frame_sizes":
         return ", ".join(map(_size, value))
     if key == "arrays":

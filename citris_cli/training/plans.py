@@ -12,7 +12,6 @@ from citris_cli.artifacts.runs import header_or_none
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
 from citris_cli.data.datasets import IndependentData, SequenceData
-from citris_cli.data.frames import described_channels
 from citris_cli.data.grouping import spelled_groups
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
@@ -29,7 +28,7 @@ from citris_cli.training.plan import AnySession, Plan, make_plan
 from citris_cli.training.presets import autoencoder_preset, causal_encoder_preset, nf_preset, vae_preset
 from citris_cli.training.request import Place, Request
 from citris_cli.training.session import Session, open_frames, open_labelled, open_sequences
-from citris_cli.wording import counted
+from citris_cli.wording import counted, described_channels
 
 AutoencoderPlan = Plan[AutoencoderConfig, AutoencoderTrainingConfig]
 NFPlan = Plan[CitrisNFConfig, CausalTrainingConfig]

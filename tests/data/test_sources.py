@@ -20,7 +20,7 @@ from safetensors.numpy import save as safetensors_bytes
 from citris_cli.artifacts.checkpoints import read_checkpoint
 from citris_cli.artifacts.models import read_model_header
 from citris_cli.data import sources
-from citris_cli.data.images import read_image
+from citris_cli.data.images import look_at
 from citris_cli.data.npz import release_pages
 from citris_cli.data.signatures import refusal
 from citris_cli.data.sources import ArraySource, Source, open_source
@@ -149,7 +149,7 @@ def test_so_is_what_is_no_picture_no_model_and_no_checkpoint(tmp_path: Path, cas
     path = tmp_path / "file"
     path.write_bytes(make())
     readers = {
-        " picture": lambda: read_image(path, "file", 8),
+        " picture": lambda: look_at(path, "file"),
         "safetensors": lambda: read_model_header(path),
         " checkpoint": lambda: read_checkpoint(path),
     }

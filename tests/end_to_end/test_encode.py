@@ -148,7 +148,7 @@ def test_many_pictures_of_one_kind_get_one_note_and_refusals_come_before_notes(
     (tmp_path / "empty.png").touch()
     for last, says in (
         ("gone.png", "gone.png: there is no such file; check the path"),
-        ("empty.png", "empty.png: the picture is empty; give a PNG or JPEG file"),
+        ("empty.png", "empty.png: the file is empty; give a PNG or JPEG file"),
         ("large.npz", "large.npz: frames are 64×64 and the model was trained for 32×32; use a model trained on such"),
         ("two.npz#2", "two.npz#2: the dataset has 2 frames, counted from 0; choose one of these"),
         ("none*.png", "none*.png: no file matches this pattern; check the path"),

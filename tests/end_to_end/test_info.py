@@ -108,6 +108,9 @@ def test_triplets(home: Path, tmp_path: Path, inside: Citris) -> None:
     assert found["evaluation"] == {
         "triplets": 250,
         "frame_size": [32, 32],
+        "channels": 3,
+        "kinds": {"ball_x": "continuous", "ball_y": "continuous", "box": "categorical"},
+        "unused": [],
         "triplets_from_image_2": {"ball_x": 0, "ball_y": counts[1], "box": counts[2]},
         "factors": ["ball_x", "ball_y", "box"],
         "notes": [],
@@ -121,10 +124,21 @@ def test_triplets(home: Path, tmp_path: Path, inside: Citris) -> None:
 def test_independent_frames(home: Path, tmp_path: Path, inside: Citris) -> None:
     with np.load(home / "boxes/test_indep.npz", allow_pickle=False) as read:
         arrays = {name: read[name][:20] for name in ("images", "latents")}
-    np.savez(tmp_path / "frames.npz", **arrays, keys=np.array(["x", "y", "z"]))
+    kinds = np.array(["continuous", "continuous", "categorical"])
+    np.savez(tmp_path / "frames.npz", **arrays, keys=np.array(["x", "y", "z"]), kinds=kinds)
     found = document(inside, tmp_path, "frames.npz")
     assert found["kind"] == "independent frames"
-    assert found["measuring"] == {"frames": 20, "frame_size": [32, 32], "factors": ["x", "y", "z"], "notes": []}
+    assert found["measuring"] == {
+        "frames": 20,
+        "frame_size": [32, 32],
+        "channels": 3,
+        "kinds": {"x": "continuous", "y": "continuous", "z": "categorical"},
+        "unused": [],
+        "factors": ["x", "y", "z"],
+        "notes": [],
+    }
+    np.savez(tmp_path / "frames.npz", **arrays, targets=np.ones((20, 3)))  # as published files have it
+    assert document(inside, tmp_path, "frames.npz")["kind"] == "independent frames"
     np.savez(tmp_path / "frames.npz", images=arrays["images"], latents=arrays["latents"] * np.nan)
     assert refused(inside, tmp_path, "frames.npz")["reason"].startswith("frames.npz: key 'latents'")
 

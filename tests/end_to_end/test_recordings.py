@@ -151,6 +151,9 @@ def test_angles_in_degrees_are_refused_wherever_they_are_read(home: Path, degree
     check_refusal(inside("train-nf", "d/train.npz", "--val", "d", *TINY_NF, cwd=degrees), says)
     check_refusal(inside("train-nf", "d", *TINY_NF, cwd=degrees), says)
     check_refusal(inside("train-causal-encoder", "d/val_indep.npz", cwd=degrees), says)
+    done = inside("info", "d/val_indep.npz", "--json", cwd=degrees)
+    assert done.returncode == 2
+    assert says in json.loads(done.stdout)["reason"]
     # Frames alone are all that an autoencoder is trained and measured on.
     succeed("train-ae", "d", *TINY_AE, "--steps", "2", cwd=degrees)
     named = "ball_x:continuous,ball_y,box"
