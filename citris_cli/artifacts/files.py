@@ -1,10 +1,17 @@
-"""Files that are whole or absent: written beside the target, flushed to disk, then renamed."""
+"""Files that are whole or absent: written beside the target, flushed to disk, then renamed.
+
+The temporary file is called ``.<target>.<machine>-<random>-<process>.tmp``. A process that is killed leaves it behind;
+whoever writes the same target on the same machine next removes it.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
+import platform
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -16,6 +23,8 @@ from citris_cli.errors import CitrisError, InputError
 
 #: Errors that say the disk, not the path, is at fault.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Temporary files that this process is writing.
+_open: set[str] = set()
 
 
 def _as_sentence(path: Path, error: OSError) -> CitrisError:
@@ -50,13 +59,16 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
             with open(path, "wb") as file:
                 file.write(content.getbuffer())
             return
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        _sweep(target)
+        descriptor, temporary = tempfile.mkstemp(f"-{os.getpid()}.tmp", _prefix(target), target.parent)
+        _open.add(temporary)
         with os.fdopen(descriptor, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         os.replace(temporary, target)
+        _open.discard(temporary)
         temporary = None
         _sync_directory(target.parent)
     except OSError as error:
@@ -65,6 +77,54 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
+            _open.discard(temporary)
+
+
+def discard_unfinished() -> None:
+    """Remove what this process has begun to write: it is about to end at once, by a signal."""
+    for temporary in list(_open):
+        with suppress(OSError):
+            os.unlink(temporary)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed processes of this machine left of the same target."""
+    name = re.compile(re.escape(_prefix(target)) + r"\w+-(\d+)\.tmp")
+    with suppress(OSError):  # a folder may be written to and not listed
+        for left in target.parent.iterdir():
+            found = name.fullmatch(left.name)
+            if found is not None and str(left) not in _open and _has_ended(int(found[1])):
+                with suppress(OSError):
+                    left.unlink()
+
+
+def _prefix(target: Path) -> str:
+    """How the names of a target's temporary files begin, on this machine."""
+    seen = platform.node()
+    with suppress(OSError):  # in containers, numbers of processes are each container's own; Linux alone has this
+        seen += os.readlink("/proc/self/ns/pid")
+    # A file system takes names of 255 bytes.
+    name = target.name if len(os.fsencode(target.name)) <= 200 else _short(target.name)
+    return f".{name}.{_short(seen)}-"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
+
+
+def _has_ended(process: int) -> bool:
+    """Whether there is no process of a number any more; False where that cannot be told."""
+    if process == os.getpid():
+        return True  # an earlier one of the same number: what this one writes is known
+    if os.name != "posix":
+        return False  # on Windows, signal 0 would end the process
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False  # it is another user's
+    return False
 
 
 def _umask() -> int:
