@@ -28,6 +28,7 @@ def train_nf(
     output: Annotated[
         Path | None, output_option("Where to write; - for standard output.  \\[default: runs/<dataset>/]")
     ] = None,
+    overwrite: options.Overwrite = False,
     show_config: options.ShowConfig = False,
     as_json: options.Json = False,
 ) -> None:
@@ -41,6 +42,7 @@ def train_nf(
         device=device,
         variables=variables,
         resume=resume,
+        overwrite=overwrite,
         save_every=save_every,
         show_config=show_config,
         val=val,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ def train(
     device: str,
     variables: str | None,
     resume: bool,
+    overwrite: bool,
     save_every: float,
     show_config: bool,
     val: Path | None = None,
@@ -44,7 +45,8 @@ def train(
         data: where the data are.
         changes: settings that were given.
         asked: where the model goes, and how that is told.
-        preset, device, resume, save_every, group, ae, val: see :class:`~citris_cli.training.request.Request`.
+        preset, device, resume, overwrite, save_every, group, ae, val: see
+            :class:`~citris_cli.training.request.Request`.
         variables: the value of ``--vars``, or None.
         show_config: print what the run would use, and do nothing.
     """
@@ -65,6 +67,7 @@ def train(
             val=val,
             device=device,
             resume=resume,
+            overwrite=overwrite,
             save_every=save_every,
             command=["citris", *sys.argv[1:]],
             on_progress=shown.update,
@@ -99,18 +102,20 @@ class _Shown:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        with suppress(OSError):  # the terminal was closed: what is said on it is said to nobody
+            self._stack.__exit__(kind, error, trace)
 
     def update(self, progress: Progress) -> None:
         """Show how far a training is; a new title is a new training."""
         from citris_cli.show.console import Progress as Display
 
-        if progress.title != self._title:
-            self._stack.close()
-            self._title = progress.title
-            self._display = self._stack.enter_context(Display(progress.total, progress.title, unit=progress.unit))
-            return
-        self._display.update(progress.step, progress.per_second, progress.losses)
+        with suppress(OSError):
+            if progress.title != self._title:
+                self._stack.close()
+                self._title = progress.title
+                self._display = self._stack.enter_context(Display(progress.total, progress.title, unit=progress.unit))
+                return
+            self._display.update(progress.step, progress.per_second, progress.losses)
 
 
 def _write_reconstructions(path: Path, originals: np.ndarray[Any, Any], reconstructions: np.ndarray[Any, Any]) -> None:

@@ -46,6 +46,7 @@ def train_ae(
     variables: str | Variables | None = None,
     device: str = "auto",
     resume: bool = False,
+    overwrite: bool = False,
     save_every: float = 30.0,
     progress: OnProgress = ignore,
     note: OnNote = ignore,
@@ -63,7 +64,10 @@ def train_ae(
         training: how to train, instead of the preset's.
         variables: names of the columns as ``--vars`` takes them, instead of the data's own.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
-        resume: go on with the unfinished training whose state lies beside ``output``.
+        resume: go on with the training whose state lies beside ``output``: an unfinished one, or with more ``steps`` a
+            finished one.
+        overwrite: replace what lies at ``output``; else a model that was made with other settings or of other data is
+            refused there, and so is what is no model.
         save_every: seconds between saved states.
         progress: called with a :class:`~citris_cli.training.request.Progress` at the start and at the log's every line.
         note: called with sentences that a user may want to know.
@@ -78,7 +82,7 @@ def train_ae(
         InterruptedRunError: a signal ended it after its state was saved; without ``output`` signals are left alone.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_ae")
-    return run.autoencoder(_with(request, device, resume, save_every, progress, note))
+    return run.autoencoder(_with(request, device, resume, overwrite, save_every, progress, note))
 
 
 def train_nf(
@@ -94,6 +98,7 @@ def train_nf(
     group: str | None = None,
     device: str = "auto",
     resume: bool = False,
+    overwrite: bool = False,
     save_every: float = 30.0,
     progress: OnProgress = ignore,
     note: OnNote = ignore,
@@ -107,7 +112,7 @@ def train_nf(
         ae: the autoencoder: its file, or what :func:`train_ae` returned. None: with an output, the one of this dataset
             under ``runs/``; else, or where there is none, one is trained first.
         val: held-out data (``val_indep`` with ground truth, ``val_triplets``) to measure on; the best model is kept.
-        preset, variables, device, resume, save_every, progress, note: as of :func:`train_ae`.
+        preset, variables, device, resume, overwrite, save_every, progress, note: as of :func:`train_ae`.
         model: a configuration instead of the preset's; latents and variables are filled in. A transition prior of your
             own (:func:`citris_cli.core.priors.register`) is its ``prior``.
         training: how to train, instead of the preset's.
@@ -121,7 +126,7 @@ def train_nf(
         InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_nf", val, group, ae)
-    return CausalModel(run.citris_nf(_with(request, device, resume, save_every, progress, note)))
+    return CausalModel(run.citris_nf(_with(request, device, resume, overwrite, save_every, progress, note)))
 
 
 def train_vae(
@@ -136,6 +141,7 @@ def train_vae(
     group: str | None = None,
     device: str = "auto",
     resume: bool = False,
+    overwrite: bool = False,
     save_every: float = 30.0,
     progress: OnProgress = ignore,
     note: OnNote = ignore,
@@ -145,7 +151,7 @@ def train_vae(
 
     Args:
         data: sequences, as :func:`train_ae` takes them.
-        output, preset, variables, device, resume, save_every, progress, note: as there.
+        output, preset, variables, device, resume, overwrite, save_every, progress, note: as there.
         val, group: as of :func:`train_nf`.
         model: a configuration instead of the preset's; width and variables are filled in.
         training: how to train, instead of the preset's.
@@ -158,7 +164,7 @@ def train_vae(
         InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_vae", val, group)
-    return CausalModel(run.citris_vae(_with(request, device, resume, save_every, progress, note)))
+    return CausalModel(run.citris_vae(_with(request, device, resume, overwrite, save_every, progress, note)))
 
 
 def train_causal_encoder(
@@ -171,6 +177,7 @@ def train_causal_encoder(
     variables: str | Variables | None = None,
     device: str = "auto",
     resume: bool = False,
+    overwrite: bool = False,
     save_every: float = 30.0,
     progress: OnProgress = ignore,
     note: OnNote = ignore,
@@ -180,7 +187,8 @@ def train_causal_encoder(
 
     Args:
         data: frames with true values (``latents`` or ``raw_latents`` [N, F]); else as :func:`train_ae` takes them.
-        output, preset, model, training, variables, device, resume, save_every, progress, note, settings: as there.
+        output, preset, model, training, variables, device, resume, overwrite, save_every, progress, note, settings: as
+            there.
 
     Returns:
         The trained model; ``variables`` are the factors that it reads.
@@ -189,7 +197,7 @@ def train_causal_encoder(
         InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_causal_encoder")
-    return run.causal_encoder(_with(request, device, resume, save_every, progress, note))
+    return run.causal_encoder(_with(request, device, resume, overwrite, save_every, progress, note))
 
 
 def _request(
@@ -232,12 +240,19 @@ def _request(
 
 
 def _with(
-    request: Request, device: str, resume: bool, save_every: float, progress: OnProgress, note: OnNote
+    request: Request,
+    device: str,
+    resume: bool,
+    overwrite: bool,
+    save_every: float,
+    progress: OnProgress,
+    note: OnNote,
 ) -> Request:
     return replace(
         request,
         device=str(device),  # a torch.device says its name
         resume=resume,
+        overwrite=overwrite,
         save_every=save_every,
         on_progress=progress,
         on_note=note,
