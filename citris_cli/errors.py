@@ -38,7 +38,7 @@ class InterruptedRunError(CitrisError):
 
     Args:
         message: the sentence for the user, with the command that resumes.
-        signal_number: SIGINT (2) or SIGTERM (15); the exit status is 128 + that number.
+        signal_number: SIGHUP (1), SIGINT (2) or SIGTERM (15); the exit status is 128 + that number.
     """
 
     def __init__(self, message: str, signal_number: int) -> None:

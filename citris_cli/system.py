@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import platform
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +45,41 @@ def sync_directory(folder: Path) -> None:
 def name_bytes(path: Path) -> bytes | None:
     """The bytes of a file's name, where names are bytes; None on Windows, where they are text."""
     return os.fsencode(path) if os.name == "posix" else None
+
+
+def processes_home() -> str:
+    """What processes share whose numbers (``os.getpid``) count as one: the machine, and on Linux the container.
+
+    Containers number their processes each for itself.
+    """
+    with suppress(OSError):
+        return platform.node() + os.readlink("/proc/self/ns/pid")
+    return platform.node()
+
+
+def has_ended(process: int, or_is_this: bool = False) -> bool:
+    """Whether there is no process of a number on this machine any more; False where that cannot be told.
+
+    Args:
+        process: its number.
+        or_is_this: what is said of this very process.
+    """
+    if process == os.getpid():
+        return or_is_this
+    if os.name != "posix":
+        return False  # on Windows, signal 0 would interrupt the process
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False  # it is another user's
+    return False
+
+
+def closed_terminal_signal() -> signal.Signals | None:
+    """The signal that comes when the terminal is closed; None where a system knows none."""
+    return getattr(signal, "SIGHUP", None)
 
 
 def _linux_memory() -> int | None:

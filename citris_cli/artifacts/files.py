@@ -1,10 +1,16 @@
-"""Files that are whole or absent: written beside the target, flushed to disk, then renamed; and folders' contents."""
+"""Files that are whole or absent: written beside the target, flushed to disk, then renamed; and folders' contents.
+
+The temporary file is called ``.<target>.<machine>-<random>-<process>.tmp``. A process that is killed leaves it behind;
+whoever writes the same target on the same machine next removes it.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,10 +19,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from citris_cli.errors import CitrisError, InputError
-from citris_cli.system import sync_directory
+from citris_cli.system import has_ended, processes_home, sync_directory
 
 #: Errors that say the disk, not the path, is at fault.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Temporary files that this process is writing.
+_open: set[str] = set()
 
 
 def _as_sentence(path: Path, error: OSError) -> CitrisError:
@@ -51,13 +59,16 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
             with open(path, "wb") as file:
                 file.write(content.getbuffer())
             return
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        _sweep(target)
+        descriptor, temporary = tempfile.mkstemp(f"-{os.getpid()}.tmp", _prefix(target), target.parent)
+        _open.add(temporary)
         with os.fdopen(descriptor, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         os.replace(temporary, target)
+        _open.discard(temporary)
         temporary = None
         sync_directory(target.parent)
     except OSError as error:
@@ -66,12 +77,60 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
+            _open.discard(temporary)
+
+
+def discard_unfinished() -> None:
+    """Remove what this process has begun to write: it is about to end at once, by a signal."""
+    for temporary in list(_open):
+        with suppress(OSError):
+            os.unlink(temporary)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed processes of this machine left of the same target."""
+    name = re.compile(re.escape(_prefix(target)) + r"\w+-(\d+)\.tmp")
+    with suppress(OSError):  # a folder may be written to and not listed
+        for left in target.parent.iterdir():
+            found = name.fullmatch(left.name)
+            # One of our own number that we do not write is of an earlier process that had it.
+            if found is not None and str(left) not in _open and has_ended(int(found[1]), or_is_this=True):
+                with suppress(OSError):
+                    left.unlink()
+
+
+def _prefix(target: Path) -> str:
+    """How the names of a target's temporary files begin, on this machine."""
+    # A file system takes names of 255 bytes.
+    name = target.name if len(os.fsencode(target.name)) <= 200 else _short(target.name)
+    return f".{name}.{_short(processes_home())}-"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
 
 
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 over a file's bytes, hex.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(4 << 20):
+                digest.update(block)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"{path}: cannot be read ({reason}); check the path") from error
+    return digest.hexdigest()
 
 
 def check_writable(path: Path) -> None:

@@ -1,14 +1,19 @@
-"""Where artifacts lie when nobody says where: ``runs/<dataset>/<kind>.safetensors`` under the current folder."""
+"""Where artifacts lie when nobody says where: ``runs/<dataset>/<kind>.safetensors`` under the current folder.
+
+Several models of one kind lie beside each other there: ``nf.safetensors``, ``nf-seed7.safetensors``.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from citris_cli.artifacts.files import listed
 from citris_cli.artifacts.models import ModelHeader, read_model_header
 from citris_cli.errors import CitrisError, InputError
-from citris_cli.kinds import KINDS
+from citris_cli.kinds import KINDS, Kind
 
 RUNS = Path("runs")
 MODEL_VARIABLE = "CITRIS_MODEL"
@@ -33,9 +38,8 @@ def run_folder(name: str, data_sha256: str) -> Path:
     """
     folder = RUNS / name
     theirs = set()
-    for file_name in (kind.file_name for kind in KINDS.values()):
-        stem = file_name.removesuffix(".safetensors")
-        for path in (folder / file_name, folder / f"{stem}.state.safetensors"):
+    for kind in KINDS.values():
+        for path in (*models_in(folder, kind), *models_in(folder, kind, ".state")):
             header = header_or_none(path)
             if header is not None:
                 settings = header.config.get("settings", header.provenance)
@@ -45,13 +49,50 @@ def run_folder(name: str, data_sha256: str) -> Path:
     return folder
 
 
+def models_in(folder: Path, kind: Kind, ending: str = "") -> list[Path]:
+    """Files in a folder that are called like models of a kind, what was written last first.
+
+    Args:
+        folder: it need not be there.
+        kind: of the models: ``nf.safetensors`` and ``nf-….safetensors`` for CITRIS-NF.
+        ending: ``.state`` for the states of their trainings instead.
+    """
+    return _newest_first(path for path in folder.glob("*.safetensors") if _is_called(path, kind, ending))
+
+
+def _is_called(path: Path, kind: Kind, ending: str = "") -> bool:
+    stem = re.escape(kind.file_name.removesuffix(".safetensors"))
+    return re.fullmatch(rf"{stem}(-[^.]+)?{re.escape(ending)}\.safetensors", path.name) is not None
+
+
+def _newest_first(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
 def newest_causal_model() -> Path | None:
     """The model with causal latents under ``runs/`` that was written last."""
-    kinds = {kind.file_name: kind.name for kind in KINDS.values() if kind.causal}
-    found = [path for path in RUNS.glob("*/*.safetensors") if path.name in kinds]
-    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+    kinds = [kind for kind in KINDS.values() if kind.causal]
+    found = [path for path in RUNS.glob("*/*.safetensors") if any(_is_called(path, kind) for kind in kinds)]
+    for path in _newest_first(found):
         header = header_or_none(path)
-        if header is not None and header.kind in kinds.values():
+        if header is not None and header.kind in {kind.name for kind in kinds}:
+            return path
+    return None
+
+
+def newest_model(folder: Path, kind: Kind, data_sha256: str | None = None) -> Path | None:
+    """The model of a kind that was written last into a folder.
+
+    Args:
+        folder: it need not be there.
+        kind: of the model.
+        data_sha256: of the data that it was trained on; None for any.
+    """
+    for path in models_in(folder, kind):
+        header = header_or_none(path)
+        if header is None or header.kind != kind.name:
+            continue
+        if data_sha256 in (None, header.provenance.get("data_sha256")):
             return path
     return None
 

@@ -33,7 +33,7 @@ def eval_correlation(
         Path | None,
         output_option(
             "The .json, or the .html of the same name that goes beside it; - for the .json on standard output.  "
-            "\\[default: correlation.json beside the model]"
+            "\\[default: runs/<dataset>/correlation.json]"
         ),
     ] = None,
     variables: options.Vars = None,
@@ -42,7 +42,8 @@ def eval_correlation(
     as_json: options.Json = False,
 ) -> None:
     """R² and Spearman matrices of true factors predicted from each variable's latents, with their diag and sep."""
-    from citris_cli.commands.inputs import load_causal_model
+    from citris_cli.artifacts.files import file_sha256
+    from citris_cli.commands.inputs import default_file, load_causal_model
     from citris_cli.devices import select_device
     from citris_cli.evaluation.validation import independent_correlation
     from citris_cli.show.console import Console
@@ -53,7 +54,8 @@ def eval_correlation(
     asked = Output(output, as_json, beside=".html")
     loaded = load_causal_model(model, where, console)
     truth, owners = _ground_truth(data, variables, loaded, console)
-    path = asked.place(loaded.path.with_name("correlation.json"), [loaded.path, data])
+    model_sha256 = file_sha256(loaded.path)
+    path = asked.place(default_file([data], "correlation", ".json"), [data], model_sha256)
     report = independent_correlation(loaded, truth, seed)
     without = [name for index, name in enumerate(loaded.variables.names) if index not in owners]
     if without and len(without) < len(loaded.variables):
@@ -61,9 +63,10 @@ def eval_correlation(
     matrices = _titled(report, len(truth.frames) - len(truth.frames) // 2)
     for title, matrix in matrices.items():
         console.heatmap(title, report.rows, report.factors, matrix.tolist())
-    about = {"model": str(loaded.path), "data": str(data)}
+    about = {"model": str(loaded.path), "model_sha256": model_sha256, "data": str(data)}
     if path is not None:
-        facts = {**about, "frames": f"{len(truth.frames):,}, one half to fit, one to score"}
+        facts = {"model": str(loaded.path), "its SHA-256": model_sha256, "data": str(data)}
+        facts["frames"] = f"{len(truth.frames):,}, one half to fit, one to score"
         page = asked.path_beside(path)
         text = correlation_page(report.rows, report.factors, report.own, matrices, facts)
         write_bytes(page, text.encode(errors="replace"))

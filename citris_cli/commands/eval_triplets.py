@@ -41,7 +41,7 @@ def eval_triplets(
         Path | None,
         output_option(
             "The .json, or the .png of the same name that goes beside it; - for the .json on standard output.  "
-            "\\[default: triplets.json beside the model]"
+            "\\[default: runs/<dataset>/triplets.json]"
         ),
     ] = None,
     variables: options.Vars = None,
@@ -49,7 +49,8 @@ def eval_triplets(
     as_json: options.Json = False,
 ) -> None:
     """Predict the third frame of every triplet from the first two; a score from 0 (a copy) to 1 (the best possible)."""
-    from citris_cli.commands.inputs import load_causal_model
+    from citris_cli.artifacts.files import file_sha256
+    from citris_cli.commands.inputs import default_file, load_causal_model
     from citris_cli.devices import select_device
     from citris_cli.evaluation.triplets import evaluate_triplets, factor_distances, match_mask
     from citris_cli.show.console import Console
@@ -65,12 +66,13 @@ def eval_triplets(
     matched = match_mask(triplets, loaded.variables)
     for note in matched.notes:
         console.note(note)
-    path = asked.place(loaded.path.with_name("triplets.json"), [loaded.path, data])
+    model_sha256 = file_sha256(loaded.path)
+    path = asked.place(default_file([data], "triplets", ".json"), [data], model_sha256)
     measures = evaluate_triplets(loaded, triplets, matched)
     count = len(matched.rows)
-    report: dict[str, Any] = {"model": str(loaded.path), "data": str(data), "triplets": count}
+    report: dict[str, Any] = {"model": str(loaded.path), "model_sha256": model_sha256, "data": str(data)}
     summary = {name.replace(" ", "_"): values for name, values in measures.summary().items()}
-    report |= {"score": measures.score, "measures": summary}
+    report |= {"triplets": count, "score": measures.score, "measures": summary}
     _show(console, measures, count)
     if encoder is not None:
         encoder_path, network, factors = encoder
@@ -106,12 +108,14 @@ def _causal_encoder(
     path: Path | None, model: CausalModel, console: Console
 ) -> tuple[Path, CausalEncoder, Variables] | None:
     """The causal encoder that was named, or the one beside the model, with the factors that it reads; or None."""
+    from citris_cli.artifacts.runs import newest_model
     from citris_cli.core.causal_encoder import CausalEncoder
     from citris_cli.kinds import KINDS
     from citris_cli.loading import load_model
 
     if path is None:
-        path = model.path.with_name(KINDS["causal_encoder"].file_name)
+        kind, folder = KINDS["causal_encoder"], model.path.parent
+        path = newest_model(folder, kind) or folder / kind.file_name
         if not path.exists():
             return None
         console.note(f"causal encoder: {path} (beside the model)")

@@ -126,7 +126,20 @@ TrainingDevice = Annotated[
 ]
 Resume = Annotated[
     bool,
-    typer.Option("--resume", help="Go on with the unfinished training, if there is one.", rich_help_panel=TRAINING),
+    typer.Option(
+        "--resume",
+        help="Go on with the unfinished training; with more --steps, with a finished one.",
+        rich_help_panel=TRAINING,
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace a model that was made with other settings.  \\[default: under runs/, the new one goes beside it; "
+        "with -o, it is refused]",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 SaveEvery = Annotated[
     float, typer.Option("--save-every", help="Seconds between saved states.", min=0.0, rich_help_panel=TRAINING)

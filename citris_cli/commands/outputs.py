@@ -92,12 +92,15 @@ class Output:
         if self.given is not None and not self.to_stdout:
             self._check(self.given)
 
-    def place(self, default: Path, made_of: Sequence[object] | None = None) -> Path | None:
+    def place(
+        self, default: Path, made_of: Sequence[object] | None = None, model_sha256: str | None = None
+    ) -> Path | None:
         """Where the artifact goes, found to be writable; call it before the work begins.
 
         Args:
             default: the place if the user named none.
             made_of: what the artifact is made of, see :func:`free_place`; None if the default is free for it anyway.
+            model_sha256: of the model that an evaluation is of, see there.
 
         Returns:
             The path, or None for standard output.
@@ -110,7 +113,7 @@ class Output:
         if self.given is not None:
             path = self.given.with_suffix(".json") if self.names_beside else self.given
         else:
-            path = default if made_of is None else free_place(default, made_of)
+            path = default if made_of is None else free_place(default, made_of, model_sha256)
         self._check(path)
         return path
 
@@ -206,19 +209,22 @@ def write_arrays(path: Path | None, arrays: Mapping[str, np.ndarray[Any, Any]]) 
         write_npz(path, arrays)
 
 
-def free_place(path: Path, made_of: Sequence[object]) -> Path:
+def free_place(path: Path, made_of: Sequence[object], model_sha256: str | None = None) -> Path:
     """``path``, or ``<stem>-<8 hex digits><suffix>`` beside it if what lies there was made of something else.
 
     Args:
         path: the default.
-        made_of: what the file is going to be made of: inputs as the user gave them, for an evaluation also the model.
+        made_of: what the file is going to be made of: inputs as the user gave them.
+        model_sha256: of the model that an evaluation is of. One trained anew is another model under the same name.
     """
     import hashlib
 
     ours = [os.path.abspath(str(one)) for one in made_of]
-    if all(_is_of(place, ours) for place in map(os.path.abspath, _recorded(path))):
+    theirs, their_model = _recorded(path)
+    if their_model in (None, model_sha256) and all(_is_of(place, ours) for place in map(os.path.abspath, theirs)):
         return path
-    return path.with_stem(f"{path.stem}-{hashlib.sha256(os.fsencode(chr(10).join(ours))).hexdigest()[:8]}")
+    told = chr(10).join([*ours, *([model_sha256] if model_sha256 else [])])
+    return path.with_stem(f"{path.stem}-{hashlib.sha256(os.fsencode(told)).hexdigest()[:8]}")
 
 
 def _is_of(place: str, ours: Sequence[str]) -> bool:
@@ -238,10 +244,13 @@ def _is_of(place: str, ours: Sequence[str]) -> bool:
     )
 
 
-def _recorded(path: Path) -> list[str]:
-    """What a file says that it was made of; nothing if there is none, or it says nothing of it."""
+def _recorded(path: Path) -> tuple[list[str], str | None]:
+    """What a file says that it was made of, and of which model; nothing if there is none, or it says nothing of it.
+
+    An evaluation of before models' hashes were recorded is of another model, for all that is known.
+    """
     if not path.is_file():
-        return []
+        return [], None
     from PIL import Image
 
     from citris_cli.data.npz import open_npz
@@ -250,12 +259,12 @@ def _recorded(path: Path) -> list[str]:
     try:
         if path.suffix == ".npz":
             with open_npz(path) as file:
-                return sorted(set(map(str, file.array("sources").tolist()))) if "sources" in file else []
+                return sorted(set(map(str, file.array("sources").tolist()))) if "sources" in file else [], None
         if path.suffix == ".json":
             document: Any = json.loads(path.read_text("utf-8"))
-            return [document["model"], document["data"]]
+            return [document["data"]], document.get("model_sha256", "") if document.get("model") else None
         with Image.open(path) as picture:
             told = picture.info.get(SOURCES, picture.info.get("comment", ""))
-            return (told.decode() if isinstance(told, bytes) else told).splitlines()
+            return (told.decode() if isinstance(told, bytes) else told).splitlines(), None
     except (CitrisError, OSError, ValueError, KeyError, TypeError, Image.DecompressionBombError):
-        return []
+        return [], None

@@ -26,6 +26,7 @@ def train_ae(
     output: Annotated[
         Path | None, output_option("Where to write; - for standard output.  \\[default: runs/<dataset>/]")
     ] = None,
+    overwrite: options.Overwrite = False,
     show_config: options.ShowConfig = False,
     as_json: options.Json = False,
 ) -> None:
@@ -40,6 +41,7 @@ def train_ae(
         variables=variables,
         targets_lead=targets_lead.value if targets_lead else None,
         resume=resume,
+        overwrite=overwrite,
         save_every=save_every,
         show_config=show_config,
     )

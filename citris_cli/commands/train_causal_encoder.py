@@ -25,6 +25,7 @@ def train_causal_encoder(
     output: Annotated[
         Path | None, output_option("Where to write; - for standard output.  \\[default: runs/<dataset>/]")
     ] = None,
+    overwrite: options.Overwrite = False,
     show_config: options.ShowConfig = False,
     as_json: options.Json = False,
 ) -> None:
@@ -38,6 +39,7 @@ def train_causal_encoder(
         device=device,
         variables=variables,
         resume=resume,
+        overwrite=overwrite,
         save_every=save_every,
         show_config=show_config,
     )

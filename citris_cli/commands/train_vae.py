@@ -28,6 +28,7 @@ def train_vae(
     output: Annotated[
         Path | None, output_option("Where to write; - for standard output.  \\[default: runs/<dataset>/]")
     ] = None,
+    overwrite: options.Overwrite = False,
     show_config: options.ShowConfig = False,
     as_json: options.Json = False,
 ) -> None:
@@ -42,6 +43,7 @@ def train_vae(
         variables=variables,
         targets_lead=targets_lead.value if targets_lead else None,
         resume=resume,
+        overwrite=overwrite,
         save_every=save_every,
         show_config=show_config,
         val=val,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ def train(
     device: str,
     variables: str | None,
     resume: bool,
+    overwrite: bool,
     save_every: float,
     show_config: bool,
     val: Path | None = None,
@@ -44,7 +45,7 @@ def train(
         data: where the data are.
         changes: settings that were given.
         asked: where the model goes, and how that is told.
-        preset, device, resume, save_every, group, ae, val, targets_lead: see
+        preset, device, resume, overwrite, save_every, group, ae, val, targets_lead: see
             :class:`~citris_cli.training.request.Request`.
         variables: the value of ``--vars``, or None.
         show_config: print what the run would use, and do nothing.
@@ -67,6 +68,7 @@ def train(
             val=val,
             device=device,
             resume=resume,
+            overwrite=overwrite,
             save_every=save_every,
             command=["citris", *sys.argv[1:]],
             on_progress=shown.update,
@@ -101,18 +103,20 @@ class _Shown:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        with suppress(OSError):  # the terminal was closed: what is said on it is said to nobody
+            self._stack.__exit__(kind, error, trace)
 
     def update(self, progress: Progress) -> None:
         """Show how far a training is; a new title is a new training."""
         from citris_cli.show.console import Progress as Display
 
-        if progress.title != self._title:
-            self._stack.close()
-            self._title = progress.title
-            self._display = self._stack.enter_context(Display(progress.total, progress.title, unit=progress.unit))
-            return
-        self._display.update(progress.step, progress.per_second, progress.losses)
+        with suppress(OSError):
+            if progress.title != self._title:
+                self._stack.close()
+                self._title = progress.title
+                self._display = self._stack.enter_context(Display(progress.total, progress.title, unit=progress.unit))
+                return
+            self._display.update(progress.step, progress.per_second, progress.losses)
 
 
 def _write_reconstructions(path: Path, originals: np.ndarray[Any, Any], reconstructions: np.ndarray[Any, Any]) -> None:

@@ -53,6 +53,23 @@ def findings(data: SequenceData) -> tuple[Finding, ...]:
     return (*found, *_of_patterns(patterns, steps, np.array(data.variables.names)))
 
 
+def few_latents(variables: int, latents: int, command: str = "") -> str:
+    """A sentence where there are more variables than latents, before time is spent; "" where there are not.
+
+    Args:
+        variables: K that are intervened on.
+        latents: M of the model.
+        command: with a space after it, whose option ``--latents`` says how many there are; "" for the training's own.
+    """
+    if variables <= latents:
+        return ""
+    without = variables - latents
+    return (
+        f"{variables} variables and {latents} latents: at least {without} of the variables can have no latents; give "
+        f"{variables} or more with '{command}--latents' (psi(0) needs some, too)"
+    )
+
+
 def _of_patterns(patterns: Array, steps: Array, names: Array) -> list[Finding]:
     """Findings about the distinct rows of targets, bool [patterns, K], and the number of steps that have each."""
     always = patterns.all(axis=0)

@@ -50,6 +50,7 @@ def train_ae(
     targets_lead: str | None = None,
     device: str = "auto",
     resume: bool = False,
+    overwrite: bool = False,
     save_every: float = 30.0,
     progress: OnProgress = ignore,
     note: OnNote = ignore,
@@ -71,7 +72,10 @@ def train_ae(
         targets_lead: ``in`` or ``out``, where there are as many rows of targets as frames: whether row i tells of the
             step into frame i or out of it. None: out, with a note where that looks wrong.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
-        resume: go on with the unfinished training whose state lies beside ``output``.
+        resume: go on with the training whose state lies beside ``output``: an unfinished one, or with more ``steps`` a
+            finished one.
+        overwrite: replace what lies at ``output``; else a model that was made with other settings or of other data is
+            refused there, and so is what is no model.
         save_every: seconds between saved states.
         progress: called with a :class:`~citris_cli.training.request.Progress` at the start and at the log's every line.
         note: called with sentences that a user may want to know.
@@ -86,7 +90,7 @@ def train_ae(
         InterruptedRunError: a signal ended it after its state was saved; without ``output`` signals are left alone.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_ae")
-    return run.autoencoder(_with(_led(request, targets_lead), device, resume, save_every, progress, note))
+    return run.autoencoder(_with(_led(request, targets_lead), device, resume, overwrite, save_every, progress, note))
 
 
 @permissions_told()
@@ -104,6 +108,7 @@ def train_nf(
     group: str | None = None,
     device: str = "auto",
     resume: bool = False,
+    overwrite: bool = False,
     save_every: float = 30.0,
     progress: OnProgress = ignore,
     note: OnNote = ignore,
@@ -117,7 +122,7 @@ def train_nf(
         ae: the autoencoder: its file, or what :func:`train_ae` returned. None: with an output, the one of this dataset
             under ``runs/``; else, or where there is none, one is trained first.
         val: held-out data (``val_indep`` with ground truth, ``val_triplets``) to measure on; the best model is kept.
-        preset, variables, targets_lead, device, resume, save_every, progress, note: as of :func:`train_ae`.
+        preset, variables, targets_lead, device, resume, overwrite, save_every, progress, note: as of :func:`train_ae`.
         model: a configuration instead of the preset's; latents and variables are filled in. A transition prior of your
             own (:func:`citris_cli.core.priors.register`) is its ``prior``.
         training: how to train, instead of the preset's.
@@ -131,7 +136,8 @@ def train_nf(
         InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_nf", val, group, ae)
-    return CausalModel(run.citris_nf(_with(_led(request, targets_lead), device, resume, save_every, progress, note)))
+    request = _with(_led(request, targets_lead), device, resume, overwrite, save_every, progress, note)
+    return CausalModel(run.citris_nf(request))
 
 
 @permissions_told()
@@ -148,6 +154,7 @@ def train_vae(
     group: str | None = None,
     device: str = "auto",
     resume: bool = False,
+    overwrite: bool = False,
     save_every: float = 30.0,
     progress: OnProgress = ignore,
     note: OnNote = ignore,
@@ -157,7 +164,7 @@ def train_vae(
 
     Args:
         data: sequences, as :func:`train_ae` takes them.
-        output, preset, variables, targets_lead, device, resume, save_every, progress, note: as there.
+        output, preset, variables, targets_lead, device, resume, overwrite, save_every, progress, note: as there.
         val, group: as of :func:`train_nf`.
         model: a configuration instead of the preset's; width and variables are filled in.
         training: how to train, instead of the preset's.
@@ -170,7 +177,8 @@ def train_vae(
         InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_vae", val, group)
-    return CausalModel(run.citris_vae(_with(_led(request, targets_lead), device, resume, save_every, progress, note)))
+    request = _with(_led(request, targets_lead), device, resume, overwrite, save_every, progress, note)
+    return CausalModel(run.citris_vae(request))
 
 
 @permissions_told()
@@ -184,6 +192,7 @@ def train_causal_encoder(
     variables: str | Variables | None = None,
     device: str = "auto",
     resume: bool = False,
+    overwrite: bool = False,
     save_every: float = 30.0,
     progress: OnProgress = ignore,
     note: OnNote = ignore,
@@ -193,7 +202,8 @@ def train_causal_encoder(
 
     Args:
         data: frames with true values (``latents`` or ``raw_latents`` [N, F]); else as :func:`train_ae` takes them.
-        output, preset, model, training, variables, device, resume, save_every, progress, note, settings: as there.
+        output, preset, model, training, variables, device, resume, overwrite, save_every, progress, note, settings: as
+            there.
 
     Returns:
         The trained model; ``variables`` are the factors that it reads.
@@ -202,7 +212,7 @@ def train_causal_encoder(
         InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_causal_encoder")
-    return run.causal_encoder(_with(request, device, resume, save_every, progress, note))
+    return run.causal_encoder(_with(request, device, resume, overwrite, save_every, progress, note))
 
 
 def _request(
@@ -251,7 +261,13 @@ def _led(request: Request, targets_lead: str | None) -> Request:
 
 
 def _with(
-    request: Request, device: str, resume: bool, save_every: float, progress: OnProgress, note: OnNote
+    request: Request,
+    device: str,
+    resume: bool,
+    overwrite: bool,
+    save_every: float,
+    progress: OnProgress,
+    note: OnNote,
 ) -> Request:
     for name, function in (("progress", progress), ("note", note)):
         if not callable(function):
@@ -263,6 +279,7 @@ def _with(
         request,
         device=str(device),  # a torch.device says its name
         resume=resume,
+        overwrite=overwrite,
         save_every=save_every,
         on_progress=progress,
         on_note=note,

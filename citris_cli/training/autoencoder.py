@@ -63,6 +63,7 @@ class AutoencoderTask:
         self._measure = "val_mse" if held_out is not None else "train_mse"
         self._pictures = pictures
         self._batches = ShuffledBatches(len(frames), config.batch_size, config.seed, frames.storage)
+        self.samples = self._batches.n
         self.batch_size = self._batches.batch_size
 
     def parameter_groups(self) -> list[dict[str, Any]]:

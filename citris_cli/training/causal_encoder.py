@@ -118,6 +118,7 @@ class CausalEncoderTask:
         self._labelled = labelled
         self._measured = labelled if held_out is None else held_out
         self._batches = ShuffledBatches(len(labelled.frames), config.batch_size, config.seed, labelled.frames.storage)
+        self.samples = self._batches.n
         self.batch_size = self._batches.batch_size
 
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -56,6 +56,7 @@ class CitrisNFTask:
         self._starts = starts.to(encodings.device)
         self._targets = targets.to(encodings.device)
         self._batches = ShuffledBatches(len(starts), config.batch_size, config.seed, encodings.device)
+        self.samples = self._batches.n
         self.batch_size = self._batches.batch_size
 
     def parameter_groups(self) -> list[dict[str, Any]]:

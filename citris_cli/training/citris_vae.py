@@ -82,6 +82,7 @@ class CitrisVAETask:
         self._measured = held_out if held_out is not None else frames
         self._measure = "val_mse" if held_out is not None else "train_mse"
         self._batches = ShuffledBatches(len(starts), config.batch_size, config.seed, frames.storage)
+        self.samples = self._batches.n
         self.batch_size = self._batches.batch_size
 
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from citris_cli.artifacts.files import atomic_write
+from citris_cli.artifacts.locks import HeldError, held
 from citris_cli.artifacts.models import ModelFile, read_model, read_model_header, write_model
 from citris_cli.artifacts.runs import header_or_none
 from citris_cli.errors import CitrisError, InputError
@@ -61,6 +62,12 @@ class RunFiles:
         return self._beside(".metrics.jsonl")
 
     @property
+    def lock(self) -> Path:
+        """Is there, and locked, while a training goes on; hidden, with the number of the process that holds it."""
+        state = self.state
+        return state.with_name(f".{state.name.removesuffix('.state.safetensors')}.lock")
+
+    @property
     def pictures(self) -> Path:
         """Reconstructions beside originals, as of the last validation."""
         return self._beside(".reconstructions.png")
@@ -81,8 +88,44 @@ class RunFiles:
             return "nothing is kept without an output path"
         return f"the last good state is kept in {self.state}" if self.state.exists() else "no state had been saved yet"
 
+    @contextmanager
+    def locked(self, note: Callable[[str], object]) -> Iterator[None]:
+        """Keep other trainings away from these files inside the ``with`` block; the lock ends with this process.
+
+        Args:
+            note: is told where the file system has no locks.
+
+        Raises:
+            InputError: another training writes here now.
+        """
+        if not self.on_disk:
+            yield
+            return
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held(self.lock))
+            except HeldError as error:
+                by = f" by process {error.process}" if error.process else ""
+                raise InputError(
+                    f"{self.model or self.state}: is being trained{by}; wait until that has ended, or name another "
+                    "file with -o"
+                ) from None
+            except (OSError, NotImplementedError) as error:
+                reason = (getattr(error, "strerror", None) or str(error)).lower()
+                note(f"{self.lock}: cannot be locked ({reason}); see to it that no other training writes there")
+            yield
+
+    def seen(self) -> tuple[object, ...]:
+        """Changes whenever the model or the state that lie here do."""
+        found = []
+        for path in () if self.stem is None else (self.model, self.state):
+            with suppress(OSError, AttributeError):
+                about = path.stat()  # type: ignore[union-attr]
+                found.append((path, about.st_ino, about.st_size, about.st_mtime_ns))
+        return tuple(found)
+
     def saved_settings(self) -> dict[str, Any] | None:
-        """Settings of the unfinished training whose state lies here, or None.
+        """Settings of the training whose state lies here, unfinished or at its end, or None.
 
         Raises:
             InputError: the file is there but is not a training state.
@@ -98,7 +141,7 @@ class RunFiles:
         return settings
 
     def saved_step(self) -> int:
-        """Steps that the unfinished training whose state lies here had taken; 0 if there is no state.
+        """Steps that the training whose state lies here had taken; 0 if there is no state.
 
         Raises:
             InputError: the file is there but is none of ours, or damaged.
@@ -122,6 +165,21 @@ class RunFiles:
         """Write a state of :meth:`state_of`, atomically."""
         if self.on_disk:
             write_model(self.state, state)
+
+    def keep_final(self, state: ModelFile) -> None:
+        """Hold the state after the last step until :meth:`save_final`: the smaller model is written first."""
+        if self.on_disk:
+            self._in_memory["final"] = state
+
+    def save_final(self) -> None:
+        """Write the state after the last step, if one is held, from which the training can be made longer.
+
+        Raises:
+            CitrisError: it cannot be written.
+        """
+        if "final" in self._in_memory:
+            self.save_state(self._in_memory["final"])
+            del self._in_memory["final"]
 
     def load_state(
         self,
@@ -176,7 +234,8 @@ class RunFiles:
     def best_measures(self, step: int) -> dict[str, float]:
         """Measures of the best validation of this training among its first ``step`` steps; empty if there is none."""
         header = header_or_none(self.best) if self.stem is not None else None
-        if header is None or header.config.get("settings") != dict(self.settings):
+        # How it is trained may change when it is resumed.
+        if header is None or _but_training(header.config.get("settings", {})) != _but_training(self.settings):
             return {}
         # One of a step that will be taken again is found again when it is.
         return header.config["measures"] if header.config.get("step", step + 1) <= step else {}
@@ -232,10 +291,14 @@ class RunFiles:
             ) from error
 
     def remove_state(self) -> None:
-        """Remove the state: the model is written and says everything, or a new training begins in its place."""
+        """Remove the state, which is none to go back to any more."""
         if self.on_disk:
             self.state.unlink(missing_ok=True)
             self.best.unlink(missing_ok=True)
+
+
+def _but_training(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != "training"}
 
 
 def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from types import FrameType
 
 import torch
 
+from citris_cli.artifacts.files import discard_unfinished
 from citris_cli.artifacts.models import ModelFile
 from citris_cli.core.ops.adamw import ClippedAdamW
-from citris_cli.errors import InputError, InterruptedRunError
+from citris_cli.errors import CitrisError, InputError, InterruptedRunError
+from citris_cli.system import closed_terminal_signal
 from citris_cli.training.config import TrainingConfig
 from citris_cli.training.devices import apart_from_other_work
 from citris_cli.training.files import RunFiles
@@ -41,7 +44,7 @@ def train(
     stop: StopRequest | None = None,
     processes: Processes = ALONE,
 ) -> dict[str, float]:
-    """Train ``task.model`` for ``config.steps`` steps; the final state is saved, for the caller to remove.
+    """Train ``task.model`` for ``config.steps`` steps; ``files`` hold the final state, for the caller to save.
 
     Args:
         task: the model with its batches.
@@ -58,7 +61,7 @@ def train(
         The last validation's measures; in all processes but the first, nothing.
 
     Raises:
-        InterruptedRunError: SIGINT or SIGTERM came; the state is saved.
+        InterruptedRunError: a signal (:func:`that_stop`) came; the state is saved.
         TrainingDivergedError: a loss, a measure or a weight is not finite, or the loss exploded; the last good state
             is kept.
         InputError: the state does not fit, or a batch is too small for the processes.
@@ -90,15 +93,42 @@ def train(
             if saving:
                 states.copy(files.state_of(step, task.model, optimizer, generator))
         record.check(step, None, task.model.state_dict().values())
-        if step > resumed_at:
-            # What the caller does with the model may take a while, and no step should be taken twice for it.
-            files.save_state(states.copied or files.state_of(step, task.model, optimizer, generator))
+        if step > resumed_at and files.on_disk:
+            files.keep_final(states.copied or files.state_of(step, task.model, optimizer, generator))
         stop.signal_number = processes.agree(stop.signal_number or 0)[0] or None
         return record.best_measures() if processes.first else {}
 
 
+def that_stop() -> list[signal.Signals]:
+    """The signals at which a training saves its state and ends: Ctrl-C, SIGTERM, and SIGHUP unless it is ignored.
+
+    The last comes when the terminal is closed, where a system knows it; ``nohup`` ignores it.
+    """
+    closing = closed_terminal_signal()
+    ignored = closing is None or signal.getsignal(closing) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored or closing is None else [closing])]
+
+
+@contextmanager
+def _handled(handle: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Call a function at these signals inside the ``with`` block; earlier handlers come back after it."""
+    earlier = {number: signal.signal(number, handle) for number in that_stop()}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _end_at_once(number: int, frame: FrameType | None = None) -> None:
+    """End the process by a signal that came a second time, without a file that is half written."""
+    discard_unfinished()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
 class StopRequest:
-    """Remembers SIGINT and SIGTERM so that the loop can save before it ends; a second one ends the process at once.
+    """Remembers a signal so that the loop can save before it ends; a second one ends the process at once.
 
     Args:
         listens: whether it takes the signals over; if not, they are handled as they were.
@@ -110,21 +140,13 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
-        """Handle both signals inside the ``with`` block; earlier handlers come back after it."""
-        if not self.listens:
+        """Handle the signals of :func:`that_stop` inside the ``with`` block."""
+        with _handled(self._handle) if self.listens else nullcontext():
             yield self
-            return
-        earlier = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
 
-    def _handle(self, number: int, frame: object) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal_number is not None:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            _end_at_once(number)
         self.signal_number = number
 
 
@@ -188,7 +210,7 @@ class States:
         """Write a state, which is known to be good, and end where a signal came.
 
         Raises:
-            InterruptedRunError: SIGINT or SIGTERM came, to any of the processes.
+            InterruptedRunError: a signal came, to any of the processes.
         """
         self._files.save_state(state)
         self.copied = None
@@ -203,32 +225,42 @@ class States:
 
 @contextmanager
 def finishing(files: RunFiles, stop: StopRequest, at_once: bool = False) -> Iterator[None]:
-    """What is done with a trained model after its last step: a signal ends it, saying that no step is lost.
+    """What is done with a trained model after its last step: whatever ends it, no step is lost.
 
     Args:
-        files: where the final state is.
+        files: they hold the final state, which is saved if the block comes to no end.
         stop: the training's own; where it listens to no signals, this does not either.
         at_once: whether a signal that came in the last step ends it as well, as where the block takes long.
 
     Raises:
-        InterruptedRunError: SIGINT or SIGTERM came inside the ``with`` block.
+        InterruptedRunError: a signal (:func:`that_stop`) came inside the ``with`` block.
     """
+    came: list[int] = []
 
-    def end(number: int, frame: object = None) -> None:
-        raise InterruptedRunError(
-            f"stopped after the last step, before the model was written; the state is saved in {files.state}: "
-            "run the same command with --resume to finish without training again",
-            number,
-        )
+    def end(number: int, frame: FrameType | None = None) -> None:
+        came.append(number)
+        raise InterruptedRunError("", number)
 
-    if not stop.listens:
-        yield
-        return
-    if at_once and stop.signal_number is not None:
-        end(stop.signal_number)
-    earlier = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+        with _handled(end) if stop.listens else nullcontext():
+            if at_once and stop.listens and stop.signal_number is not None:
+                end(stop.signal_number)
+            yield
+    except BaseException:
+        not_saved = ""
+        with _handled(_end_at_once) if stop.listens else nullcontext():
+            try:
+                files.save_final()
+            except CitrisError as error:
+                not_saved = str(error)
+        if not came:
+            raise
+        kept = (
+            f"its state could not be saved: {not_saved}"
+            if not_saved
+            else f"the state is saved in {files.state}: "
+            "run the same command with --resume to finish without training again"
+        )
+        raise InterruptedRunError(
+            f"stopped after the last step, before the model was written; {kept}", came[0]
+        ) from None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -12,19 +13,23 @@ from typing import Any, Generic, TypeVar
 from torch import nn
 
 from citris_cli.artifacts.models import ModelFile, provenance, write_model
-from citris_cli.artifacts.runs import header_or_none
+from citris_cli.artifacts.runs import models_in
 from citris_cli.core.config import PRIOR_CONFIGS, PriorConfig, require_within_bounds
 from citris_cli.core.priors import UnknownPriorError, find_prior
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.variables import Variables
-from citris_cli.errors import InputError
+from citris_cli.errors import CitrisError, InputError
 from citris_cli.kinds import Kind, config_from_json, config_to_json
-from citris_cli.loading import IN_MEMORY, LoadedModel, model_config, model_tensors
+from citris_cli.loading import IN_MEMORY, LoadedModel, load_model, model_config, model_tensors
 from citris_cli.training.config import TrainingConfig
 from citris_cli.training.devices import resolve_precision
+from citris_cli.training.encodings import weights_sha256
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import train
+from citris_cli.training.place import Left, free_path, steps_in, upgraded
+from citris_cli.training.processes import restarted
+from citris_cli.training.record import too_few
 from citris_cli.training.request import OnProgress, Place, Progress
 from citris_cli.training.session import Session
 from citris_cli.training.task import Task
@@ -45,12 +50,18 @@ class Plan(Generic[ModelT, TrainingT]):
         model: its configuration.
         training: how it is trained.
         files: where it is written; their settings tell a later run what this one is.
+        resume: whether it goes on with what lies there.
+        done: whether it is resumed and a run of these very settings had come to its end.
+        seen: of the files when it was settled.
     """
 
     kind: Kind
     model: ModelT
     training: TrainingT
     files: RunFiles
+    resume: bool = False
+    done: bool = False
+    seen: tuple[object, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What it is going to do, for JSON."""
@@ -61,19 +72,30 @@ class Plan(Generic[ModelT, TrainingT]):
             "output": None if self.files.model is None else str(self.files.model),
         }
 
-    def finished(self, session: AnySession) -> bool:
-        """Whether it is resumed and a run of these very settings had come to its end."""
-        files = self.files
-        if not session.request.resume or files.model is None or files.state.exists():
-            return False
-        header = header_or_none(files.model)
-        done = header is not None and _upgraded(self.kind, header.provenance.get("settings")) == dict(files.settings)
-        if done:
-            session.note(f"{files.model} is finished already")
-        return done
+    @contextmanager
+    def held(self, session: AnySession) -> Iterator[None]:
+        """Keep other trainings away from its files inside the ``with`` block.
+
+        Raises:
+            InputError: another training writes there, or has since this one was settled.
+        """
+        with self.files.locked(session.note):
+            if self.files.on_disk and self.files.seen() != self.seen:
+                where = self.files.model or self.files.state
+                raise InputError(f"{where}: another training has just written there; run the command again")
+            yield
+
+    def finished(self, session: AnySession) -> LoadedModel | None:
+        """The model, where there is nothing left to train."""
+        if not self.done or self.files.model is None:
+            return None
+        session.note(f"{self.files.model} is finished already")
+        return load_model(self.files.model, session.device)
 
     def train(self, session: AnySession, task: Task, title: str) -> dict[str, float]:
         """Train; the last validation's measures. See :func:`citris_cli.training.loop.train`."""
+        if few := too_few(task):
+            session.note(few)
         display = _Told(session.request.on_progress, title, self.training.steps, task.unit)
         with session.processes.together(self.files):
             return train(
@@ -81,7 +103,7 @@ class Plan(Generic[ModelT, TrainingT]):
                 self.training,
                 self.files,
                 display,
-                resume=session.request.resume,
+                resume=self.resume,
                 save_every=session.request.save_every,
                 stop=session.stop,
                 processes=session.processes,
@@ -95,7 +117,7 @@ class Plan(Generic[ModelT, TrainingT]):
         variables: Variables | None = None,
         reference: ReferenceLatents | None = None,
     ) -> LoadedModel:
-        """Write the trained model with all that is known of it, and remove the state of its training.
+        """Write the trained model with all that is known of it, and then the state from which it can be made longer.
 
         Args:
             session: where the data came from.
@@ -109,12 +131,29 @@ class Plan(Generic[ModelT, TrainingT]):
         origin["settings"] = dict(files.settings)
         origin["dataset"] = data.name
         origin["columns"] = data.columns.to_json()
+        for part in self.kind.inside:
+            origin[f"{part}_sha256"] = weights_sha256(getattr(network, part).state_dict())
         if files.on_disk:
             described = None if variables is None else variables.to_json()
             tensors = model_tensors(network, reference)
             write_model(files.model, ModelFile(self.kind.name, model_config(network), described, origin, tensors))
-            files.remove_state()
+            self._write_state(session)
         return LoadedModel(self.kind.name, network.eval(), variables, files.model or IN_MEMORY, origin, reference)
+
+    def _write_state(self, session: AnySession) -> None:
+        """What a longer training of a model that is written needs; without it the model is finished all the same."""
+        files = self.files
+        if files.model is None and not files.state.with_name(files.state.name.replace(".state.", ".")).exists():
+            files.remove_state()  # the model went to standard output, and nothing of it stays here
+            return
+        try:
+            files.save_final()
+        except CitrisError as error:
+            files.remove_state()  # an older one would be of an unfinished training, which this is not
+            session.note(
+                f"{files.model or 'the model'} is finished; its last state could not be kept, so --resume cannot make "
+                f"the training longer ({error})"
+            )
 
 
 class _Told:
@@ -136,8 +175,10 @@ def make_plan(
     changes: Mapping[str, Any],
     output: Path | Place | None,
     learned: Mapping[str, str] | None = None,
+    may_begin: bool = False,
+    inside: str = "",
 ) -> Plan[ModelT, TrainingT]:
-    """The preset, or the unfinished run's settings when resuming, with the changes that were asked for.
+    """The preset, or the earlier run's settings when resuming, with the changes that were asked for.
 
     Args:
         session: data and device.
@@ -146,56 +187,199 @@ def make_plan(
         changes: single settings by name.
         output: where the model goes.
         learned: what else makes the run what it is, by name (:data:`LEARNED`); what is "" is left out.
+        may_begin: whether it begins anew where there is nothing to resume.
+        inside: hash of the autoencoder that the model is trained on, if it is known already.
 
     Raises:
-        InputError: no such setting, a value that it cannot have, or the unfinished training is another one.
+        InputError: no such setting, a value that it cannot have; another training lies where it should go, or there is
+            none to resume.
     """
     learned = {name: told for name, told in (learned or {}).items() if told}
-    preset = _with_prior(kind, preset, changes)
-    files = session.files(kind, output, _variety(changes, kind, learned))
-    saved = _upgraded(kind, files.saved_settings()) if session.request.resume else None
-    model, training = preset
-    # The device's own, unless the unfinished training or a change says otherwise.
-    training = dataclasses.replace(training, precision="auto")
-    if saved is not None:
-        _check_resumed(saved, kind, session.data.sha256, learned, files.state)
-        model = _restored(model, saved.get("model"), files.state)
-        training = _restored(training, saved.get("training"), files.state)
-    elif files.stem is not None and files.state.exists() and not session.request.resume:
-        session.note(
-            f"{files.state} holds an unfinished training; starting anew in its place (--resume would go on with it)"
-        )
-    _check_changes(changes, model, training)
-    began_with = training
-    model, training = settled(model, changes), settled(training, changes)
+    model, training = _with_prior(kind, preset, changes)
+    # The device's own, unless an earlier training or a change says otherwise.
+    begin = _Settling(session, kind, changes, learned, (model, dataclasses.replace(training, precision="auto")))
+    base = session.base(kind, output, _variety(changes, kind, learned))
+    if base is None:
+        return begin.plan(session.files(None, output))
+    if session.request.resume:
+        try:
+            plan = _resumed(begin, base, output)
+        except InputError:
+            if not restarted():
+                raise
+            plan = None
+        if plan is not None:
+            return plan
+        if not may_begin and not restarted():
+            raise InputError(
+                f"--resume: no training of {kind.title} has been begun in {base}; leave the option out to begin one"
+            )
+    settings = begin.settings(*begin.settled())
+    overwrite = session.request.overwrite
+    path = free_path(base, isinstance(output, Path), kind, settings, inside, overwrite, session.note)
+    return begin.plan(session.files(path, output))
+
+
+@dataclass(frozen=True)
+class _Settling(Generic[ModelT, TrainingT]):
+    """From configurations to begin with to a plan.
+
+    Attributes:
+        session: data and device.
+        kind: of the model.
+        changes: single settings by name.
+        learned: what else makes the run what it is.
+        configs: of model and training.
+    """
+
+    session: AnySession
+    kind: Kind
+    changes: Mapping[str, Any]
+    learned: Mapping[str, str]
+    configs: tuple[ModelT, TrainingT]
+
+    def settled(self) -> tuple[ModelT, TrainingT]:
+        """The configurations with the changes.
+
+        Raises:
+            InputError: no such setting, or a value that it cannot have.
+        """
+        model, training = self.configs
+        _check_changes(self.changes, model, training)
+        model, training = settled(model, self.changes), settled(training, self.changes)
+        try:
+            require_within_bounds(model)
+            require_within_bounds(training)
+            prior = getattr(model, "prior", None)
+            if prior is not None:  # of a configuration that was given whole, too
+                find_prior(prior.name, self.kind.name)
+        except ValueError as error:
+            raise InputError(f"{self.kind.title}: {error}") from error
+        precision = resolve_precision(training.precision, self.session.device)
+        return model, dataclasses.replace(training, precision=precision)
+
+    def settings(self, model: ModelT, training: TrainingT) -> dict[str, Any]:
+        """What the run is, for its files."""
+        return {
+            "kind": self.kind.name,
+            "model": config_to_json(model),
+            "training": dataclasses.asdict(training),
+            "data_sha256": self.session.data.sha256,
+            **self.learned,
+        }
+
+    def plan(self, files: RunFiles, resume: bool = False, done: bool = False) -> Plan[ModelT, TrainingT]:
+        """The plan that is written to these files."""
+        model, training = self.settled()
+        files = dataclasses.replace(files, settings=self.settings(model, training))
+        return Plan(self.kind, model, training, files, resume, done, files.seen())
+
+
+def _resumed(
+    begin: _Settling[ModelT, TrainingT], base: Path, output: Path | Place | None
+) -> Plan[ModelT, TrainingT] | None:
+    """The plan that goes on with an earlier training: of several, with the one that the same command began.
+
+    Args:
+        begin: what would be trained from the beginning.
+        base: where the model goes by default, or the place that was named.
+        output: where it was asked to go.
+
+    Returns:
+        The plan, or None if there is nothing to go on with.
+
+    Raises:
+        InputError: what there is, is another training.
+    """
+    kind, paths = begin.kind, [base]
+    if not isinstance(output, Path):
+        paths += [*models_in(base.parent, kind), *models_in(base.parent, kind, ".state")]
+    places = dict.fromkeys(path.with_name(path.name.replace(".state.", ".")) for path in paths)
     try:
-        require_within_bounds(model)
-        require_within_bounds(training)
-        prior = getattr(model, "prior", None)
-        if prior is not None:  # of a configuration that was given whole, too
-            find_prior(prior.name, kind.name)
-    except ValueError as error:
-        raise InputError(f"{kind.title}: {error}") from error
-    if saved is not None and config_to_json(model) != saved["model"]:
+        wanted = begin.settings(*begin.settled())
+    except InputError:  # of settings that belong to what is resumed
+        wanted = {}
+    found: list[tuple[int, Left, Plan[ModelT, TrainingT]]] = []
+    refused: InputError | None = None
+    for path in places:
+        left = Left.at(path, kind)
+        saved = left.state if left.state is not None else left.model
+        if left.state is None and (not saved or output is Place.STDOUT):
+            continue
+        try:
+            plan = _going_on(begin, left, output)
+        except InputError as error:
+            refused = refused or error
+            continue
+        alike = 0 if saved == wanted else 1 if _but_steps(saved) == _but_steps(wanted) else 2
+        found.append((2 * alike + (not left.unfinished), left, plan))
+    if not found and refused is not None:
+        raise refused
+    if not found:
+        return None
+    _, left, plan = min(found, key=lambda one: one[0])
+    steps, before = plan.training.steps, steps_in(left.state or left.model)
+    if steps != before:
+        begin.session.note(
+            f"{plan.files.state}: going on after {counted(left.step, 'step')} with {steps:,} in all instead of "
+            f"{before:,}; the learning rate now follows the new length, so this is not the model of {steps:,} steps "
+            "from the start"
+        )
+    return plan
+
+
+def _but_steps(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {**settings, "training": {**settings.get("training", {}), "steps": 0}}
+
+
+def _going_on(begin: _Settling[ModelT, TrainingT], left: Left, output: Path | Place | None) -> Plan[ModelT, TrainingT]:
+    """The plan that goes on with what is left at a place, with the settings that it has and the changes.
+
+    Raises:
+        InputError: it is another training, or there is nothing left to do.
+    """
+    session, kind = begin.session, begin.kind
+    files = session.files(left.path, output)
+    where = files.state if left.state is not None else left.path
+    saved = upgraded(kind, files.saved_settings()) if left.state is not None else left.model
+    _check_resumed(saved, kind, session.data.sha256, begin.learned, where)
+    before = (
+        _restored(begin.configs[0], saved.get("model"), where),
+        _restored(begin.configs[1], saved.get("training"), where),
+    )
+    going_on = dataclasses.replace(begin, configs=before)
+    model, training = going_on.settled()
+    what = "unfinished" if left.unfinished else "finished"
+    if config_to_json(model) != saved["model"]:
         name, value = _difference(saved["model"], config_to_json(model))
         raise InputError(
-            f"--{name.replace('_', '-')}: the unfinished training in {files.state} has {value}; "
+            f"--{name.replace('_', '-')}: the {what} training in {where} has {value}; "
             "leave the option out or run without --resume"
         )
-    if saved is not None and training.steps < began_with.steps and training.steps <= files.saved_step():
+    if training.seed != before[1].seed:  # it would be neither the one nor the other
         raise InputError(
-            f"--steps {training.steps}: the unfinished training in {files.state} has taken "
-            f"{counted(files.saved_step(), 'step')} already; give more or run without --resume"
+            f"--seed: the {what} training in {where} has {before[1].seed}; leave the option out or run without --resume"
         )
-    training = dataclasses.replace(training, precision=resolve_precision(training.precision, session.device))
-    settings: dict[str, Any] = {
-        "kind": kind.name,
-        "model": config_to_json(model),
-        "training": dataclasses.asdict(training),
-        "data_sha256": session.data.sha256,
-        **learned,
-    }
-    return Plan(kind, model, training, dataclasses.replace(files, settings=settings))
+    steps, began_with = training.steps, before[1].steps
+    if left.unfinished:
+        if steps < began_with and steps <= left.step:
+            raise InputError(
+                f"--steps {steps}: the unfinished training in {where} has taken "
+                f"{counted(left.step, 'step')} already; give more or run without --resume"
+            )
+    elif going_on.settings(model, training) == saved:
+        return going_on.plan(files, resume=True, done=True)
+    elif left.state is None:
+        raise InputError(
+            f"--resume: {left.path} is finished, and {files.state}, from which it could be trained longer, is not "
+            "there; run without --resume to train anew"
+        )
+    elif steps <= began_with:
+        raise InputError(
+            f"--resume: {left.path} is finished after {counted(began_with, 'step')}; give more with --steps to train "
+            "it longer, or run without --resume to train anew"
+        )
+    return going_on.plan(files, resume=True)
 
 
 def settled(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
@@ -309,20 +493,6 @@ def _check_resumed(
         raise InputError(f"{state}: {sentence.format(theirs=told)}")
 
 
-def _upgraded(kind: Kind, settings: Any) -> Any:
-    """Settings of an earlier run as they are written today.
-
-    In format 1 a prior was a name; what a configuration did not know yet was as its default is.
-    """
-    try:
-        old, training = dict(settings["model"]), dict(settings["training"])
-        if isinstance(old.get("prior"), str) and "regulariser_warmup" in training:
-            old["regulariser_warmup"] = training.pop("regulariser_warmup")
-        return {**settings, "model": config_to_json(config_from_json(kind.config, old)), "training": training}
-    except (TypeError, ValueError, KeyError, AttributeError):
-        return settings
-
-
 def _restored(config: ConfigT, saved: Any, state: Path) -> ConfigT:
     """A configuration with the values that an unfinished training had, all of them and each of its own kind."""
     try:
@@ -336,7 +506,7 @@ def _restored(config: ConfigT, saved: Any, state: Path) -> ConfigT:
         raise InputError(f"{state}: {error}; import or install what registers the prior first") from error
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{state}: the unfinished training there has settings that this version of citris does not know; "
+            f"{state}: the training there has settings that this version of citris does not know; "
             "run without --resume to start anew"
         ) from error
     return found

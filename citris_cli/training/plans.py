@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from citris_cli.artifacts.runs import header_or_none
+from citris_cli.artifacts.runs import models_in, newest_model
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
 from citris_cli.data.datasets import IndependentData, SequenceData
@@ -24,6 +24,7 @@ from citris_cli.training.config import (
     TrainingConfig,
     VAETrainingConfig,
 )
+from citris_cli.training.encodings import weights_sha256
 from citris_cli.training.plan import AnySession, Plan, make_plan
 from citris_cli.training.presets import autoencoder_preset, causal_encoder_preset, nf_preset, vae_preset
 from citris_cli.training.request import Place, Request
@@ -36,20 +37,24 @@ VAEPlan = Plan[CitrisVAEConfig, VAETrainingConfig]
 CausalEncoderPlan = Plan[CausalEncoderConfig, TrainingConfig]
 
 
-def autoencoder_plan(session: AnySession, changes: Mapping[str, Any], output: Path | Place | None) -> AutoencoderPlan:
+def autoencoder_plan(
+    session: AnySession, changes: Mapping[str, Any], output: Path | Place | None, may_begin: bool = False
+) -> AutoencoderPlan:
     """How an autoencoder is trained.
 
     Args:
         session: the frames.
         changes: single settings by name.
         output: where it goes.
+        may_begin: whether it begins anew where there is nothing to resume.
 
     Raises:
         InputError: as :func:`~citris_cli.training.plan.make_plan`.
     """
     preset = autoencoder_preset(session.request.preset, session.data.frames.width)
     model, training = _given(session.request, AutoencoderConfig, preset)
-    return make_plan(session, KINDS["autoencoder"], (_for_frames(session, model), training), changes, output)
+    preset = _for_frames(session, model), training
+    return make_plan(session, KINDS["autoencoder"], preset, changes, output, may_begin=may_begin)
 
 
 def flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | AutoencoderPlan, NFPlan]:
@@ -60,34 +65,40 @@ def flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | Autoencoder
     """
     loaded = _found_autoencoder(session)
     if loaded is not None:
-        return loaded, _nf_plan(session, fitting_autoencoder(session, loaded).config)
+        network = fitting_autoencoder(session, loaded)
+        return loaded, _nf_plan(session, network.config, inside=weights_sha256(network.state_dict()))
     first = _own_autoencoder_plan(session)
-    return first, _nf_plan(session, first.model)
+    plan = _nf_plan(session, first.model, may_begin=first.resume)
+    if plan.done:
+        return first, plan
+    if first.files.model is not None and not first.done:
+        session.note(f"no autoencoder for {session.data.name} yet: training one first, into {first.files.model}")
+    _, preset = autoencoder_preset(session.request.preset, session.data.frames.width)
+    if "steps" in session.request.changes and first.training.steps < preset.steps:
+        session.note(
+            f"--steps bounds it to {counted(first.training.steps, 'step')} instead of {preset.steps:,}; "
+            "a longer one that 'citris train-ae' makes is taken from then on"
+        )
+    return first, plan
 
 
 def _own_autoencoder_plan(session: Session[SequenceData]) -> AutoencoderPlan:
     """The autoencoder that CITRIS-NF needs and this dataset does not have yet."""
-    request, data, kind = session.request, session.data, KINDS["autoencoder"]
-    where: Path | Place | None = None
-    if request.output is not None:
-        where = session.place(kind)
-        session.note(f"no autoencoder for {data.name} yet: training one first, into {where}")
+    request = session.request
     # A whole configuration, sizes and rates that were asked for are the flow's; the autoencoder takes its preset's.
-    # Steps bound all trainings.
+    # Steps bound all trainings. A place that was named is the flow's, and so is what may be replaced there.
     changes = {name: request.changes[name] for name in ("latents", "seed", "precision") if name in request.changes}
     if "steps" in request.changes:
-        _, preset = autoencoder_preset(request.preset, data.frames.width)
+        _, preset = autoencoder_preset(request.preset, session.data.frames.width)
         changes["steps"] = min(request.changes["steps"], preset.steps)
-        if changes["steps"] < preset.steps:
-            session.note(
-                f"--steps bounds it to {counted(changes['steps'], 'step')} instead of {preset.steps:,}; "
-                "'citris train-ae' makes a longer one in its place"
-            )
-    own = dataclasses.replace(request, model=None, training=None)
-    return autoencoder_plan(dataclasses.replace(session, request=own), changes, where)
+    own = dataclasses.replace(request, model=None, training=None, overwrite=False)
+    where = None if request.output is None else Place.RUNS
+    return autoencoder_plan(dataclasses.replace(session, request=own), changes, where, may_begin=True)
 
 
-def _nf_plan(session: Session[SequenceData], autoencoder: AutoencoderConfig) -> NFPlan:
+def _nf_plan(
+    session: Session[SequenceData], autoencoder: AutoencoderConfig, may_begin: bool = False, inside: str = ""
+) -> NFPlan:
     request, data, kind = session.request, session.data, KINDS["citris_nf"]
     latents = autoencoder.latents
     asked = request.changes.get("latents", latents)
@@ -96,7 +107,9 @@ def _nf_plan(session: Session[SequenceData], autoencoder: AutoencoderConfig) -> 
     model, training = _given(request, CitrisNFConfig, nf_preset(request.preset, data.frames.width))
     noise = autoencoder.noise if request.model is None else model.noise
     model = dataclasses.replace(model, latents=latents, variables=len(data.variables), noise=noise)
-    return make_plan(session, kind, (model, training), request.changes, request.output, _learned(session))
+    return make_plan(
+        session, kind, (model, training), request.changes, request.output, _learned(session), may_begin, inside
+    )
 
 
 def vae_plan(session: Session[SequenceData]) -> VAEPlan:
@@ -159,11 +172,13 @@ def _found_autoencoder(session: Session[SequenceData]) -> LoadedModel | None:
         return load_model(request.ae, session.device)
     if request.output is None:
         return None
-    path = session.place(KINDS["autoencoder"])
-    header = header_or_none(path)
-    if header is None or header.provenance.get("data_sha256") != session.data.sha256:
+    kind = KINDS["autoencoder"]
+    folder = session.place(kind).parent
+    path = newest_model(folder, kind, session.data.sha256)
+    if path is None:
         return None
-    session.note(f"autoencoder: {path} (this dataset's)")
+    several = len(models_in(folder, kind)) > 1
+    session.note(f"autoencoder: {path} (this dataset's{', the newest there' if several else ''})")
     return load_model(path, session.device)
 
 

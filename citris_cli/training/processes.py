@@ -152,7 +152,9 @@ def join(device: torch.device) -> Processes:
         return ALONE
     if not distributed.is_available() or not distributed.is_gloo_available():
         raise InputError("this PyTorch was built without torch.distributed and gloo; train in one process")
-    _store, rank, size = next(distributed.rendezvous("env://", timeout=PATIENCE))
+    store, rank, size = next(distributed.rendezvous("env://", timeout=PATIENCE))
+    # torchrun may keep its store when it starts all again, and with it where the processes before these were to meet.
+    _store = distributed.PrefixStore(f"citris-{_attempt()}", store)
     # What the processes agree on is on the host, with gloo, wherever they compute.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=PATIENCE)
@@ -263,6 +265,16 @@ class _Loss(nn.Module):
 def _started() -> int:
     """How many processes torchrun started, this one among them; 1 without torchrun."""
     return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+def restarted() -> bool:
+    """Whether torchrun (``--max-restarts``) has started this process again, since one was lost."""
+    return _started() > 1 and _attempt() != "0"
+
+
+def _attempt() -> str:
+    """How often torchrun has started these processes again."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
 
 
 def _end_undisturbed() -> None:

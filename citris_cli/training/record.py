@@ -15,12 +15,32 @@ from citris_cli.training.config import TrainingConfig
 from citris_cli.training.files import RunFiles
 from citris_cli.training.processes import Processes
 from citris_cli.training.task import Task
+from citris_cli.wording import counted
 
 #: A loss this many times larger than at the start of the training will not come back.
 DIVERGED = 1e3
 #: Up to so many steps, every one of them is logged; in longer trainings so many lines, but one for 50 steps at least.
 LINES, STEPS_A_LINE = 100, 50
 VALIDATIONS = 10
+#: Fewer frames, pairs or windows than these do not fill a usual batch, let alone tell anything of others.
+FEW_SAMPLES = 64
+
+
+def too_few(task: Task) -> str:
+    """A clause on how few samples there are and how many are needed; "" where there are enough."""
+    if task.samples >= FEW_SAMPLES:
+        return ""
+    counts = counted(task.samples, task.unit.removesuffix("s"))
+    return f"the data are too small: {counts}, where {FEW_SAMPLES} are the least to learn from and thousands are usual"
+
+
+def _advice(task: Task, config: TrainingConfig) -> str:
+    """What to do where a training diverged. On a single sample every one does, whatever its rate."""
+    few = too_few(task)
+    if task.samples == 1:
+        return few
+    slower = f"try a learning rate below {config.lr:g} with --lr"
+    return f"{slower}; besides, {few}" if few else slower
 
 
 class ProgressDisplay(Protocol):
@@ -61,7 +81,7 @@ class Record:
         self._log_every = max(1, min(STEPS_A_LINE, config.steps // LINES))
         self._validate_every = max(self._log_every, math.ceil(config.steps / VALIDATIONS))
         self._window = LossWindow(next(task.model.parameters()).device, whole)
-        self._sound = Soundness(files, config)
+        self._sound = Soundness(files, _advice(task, config))
         self._best = BestModel(task, files, step)
         self._measures: dict[str, float] = {}
 
@@ -144,12 +164,12 @@ class Soundness:
 
     Args:
         files: where the last good state is, for the message.
-        config: how the model is trained.
+        advice: what to do then, in a clause.
     """
 
-    def __init__(self, files: RunFiles, config: TrainingConfig) -> None:
+    def __init__(self, files: RunFiles, advice: str) -> None:
         self._files = files
-        self._config = config
+        self._advice = advice
         self._scale: float | None = None
 
     def check(self, step: int, values: Mapping[str, float], tensors: Iterable[Tensor] = ()) -> None:
@@ -172,10 +192,7 @@ class Soundness:
             bad = "weights that are not finite"
         if bad is None:
             return
-        raise TrainingDivergedError(
-            f"training diverged at step {step} ({bad}); {self._files.kept()}: "
-            f"try a learning rate below {self._config.lr:g} with --lr"
-        )
+        raise TrainingDivergedError(f"training diverged at step {step} ({bad}); {self._files.kept()}: {self._advice}")
 
 
 class LossWindow:

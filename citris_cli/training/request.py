@@ -79,7 +79,9 @@ class Request:
             else one is trained first.
         val: held-out data by which the best model is kept, or None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
-        resume: go on with the unfinished training, if there is one.
+        resume: go on with the training whose state lies there: an unfinished one, or with more steps a finished one.
+        overwrite: replace what lies at ``output``, whatever it is; else a model made with other settings stays, and
+            the new one goes beside it under ``runs/`` or is refused.
         save_every: seconds between saved states.
         command: how it was asked for, for the model's provenance.
         on_progress: is called at the start, and with every line of the log.
@@ -100,6 +102,7 @@ class Request:
     val: Data | None = None
     device: str = "auto"
     resume: bool = False
+    overwrite: bool = False
     save_every: float = 30.0
     command: Sequence[str] = ()
     on_progress: OnProgress = ignore

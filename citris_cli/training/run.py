@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,9 +20,10 @@ from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.priors import find_prior
 from citris_cli.core.reference import ReferenceLatents
-from citris_cli.data.datasets import SequenceData
+from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.frames import encode_frames
-from citris_cli.data.identifiability import findings
+from citris_cli.data.identifiability import few_latents, findings
+from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
 from citris_cli.loading import LoadedModel, load_model
@@ -36,6 +36,9 @@ from citris_cli.training.loop import finishing
 from citris_cli.training.plan import AnySession, Plan
 from citris_cli.training.plans import (
     AutoencoderPlan,
+    CausalEncoderPlan,
+    NFPlan,
+    VAEPlan,
     autoencoder_plan,
     causal_encoder_plan,
     fitting_autoencoder,
@@ -73,13 +76,19 @@ def citris_nf(request: Request) -> LoadedModel:
     _say_what_is_identifiable(session)
     # Settled before an autoencoder is trained: what is wrong with the flow is said before time is spent.
     under, plan = flow_plan(session)
-    if plan.finished(session):
-        return load_model(plan.files.model or Path(), session.device)
+    if finished := plan.finished(session):
+        return finished
+    _say_if_latents_are_few(session, plan.model.latents, "" if isinstance(under, Plan) else "citris train-ae ")
     _require_labels(session, plan.model.prior.name)
+    with plan.held(session):
+        return _train_flow(session, under, plan)
+
+
+def _train_flow(session: Session[SequenceData], under: LoadedModel | AutoencoderPlan, plan: NFPlan) -> LoadedModel:
     loaded = under if isinstance(under, LoadedModel) else _trained_first(session, under)
     network = fitting_autoencoder(session, loaded)
     model = CitrisNF(plan.model, network, torch.Generator().manual_seed(plan.training.seed)).to(session.device)
-    keeps = request.output is not None and loaded.path.is_file()
+    keeps = session.request.output is not None and loaded.path.is_file()
     data, folder = session.data, loaded.path.parent if keeps else None
     with session.processes.in_turn():
         encodings, cache, cached = cached_encodings(network, data.frames, data.sha256, folder, session.device)
@@ -106,9 +115,15 @@ def citris_vae(request: Request) -> LoadedModel:
     session = open_sequences(request)
     _say_what_is_identifiable(session)
     plan = vae_plan(session)
-    if plan.finished(session):
-        return load_model(plan.files.model or Path(), session.device)
+    if finished := plan.finished(session):
+        return finished
+    _say_if_latents_are_few(session, plan.model.latents, "")
     _require_labels(session, plan.model.prior.name)
+    with plan.held(session):
+        return _train_vae(session, plan)
+
+
+def _train_vae(session: Session[SequenceData], plan: VAEPlan) -> LoadedModel:
     data = session.data
     try:
         model = CitrisVAE(plan.model, torch.Generator().manual_seed(plan.training.seed))
@@ -146,8 +161,15 @@ def causal_encoder(request: Request) -> LoadedModel:
         verb = "do" if len(constant) > 1 else "does"
         session.note(f"{', '.join(constant)} {verb} not vary: left out")
     plan = causal_encoder_plan(session, factors)
-    if plan.finished(session):
-        return load_model(plan.files.model or Path(), session.device)
+    if finished := plan.finished(session):
+        return finished
+    with plan.held(session):
+        return _train_causal_encoder(session, plan, factors)
+
+
+def _train_causal_encoder(
+    session: Session[IndependentData], plan: CausalEncoderPlan, factors: Variables
+) -> LoadedModel:
     try:
         model = CausalEncoder(plan.model, factors, torch.Generator().manual_seed(plan.training.seed))
     except ValueError as error:
@@ -186,15 +208,20 @@ def _trained_first(session: Session[SequenceData], plan: AutoencoderPlan) -> Loa
     if session.stop.signal_number is not None:
         raise InterruptedRunError(
             f"stopped before the training of CITRIS-NF; the autoencoder is finished, in {loaded.path}: "
-            "run the same command again to go on",
+            f"run the same command again{', without --resume,' if session.request.resume else ''} to go on",
             session.stop.signal_number,
         )
     return loaded if plan.files.stem is None else load_model(loaded.path, session.device)
 
 
 def _train_autoencoder(session: AnySession, plan: AutoencoderPlan) -> LoadedModel:
-    if plan.finished(session):
-        return load_model(plan.files.model or Path(), session.device)
+    if finished := plan.finished(session):
+        return finished
+    with plan.held(session):
+        return _train_unfinished_autoencoder(session, plan)
+
+
+def _train_unfinished_autoencoder(session: AnySession, plan: AutoencoderPlan) -> LoadedModel:
     try:
         model = Autoencoder(plan.model, torch.Generator().manual_seed(plan.training.seed))
     except ValueError as error:
@@ -239,6 +266,12 @@ def _say_what_is_identifiable(session: Session[SequenceData]) -> None:
     """Notes on variables that the targets do not tell apart."""
     for finding in findings(session.data):
         session.note(finding.sentence)
+
+
+def _say_if_latents_are_few(session: Session[SequenceData], latents: int, of: str) -> None:
+    """A note where there are more variables than latents; ``of`` is the command whose option ``--latents`` is."""
+    if sentence := few_latents(len(session.data.variables), latents, of):
+        session.note(sentence)
 
 
 def _evaluation(session: Session[SequenceData], model: CausalLatentsModel) -> Callable[[], dict[str, float]] | None:

@@ -26,7 +26,7 @@ from citris_cli.kinds import Kind
 from citris_cli.training.devices import keep_freed_memory, resolve_precision
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import StopRequest
-from citris_cli.training.processes import ALONE, Processes, join, own_device
+from citris_cli.training.processes import ALONE, Processes, join, own_device, restarted
 from citris_cli.training.request import Place, Request
 
 DataT = TypeVar("DataT", bound=SequenceData | IndependentData)
@@ -65,17 +65,25 @@ class Session(Generic[DataT]):
         data = self.validation.independent if self.validation is not None else self.held_out
         return data if data is not None and data.truth is not None and data.factors is not None else None
 
-    def files(self, kind: Kind, output: Path | Place | None, variety: str = "") -> RunFiles:
-        """Where a training keeps its files; checked to be writable.
+    def base(self, kind: Kind, output: Path | Place | None, variety: str = "") -> Path | None:
+        """Where a model was asked to go, or goes by default; None for nowhere.
 
         Args:
             kind: of the model.
-            output: where the model goes.
+            output: where it was asked to go.
             variety: what sets a training apart from the usual one on the same data, whose model it must not replace.
         """
-        if output is None:
+        return self.place(kind, variety) if isinstance(output, Place) else output
+
+    def files(self, path: Path | None, output: Path | Place | None) -> RunFiles:
+        """What a training writes beside its model; checked to be writable.
+
+        Args:
+            path: of the model; None for nowhere.
+            output: where it was asked to go: perhaps to standard output.
+        """
+        if path is None:
             return RunFiles(None, None, writes=self.processes.first)
-        path = output if isinstance(output, Path) else self.place(kind, variety)
         check_writable(path)
         return RunFiles.beside(path, to_stdout=output is Place.STDOUT, writes=self.processes.first)
 
@@ -97,6 +105,8 @@ def open_session(request: Request, load: Callable[[Sequence[Data], Variables | N
     """
     if request.resume and request.output is None:
         raise InputError("a training that writes no files cannot be resumed; give it an output path")
+    if restarted() and request.output is not None:
+        request = replace(request, resume=True)
     keep_freed_memory()
     device = own_device(request.device)
     precision = request.changes.get("precision")

@@ -16,7 +16,10 @@ __all__ = ["Schedule", "Task"]
 class Task(Protocol):
     """The model, its optimiser groups, its loss and its measures."""
 
+    #: What a sample is, in the plural.
     unit: str
+    #: How many there are.
+    samples: int
     #: Samples a step, fewer than was asked for where there are not so many.
     batch_size: int
     #: The measure by which the best model is kept (more is better), or None where the last one is.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from citris_cli.artifacts.files import atomic_write, check_writable, write_stdout
+from citris_cli.artifacts.files import atomic_write, check_writable, discard_unfinished, write_stdout
 from citris_cli.errors import CitrisError, InputError
 
 
@@ -67,9 +67,38 @@ def test_killed_while_writing_keeps_the_old_file(tmp_path: Path):
     assert process.stdout is not None
     assert process.stdout.readline() == b"writing\n"
     time.sleep(0.05)
+    (left,) = tmp_path.glob(".*.tmp")
+    others = [tmp_path / left.name.replace(".x.bin.", name) for name in (".y.bin.", ".x.bin.elsewhere", ".x.bin.x.")]
+    for other in others:
+        other.write_bytes(b"of another target, or of another machine")
+    atomic_write(path, lambda file: file.write(b"meanwhile"))
+    assert left.exists()  # its process lives
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"meanwhile"
+    assert left.exists()
+    atomic_write(path, lambda file: file.write(b"new"))
+    assert path.read_bytes() == b"new"
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
+def test_what_is_being_written_can_be_discarded(tmp_path: Path):
+    def interrupted(file) -> None:
+        file.write(b"half")
+        assert len(os.listdir(tmp_path)) == 1
+        discard_unfinished()
+        assert os.listdir(tmp_path) == []
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        atomic_write(tmp_path / "x.bin", interrupted)
+    assert os.listdir(tmp_path) == []
+
+
+def test_names_may_be_as_long_as_the_file_system_takes(tmp_path: Path):
+    path = tmp_path / ("x" * 255)
+    atomic_write(path, lambda file: file.write(b"new"))
+    assert path.read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("target", ["file/below", "folder"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from citris_cli.data.datasets import load_sequences
-from citris_cli.data.identifiability import Finding, findings
+from citris_cli.data.identifiability import Finding, few_latents, findings
 
 STEPS = 400
 
@@ -97,6 +97,15 @@ def test_rare_targets_that_never_meet_are_not_nearly_equal() -> None:
     targets = np.zeros((STEPS, 2), int)
     targets[3, 0] = targets[9, 0] = targets[200, 1] = targets[330, 1] = 1
     assert not found(targets)
+
+
+def test_more_variables_than_latents() -> None:
+    assert few_latents(16, 16) == few_latents(2, 16) == ""
+    assert few_latents(50, 16) == (
+        "50 variables and 16 latents: at least 34 of the variables can have no latents; "
+        "give 50 or more with '--latents' (psi(0) needs some, too)"
+    )
+    assert "with 'citris train-ae --latents'" in few_latents(3, 2, "citris train-ae ")
 
 
 def test_real_targets(real_data: Path) -> None:

@@ -224,6 +224,7 @@ ABOUT_THE_RUN = {
     "variables",
     "group",
     "resume",
+    "overwrite",
     "save_every",
     "show_config",
     "as_json",

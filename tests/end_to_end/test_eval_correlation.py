@@ -99,7 +99,7 @@ def test_a_file_without_names_has_those_of_the_training(trained: Path, inside: C
     assert report["factors"] == NAMES
     assert report["r2_diag"] is not None
     assert "--vars" not in said
-    assert json.loads((trained / "correlation.json").read_text()) == report
+    assert json.loads((trained / "runs/d/correlation.json").read_text()) == report
 
 
 def test_a_files_own_names_have_the_kinds_of_the_training(trained: Path, inside: Citris, kinds: list[str]) -> None:

@@ -24,8 +24,10 @@ MAKES: dict[str, tuple[list[str], str, str]] = {
     "animate-latents": (
         ["d/test_indep.npz", "--frames", "2", "-m", "m.safetensors"], ".gif", "runs/d/latents-test_indep.gif"
     ),
-    "eval-triplets": (["d/test_triplets.npz", "-m", "m.safetensors"], ".json", "triplets.json"),
-    "eval-correlation": (["d/test_indep.npz", "-m", "m.safetensors"], ".json", "correlation.json"),
+    "eval-triplets": (["d/test_triplets.npz", "-m", "m.safetensors"], ".json", "runs/d/triplets-test_triplets.json"),
+    "eval-correlation": (
+        ["d/test_indep.npz", "-m", "m.safetensors"], ".json", "runs/d/correlation-test_indep.json"
+    ),
     "export": (["m.safetensors"], ".safetensors", "m.published.safetensors"),
     "import-checkpoint": (["p.safetensors"], ".safetensors", "runs/p/nf.safetensors"),
 }  # fmt: skip

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from citris_cli.artifacts.models import read_model_header
+from citris_cli.artifacts.models import read_model, read_model_header, write_model
 from citris_cli.commands.outputs import free_place
 from citris_cli.show.animation import gif_bytes
 from citris_cli.show.grids import png_bytes
@@ -38,7 +40,7 @@ def folder(home: Path, tmp_path: Path) -> Path:
         ("encode", [], "x/photos/1.png", "runs/1/latents.npz"),
         ("intervene", ["--var", "box"], "x/photos/1.png", "runs/1/1-box.png"),
         ("animate-latents", [], "x", "runs/x/latents.gif"),
-        ("eval-correlation", [], "x", "correlation.json"),
+        ("eval-correlation", [], "x", "runs/x/correlation.json"),
     ],
 )
 def test_two_of_one_name_do_not_meet(
@@ -64,13 +66,42 @@ def test_two_of_one_name_do_not_meet(
 
 
 def test_evaluations_of_two_models_do_not_meet(folder: Path, model: Path) -> None:
-    for name in ("nf", "vae"):
-        shutil.copy(model, folder / f"{name}.safetensors")
-    results = [succeed("eval-correlation", "A/x", "-m", f"{name}.safetensors", cwd=folder) for name in ("nf", "vae")]
-    assert results[0] == "correlation.json" != results[1]
-    assert [json.loads((folder / path).read_text())["model"] for path in results] == [
-        "nf.safetensors", "vae.safetensors",
-    ]  # fmt: skip
+    """Two are two by what they hold: one that was trained anew under the same name is another."""
+
+    def evaluated(name: str) -> tuple[str, dict[str, str]]:
+        path = succeed("eval-correlation", "A/x", "-m", name, cwd=folder)
+        return path, json.loads((folder / path).read_text())
+
+    shutil.copy(model, folder / "nf.safetensors")
+    first, report = evaluated("nf.safetensors")
+    assert first == "runs/x/correlation.json"
+    assert report["model"] == "nf.safetensors"
+    assert report["model_sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    shutil.copy(model, folder / "moved.safetensors")
+    assert evaluated("moved.safetensors")[0] == first
+    contents = read_model(model)
+    write_model(folder / "nf.safetensors", replace(contents, provenance={**contents.provenance, "seed": 7}))
+    other, report = evaluated("nf.safetensors")
+    assert other not in (first, "runs/x/correlation.json")
+    assert report["model_sha256"] != json.loads((folder / first).read_text())["model_sha256"]
+    assert evaluated("nf.safetensors")[0] == other
+    # One of before hashes were recorded tells too little to be replaced.
+    (folder / first).write_text(json.dumps({"model": "nf.safetensors", "data": "A/x"}))
+    assert evaluated("nf.safetensors")[0] == other
+
+
+def test_nothing_is_written_beside_a_model_that_lies_elsewhere(home: Path, model: Path, tmp_path: Path) -> None:
+    """It may lie in a folder that others share, or that cannot be written to."""
+    (tmp_path / "shared").mkdir()
+    shutil.copy(model, tmp_path / "shared/m.safetensors")
+    for command, data, written in (
+        ("eval-triplets", "val_triplets", "triplets-val_triplets"),
+        ("eval-correlation", "val_indep", "correlation-val_indep"),
+    ):
+        path = succeed(command, home / f"boxes/{data}.npz", "-m", "shared/m.safetensors", cwd=tmp_path)
+        assert path == f"runs/boxes/{written}.json"
+        assert len(list((tmp_path / "runs/boxes").glob(f"{written}.*"))) == 2  # a picture or a page, too
+    assert [path.name for path in (tmp_path / "shared").iterdir()] == ["m.safetensors"]
 
 
 def test_a_name_that_was_given_is_written_to(folder: Path, model: Path) -> None:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import torch
 
+from citris_cli.artifacts.locks import held
 from citris_cli.artifacts.models import read_model
 from tests.end_to_end.conftest import TINY_NF, succeed
 from tests.end_to_end.test_resume import logged
@@ -30,9 +31,10 @@ STEPS = 50
 TRAINING = ["--samples", 2, "--hidden", 4, "--flow-layers", 2, "--batch-size", 5, "--steps", STEPS, "--save-every", 0]
 
 
-def torchrun(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+def torchrun(*arguments: object, cwd: Path, restarts: int = 0) -> subprocess.Popen[str]:
     """Two processes of a command."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    launcher += ["--max-restarts", str(restarts)]
     command = ["bash", "-c", KEEPING_STATUS, "bash", sys.executable, "-m", "citris_cli", *map(str, arguments)]
     return subprocess.Popen(
         [*launcher, *command],
@@ -82,8 +84,8 @@ def test_one_of_two_speaks_and_writes(home: Path, folder: Path) -> None:
     assert sum("encodings of 40 frames computed and kept" in note for note in notes) == 1
     left = sorted(path.name.split("-")[0] for path in (folder / "runs/d").iterdir())
     assert left == [
-        "ae.metrics.jsonl", "ae.reconstructions.png", "ae.safetensors", "encodings", "nf.metrics.jsonl",
-        "nf.safetensors",
+        "ae.metrics.jsonl", "ae.reconstructions.png", "ae.safetensors", "ae.state.safetensors", "encodings",
+        "nf.metrics.jsonl", "nf.safetensors", "nf.state.safetensors",
     ]  # fmt: skip
     for kind in ("ae", "nf"):
         assert [line["step"] for line in logged(folder / f"runs/d/{kind}.metrics.jsonl") if "loss" in line] == [1, 2, 3]
@@ -135,6 +137,25 @@ def test_a_lost_process_a_signal_and_a_resumption_by_one(home: Path, folder: Pat
     one, other = (read_model(folder / f"{name}.safetensors").tensors for name in ("whole", "m"))
     for key, value in one.items():
         torch.testing.assert_close(other[key], value, rtol=1e-5, atol=1e-5, msg=key)
+
+
+def test_started_again_by_torchrun_it_goes_on(home: Path, folder: Path) -> None:
+    """Without ``--resume``, which its first start would refuse where there is nothing yet."""
+    arguments = ["train-nf", "d.npz", "--ae", home / "runs/boxes/ae.safetensors", *TRAINING, "-o", "m.safetensors"]
+    process = torchrun(*arguments, cwd=folder, restarts=1)
+    after_step(5, process, folder)
+    next(child for child in workers(process) if child.environ()["RANK"] == "1").kill()
+    statuses, output, error = ended(process, folder)
+    assert statuses == ["0", "0"], error
+    assert output == "m.safetensors\n"
+    assert [line["step"] for line in logged(folder / "m.metrics.jsonl") if "loss" in line] == list(range(1, STEPS + 1))
+    assert "unfinished" not in error
+    # A second one at the same time is refused as one process is, by the first of them.
+    with held(folder / ".m.lock"):
+        statuses, output, error = ended(torchrun(*arguments, "--seed", 1, "--overwrite", cwd=folder), folder)
+    assert "2" in statuses
+    (sentence,) = sentences(error)
+    assert sentence.startswith("citris: m.safetensors: is being trained by process ")
 
 
 def after_step(step: int, process: subprocess.Popen[str], folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ TRAININGS = {
     "train-nf": ["--samples", "2", "--hidden", "4", "--flow-layers", "2", "--batch-size", "4", "--steps", STEPS],
     "train-vae": ["--latents", "3", "--channels", "4", "--flow-layers", "1", "--batch-size", "4", "--steps", STEPS],
 }
-STATUSES = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 143}
+STATUSES = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def run_and_stop(arguments: list[object], folder: Path, step: int, number: signa
     [
         ("train-ae", [signal.SIGINT, signal.SIGKILL]),
         ("train-nf", [signal.SIGKILL, signal.SIGTERM]),
-        ("train-vae", [signal.SIGKILL, signal.SIGINT]),
+        ("train-vae", [signal.SIGKILL, signal.SIGHUP]),
     ],
 )
 def test_stopped_at_random_and_resumed(home: Path, folder: Path, name: str, signals: list[signal.Signals]) -> None:
@@ -110,7 +111,9 @@ def test_stopped_at_random_and_resumed(home: Path, folder: Path, name: str, sign
             assert "run the same command with --resume to go on" in sentence
         assert not (folder / "stopped.safetensors").exists()
     assert succeed(*arguments, "--resume", cwd=folder) == "stopped.safetensors"
-    assert not (folder / "stopped.state.safetensors").exists()
+    assert read_model(folder / "stopped.state.safetensors").config["step"] == STEPS
+    # What the killed ones were writing is swept up by whoever writes the same file.
+    assert not list(folder.glob(".stopped.state*"))
 
     whole, stopped = (read_model(folder / f"{run}.safetensors") for run in ("whole", "stopped"))
     assert whole.tensors.keys() == stopped.tensors.keys()
@@ -147,7 +150,7 @@ def test_without_resume_a_training_starts_anew_and_says_so(folder: Path, inside:
     says = "m.state.safetensors holds an unfinished training; starting anew in its place (--resume would go on with it)"
     assert says in done.stderr.decode()
     assert logged(folder / "m.metrics.jsonl")[0]["step"] == 1
-    assert not (folder / "m.state.safetensors").exists()
+    assert read_model(folder / "m.state.safetensors").config["step"] == STEPS
 
 
 def test_what_cannot_be_resumed_is_refused_and_stays(folder: Path, inside: Citris, stopped: list[object]) -> None:
@@ -259,9 +262,145 @@ def test_a_signal_while_the_trained_model_is_measured_loses_no_step(
         patch.setattr(CitrisNFTask, "batch", taken)
         done = inside(*arguments, "m.safetensors", "--resume", cwd=tmp_path)
     assert done.stdout == b"m.safetensors\n", done.stderr.decode()
-    assert not (tmp_path / "m.state.safetensors").exists()
     assert inside(*arguments, "whole.safetensors", cwd=tmp_path).returncode == 0
     finished, whole = (read_model(tmp_path / f"{name}.safetensors") for name in ("m", "whole"))
     for key, value in whole.tensors.items():
         np.testing.assert_array_equal(value.numpy(), finished.tensors[key].numpy(), err_msg=key)
     assert finished.provenance["metrics"] == whole.provenance["metrics"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no terminals that a test can close")
+def test_a_terminal_that_is_closed_stops_a_training_whose_state_is_saved(home: Path, folder: Path) -> None:
+    """Nothing can be said on it any more, and nothing that fails there ends the training before it is saved."""
+    import pty
+
+    arguments = [*command_line("train-nf", home), "--steps", 5000, "-o", "m.safetensors"]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(folder)
+        os.execv(sys.executable, [sys.executable, "-m", "citris_cli", *map(str, arguments)])
+    deadline = time.monotonic() + 60
+    while not logged(folder / "m.metrics.jsonl"):
+        assert time.monotonic() < deadline
+        if select.select([terminal], [], [], 0.01)[0]:
+            os.read(terminal, 10_000)
+    os.close(terminal)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 129
+    assert read_model(folder / "m.state.safetensors").config["step"] > 0
+    assert not list(folder.glob(".*"))
+
+
+def test_nothing_to_resume_is_refused(home: Path, folder: Path, inside: Citris) -> None:
+    arguments = command_line("train-nf", home)
+    for output, where in ((["-o", "m.safetensors"], "m"), ([], "runs/d/nf")):
+        done = inside(*arguments, *output, "--resume", cwd=folder)
+        says = (
+            rf"^citris: --resume: no training of CITRIS-NF has been begun in {where}.safetensors; leave the option out"
+        )
+        check_refusal(done, says)
+    assert sorted(path.name for path in folder.iterdir()) == ["d.npz"]
+
+
+def test_a_finished_training_can_be_made_longer(home: Path, folder: Path, inside: Citris) -> None:
+    val = ["--val", home / "boxes/val_triplets.npz", "--vars", "ball_x,ball_y,box"]
+    arguments = [*command_line("train-nf", home), *val, "-o", "m.safetensors"]
+    succeed(*arguments, "--steps", 6, cwd=folder)
+    finished = (folder / "m.safetensors").read_bytes()
+    for more, says in (
+        (["--steps", 5], "m.safetensors is finished after 6 steps; give more with --steps to train it longer, or run"),
+        (["--lr", 0.5], "m.safetensors is finished after 6 steps; give more with --steps to train it longer, or run"),
+        (["--hidden", 6], "--hidden: the finished training in m.state.safetensors has 4; leave the option out or run"),
+        (["--seed", 6], "--seed: the finished training in m.state.safetensors has 0; leave the option out or run"),
+    ):
+        check_refusal(inside(*arguments, "--steps", 6, *more, "--resume", cwd=folder), says)
+        assert (folder / "m.safetensors").read_bytes() == finished
+    bare = ["train-nf", "d.npz", "--ae", home / "runs/boxes/ae.safetensors", *val, "-o", "m.safetensors", "--resume"]
+    assert b"m.safetensors is finished already" in inside(*bare, cwd=folder).stderr  # it knows its own settings
+    kept = {path: path.read_bytes() for path in folder.glob("m.*")}
+
+    done = inside(*arguments, "--steps", 12, "--resume", cwd=folder)
+    assert done.returncode == 0, done.stderr.decode()
+    says = "m.state.safetensors: going on after 6 steps with 12 in all instead of 6; the learning rate now follows the"
+    assert says in done.stderr.decode()
+    log = logged(folder / "m.metrics.jsonl")
+    assert [line["step"] for line in log if "loss" in line] == list(range(1, 13))
+    longer = read_model(folder / "m.safetensors")
+    assert longer.provenance["settings"]["training"]["steps"] == 12
+    scores = {line["step"]: line["val_score"] for line in log if "val_score" in line}
+    measures = longer.provenance["metrics"]
+    assert measures["val_score"] == max(scores.values()) == scores[measures["best_step"]]  # of all steps
+
+    # What is stopped on its way comes out the same.
+    for path, content in kept.items():
+        path.unlink()  # what was read of it is still in use
+        path.write_bytes(content)
+    original = CitrisNFTask.batch
+
+    def batch(task: CitrisNFTask, step: int) -> tuple[torch.Tensor, ...]:
+        if step == 8:
+            signal.raise_signal(signal.SIGTERM)
+        return original(task, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CitrisNFTask, "batch", batch)
+        check_refusal(inside(*arguments, "--steps", 12, "--resume", cwd=folder), "stopped at step 9 of 12", status=143)
+    assert (folder / "m.safetensors").read_bytes() == finished  # until there is a longer one
+    assert succeed(*arguments, "--steps", 12, "--resume", cwd=folder) == "m.safetensors"
+    for key, value in read_model(folder / "m.safetensors").tensors.items():
+        np.testing.assert_array_equal(value.numpy(), longer.tensors[key].numpy(), err_msg=key)
+
+
+def test_without_its_state_a_finished_training_stays_as_it_is(home: Path, folder: Path, inside: Citris) -> None:
+    arguments = [*command_line("train-nf", home), "--steps", 3, "-o", "m.safetensors"]
+    succeed(*arguments, cwd=folder)
+    (folder / "m.state.safetensors").unlink()
+    done = inside(*arguments, "--steps", 6, "--resume", cwd=folder)
+    says = (
+        "m.safetensors is finished, and m.state.safetensors, from which it could be trained longer, is not there; run"
+    )
+    check_refusal(done, says)
+    assert b"is finished already" in inside(*arguments, "--resume", cwd=folder).stderr
+
+
+def test_several_runs_resume_each_in_its_place(home: Path, folder: Path, inside: Citris) -> None:
+    arguments = command_line("train-nf", home)
+    succeed(*arguments, "--steps", 3, cwd=folder)
+    assert succeed(*arguments, "--steps", 3, "--seed", 7, cwd=folder) == "runs/d/nf-seed7.safetensors"
+    other = succeed(*arguments, "--steps", 3, "--lr", 0.01, cwd=folder)
+    longer = inside(*arguments, "--steps", 5, "--seed", 7, "--resume", cwd=folder)
+    assert longer.stdout == b"runs/d/nf-seed7.safetensors\n", longer.stderr.decode()
+    assert longer.stderr.decode().count("going on after 3 steps") == 1
+    assert succeed(*arguments, "--steps", 5, "--lr", 0.01, "--resume", cwd=folder) == other
+    assert succeed(*arguments, "--steps", 5, "--resume", cwd=folder) == "runs/d/nf.safetensors"
+    found = {path.name: read_model(path).provenance["settings"]["training"] for path in (folder / "runs/d").glob("nf*")
+             if path.name.count(".") == 1}  # fmt: skip
+    assert {name: (one["seed"], one["lr"] == 0.01, one["steps"]) for name, one in found.items()} == {
+        "nf.safetensors": (0, False, 5), "nf-seed7.safetensors": (7, False, 5), Path(other).name: (0, True, 5),
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a bound on the size of files")
+def test_a_model_is_not_lost_for_its_larger_state(home: Path, folder: Path, inside: Citris) -> None:
+    """The disk is full after the model: that is finished, and only a longer training is no longer possible."""
+    import resource
+
+    arguments = [*command_line("train-nf", home), "--steps", 3, "-o"]
+    succeed(*arguments, "whole.safetensors", cwd=folder)
+    model, state = (folder / f"whole{end}.safetensors" for end in ("", ".state"))
+    assert model.stat().st_size < state.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (model.stat().st_size + 100, before[1]))
+    try:
+        done = inside(*arguments, "m.safetensors", cwd=folder)
+        small = inside(*arguments, "none.safetensors", "--hidden", 64, cwd=folder)  # even the model does not fit
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (done.returncode, done.stdout) == (0, b"m.safetensors\n"), done.stderr.decode()
+    says = "m.safetensors is finished; its last state could not be kept, so --resume cannot make the training longer"
+    assert says in done.stderr.decode()
+    assert not (folder / "m.state.safetensors").exists()
+    for key, value in read_model(model).tensors.items():
+        np.testing.assert_array_equal(value.numpy(), read_model(folder / "m.safetensors").tensors[key].numpy())
+    check_refusal(small, "^citris: none.safetensors: the disk is full; ", status=1)
+    assert not list(folder.glob(".*"))

@@ -57,7 +57,9 @@ def test_a_model_with_its_factors_and_their_errors(folder: Path, inside: Citris)
     done = inside("train-causal-encoder", "boxes", *TINY, cwd=folder)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout == b"runs/boxes/causal_encoder.safetensors\n"
-    assert {path.name for path in (folder / "runs/boxes").iterdir()} == {NAME, "causal_encoder.metrics.jsonl"}
+    assert {path.name for path in (folder / "runs/boxes").iterdir()} == {
+        NAME, "causal_encoder.metrics.jsonl", "causal_encoder.state.safetensors",
+    }  # fmt: skip
     notes = done.stderr.decode()
     assert "never intervened on" not in notes  # labels need no interventions
     assert "Mean distance to the truth on held-out frames" in notes

@@ -82,8 +82,8 @@ def test_the_path_is_all_that_is_printed(first: tuple[Path, subprocess.Completed
     assert "ball_x is never intervened on: dropped" in notes
     found = {path.name for path in (folder / "runs/d").iterdir()}
     (cache,) = (name for name in found if name.startswith("encodings-"))
-    expected = {"ae.safetensors", "ae.metrics.jsonl", "ae.reconstructions.png", "nf.safetensors", "nf.metrics.jsonl"}
-    assert found == expected | {cache}
+    both = {f"{kind}.{end}" for kind in ("ae", "nf") for end in ("safetensors", "metrics.jsonl", "state.safetensors")}
+    assert found == both | {"ae.reconstructions.png", cache}
 
 
 def test_the_model_says_where_it_comes_from(first: tuple[Path, subprocess.CompletedProcess]) -> None:
@@ -159,11 +159,16 @@ def test_the_model_itself_goes_to_standard_output(
     folder, _ = first
     model = folder / "runs/d/nf.safetensors"
     whole = model.read_bytes()
+    before = {path.name for path in (folder / "runs/d").iterdir()}
     done = inside("train-nf", "d.npz", *TINY_NF, "-o", "-", cwd=folder)
     assert done.returncode == 0, done.stderr.decode()
     assert without_the_command(done.stdout) == without_the_command(whole)
     assert model.read_bytes() == whole  # what lay there is still what it was
-    assert not list(folder.glob("runs/d/*.state.safetensors"))
+    assert {path.name for path in (folder / "runs/d").iterdir()} == before
+    # Of a model that stays nowhere, no state does either.
+    done = inside("train-nf", "d.npz", *TINY_NF, "--seed", 9, "-o", "-", cwd=folder)
+    assert done.returncode == 0, done.stderr.decode()
+    assert {path.name for path in (folder / "runs/d").iterdir()} == {*before, "nf-seed9.metrics.jsonl"}
 
 
 def test_another_seed_gives_another_model(first: tuple[Path, subprocess.CompletedProcess], inside: Citris) -> None:
@@ -277,7 +282,7 @@ def test_a_signal_in_the_autoencoders_last_step_stops_before_the_flow(
     says = "the autoencoder is finished, in runs/d/ae.safetensors: run the same command again to go on"
     check_refusal(done, f"stopped before the training of CITRIS-NF; {says}", status=status)
     assert {path.name for path in (fresh / "runs/d").iterdir()} == {
-        "ae.safetensors", "ae.metrics.jsonl", "ae.reconstructions.png",
+        "ae.safetensors", "ae.metrics.jsonl", "ae.reconstructions.png", "ae.state.safetensors",
     }  # fmt: skip
     done = inside("train-nf", "d.npz", *TINY_NF, cwd=fresh)
     assert done.stdout == b"runs/d/nf.safetensors\n", done.stderr.decode()

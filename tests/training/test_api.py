@@ -26,7 +26,7 @@ from citris_cli.core.config import (
 )
 from citris_cli.core.priors import Given, ParameterGroup, Score, TransitionPrior, register, registry
 from citris_cli.data.sources import Data
-from citris_cli.errors import InputError, InterruptedRunError
+from citris_cli.errors import InputError, InterruptedRunError, TrainingDivergedError
 from citris_cli.training.config import AutoencoderTrainingConfig
 from citris_cli.training.request import Progress
 from tests.end_to_end.conftest import run_inside
@@ -84,7 +84,9 @@ def test_the_best_model_is_kept_in_memory(tmp_path: Path) -> None:
     assert model.provenance["metrics"]["best_step"] == again.provenance["metrics"]["best_step"]
     for name, value in weights(model).items():
         assert torch.equal(value, weights(again)[name])
-    assert {path.name for path in tmp_path.iterdir()} == {"m.safetensors", "m.metrics.jsonl"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "m.best.safetensors", "m.metrics.jsonl", "m.safetensors", "m.state.safetensors",
+    }  # fmt: skip
 
 
 def test_a_file_and_its_arrays_give_the_same_model_as_the_command(tmp_path: Path) -> None:
@@ -138,6 +140,49 @@ def test_configurations_take_the_presets_place() -> None:
 def test_what_is_wrong_is_one_sentence(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         citris_cli.train_ae(arrays(), **{**TINY_AE, **settings})
+
+
+def test_what_data_and_sizes_cannot_give_is_said_before_a_training() -> None:
+    told: list[str] = []
+
+    def progress(now: Progress) -> None:
+        told.append(f"step {now.step} of {now.title}")
+
+    data = {"images": arrays()["images"], "targets": np.eye(5, dtype=np.uint8)[np.arange(39) % 5]}
+    listening = {"progress": progress, "note": told.append}
+    for latents, without, option in ((3, 2, "--latents"), (4, 1, "citris train-ae --latents")):
+        tiny = citris_cli.train_ae(data, **{**TINY_AE, "latents": latents})
+        told.clear()
+        given = {"ae": tiny} if latents == 4 else {"latents": latents}
+        citris_cli.train_nf(data, **TINY_NF, **given, **listening)
+        few = f"5 variables and {latents} latents: at least {without} of the variables can have no latents; give 5 or"
+        (at,) = (number for number, line in enumerate(told) if line.startswith(few))
+        assert f"with '{option}'" in told[at]
+        small = "the data are too small: 39 pairs, where 64 are the least to learn from and thousands are usual"
+        assert max(at, told.index(small)) < told.index("step 0 of CITRIS-NF on arrays")
+    told.clear()
+    citris_cli.train_vae({**arrays(100)}, **TINY_VAE, **listening)
+    assert not [line for line in told if "latents:" in line or "too small" in line]
+
+
+def test_of_one_pair_nothing_can_be_learned() -> None:
+    data = {"images": arrays()["images"][:2], "targets": [[1, 1]]}
+    autoencoder = citris_cli.train_ae(data, **{**TINY_AE, "latents": 16})
+    with pytest.raises(TrainingDivergedError, match="the data are too small: 1 pair, where 64 are the least") as caught:
+        citris_cli.train_nf(data, ae=autoencoder, steps=60)
+    assert "--lr" not in str(caught.value)
+
+
+def test_what_lies_at_the_output_is_replaced_only_if_that_is_said(tmp_path: Path) -> None:
+    citris_cli.train_ae(arrays(), output="m.safetensors", **TINY_AE)
+    before = (tmp_path / "m.safetensors").read_bytes()
+    with pytest.raises(
+        InputError, match=r"m.safetensors holds a finished autoencoder that differs in seed \(0, here 7\)"
+    ):
+        citris_cli.train_ae(arrays(), output="m.safetensors", seed=7, **TINY_AE)
+    assert (tmp_path / "m.safetensors").read_bytes() == before
+    model = citris_cli.train_ae(arrays(), output="m.safetensors", seed=7, overwrite=True, **TINY_AE)
+    assert read_model_header(tmp_path / "m.safetensors").provenance["seed"] == model.provenance["seed"] == 7
 
 
 def test_data_that_are_wrong_are_named() -> None:

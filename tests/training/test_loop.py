@@ -8,13 +8,14 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
 
+from citris_cli.artifacts.files import atomic_write
 from citris_cli.artifacts.models import ModelFile, read_model
-from citris_cli.errors import InterruptedRunError, TrainingDivergedError
+from citris_cli.errors import CitrisError, InterruptedRunError, TrainingDivergedError
 from citris_cli.training import schedule
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import StopRequest, finishing, train
@@ -45,7 +46,10 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("name", TASKS)
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path, name: str, number: signal.Signals) -> None:
     whole = TASKS[name](settings())
@@ -80,6 +84,7 @@ def test_a_state_saved_after_the_last_step_needs_no_more_steps(tmp_path: Path) -
     files = files_in(tmp_path)
     task = citris_nf_task(settings())
     measures = train(task, settings(), files, Display(), save_every=-1.0)
+    files.save_final()
     again = citris_nf_task(settings())
     assert train(again, settings(), files, Display(), resume=True) == measures
     assert same(task.model.state_dict(), again.model.state_dict())
@@ -93,25 +98,48 @@ def test_a_signal_in_the_last_step_does_not_throw_the_training_away(tmp_path: Pa
 
 
 def test_signals_are_handled_in_the_loop_only() -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(number) for number in SIGNALS]
     stop = StopRequest()
     with stop.listening():
         signal.raise_signal(signal.SIGINT)
         assert stop.signal_number == signal.SIGINT
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_the_process_at_once(number: signal.Signals) -> None:
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_nohup_is_respected(tmp_path: Path) -> None:
+    """What ignores the end of its terminal goes on after it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        task, stop = citris_nf_task(settings()), StopRequest()
+        signal_at(task, 4, signal.SIGHUP)
+        train(task, settings(), files_in(tmp_path), Display(), stop=stop)
+        with finishing(files_in(tmp_path), stop):
+            signal.raise_signal(signal.SIGHUP)
+        assert stop.signal_number is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_second_signal_ends_the_process_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    """Also while a file is written: then nothing is left of it."""
+
+    def interrupted(file: IO[bytes]) -> None:
+        file.write(b"half")
+        signal.raise_signal(number)
+        signal.raise_signal(number)
+
     child = os.fork()
     if child == 0:
         with StopRequest().listening():
-            signal.raise_signal(number)
-            signal.raise_signal(number)
+            atomic_write(tmp_path / "x", interrupted)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status)
     assert os.WTERMSIG(status) == number
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("save_every", "saved"), [(-1.0, list(range(1, STEPS + 1))), (1e9, [STEPS])])
@@ -127,6 +155,10 @@ def test_a_state_is_saved_as_often_as_was_asked_for_and_at_the_end(
 
     monkeypatch.setattr(RunFiles, "save_state", save_state)
     train(citris_nf_task(settings()), settings(), files, Display(), save_every=save_every)
+    assert steps == saved[:-1]  # the model, which is smaller, is written before the last
+    files.save_final()
+    assert steps == saved
+    files.save_final()  # once is enough
     assert steps == saved
     assert read_model(files.state).config["step"] == files.saved_step() == STEPS
 
@@ -134,6 +166,7 @@ def test_a_state_is_saved_as_often_as_was_asked_for_and_at_the_end(
 def test_a_new_training_leaves_no_older_state_to_go_back_to(tmp_path: Path) -> None:
     files = files_in(tmp_path)
     train(citris_nf_task(settings()), settings(), files, Display())
+    files.save_final()
     older = files.state.read_bytes()
     task = citris_nf_task(settings())
     begin = task.begin
@@ -147,7 +180,7 @@ def test_a_new_training_leaves_no_older_state_to_go_back_to(tmp_path: Path) -> N
     assert not files.state.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_after_the_last_step_loses_no_step(tmp_path: Path, number: signal.Signals) -> None:
     files = files_in(tmp_path)
     before = signal.getsignal(number)
@@ -160,9 +193,29 @@ def test_a_signal_after_the_last_step_loses_no_step(tmp_path: Path, number: sign
         "run the same command with --resume to finish without training again"
     )
     assert signal.getsignal(number) == before
+    assert read_model(files.state).config["step"] == STEPS
     task = citris_nf_task(settings())
     task.batch = lambda step: 1 / 0  # type: ignore[assignment, method-assign] - no step is taken
     assert train(task, settings(), files, Display(), resume=True) == measures
+
+
+def test_whatever_fails_after_the_last_step_loses_no_step(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    train(citris_nf_task(settings()), settings(), files, Display())
+    with pytest.raises(CitrisError, match="the disk is full"), finishing(files, StopRequest()):
+        raise CitrisError("the disk is full")
+    assert read_model(files.state).config["step"] == STEPS
+
+
+def test_too_few_samples_are_told_and_not_the_rate(tmp_path: Path) -> None:
+    task = spoiled_at(citris_nf_task(settings()), 2, SPOILS["NaN"])
+    task.samples = 1
+    with pytest.raises(TrainingDivergedError) as caught:
+        train(task, settings(), files_in(tmp_path), Display())
+    assert str(caught.value) == (
+        "training diverged at step 3 (loss nan); no state had been saved yet: the data are too small: 1 pair, where 64 "
+        "are the least to learn from and thousands are usual"
+    )
 
 
 def test_a_signal_in_the_last_step_stops_before_what_takes_long(tmp_path: Path) -> None:
