@@ -17,6 +17,7 @@ from typing import IO, TypeAlias
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from citris_cli.artifacts.files import listed
 from citris_cli.data import signatures
 from citris_cli.data.npz import require_memory
 from citris_cli.data.paths import is_hidden, natural_key
@@ -188,16 +189,10 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         InputError: no such folder, or no picture in it.
     """
-    try:
-        found = [
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in _SUFFIXES and not is_hidden(path.name) and path.is_file()
-        ]
-    except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be read ({error.strerror}); check the path") from None
+    there = [path for path in listed(folder) if not is_hidden(path.name)]
+    found = [path for path in there if path.suffix.lower() in _SUFFIXES and path.is_file()]
     if not found:
-        inside = any(path.is_dir() and not is_hidden(path.name) for path in folder.iterdir())
+        inside = any(path.is_dir() for path in there)
         instead = f"; name folders in it, or the pattern '{folder}/*'" if inside else ""
         raise InputError(f"{folder}: there is no picture in this folder; it needs files such as .png or .jpg{instead}")
     return sorted(found, key=natural_key)
@@ -205,7 +200,7 @@ def list_images(folder: Path) -> list[Path]:
 
 def list_others(folder: Path) -> list[Path]:
     """The files in a folder that one may take for pictures and that cannot be read here: HEIC, films, ``.npy``."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() in _NOT_READ and not is_hidden(path.name))
+    found = (path for path in listed(folder) if path.suffix.lower() in _NOT_READ and not is_hidden(path.name))
     return sorted(found, key=natural_key)
 
 

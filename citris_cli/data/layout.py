@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from citris_cli.artifacts.files import listed
 from citris_cli.data.paths import is_hidden, is_pattern, matches, natural_key, parse_choice
 from citris_cli.data.sources import GIVEN_ARRAYS, ArraySource, Data, Source
 from citris_cli.errors import InputError
@@ -89,10 +90,7 @@ def array_files(folder: Path) -> list[Path]:
     Raises:
         InputError: the folder cannot be read.
     """
-    try:
-        found = [path for path in folder.iterdir() if path.suffix == ".npz" and not is_hidden(path.name)]
-    except OSError as error:
-        raise InputError(f"{folder}: the directory cannot be read ({error.strerror}); check its permissions") from None
+    found = (path for path in listed(folder) if path.suffix == ".npz" and not is_hidden(path.name))
     return sorted(found, key=natural_key)
 
 

@@ -198,9 +198,7 @@ def _read_shard(
     """Everything in the source, the cheap arrays first, so that a bad one is refused before its frames are read."""
     shape, lead = source.shape(frame_key), arranged.lead
     kept = _kept(source, arranged)
-    truth, notes = _read_truth(source, lead)
-    if truth is not None and arranged.form is not Form.TRIPLETS:
-        truth = truth.reshape(-1, truth.shape[-1])[kept]
+    notes: tuple[str, ...] = ()
     columns, ends = None, None
     where = source.label
     if column_key is not None:
@@ -209,9 +207,11 @@ def _read_shard(
         if arranged.form is Form.TRIPLETS:
             _require_rows(columns, lead[:1], where, "triplet")
         else:
-            columns, ends, more = _steps(source, columns, arranged, reading.lead, where)
-            notes += more
+            columns, ends, notes = _steps(source, columns, arranged, reading.lead, where)
             columns, ends = columns[kept], ends[kept]
+    truth, of_truth = _read_truth(source, lead)
+    if truth is not None and arranged.form is not Form.TRIPLETS:
+        truth = truth.reshape(-1, truth.shape[-1])[kept]
     count = columns.shape[-1] if columns is not None else _count_of(source)
     told = described_columns(
         count,
@@ -224,7 +224,7 @@ def _read_shard(
         known=reading.known,
         where=where,
     )
-    notes += told.notes
+    notes += (*of_truth, *told.notes)
     images, how = load_frames(source, frame_key)
     return Shard(
         where,

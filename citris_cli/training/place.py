@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -215,11 +216,15 @@ def steps_in(settings: Settings) -> int:
 def upgraded(kind: Kind, settings: Any) -> Any:
     """Settings of an earlier run as they are written today.
 
-    In format 1 a prior was a name; what a configuration did not know yet was as its default is.
+    In format 1 a prior was a name, and frames had three channels.
     """
     try:
         old, training = dict(settings["model"]), dict(settings["training"])
-        if isinstance(old.get("prior"), str) and "regulariser_warmup" in training:
+        if "image_channels" in {field.name for field in dataclasses.fields(kind.config)}:
+            old.setdefault("image_channels", 3)
+        if not isinstance(old.get("prior"), str):
+            return {**settings, "model": old}
+        if "regulariser_warmup" in training:
             old["regulariser_warmup"] = training.pop("regulariser_warmup")
         return {**settings, "model": config_to_json(config_from_json(kind.config, old)), "training": training}
     except (TypeError, ValueError, KeyError, AttributeError):

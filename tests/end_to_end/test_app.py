@@ -222,6 +222,7 @@ ABOUT_THE_RUN = {
     "val",
     "device",
     "variables",
+    "targets_lead",
     "group",
     "resume",
     "overwrite",
@@ -231,10 +232,10 @@ ABOUT_THE_RUN = {
 }
 #: Fields that follow from the data.
 FROM_THE_DATA = {
-    train_ae: {"width"},
+    train_ae: {"width", "image_channels"},
     train_nf: {"variables"},
-    train_vae: {"width", "variables"},
-    train_causal_encoder: {"width"},
+    train_vae: {"width", "image_channels", "variables"},
+    train_causal_encoder: {"width", "image_channels"},
 }
 
 

@@ -29,7 +29,7 @@ def test_help_and_messages_come_in_any_encoding(tmp_path: Path, encoding: str) -
         assert any(words in done.stdout.decode(encoding) for words in said)
     done = run_citris("info", "nö→", cwd=tmp_path, PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.decode(encoding).endswith(": no such file or directory; check the spelling\n")
+    assert done.stderr.decode(encoding).endswith(": there is no such file or directory; check the path\n")
 
 
 @posix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,7 +48,6 @@ def home_with_locks(home: Path, model: Path, tmp_path: Path) -> Iterator[Path]:
 def test_inputs(home_with_locks: Path, inside: Citris, folder: str, inside_it: str) -> None:
     place = folder + inside_it
     for command in (
-        ["info", place],
         ["train-ae", place, "--steps", 2, "-o", "x.safetensors"],
         ["train-nf", "boxes", "--steps", 2, "--val", place, "-o", "x.safetensors"],
         ["encode", place, *MODEL, "-o", "x.npz"],
@@ -58,6 +58,9 @@ def test_inputs(home_with_locks: Path, inside: Citris, folder: str, inside_it: s
         ["eval-triplets", place, *MODEL, "-o", "x.json"],
     ):
         check_refusal(inside(*command, cwd=home_with_locks), rf"(^|\n)citris: .*{folder}\b.*{DENIED}[^\n]*$")
+    done = inside("info", place, cwd=home_with_locks)  # which also describes what it can see
+    assert done.returncode == 2
+    assert re.search(rf"(^|\n)citris: .*{folder}\b.*{DENIED}[^\n]*$", done.stderr.decode().rstrip("\n"))
 
 
 @pytest.mark.parametrize("folder", ["unread", "unentered"])

@@ -15,6 +15,7 @@ from citris_cli.core.config import CausalEncoderConfig
 from citris_cli.core.factors import distances, normalised
 from citris_cli.data.datasets import IndependentData
 from citris_cli.data.frames import Frames, as_model_input
+from citris_cli.data.truth import check_true_values
 from citris_cli.data.variables import CAUSAL3DIDENT, Variable, Variables
 from citris_cli.errors import InputError
 from citris_cli.training import causal_encoder
@@ -71,13 +72,15 @@ def test_factors_that_do_not_vary_are_left_out() -> None:
 )
 def test_values_of_another_kind_are_refused(values: list[float], kind: str, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
-        learnable_factors(data([[value] for value in values], Variable("x", kind)))
+        check_true_values(data([[value] for value in values], Variable("x", kind)))
     assert str(caught.value).startswith("d.npz: ")
 
 
 def test_angles_may_be_signed_and_reach_a_whole_turn() -> None:
     for low, high in ((-math.pi, math.pi), (0.0, 2 * math.pi + 1e-5)):
-        assert len(learnable_factors(data([[low], [high]], Variable("x", "angle")))[0]) == 1
+        given = data([[low], [high]], Variable("x", "angle"))
+        assert check_true_values(given) == ()
+        assert len(learnable_factors(given)[0]) == 1
 
 
 def test_labels_are_matched_by_name() -> None:
