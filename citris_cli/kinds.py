@@ -19,7 +19,9 @@ from citris_cli.core.config import (
     CitrisVAEConfig,
     MLPPriorConfig,
     PriorConfig,
+    require_within_bounds,
 )
+from citris_cli.wording import legible
 
 if TYPE_CHECKING:
     from torch import nn
@@ -185,7 +187,8 @@ def config_from_json(kind: type, data: Mapping[str, Any]) -> Any:
         data: its values by name.
 
     Raises:
-        TypeError, ValueError: unknown or missing values, or an unknown prior.
+        TypeError: unknown values, or values of another type than the defaults'.
+        ValueError: values out of bounds, or an unknown prior.
     """
     values = nested(data)
     if isinstance(values.get("prior"), Mapping):
@@ -193,8 +196,28 @@ def config_from_json(kind: type, data: Mapping[str, Any]) -> Any:
 
         own = dict(values["prior"])
         form = find_prior(own.pop("name", "")).Config
-        values["prior"] = form(**_with_tuples(form, own))
-    return kind(**_with_tuples(kind, values))
+        values["prior"] = _checked(form, own)
+    return _checked(kind, values)
+
+
+def _checked(form: type, values: Mapping[str, Any]) -> Any:
+    """A dataclass with these values, each of its default's type and within its bounds."""
+    config = form(**_with_tuples(form, values))
+    for field in dataclasses.fields(form):
+        value, own = getattr(config, field.name), field.default
+        if not isinstance(own, PriorConfig) and not alike(value, own):
+            raise TypeError(f"{field.name} is {legible(repr(value), 40)}")
+    require_within_bounds(config)
+    return config
+
+
+def alike(value: Any, own: Any) -> bool:
+    """Whether a value from a file is of the same kind as the one that it stands for; whole numbers are numbers too."""
+    if isinstance(own, dict):
+        return isinstance(value, dict) and value.keys() == own.keys() and all(alike(value[k], own[k]) for k in own)
+    if isinstance(value, bool) and not isinstance(own, bool | None):
+        return False
+    return own is None or isinstance(value, (int, float) if isinstance(own, float) else type(own))
 
 
 def nested(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class LoadedModel:
         path: the file it came from, or :data:`IN_MEMORY`.
         provenance: command, seed, versions, data hash, measures.
         reference: latents of training frames that the file brings, or None.
+        sha256: of its file, in hexadecimal; "" if that was not asked for, or it comes from none.
+        checked: whether its file has digests, and agrees with them; those of earlier formats have none.
     """
 
     kind: str
@@ -45,6 +47,15 @@ class LoadedModel:
     path: Path
     provenance: dict[str, Any]
     reference: ReferenceLatents | None = None
+    sha256: str = ""
+    checked: bool = True
+
+    @property
+    def note(self) -> str:
+        """A sentence that the user should read; "" if there is none."""
+        if self.checked:
+            return ""
+        return f"{self.path}: of an earlier format, without a digest that would tell of damage"
 
     @property
     def width(self) -> int:
@@ -98,8 +109,6 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
             raise ValueError(
                 f"weight {wrong[0]} is {found.get(wrong[0], 'missing')}, not {expected.get(wrong[0], 'known')}"
             )
-        if wrong := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
-            raise ValueError(f"weight {wrong[0]} is not finite")
         model = kind.build(file.config, variables)
         model.load_state_dict(weights)
         reference = _reference(file, model)
@@ -109,7 +118,8 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
         raise InputError(
             f"{path}: not a model that this version of citris can read ({error}); train it again"
         ) from error
-    return LoadedModel(file.kind, model.to(device).eval(), variables, path, file.provenance, reference)
+    network = model.to(device).eval()
+    return LoadedModel(file.kind, network, variables, path, file.provenance, reference, file.sha256, file.checked)
 
 
 def _check_depth(config: Mapping[str, Any], weights: int) -> None:
@@ -141,14 +151,15 @@ def _reference(file: ModelFile, model: nn.Module) -> ReferenceLatents | None:
     return ReferenceLatents(z.float(), targets)
 
 
-def load_model(path: Path, device: torch.device | None = None) -> LoadedModel:
+def load_model(path: Path, device: torch.device | None = None, hashed: bool = False) -> LoadedModel:
     """Read a model file and build its model.
 
     Args:
         path: a ``.safetensors`` of ours.
         device: where the model should be; the CPU if None.
+        hashed: whether the hash of its file is wanted.
 
     Raises:
         InputError: no such file, not a model of ours, or a damaged one.
     """
-    return model_from_file(read_model(path), path, device or torch.device("cpu"))
+    return model_from_file(read_model(path, hashed), path, device or torch.device("cpu"))

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 import subprocess
 import sys
 import time
@@ -77,12 +78,28 @@ def test_a_missing_weight_is_named() -> None:
         load(dataclasses.replace(file, tensors=tensors))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_weight_that_is_not_finite_is_named(value: float) -> None:
+@pytest.mark.parametrize(
+    ("part", "name", "value", "says"),
+    [
+        ("autoencoder", "channels", 0, "channels is 0; it must be at least 1"),
+        ("autoencoder", "latents", -3, "latents is -3"),
+        ("autoencoder", "latents", "16", "latents is '16'"),
+        ("autoencoder", "width", 64.0, "width is 64"),
+        ("autoencoder", "image_channels", 9, "image_channels is 9; it must be at most 8"),
+        ("autoencoder", "noise", True, "noise is True"),
+        ("citris_nf", "flow_layers", [1], "flow_layers is"),
+        ("citris_nf", "flow_layers", 2**60, "flow_layers is"),
+        ("citris_nf", "prior", {"name": "mlp", "regulariser": "x"}, "regulariser is 'x'"),
+        ("citris_nf", "prior", {"name": "mlp", "regulariser": -1.0}, "regulariser is -1"),
+        ("citris_nf", "variables", None, "variables is None"),
+    ],
+)
+def test_configurations_that_no_model_can_have_are_refused(part: str, name: str, value: Any, says: str) -> None:
     file = read_model(MODEL)
-    tensors = {**file.tensors, "assignment.logits": torch.full_like(file.tensors["assignment.logits"], value)}
-    with pytest.raises(InputError, match=r"weight assignment\.logits is not finite"):
-        load(dataclasses.replace(file, tensors=tensors))
+    config = {key: dict(entry) for key, entry in file.config.items()}
+    config[part][name] = value
+    with pytest.raises(InputError, match=re.escape(says)):
+        load(dataclasses.replace(file, config=config))
 
 
 #: Loads the models that it is told of, then names what was imported beyond PyTorch itself and that no model needs; then

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from citris_cli.artifacts.models import read_safetensors_header, read_tensors, safetensors_bytes
+from citris_cli.artifacts.models import read_safetensors, read_safetensors_header, safetensors_bytes
 from citris_cli.data import signatures
 from citris_cli.errors import InputError
 from citris_cli.wording import legible
@@ -224,7 +224,8 @@ def _check_archive(path: Path) -> None:
 
 
 def _read_safe(path: Path, origin: dict[str, Any]) -> Checkpoint:
-    metadata = read_safetensors_header(path).get("__metadata__") or {}
+    header, weights = read_safetensors(path, "export")
+    metadata = header.get("__metadata__") or {}
     if not isinstance(metadata, dict) or metadata.get("format") != json.dumps(FORMAT):
         raise InputError(
             f"{path}: a safetensors file, but none with published names; give a published checkpoint or what "
@@ -232,6 +233,8 @@ def _read_safe(path: Path, origin: dict[str, Any]) -> Checkpoint:
         )
     try:
         fields = {name: json.loads(value) for name, value in metadata.items()}
+        if type(fields["format_version"]) is not int:
+            raise TypeError("its format has no number")
         if fields["format_version"] > FORMAT_VERSION:
             raise InputError(f"{path}: written by a newer citris (format {fields['format_version']}); upgrade citris")
         hyper_parameters, source = fields["hyper_parameters"], fields["origin"]
@@ -239,7 +242,6 @@ def _read_safe(path: Path, origin: dict[str, Any]) -> Checkpoint:
             raise TypeError("wrong kinds of entries")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path}: its metadata is damaged ({error}); get the file again or export anew") from error
-    weights = read_tensors(path, "export")
     return Checkpoint(weights, hyper_parameters, {**origin, "exported_from": source}, fields.get("variables"))
 
 

@@ -1,13 +1,16 @@
 """Model files: ``.safetensors`` with our metadata, checked before anything in them is believed.
 
 The file's metadata holds ``format``, ``format_version``, ``kind``, ``config``, ``variables`` and ``provenance``, each a
-JSON string. No pickle is ever read.
+JSON string, and two digests: of the header, and of the tensors' bytes. No pickle is ever read. A reader opens a file
+once, and what it takes from it is of that one file, whatever becomes of the path.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,20 +21,42 @@ from citris_cli import __version__
 from citris_cli.artifacts.files import atomic_write, write_stdout
 from citris_cli.core.ops.library import in_use
 from citris_cli.data import signatures
+from citris_cli.data.npz import require_memory
 from citris_cli.errors import InputError
+from citris_cli.wording import legible
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "citris"
-#: 2: the settings of a transition prior lie together, with its name.
-FORMAT_VERSION = 2
+#: 2: the settings of a transition prior lie together, with its name. 3: digests.
+FORMAT_VERSION = 3
+#: The first version whose files have digests.
+_WITH_DIGESTS = 3
+#: Names of the metadata's digests, SHA-256 in hexadecimal.
+HEADER_DIGEST, TENSORS_DIGEST = "header_sha256", "tensors_sha256"
+#: Deepest nesting and largest whole number in what a header describes.
+_DEEPEST, _LARGEST = 32, 2**63
 #: Longest header that safetensors itself accepts.
 _MAX_HEADER = 100_000_000
 _ITEM_SIZES = {
     "BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4, "U32": 4, "F32": 4,
     "I64": 8, "U64": 8, "F64": 8,
 }  # fmt: skip
+
+
+#: What the entries of a header are.
+_FORMS: Mapping[str, Any] = {
+    "kind": str,
+    "config": dict,
+    "variables": (list, type(None)),
+    "provenance": dict,
+}
+#: What the configurations of files hold that are no models.
+_CONFIG_FORMS: Mapping[str, Mapping[str, type]] = {
+    "training_state": {"step": int, "settings": dict},
+    "encodings": {"key": str},
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +69,8 @@ class ModelFile:
         variables: as JSON objects the K intervened variables, or the F factors of a causal encoder, or None.
         provenance: command, seed, versions, SHA-256 of the data, measures.
         tensors: weights by name, on the CPU.
+        sha256: of the whole file that it was read from, in hexadecimal; "" if that was not asked for.
+        checked: whether the file had digests, and agreed with them; those of formats 1 and 2 have none.
     """
 
     kind: str
@@ -51,6 +78,8 @@ class ModelFile:
     variables: list[dict[str, Any]] | None
     provenance: dict[str, Any]
     tensors: dict[str, Tensor]
+    sha256: str = ""
+    checked: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,6 +89,7 @@ class ModelHeader:
     Attributes:
         kind, config, variables, provenance: as in :class:`ModelFile`.
         tensors: dtype (as safetensors spells it) and shape of every weight.
+        checked: whether the file has digests, and its header agrees with its own.
     """
 
     kind: str
@@ -67,6 +97,7 @@ class ModelHeader:
     variables: list[dict[str, Any]] | None
     provenance: dict[str, Any]
     tensors: dict[str, tuple[str, tuple[int, ...]]]
+    checked: bool = True
 
 
 def provenance(command: Sequence[str], seed: int, data_sha256: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +166,10 @@ def safetensors_bytes(tensors: dict[str, Tensor], fields: Mapping[str, Any]) -> 
     # safetensors writes the metadata in the order of a hash table, which differs from run to run.
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
-    ordered = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+    del header["__metadata__"]
+    metadata[TENSORS_DIGEST] = _tensors_digest(content, length)
+    metadata[HEADER_DIGEST] = _header_digest(metadata, header)
+    ordered = {"__metadata__": dict(sorted(metadata.items())), **header}
     text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
@@ -158,84 +192,175 @@ def read_model_header(path: Path) -> ModelHeader:
     """Read and check all of a model file but its weights, without torch.
 
     Raises:
-        InputError: no such file, not a safetensors file, truncated, not ours, or of a newer version.
+        InputError: no such file, not a safetensors file, truncated, not ours, of a newer version, or damaged.
     """
-    header = read_safetensors_header(path)
-    metadata = header.pop("__metadata__", None)
+    return _model_header(path, read_safetensors_header(path))
+
+
+def _model_header(path: Path, header: Mapping[str, Any]) -> ModelHeader:
+    """What the header of a safetensors file tells of a model, every entry of the kind that it must be."""
+    metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or "format" not in metadata or "kind" not in metadata:
         raise InputError(f"{path}: a safetensors file, but not one of citris; give a file that a citris command wrote")
     try:
-        fields = {name: json.loads(value) for name, value in metadata.items()}
+        fields = {name: _plain(json.loads(value)) for name, value in metadata.items()}
         if fields["format"] != FORMAT:
             raise InputError(
-                f"{path}: a safetensors file of {fields['format']}, not of citris; give one of citris, or import a "
-                "published one with 'citris import-checkpoint'"
+                f"{path}: a safetensors file of {legible(str(fields['format']))}, not of citris; give one of citris, "
+                "or import a published one with 'citris import-checkpoint'"
             )
-        if int(fields["format_version"]) > FORMAT_VERSION:
-            raise InputError(f"{path}: written by a newer citris (format {fields['format_version']}); upgrade citris")
-        kind, config, variables = fields["kind"], fields["config"], fields["variables"]
-        if not isinstance(kind, str) or not isinstance(config, dict) or not isinstance(variables, (list, type(None))):
-            raise TypeError("wrong kinds of entries")
-        tensors = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
-        return ModelHeader(kind, config, variables, dict(fields["provenance"]), tensors)
+        version = fields["format_version"]
+        if type(version) is not int or version < 1:
+            raise ValueError("its format has no number")
+        if version > FORMAT_VERSION:
+            raise InputError(f"{path}: written by a newer citris (format {version}); upgrade citris")
+        for name, form in _FORMS.items():
+            if not isinstance(fields[name], form):
+                raise ValueError(f"{name} is {type(fields[name]).__name__}")
+        kind, config = fields["kind"], fields["config"]
+        if kind in _CONFIG_FORMS:
+            for name, form in _CONFIG_FORMS[kind].items():
+                if type(config.get(name)) is not form or (form is int and config[name] < 0):
+                    raise ValueError(f"{name} is {legible(str(config.get(name, 'missing')), 40)}")
+        tensors = {
+            name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items() if name != "__metadata__"
+        }
+        if version >= _WITH_DIGESTS and HEADER_DIGEST not in metadata:
+            raise ValueError("its digest is missing")
+        return ModelHeader(kind, config, fields["variables"], fields["provenance"], tensors, HEADER_DIGEST in metadata)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InputError(f"{path}: its metadata is damaged ({error}); get the file again or train anew") from error
+        reason = legible(str(error), 120)
+        raise InputError(f"{path}: its metadata is damaged ({reason}); get the file again or train anew") from error
 
 
-def read_model(path: Path) -> ModelFile:
-    """Read a model file with its weights.
+def _plain(value: Any, depth: int = 0) -> Any:
+    """What JSON may tell here: whole numbers of 64 bits, finite ones, no nesting without end.
 
     Raises:
-        InputError: see :func:`read_model_header`.
+        ValueError: others.
     """
-    header = read_model_header(path)
-    tensors = read_tensors(path, "train")
-    return ModelFile(header.kind, header.config, header.variables, header.provenance, tensors)
+    if depth > _DEEPEST:
+        raise ValueError("it is nested too deep")
+    if type(value) is int and not -_LARGEST <= value < _LARGEST:
+        raise ValueError("it holds a number without bounds")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("it holds a number that is not finite")
+    if isinstance(value, dict):
+        return {name: _plain(one, depth + 1) for name, one in value.items()}
+    return [_plain(one, depth + 1) for one in value] if isinstance(value, list) else value
 
 
-def read_tensors(path: Path, again: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, on the CPU.
+def read_model(path: Path, hashed: bool = False) -> ModelFile:
+    """Read a model file with its weights.
 
     Args:
-        path: the file, whose header has been checked.
+        path: the file.
+        hashed: whether the hash of the whole file is wanted.
+
+    Raises:
+        InputError: see :func:`read_model_header`; its contents do not agree with its digests, or it holds a number that
+            is not finite.
+    """
+    content = _content(path)
+    header = _model_header(path, _safetensors_header(path, content, len(content)))
+    tensors = tensors_of(content, path, "train")
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise InputError(f"{path}: {legible(name)} holds NaN or infinite numbers; get the file again or train anew")
+    return ModelFile(
+        header.kind,
+        header.config,
+        header.variables,
+        header.provenance,
+        tensors,
+        hashlib.sha256(content).hexdigest() if hashed else "",
+        header.checked,
+    )
+
+
+def read_safetensors(path: Path, again: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of any safetensors file, both of the same file.
+
+    Args:
+        path: the file.
         again: how the file is made anew, for the message: "train" or "export".
 
     Raises:
-        InputError: they cannot be read.
+        InputError: see :func:`read_safetensors_header`; they cannot be read, or do not agree with the file's digests.
+    """
+    content = _content(path)
+    return _safetensors_header(path, content, len(content)), tensors_of(content, path, again)
+
+
+def tensors_of(content: bytes, path: Path, again: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name, on the CPU.
+
+    Args:
+        content: the whole file, whose header has been checked.
+        path: where it came from, for messages.
+        again: how the file is made anew, for the message: "train" or "export".
+
+    Raises:
+        InputError: they cannot be read, or do not agree with the file's digest.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load, load_file
+    from safetensors.torch import load
 
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    told = metadata.get(TENSORS_DIGEST)
+    if told is not None and told != _tensors_digest(content, length):
+        raise InputError(
+            f"{path}: damaged (its weights do not agree with their digest); get the file again or {again} anew"
+        )
     try:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:  # safetensors opens no file whose name is no text
-            return load(path.read_bytes())
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        return load(content)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{path}: its weights cannot be read ({error}); get the file again or {again} anew") from error
+
+
+def _content(path: Path) -> bytes:
+    """All of a file, read at once."""
+    try:
+        with path.open("rb") as file:
+            require_memory(os.fstat(file.fileno()).st_size, str(path), "free some memory first")
+            return file.read()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{path}: no such file; check the spelling")
+    reason = (error.strerror or str(error)).lower()
+    return InputError(f"{path}: cannot be read ({reason}); check the path")
 
 
 def read_safetensors_header(path: Path) -> dict[str, Any]:
     """The header of any safetensors file: ``dtype``, ``shape`` and ``data_offsets`` by name, and ``__metadata__``.
 
     Raises:
-        InputError: no such file, not a safetensors file, or one whose offsets are not consistent with its size.
+        InputError: no such file, not a safetensors file, one whose offsets are not consistent with its size, or whose
+            header does not agree with its digest.
     """
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
             start = file.read(signatures.LOOKED_AT)
             length = int.from_bytes(start[:8], "little")
-            if len(start) < 8 or length > min(_MAX_HEADER, size - 8):
-                raise InputError(_not_safetensors(path, start))
-            file.seek(8)
-            text = file.read(length)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the spelling") from error
+            if length <= min(_MAX_HEADER, size - 8):
+                start += file.read(max(0, 8 + length - len(start)))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"{path}: cannot be read ({reason}); check the path") from error
+        raise _unreadable(path, error) from error
+    return _safetensors_header(path, start, size)
+
+
+def _safetensors_header(path: Path, start: bytes, size: int) -> dict[str, Any]:
+    """The header of a safetensors file of so many bytes that begins with `start`."""
+    length = int.from_bytes(start[:8], "little")
+    if len(start) < 8 or length > min(_MAX_HEADER, size - 8):
+        raise InputError(_not_safetensors(path, start))
+    text = start[8 : 8 + length]
     try:
         header = json.loads(text)
         spans = sorted(_span(entry) for name, entry in header.items() if name != "__metadata__")
@@ -251,7 +376,26 @@ def read_safetensors_header(path: Path) -> dict[str, Any]:
             f"{path}: truncated or damaged ({size:,} bytes, its header tells of {8 + length + end:,}); "
             "get the file again or train anew"
         )
+    metadata = header.get("__metadata__")
+    if isinstance(metadata, dict) and HEADER_DIGEST in metadata:
+        rest = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        if metadata[HEADER_DIGEST] != _header_digest(metadata, rest):
+            raise InputError(
+                f"{path}: damaged (its header does not agree with its digest); get the file again or train anew"
+            )
     return header
+
+
+def _tensors_digest(content: bytes, length: int) -> str:
+    """SHA-256 over what follows a header of some length, as the metadata has it: a JSON string."""
+    return json.dumps(hashlib.sha256(memoryview(content)[8 + length :]).hexdigest())
+
+
+def _header_digest(metadata: Mapping[str, Any], tensors: Mapping[str, Any]) -> str:
+    """The same over all that a header tells, the digest of the tensors too, however its JSON is written."""
+    told = {name: value for name, value in metadata.items() if name != HEADER_DIGEST}
+    text = json.dumps([told, tensors], sort_keys=True, separators=(",", ":"))
+    return json.dumps(hashlib.sha256(text.encode()).hexdigest())
 
 
 def _span(entry: Mapping[str, Any]) -> tuple[int, int]:

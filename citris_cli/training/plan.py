@@ -20,7 +20,7 @@ from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.variables import Variables
 from citris_cli.errors import CitrisError, InputError
-from citris_cli.kinds import Kind, config_from_json, config_to_json
+from citris_cli.kinds import Kind, alike, config_from_json, config_to_json
 from citris_cli.loading import IN_MEMORY, LoadedModel, load_model, model_config, model_tensors
 from citris_cli.training.config import TrainingConfig
 from citris_cli.training.devices import resolve_precision
@@ -457,7 +457,7 @@ def _check_changes(changes: Mapping[str, Any], model: Any, training: Any) -> Non
             guess = "; it is the argument variables" if name == "vars" else guess
             raise InputError(f"--{option}: {of} has no such setting{guess or '; leave it out'}")
         own = next(getattr(one, name) for one in (model, training, getattr(model, "prior", None)) if hasattr(one, name))
-        if name != "prior" and not _alike(value, own):
+        if name != "prior" and not alike(value, own):
             raise InputError(f"{name} is {value!r}; it needs a value such as {own!r}")
 
 
@@ -500,7 +500,7 @@ def _restored(config: ConfigT, saved: Any, state: Path) -> ConfigT:
         template = type(config)()
         if hasattr(found, "prior"):
             template = dataclasses.replace(template, prior=type(found.prior)())  # type: ignore[type-var]
-        if not _alike(saved, config_to_json(template)):
+        if not alike(saved, config_to_json(template)):
             raise TypeError
     except UnknownPriorError as error:
         raise InputError(f"{state}: {error}; import or install what registers the prior first") from error
@@ -510,15 +510,6 @@ def _restored(config: ConfigT, saved: Any, state: Path) -> ConfigT:
             "run without --resume to start anew"
         ) from error
     return found
-
-
-def _alike(value: Any, own: Any) -> bool:
-    """Whether a value from a file is of the same kind as the one that it stands for; whole numbers are numbers too."""
-    if isinstance(own, dict):
-        return isinstance(value, dict) and value.keys() == own.keys() and all(_alike(value[k], own[k]) for k in own)
-    if isinstance(value, bool) and not isinstance(own, bool | None):
-        return False
-    return own is None or isinstance(value, (int, float) if isinstance(own, float) else type(own))
 
 
 def _difference(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[str, Any]:

@@ -183,7 +183,7 @@ def _value(name: str, given: Any, default: Any) -> Any:
     elif isinstance(default, int):
         fits = type(given) is int and 1 <= given <= 10**6
     else:
-        fits = type(given) in (int, float) and math.isfinite(given) and given >= 0
+        fits = (type(given) is int and 0 <= given <= 10**9) or (type(given) is float and 0 <= given < math.inf)
     if not fits:
         wanted = {bool: "true or false", int: "a whole number from 1 on"}.get(type(default), "a number from 0 on")
         raise ValueError(f"its hyperparameter {name} is {_shown(given)}; it must be {wanted}")
