@@ -65,6 +65,7 @@ class CausalModel:
         image_channels: channels C of a frame, 3 of an RGB one.
         assignment: hard assignment int64 [M]: the variable (0 … K-1) of every latent, K for psi(0).
         path: file that it came from.
+        sha256: of that file, in hexadecimal; "" if that was not asked for.
         provenance: command, seed, versions, data hash, measures.
         device: where it computes.
     """
@@ -80,6 +81,7 @@ class CausalModel:
         self.width = loaded.width
         self.image_channels = loaded.image_channels
         self.path = loaded.path
+        self.sha256 = loaded.sha256
         self.provenance = loaded.provenance
         self.assignment = self.network.assignment.hard().cpu().numpy()
         self.device = next(self.network.parameters()).device

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from citris_cli.artifacts.models import read_safetensors, read_safetensors_header, safetensors_bytes
+from citris_cli.artifacts.models import TENSORS_DIGEST, read_safetensors, read_safetensors_header, safetensors_bytes
 from citris_cli.data import signatures
 from citris_cli.errors import InputError
 from citris_cli.wording import legible
@@ -58,12 +58,14 @@ class Checkpoint:
         hyper_parameters: as published; the values can be anything plain.
         origin: what is known of where it comes from: name and SHA-256 of the file, steps trained.
         variables: ours as JSON objects, which a file that ``citris export`` wrote brings, or None.
+        checked: whether the file had digests, and agreed with them: only what ``citris export`` wrote has.
     """
 
     weights: dict[str, Tensor]
     hyper_parameters: dict[str, Any]
     origin: dict[str, Any] = field(default_factory=dict)
     variables: Any = None
+    checked: bool = False
 
 
 def is_published(path: Path) -> bool:
@@ -242,7 +244,8 @@ def _read_safe(path: Path, origin: dict[str, Any]) -> Checkpoint:
             raise TypeError("wrong kinds of entries")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path}: its metadata is damaged ({error}); get the file again or export anew") from error
-    return Checkpoint(weights, hyper_parameters, {**origin, "exported_from": source}, fields.get("variables"))
+    told = {**origin, "exported_from": source}
+    return Checkpoint(weights, hyper_parameters, told, fields.get("variables"), TENSORS_DIGEST in metadata)
 
 
 def _brief(error: Exception) -> str:

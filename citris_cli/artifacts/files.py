@@ -116,23 +116,6 @@ def _umask() -> int:
     return mask
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 over a file's bytes, hex.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as stream:
-            while block := stream.read(4 << 20):
-                digest.update(block)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"{path}: cannot be read ({reason}); check the path") from error
-    return digest.hexdigest()
-
-
 def check_writable(path: Path) -> None:
     """Find out before hours of work whether a file could be written; leaves nothing behind.
 

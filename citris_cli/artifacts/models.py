@@ -188,6 +188,17 @@ def write_model(path: Path | None, file: ModelFile) -> None:
         atomic_write(path, lambda stream: stream.write(content))
 
 
+def check_model(path: Path) -> ModelHeader:
+    """The header of a model file of which all is compared with its digests, without torch.
+
+    Raises:
+        InputError: see :func:`read_model_header`; the weights do not agree with their digest.
+    """
+    content = _content(path)
+    _check_tensors(content, path, "train")
+    return _model_header(path, _safetensors_header(path, content, len(content)))
+
+
 def read_model_header(path: Path) -> ModelHeader:
     """Read and check all of a model file but its weights, without torch.
 
@@ -306,17 +317,21 @@ def tensors_of(content: bytes, path: Path, again: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    length = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
-    told = metadata.get(TENSORS_DIGEST)
-    if told is not None and told != _tensors_digest(content, length):
-        raise InputError(
-            f"{path}: damaged (its weights do not agree with their digest); get the file again or {again} anew"
-        )
+    _check_tensors(content, path, again)
     try:
         return load(content)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{path}: its weights cannot be read ({error}); get the file again or {again} anew") from error
+
+
+def _check_tensors(content: bytes, path: Path, again: str) -> None:
+    """Compare the weights of a file with their digest, if it has one."""
+    metadata = _safetensors_header(path, content, len(content)).get("__metadata__") or {}
+    told = metadata.get(TENSORS_DIGEST) if isinstance(metadata, dict) else None
+    if told is not None and told != _tensors_digest(content, int.from_bytes(content[:8], "little")):
+        raise InputError(
+            f"{path}: damaged (its weights do not agree with their digest); get the file again or {again} anew"
+        )
 
 
 def _content(path: Path) -> bytes:

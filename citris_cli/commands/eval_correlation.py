@@ -42,7 +42,6 @@ def eval_correlation(
     as_json: options.Json = False,
 ) -> None:
     """R² and Spearman matrices of true factors predicted from each variable's latents, with their diag and sep."""
-    from citris_cli.artifacts.files import file_sha256
     from citris_cli.commands.inputs import default_file, load_causal_model
     from citris_cli.devices import select_device
     from citris_cli.evaluation.validation import independent_correlation
@@ -52,9 +51,9 @@ def eval_correlation(
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json, beside=".html")
-    loaded = load_causal_model(model, where, console)
+    loaded = load_causal_model(model, where, console, hashed=True)
     truth, owners = _ground_truth(data, variables, loaded, console)
-    model_sha256 = file_sha256(loaded.path)
+    model_sha256 = loaded.sha256
     path = asked.place(default_file([data], "correlation", ".json"), [data], model_sha256)
     report = independent_correlation(loaded, truth, seed)
     without = [name for index, name in enumerate(loaded.variables.names) if index not in owners]

@@ -11,6 +11,7 @@ import typer
 from citris_cli.commands import options
 from citris_cli.commands.outputs import Output, output_option, write_bytes
 from citris_cli.errors import InputError
+from citris_cli.wording import described_channels
 
 if TYPE_CHECKING:
     from citris_cli.causal_model import CausalModel
@@ -49,7 +50,6 @@ def eval_triplets(
     as_json: options.Json = False,
 ) -> None:
     """Predict the third frame of every triplet from the first two; a score from 0 (a copy) to 1 (the best possible)."""
-    from citris_cli.artifacts.files import file_sha256
     from citris_cli.commands.inputs import default_file, load_causal_model
     from citris_cli.devices import select_device
     from citris_cli.evaluation.triplets import evaluate_triplets, factor_distances, match_mask
@@ -60,13 +60,13 @@ def eval_triplets(
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json, beside=".png")
-    loaded = load_causal_model(model, where, console)
+    loaded = load_causal_model(model, where, console, hashed=True)
     triplets = _triplets(data, variables, loaded, console)
     encoder = _causal_encoder(causal_encoder, loaded, console)
     matched = match_mask(triplets, loaded.variables)
     for note in matched.notes:
         console.note(note)
-    model_sha256 = file_sha256(loaded.path)
+    model_sha256 = loaded.sha256
     path = asked.place(default_file([data], "triplets", ".json"), [data], model_sha256)
     measures = evaluate_triplets(loaded, triplets, matched)
     count = len(matched.rows)
@@ -120,11 +120,18 @@ def _causal_encoder(
             return None
         console.note(f"causal encoder: {path} (beside the model)")
     loaded = load_model(path, model.device)
+    if loaded.note:
+        console.note(loaded.note)
     # One that is loaded always has factors: it could not be built without.
     if not isinstance(loaded.network, CausalEncoder) or loaded.variables is None:
         raise InputError(
             f"{path}: holds a model of kind {loaded.kind}, no causal encoder; train one with "
             "'citris train-causal-encoder'"
+        )
+    if loaded.image_channels != model.image_channels:
+        raise InputError(
+            f"{path}: this causal encoder reads {described_channels(loaded.image_channels)} frames and those of the "
+            f"model are {described_channels(model.image_channels)}; train one on frames like the model's"
         )
     if loaded.width != model.width:
         raise InputError(

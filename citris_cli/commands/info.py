@@ -137,12 +137,13 @@ def _no_use(path: Path) -> str:
 
 
 def _model(path: Path) -> dict[str, Any]:
-    """What the header of a model file tells."""
-    from citris_cli.artifacts.models import read_model_header
+    """What the header of a model file tells, and whether the whole file agrees with its digests."""
+    from citris_cli.artifacts.models import check_model
 
-    header = read_model_header(path)
+    header = check_model(path)
     weights = sum(math.prod(shape) for _, shape in header.tensors.values())
-    description = _of_file(path, header.kind) | {"weights": weights}
+    digest = "agrees" if header.checked else "none"
+    description = _of_file(path, header.kind) | {"digest": digest, "weights": weights}
     provenance = dict(header.provenance)
     columns = provenance.pop("columns", None)
     if header.variables:
@@ -164,7 +165,8 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
     checkpoint = read_checkpoint(path)
     weights = sum(value.numel() for value in checkpoint.weights.values())
-    description = _of_file(path, "published checkpoint") | {"weights": weights}
+    digest = "agrees" if checkpoint.checked else "none"
+    description = _of_file(path, "published checkpoint") | {"digest": digest, "weights": weights}
     try:
         description["model_kind"], configuration = described(checkpoint, path)
         if description["model_kind"] == "citris_nf" and "autoencoder" not in configuration:

@@ -35,8 +35,14 @@ _SIZES_TOLD = 4
 _CHUNK = 256
 
 
-def load_causal_model(given: Path | None, device: torch.device, console: Console) -> CausalModel:
+def load_causal_model(given: Path | None, device: torch.device, console: Console, hashed: bool = False) -> CausalModel:
     """The model that a command uses, with a note on where it was found if it was not named.
+
+    Args:
+        given: its path, or None.
+        device: where it computes.
+        console: takes the notes.
+        hashed: whether the hash of its file is wanted.
 
     Raises:
         InputError: there is none, or it has no causal latents.
@@ -44,7 +50,10 @@ def load_causal_model(given: Path | None, device: torch.device, console: Console
     path, found = find_causal_model(given)
     if found:
         console.note(f"model: {path} ({found})")
-    return CausalModel(load_model(path, device))
+    loaded = load_model(path, device, hashed)
+    if loaded.note:
+        console.note(loaded.note)
+    return CausalModel(loaded)
 
 
 def known_columns(model: CausalModel) -> Variables:

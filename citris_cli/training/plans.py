@@ -169,7 +169,7 @@ def _found_autoencoder(session: Session[SequenceData]) -> LoadedModel | None:
         # The flow's own: it is frozen and moved, and whoever gave it may go on with theirs.
         return dataclasses.replace(request.ae, network=copy.deepcopy(request.ae.network))
     if request.ae is not None:
-        return load_model(request.ae, session.device)
+        return _noted(session, load_model(request.ae, session.device))
     if request.output is None:
         return None
     kind = KINDS["autoencoder"]
@@ -179,7 +179,13 @@ def _found_autoencoder(session: Session[SequenceData]) -> LoadedModel | None:
         return None
     several = len(models_in(folder, kind)) > 1
     session.note(f"autoencoder: {path} (this dataset's{', the newest there' if several else ''})")
-    return load_model(path, session.device)
+    return _noted(session, load_model(path, session.device))
+
+
+def _noted(session: AnySession, loaded: LoadedModel) -> LoadedModel:
+    if loaded.note:
+        session.note(loaded.note)
+    return loaded
 
 
 def fitting_autoencoder(session: Session[SequenceData], loaded: LoadedModel) -> Autoencoder:
