@@ -153,8 +153,8 @@ def write_folder(folder: Path, files: Mapping[str, Writer]) -> list[Path]:
         _sweep(target.parent)
         temporary = tempfile.mkdtemp(f"-{os.getpid()}.tmp", _prefix(target), target.parent)
         _open.add(temporary)
-        for path, (name, write) in zip(paths, files.items(), strict=True):
-            with open(os.path.join(temporary, name), "xb") as file:
+        for path, write in zip(paths, files.values(), strict=True):
+            with open(os.path.join(temporary, path.name), "xb") as file:
                 _fill(file, write)
         sync_directory(Path(temporary))
         path = folder
