@@ -15,7 +15,6 @@ import io
 import os
 import re
 import shutil
-import stat
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from citris_cli.errors import CitrisError, InputError
-from citris_cli.system import has_ended, processes_home, sync_directory
+from citris_cli.system import has_ended, is_stream, processes_home, sync_directory
 
 #: Writes the content of a file to the binary file that it is given.
 Writer: TypeAlias = Callable[[BinaryIO], object]
@@ -40,15 +39,6 @@ def _as_sentence(path: Path, error: OSError) -> CitrisError:
         return CitrisError(f"{path}: the disk is full; free some space and run again")
     reason = (error.strerror or str(error)).lower()
     return InputError(f"{path}: cannot be written ({reason}); choose another place with -o")
-
-
-def is_stream(path: Path) -> bool:
-    """Whether a path leads to a pipe or a character device, which take what is written and keep nothing."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
 def require_no_link(path: Path) -> None:
@@ -67,7 +57,7 @@ def require_no_link(path: Path) -> None:
 def atomic_write(path: Path, write: Writer, named: bool = False) -> None:
     """Write a file so that its path holds either the old content or all of the new one, even after a power cut.
 
-    What is a pipe or a device has no old content to keep: it is written to as it is.
+    What is a pipe or a device has no old content to keep: it is written to as it is, where the user named it.
 
     Args:
         path: target; missing parent directories are made.
@@ -75,7 +65,7 @@ def atomic_write(path: Path, write: Writer, named: bool = False) -> None:
         named: whether the user named this very path: then a link is followed, so that its target is replaced.
 
     Raises:
-        InputError: the path cannot be written, or is a link that nobody named.
+        InputError: the path cannot be written, or is a link or a pipe that nobody named.
         CitrisError: the disk is full.
     """
     write_together({path: write}, [path] if named else [])
@@ -186,15 +176,15 @@ def _target(path: Path, named: bool) -> Path:
 
     Raises:
         InputError: it is a link that nobody named.
-        OSError: a folder, or what is neither a file nor a stream, such as a disk.
+        OSError: a folder, a stream that nobody named, or what is neither, such as a disk.
     """
     if not named:
         require_no_link(path)
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a directory")
-    if path.exists() and not path.is_file() and not is_stream(path):
-        raise OSError(errno.EINVAL, "is no file, pipe or character device")
+    if path.exists() and not path.is_file() and not (named and is_stream(path)):
+        raise OSError(errno.EINVAL, "is no regular file")
     return target
 
 

@@ -34,7 +34,7 @@ def files_read(called: str, *given: Path | None) -> Read:
     for one in given:
         if one == _STDIN:
             with suppress(OSError, ValueError):  # there is none
-                _add(found, os.fstat(sys.stdin.fileno()), f"{called} -")
+                _add(found, os.fstat(sys.stdin.fileno()), f"{called} on standard input")
         elif one is not None:
             with suppress(InputError, OSError, ValueError):
                 for path in _files_of(parse_choice(one).path):

@@ -12,6 +12,7 @@ import typer
 from citris_cli.commands import options
 from citris_cli.commands.outputs import Output, output_option
 from citris_cli.errors import CitrisError, InputError
+from citris_cli.system import is_stream
 from citris_cli.wording import counted
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def _kind(asked: Output) -> str:
     if asked.given is None or asked.to_stdout:
         return ".gif"
     suffix = asked.given.suffix.lower()
+    if not suffix and is_stream(asked.given):
+        return ".gif"
     if suffix not in KINDS:
         raise InputError(f"-o {asked.given}: the ending says what is written; use {', '.join(KINDS)}")
     if suffix == ".mp4":

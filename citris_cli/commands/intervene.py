@@ -13,6 +13,7 @@ import typer
 from citris_cli.commands import options
 from citris_cli.commands.outputs import Output, output_option
 from citris_cli.errors import InputError
+from citris_cli.system import is_stream
 from citris_cli.wording import counted
 
 if TYPE_CHECKING:
@@ -164,6 +165,9 @@ def _places(asked: Output, names: list[str], variables: str) -> list[Path | None
     if asked.to_stdout:
         if len(names) > 1:
             raise InputError(f"-o - takes one picture, and {len(names)} were given; give -o a folder or an .npz")
+    elif not suffix and is_stream(given):
+        if len(names) > 1:
+            raise InputError(f"-o {given} takes one picture, and {len(names)} were given; give -o a folder or an .npz")
     elif suffix != ".npz" and (not suffix or len(names) > 1 or given.is_dir()):
         if suffix in ENDINGS:
             raise InputError(f"-o {given}: {len(names)} pictures were given; give -o a folder or an .npz")

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import typer
 
 from citris_cli.errors import CitrisError, InputError
+from citris_cli.system import STDOUT_NAMES, is_stream
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from citris_cli.show.console import Console
 
 STDOUT = Path("-")
-#: What systems call it.
-_STDOUT_NAMES = (STDOUT, Path("/dev/stdout"), Path("/dev/fd/1"), Path("/proc/self/fd/1"))
 
 
 def output_option(help_text: str) -> Any:
@@ -78,7 +77,7 @@ class Output:
     @property
     def to_stdout(self) -> bool:
         """Whether the artifact itself goes to standard output."""
-        return self.given in _STDOUT_NAMES
+        return self.given is not None and self.given in (STDOUT, *STDOUT_NAMES)
 
     @property
     def names_beside(self) -> bool:
@@ -91,8 +90,6 @@ class Output:
         Args:
             path: of the JSON artifact, as :meth:`place` returned it.
         """
-        from citris_cli.artifacts.files import is_stream
-
         if self.names_beside:
             return self.given
         return None if is_stream(path) else path.with_suffix(self.beside)

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from citris_cli.artifacts.files import check_writable, is_stream
+from citris_cli.artifacts.files import check_writable
 from citris_cli.artifacts.overwriting import Read, files_read, require_not_read
 from citris_cli.artifacts.runs import run_folder
 from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_labelled, load_sequences
@@ -24,6 +24,7 @@ from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.evaluation.validation import Validation
 from citris_cli.kinds import Kind
+from citris_cli.system import is_stream
 from citris_cli.training.devices import keep_freed_memory, resolve_precision
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import StopRequest

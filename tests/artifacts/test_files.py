@@ -20,12 +20,12 @@ from citris_cli.artifacts.files import (
     atomic_write,
     check_writable,
     discard_unfinished,
-    is_stream,
     write_folder,
     write_stdout,
     write_together,
 )
 from citris_cli.errors import CitrisError, InputError
+from citris_cli.system import is_stream
 
 
 def test_writes_and_replaces(tmp_path: Path):
@@ -184,16 +184,17 @@ def test_a_pipe_gets_it_and_stays_a_pipe(tmp_path: Path):
     got: list[bytes] = []
     reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
     reader.start()
-    check_writable(pipe)
-    atomic_write(pipe, lambda file: (file.write(b"012"), file.seek(0), file.write(b"9")))
+    check_writable(pipe, named=True)
+    atomic_write(pipe, lambda file: (file.write(b"012"), file.seek(0), file.write(b"9")), named=True)
     reader.join(10)
     assert got == [b"912"]
     assert list(tmp_path.iterdir()) == [pipe]
     assert is_stream(pipe)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
-        with pytest.raises(InputError, match=r"socket: cannot be written \(is no file, pipe or character device\)"):
-            check_writable(tmp_path / "socket")
+        for path, named in ((tmp_path / "socket", True), (pipe, False)):
+            with pytest.raises(InputError, match=rf"{path}: cannot be written \(is no regular file\)"):
+                check_writable(path, named)
 
 
 def test_what_is_being_written_can_be_discarded(tmp_path: Path):

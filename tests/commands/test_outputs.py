@@ -90,13 +90,8 @@ def test_what_is_read_is_not_written_over(tmp_path: Path, monkeypatch: pytest.Mo
     Path("shards/latents.npz").write_bytes(b"made by encode")
     Path("link.npz").symlink_to("d.npz")
     os.link("d.npz", "hard.npz")
-    for called, path in [
-        ("DATA", "d.npz"),
-        ("DATA", "d.npz#3"),
-        ("DATA", "*.npz"),
-        ("IMAGE", "link.npz"),
-        ("--ae", "hard.npz"),
-    ]:
+    given = [("DATA", "d.npz"), ("DATA", "d.npz#3"), ("DATA", "*.npz"), ("IMAGE", "link.npz"), ("--ae", "hard.npz")]
+    for called, path in given:
         for out in ("d.npz", "link.npz", "hard.npz", str(tmp_path / "shards/../d.npz")):
             with pytest.raises(
                 InputError, match=rf"^-o {out}: is what is read \({called} .*\.npz\); name another file$"
