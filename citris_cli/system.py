@@ -6,9 +6,27 @@ import mmap
 import os
 import platform
 import signal
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
+
+#: Files that are standard output itself, on systems that have them.
+STDOUT_NAMES = (Path("/dev/stdout"), Path("/dev/fd/1"), Path("/proc/self/fd/1"))
+#: Folders of names of devices and of what a process has open, where there are such.
+_DEVICES = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path leads to a pipe or a character device, or is a name of what is open already (``/dev/stderr``).
+
+    These take what is written as it comes, and nothing of ours can lie beside them.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or (path.parent in _DEVICES and stat.S_ISREG(mode))
 
 
 def available_memory() -> int:

@@ -6,12 +6,9 @@ import io
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-
-from citris_cli.artifacts.files import atomic_write
 
 #: The same for every member: the time of writing is no part of the content.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -91,25 +88,15 @@ def npz_writer(file: BinaryIO) -> Iterator[NpzWriter]:
     writer.close()
 
 
+def write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the content of an ``.npz``."""
+    with npz_writer(file) as writer:
+        for name, array in arrays.items():
+            writer.add(name, array)
+
+
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """An ``.npz`` of these arrays, in memory."""
     buffer = io.BytesIO()
-    with npz_writer(buffer) as writer:
-        for name, array in arrays.items():
-            writer.add(name, array)
+    write_arrays(buffer, arrays)
     return buffer.getvalue()
-
-
-def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an ``.npz`` atomically.
-
-    Raises:
-        InputError, CitrisError: see :func:`citris_cli.artifacts.files.atomic_write`.
-    """
-
-    def write(file: BinaryIO) -> None:
-        with npz_writer(file) as writer:
-            for name, array in arrays.items():
-                writer.add(name, array)
-
-    atomic_write(path, write)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from citris_cli.artifacts.files import require_no_link
 from citris_cli.errors import InputError
 
 
@@ -31,10 +32,12 @@ def held(path: Path) -> Iterator[None]:
 
     Raises:
         HeldError: another process holds it.
+        InputError: the path is a link.
         OSError, NotImplementedError: the file system has no locks, or takes no file.
     """
     from filelock import FileLock, Timeout
 
+    require_no_link(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0)
     while True:

@@ -175,8 +175,13 @@ def safetensors_bytes(tensors: dict[str, Tensor], fields: Mapping[str, Any]) -> 
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
-def write_model(path: Path | None, file: ModelFile) -> None:
+def write_model(path: Path | None, file: ModelFile, named: bool = False) -> None:
     """Write a model file atomically, or to standard output if the path is None.
+
+    Args:
+        path: of the file.
+        file: its contents.
+        named: whether the user named this very path, which may then be a link.
 
     Raises:
         InputError, CitrisError: see :func:`citris_cli.artifacts.files.atomic_write`.
@@ -185,7 +190,7 @@ def write_model(path: Path | None, file: ModelFile) -> None:
     if path is None:
         write_stdout(content)
     else:
-        atomic_write(path, lambda stream: stream.write(content))
+        atomic_write(path, lambda stream: stream.write(content), named)
 
 
 def check_model(path: Path) -> ModelHeader:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from citris_cli.commands import options
-from citris_cli.commands.outputs import Output, output_option, write_bytes
+from citris_cli.commands.outputs import Output, output_option
 from citris_cli.errors import CitrisError, InputError
+from citris_cli.system import is_stream
 from citris_cli.wording import counted
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def animate_latents(
     as_json: options.Json = False,
 ) -> None:
     """Show every frame of a sequence beside bars of its causal latents, and what was intervened on."""
-    from citris_cli.commands.inputs import default_file, default_place, load_causal_model, require_there
+    from citris_cli.commands.inputs import default_file, default_place, find_model, load_causal_model, require_there
     from citris_cli.devices import select_device
     from citris_cli.show.animation import GIF_FASTEST
     from citris_cli.show.console import Console
@@ -69,8 +70,10 @@ def animate_latents(
     asked = Output(output, as_json)
     kind = _kind(asked)
     require_there(data)
+    model_file = find_model(model, console)
+    asked = asked.reading("DATA", *data).reading("--model", model_file)
     path = asked.place(default_file(data, "latents", ".gif"), data)
-    loaded = load_causal_model(model, where, console)
+    loaded = load_causal_model(model_file, where, console)
     found = _frames_of(data, variables, targets_lead.value if targets_lead else None, loaded, console)
     groups = latent_groups(loaded.variables.names, loaded.assignment)
     chosen = _choose(start, frames, len(found.numbers), loaded, kind, groups)
@@ -89,7 +92,7 @@ def animate_latents(
         captions = map(sequence.caption, range(len(chosen)))
         if spelled := spelling_note(sequence.names, FONT_SIZE) or spelling_note(captions, FONT_SIZE):
             console.note(spelled)
-    write_bytes(path, animation_bytes(kind, sequence, fps, list(map(str, data))))
+    asked.write_bytes(path, animation_bytes(kind, sequence, fps, list(map(str, data))))
     asked.report(console, _about(clip, loaded, sequence), path)
 
 
@@ -105,6 +108,8 @@ def _kind(asked: Output) -> str:
     if asked.given is None or asked.to_stdout:
         return ".gif"
     suffix = asked.given.suffix.lower()
+    if not suffix and is_stream(asked.given):
+        return ".gif"
     if suffix not in KINDS:
         raise InputError(f"-o {asked.given}: the ending says what is written; use {', '.join(KINDS)}")
     if suffix == ".mp4":

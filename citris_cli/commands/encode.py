@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from citris_cli.commands import options
-from citris_cli.commands.outputs import Output, output_option, write_arrays
+from citris_cli.commands.outputs import Output, output_option
 from citris_cli.wording import counted
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def encode(
     as_json: options.Json = False,
 ) -> None:
     """Write the causal latents of every frame, and which variable each latent belongs to, as an .npz."""
-    from citris_cli.commands.inputs import default_file, load_causal_model, require_there
+    from citris_cli.commands.inputs import default_file, find_model, load_causal_model, require_there
     from citris_cli.data.variables import REST
     from citris_cli.devices import select_device
     from citris_cli.show.console import Console
@@ -55,14 +55,16 @@ def encode(
     settled = resolve_precision(precision or "auto", where)
     asked = Output(output, as_json)
     require_there(inputs)
+    model_file = find_model(model, console)
+    asked = asked.reading("INPUT", *inputs).reading("--model", model_file)
     path = asked.place(default_file(inputs, "latents", ".npz"), inputs)
-    loaded = load_causal_model(model, where, console)
+    loaded = load_causal_model(model_file, where, console)
     started = time.monotonic()
     with compute_in(settled, where):
         z, sources = _encoded(loaded, inputs, batch_size, console)
     seconds = time.monotonic() - started
     blocks = {name: loaded.assignment == index for index, name in enumerate((*loaded.variables.names, REST))}
-    write_arrays(path, _arrays(loaded, z, sources, blocks))
+    asked.write_arrays(path, _arrays(loaded, z, sources, blocks))
     speed = counted(round(len(z) / max(seconds, 1e-9)), "frame")
     console.note(f"{counted(len(z), 'frame')}, {counted(z.shape[1], 'latent')}, {speed} a second")
     document = {

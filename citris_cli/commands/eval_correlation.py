@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from citris_cli.commands import options
-from citris_cli.commands.outputs import Output, output_option, write_bytes
+from citris_cli.commands.outputs import Output, output_option
 from citris_cli.errors import InputError
 from citris_cli.wording import counted
 
@@ -42,7 +42,7 @@ def eval_correlation(
     as_json: options.Json = False,
 ) -> None:
     """R² and Spearman matrices of true factors predicted from each variable's latents, with their diag and sep."""
-    from citris_cli.commands.inputs import default_file, load_causal_model
+    from citris_cli.commands.inputs import default_file, find_model, load_causal_model
     from citris_cli.devices import select_device
     from citris_cli.evaluation.validation import independent_correlation
     from citris_cli.show.console import Console
@@ -51,7 +51,9 @@ def eval_correlation(
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json, beside=".html")
-    loaded = load_causal_model(model, where, console, hashed=True)
+    model_file = find_model(model, console)
+    asked = asked.reading("DATA", data).reading("--model", model_file)
+    loaded = load_causal_model(model_file, where, console, hashed=True)
     truth, owners = _ground_truth(data, variables, loaded, console)
     model_sha256 = loaded.sha256
     path = asked.place(default_file([data], "correlation", ".json"), [data], model_sha256)
@@ -63,14 +65,13 @@ def eval_correlation(
     for title, matrix in matrices.items():
         console.heatmap(title, report.rows, report.factors, matrix.tolist())
     about = {"model": str(loaded.path), "model_sha256": model_sha256, "data": str(data)}
+    page = None
     if path is not None:
         facts = {"model": str(loaded.path), "its SHA-256": model_sha256, "data": str(data)}
         facts["frames"] = f"{len(truth.frames):,}, one half to fit, one to score"
-        page = asked.path_beside(path)
         text = correlation_page(report.rows, report.factors, report.own, matrices, facts)
-        write_bytes(page, text.encode(errors="replace"))
-        console.note(f"heat-maps: {page}")
-    asked.write_report(console, {**about, "frames": len(truth.frames), **report.to_json()}, path)
+        page = text.encode(errors="replace")
+    asked.write_report(console, {**about, "frames": len(truth.frames), **report.to_json()}, path, page, "heat-maps")
 
 
 def _ground_truth(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from citris_cli.commands import options
-from citris_cli.commands.outputs import Output, output_option, write_bytes
+from citris_cli.commands.outputs import Output, output_option
 from citris_cli.errors import InputError
 from citris_cli.wording import described_channels
 
@@ -50,7 +50,7 @@ def eval_triplets(
     as_json: options.Json = False,
 ) -> None:
     """Predict the third frame of every triplet from the first two; a score from 0 (a copy) to 1 (the best possible)."""
-    from citris_cli.commands.inputs import default_file, load_causal_model
+    from citris_cli.commands.inputs import default_file, find_model, load_causal_model
     from citris_cli.devices import select_device
     from citris_cli.evaluation.triplets import evaluate_triplets, factor_distances, match_mask
     from citris_cli.show.console import Console
@@ -60,9 +60,13 @@ def eval_triplets(
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json, beside=".png")
-    loaded = load_causal_model(model, where, console, hashed=True)
+    model_file = find_model(model, console)
+    asked = asked.reading("DATA", data).reading("--model", model_file).reading("--causal-encoder", causal_encoder)
+    loaded = load_causal_model(model_file, where, console, hashed=True)
     triplets = _triplets(data, variables, loaded, console)
     encoder = _causal_encoder(causal_encoder, loaded, console)
+    if encoder is not None:  # perhaps one that was found
+        asked = asked.reading("--causal-encoder", encoder[0])
     matched = match_mask(triplets, loaded.variables)
     for note in matched.notes:
         console.note(note)
@@ -79,13 +83,12 @@ def eval_triplets(
         distances = factor_distances(loaded, triplets, matched, network, factors)
         report["distances"] = {"causal_encoder": str(encoder_path), **_distances_json(distances)}
         _show_distances(console, distances)
+    picture = None
     if path is not None:
-        picture = asked.path_beside(path)
-        write_bytes(picture, _first_rows(loaded, triplets, matched, rows))
-        console.note(f"first rows: {picture}")
+        picture = _first_rows(loaded, triplets, matched, rows)
         if spelled := spelling_note(loaded.variables.names, FONT_SIZE):
             console.note(spelled)
-    asked.write_report(console, report, path)
+    asked.write_report(console, report, path, picture, "first rows")
 
 
 def _triplets(path: Path, named: str | None, model: CausalModel, console: Console) -> TripletData:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from citris_cli.commands import options
-from citris_cli.commands.outputs import Output, output_option, write_bytes
+from citris_cli.commands.outputs import Output, output_option
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,13 +34,13 @@ def export(
     from citris_cli.show.console import Console
 
     console = Console()
-    asked = Output(output, as_json)
+    asked = Output(output, as_json).reading("FILE", file)
     asked.check()
     loaded = load_model(file)
     path = asked.place(file.with_name(file.name.removesuffix(".safetensors") + PUBLISHED))
     weights, hyper_parameters = published_of(loaded)
     variables = None if loaded.variables is None else loaded.variables.to_json()
-    write_bytes(path, checkpoint_bytes(loaded.kind, weights, hyper_parameters, loaded.provenance, variables))
+    asked.write_bytes(path, checkpoint_bytes(loaded.kind, weights, hyper_parameters, loaded.provenance, variables))
     if loaded.reference is not None:
         console.note("left out: the latents of training frames that the model keeps, which published ones do not have")
     for difference in _differences(loaded.network):

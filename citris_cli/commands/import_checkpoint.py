@@ -63,12 +63,12 @@ def import_checkpoint(
     from dataclasses import replace
 
     from citris_cli.artifacts.checkpoints import read_checkpoint
-    from citris_cli.artifacts.models import write_model
+    from citris_cli.artifacts.models import model_bytes
     from citris_cli.conversion import described, model_file_of, part_of
     from citris_cli.show.console import Console
 
     console = Console()
-    asked = Output(output, as_json)
+    asked = Output(output, as_json).reading("FILE", file).reading("--ae", ae)
     asked.check()
     checkpoint = read_checkpoint(file)
     if part is not None:
@@ -77,7 +77,7 @@ def import_checkpoint(
     kind, _ = described(checkpoint, file)
     path = asked.place(_default_place(file, checkpoint, kind))
     contents = model_file_of(checkpoint, file, variables, autoencoder)
-    write_model(path, replace(contents, provenance={**_provenance(checkpoint), **of_autoencoder}))
+    asked.write_bytes(path, model_bytes(replace(contents, provenance={**_provenance(checkpoint), **of_autoencoder})))
     console.note(_summary(contents))
     if any(name.startswith("causal_encoder.") for name in checkpoint.weights):
         console.note("left out: the causal encoder that it keeps inside; import that with --part causal-encoder")
@@ -90,10 +90,11 @@ def import_checkpoint(
 def _default_place(path: Path, checkpoint: Checkpoint, kind: str) -> Path:
     """By the file's name; never in the folder of a dataset whose models lie there already."""
     from citris_cli.artifacts.runs import run_folder
+    from citris_cli.data.layout import safe_name
     from citris_cli.kinds import KINDS
 
     name = path.name.removesuffix(PUBLISHED)
-    folder = run_folder(Path(name).stem if name == path.name else name, checkpoint.origin["sha256"])
+    folder = run_folder(safe_name(Path(name).stem if name == path.name else name), checkpoint.origin["sha256"])
     return folder / KINDS[kind].file_name
 
 

@@ -19,7 +19,7 @@ from citris_cli.causal_model import CausalModel
 from citris_cli.data.datasets import read_frames
 from citris_cli.data.frames import Frames, require_channels
 from citris_cli.data.images import PictureFile, Size, change, list_images, list_others, look_at, name_of, read_pictures
-from citris_cli.data.layout import array_files, dataset_name, find_files, split_label
+from citris_cli.data.layout import array_files, dataset_name, find_files, safe_name, split_label
 from citris_cli.data.paths import Choice, is_pattern, is_there, matches, parse_choice, require_choice
 from citris_cli.data.shards import look_at_frames
 from citris_cli.data.variables import Variables
@@ -35,21 +35,30 @@ _SIZES_TOLD = 4
 _CHUNK = 256
 
 
-def load_causal_model(given: Path | None, device: torch.device, console: Console, hashed: bool = False) -> CausalModel:
-    """The model that a command uses, with a note on where it was found if it was not named.
-
-    Args:
-        given: its path, or None.
-        device: where it computes.
-        console: takes the notes.
-        hashed: whether the hash of its file is wanted.
+def find_model(given: Path | None, console: Console) -> Path:
+    """The file of the model that a command uses, with a note on where it was found if it was not named.
 
     Raises:
-        InputError: there is none, or it has no causal latents.
+        InputError: there is none.
     """
     path, found = find_causal_model(given)
     if found:
         console.note(f"model: {path} ({found})")
+    return path
+
+
+def load_causal_model(path: Path, device: torch.device, console: Console, hashed: bool = False) -> CausalModel:
+    """The model of a file.
+
+    Args:
+        path: of the file.
+        device: where it computes.
+        console: takes a note on a file that cannot be checked.
+        hashed: whether the hash of the file is wanted.
+
+    Raises:
+        InputError: it has no causal latents, or cannot be read.
+    """
     loaded = load_model(path, device, hashed)
     if loaded.note:
         console.note(loaded.note)
@@ -92,7 +101,7 @@ def default_place(inputs: list[Path]) -> tuple[Path, str]:
     elif path.suffix == ".npz" or path.is_dir() or is_pattern(path):
         folder, split = RUNS / dataset_name([path, *inputs[1:]]), split_label(path)
     else:
-        folder = RUNS / path.stem
+        folder = RUNS / safe_name(path.stem)
     parts = [split, chosen] if len(inputs) == 1 else []
     return folder, "-".join(part for part in parts if part)
 

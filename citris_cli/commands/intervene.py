@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from citris_cli.commands import options
-from citris_cli.commands.outputs import Output, output_option, write_arrays, write_bytes
+from citris_cli.commands.outputs import Output, output_option
 from citris_cli.errors import InputError
+from citris_cli.system import is_stream
 from citris_cli.wording import counted
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def intervene(
     as_json: options.Json = False,
 ) -> None:
     """Change one variable of a picture and leave the others: from another picture, drawn anew, or swept through."""
-    from citris_cli.commands.inputs import gather_frames, load_causal_model, require_there
+    from citris_cli.commands.inputs import find_model, gather_frames, load_causal_model, require_there
     from citris_cli.data.npz import require_memory
     from citris_cli.data.paths import parse_choice
     from citris_cli.devices import select_device
@@ -86,7 +88,9 @@ def intervene(
     where = select_device(device)
     asked = Output(output, as_json)
     require_there(images if other is None else [*images, other])
-    loaded = load_causal_model(model, where, console)
+    model_file = find_model(model, console)
+    asked = asked.reading("IMAGE", *images).reading("--from", other).reading("--model", model_file)
+    loaded = load_causal_model(model_file, where, console)
     loaded.block(variables)  # a wrong name is refused before anything is read
     # All that is given is looked at before any of it is read.
     gathered = gather_frames(images, loaded, console)
@@ -108,7 +112,7 @@ def intervene(
     for (name, frame), source in zip(pictures, others, strict=True):
         one = what if source is None else replace(what, values=loaded.encode(source), other=source)
         outcomes.append(intervene_on(loaded, one, name, frame))
-    _write(paths, loaded, what, outcomes, console)
+    _write(asked, paths, loaded, what, outcomes, console)
     report = _moved(console, loaded, what, outcomes)
     asked.report(console, report, *paths)
 
@@ -161,6 +165,9 @@ def _places(asked: Output, names: list[str], variables: str) -> list[Path | None
     if asked.to_stdout:
         if len(names) > 1:
             raise InputError(f"-o - takes one picture, and {len(names)} were given; give -o a folder or an .npz")
+    elif not suffix and is_stream(given):
+        if len(names) > 1:
+            raise InputError(f"-o {given} takes one picture, and {len(names)} were given; give -o a folder or an .npz")
     elif suffix != ".npz" and (not suffix or len(names) > 1 or given.is_dir()):
         if suffix in ENDINGS:
             raise InputError(f"-o {given}: {len(names)} pictures were given; give -o a folder or an .npz")
@@ -173,9 +180,11 @@ def _places(asked: Output, names: list[str], variables: str) -> list[Path | None
 def _default_places(asked: Output, names: list[str], variables: str) -> list[Path | None]:
     """A strip for every picture, in the folder that was given or in one for each under ``runs/``."""
     from citris_cli.commands.inputs import default_place, is_dataset
+    from citris_cli.data.layout import safe_name
     from citris_cli.data.paths import parse_choice
 
-    label = variables.replace(",", "+").replace(" ", "")
+    # Names of variables are whatever the data call them.
+    label = safe_name("+".join(safe_name(name) for name in variables.split(",")), keep="+")
     folders = [default_place([Path(name)]) for name in names]
     stems = [
         # A picture of an animation is called after it as well.
@@ -187,35 +196,52 @@ def _default_places(asked: Output, names: list[str], variables: str) -> list[Pat
     paths = []
     for (folder, _), file, name in zip(folders, files, names, strict=True):
         strip = f"{file}-{label}.png"
-        one = asked if asked.given is None else replace(asked, given=asked.given / strip)
-        paths.append(one.place(folder / strip, [name]))
+        paths.append(asked.place(folder / strip, [name]) if asked.given is None else asked.place_inside(strip))
     return paths
 
 
 def _write(
-    paths: list[Path | None], model: CausalModel, what: Intervention, outcomes: list[Outcome], console: Console
+    asked: Output,
+    paths: list[Path | None],
+    model: CausalModel,
+    what: Intervention,
+    outcomes: list[Outcome],
+    console: Console,
 ) -> None:
-    """Write a strip or a GIF for every outcome, or one .npz of all."""
+    """Write a strip or a GIF for every outcome, all of them or none, or one .npz of all."""
     from citris_cli.evaluation.interventions import outcome_arrays
-    from citris_cli.show.animation import gif_bytes
-    from citris_cli.show.grids import FONT_SIZE, image_grid, png_bytes
+    from citris_cli.show.grids import FONT_SIZE
     from citris_cli.show.lettering import spelling_note
 
     if paths[0] is not None and paths[0].suffix.lower() == ".npz":
-        write_arrays(paths[0], outcome_arrays(model, what, outcomes))
+        asked.write_arrays(paths[0], outcome_arrays(model, what, outcomes))
         return
     if (paths[0] is None or paths[0].suffix.lower() == ".png") and (
         spelled := spelling_note(outcomes[0].labels, FONT_SIZE)
     ):
         console.note(spelled)
-    for path, one in zip(paths, outcomes, strict=True):
-        if path is not None and path.suffix.lower() == ".gif":
-            # Not the original and its reconstruction: the other picture, if there is one, and the results.
-            shown = one.images[one.labels.index("reconstruction") + 1 :]
-            content = gif_bytes([image_grid([[image]], cell=256) for image in shown], GIF_DURATION, sources=[one.name])
-        else:
-            content = png_bytes(image_grid([list(one.images)], column_labels=one.labels), [one.name])
-        write_bytes(path, content)
+    if paths[0] is None:
+        asked.write_bytes(None, _drawn(outcomes[0], ".png"))
+        return
+    asked.write(
+        {
+            path: partial(lambda one, suffix, file: file.write(_drawn(one, suffix)), outcome, path.suffix.lower())
+            for path, outcome in zip(paths, outcomes, strict=True)
+            if path is not None
+        }
+    )
+
+
+def _drawn(outcome: Outcome, suffix: str) -> bytes:
+    """A picture's strip, or its GIF."""
+    from citris_cli.show.animation import gif_bytes
+    from citris_cli.show.grids import image_grid, png_bytes
+
+    if suffix != ".gif":
+        return png_bytes(image_grid([list(outcome.images)], column_labels=outcome.labels), [outcome.name])
+    # Not the original and its reconstruction: the other picture, if there is one, and the results.
+    shown = outcome.images[outcome.labels.index("reconstruction") + 1 :]
+    return gif_bytes([image_grid([[image]], cell=256) for image in shown], GIF_DURATION, sources=[outcome.name])
 
 
 def _moved(console: Console, model: CausalModel, what: Intervention, outcomes: list[Outcome]) -> dict[str, Any]:

@@ -4,7 +4,10 @@
 - A default place is never one where something lies that was made of other data: what is made of the same takes the
   place of the earlier, as one expects who runs a command again, and what is made of other data goes beside it. Models
   have a rule of the same kind, in :mod:`citris_cli.artifacts.runs`. A name that was given is the user's and written to.
-- Whether the place can be written is known before the work begins, and a file is whole or absent.
+- Whether the place can be written is known before the work begins, and a file is whole or absent; so are several that
+  belong together.
+- What a command reads it does not write over, by whatever name or link; and only what ``-o`` names is written through a
+  link.
 - At the end, standard output has the path of what was written, or with ``--json`` one JSON document, or with ``-o -``
   the artifact and nothing else.
 """
@@ -14,17 +17,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
 from citris_cli.errors import CitrisError, InputError
+from citris_cli.system import STDOUT_NAMES, is_stream
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from citris_cli.artifacts.files import Writer
+    from citris_cli.artifacts.overwriting import Read
     from citris_cli.show.console import Console
 
 STDOUT = Path("-")
@@ -48,6 +55,7 @@ class Output:
         as_json: whether standard output gets one JSON document.
         beside: ending of a second file of the same name that goes beside a JSON artifact, such as ``.png``; "" if none
             does. Either of the two may be named.
+        read: what the command reads, see :meth:`reading`.
 
     Raises:
         InputError: ``--json`` and ``-o -`` both want standard output, or a name that ends like neither of two files.
@@ -56,6 +64,7 @@ class Output:
     given: Path | None
     as_json: bool
     beside: str = ""
+    read: Read = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.as_json and self.to_stdout:
@@ -68,20 +77,39 @@ class Output:
     @property
     def to_stdout(self) -> bool:
         """Whether the artifact itself goes to standard output."""
-        return self.given == STDOUT
+        return self.given is not None and self.given in (STDOUT, *STDOUT_NAMES)
 
     @property
     def names_beside(self) -> bool:
         """Whether the user named the file that goes beside the JSON artifact."""
         return self.beside != "" and self.given is not None and self.given.suffix.lower() == self.beside
 
-    def path_beside(self, path: Path) -> Path:
-        """Where the second file goes.
+    def path_beside(self, path: Path) -> Path | None:
+        """Where the second file goes; None where it has no place, beside a pipe or a device.
 
         Args:
             path: of the JSON artifact, as :meth:`place` returned it.
         """
-        return self.given if self.names_beside and self.given is not None else path.with_suffix(self.beside)
+        if self.names_beside:
+            return self.given
+        return None if is_stream(path) else path.with_suffix(self.beside)
+
+    def reading(self, called: str, *given: Path | None) -> Output:
+        """The same, which writes over none of these inputs.
+
+        Args:
+            called: what the user knows them as, such as ``DATA`` or ``--ae``.
+            given: files, directories and patterns; None, or what is not there, is none.
+
+        Raises:
+            InputError: one of them is the file that was named, or goes beside it.
+        """
+        from citris_cli.artifacts.overwriting import files_read
+
+        asked = replace(self, read={**files_read(called, *given), **self.read})
+        if asked.given is not None and not asked.to_stdout:
+            asked._require_not_read(asked._named())
+        return asked
 
     def check(self) -> None:
         """Find out whether a file that was named can be written, for a command that learns its default place later.
@@ -90,7 +118,7 @@ class Output:
             InputError: it cannot.
         """
         if self.given is not None and not self.to_stdout:
-            self._check(self.given)
+            self._check(self._named())
 
     def place(
         self, default: Path, made_of: Sequence[object] | None = None, model_sha256: str | None = None
@@ -111,11 +139,72 @@ class Output:
         if self.to_stdout:
             return None
         if self.given is not None:
-            path = self.given.with_suffix(".json") if self.names_beside else self.given
+            path = self._named()
         else:
             path = default if made_of is None else free_place(default, made_of, model_sha256)
         self._check(path)
         return path
+
+    def place_inside(self, name: str) -> Path:
+        """Where one of several files goes, in the folder that was named; found to be writable.
+
+        Args:
+            name: of the file.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        path = (self.given or Path()) / name
+        self._check(path)
+        return path
+
+    def write(self, files: Mapping[Path, Writer]) -> None:
+        """Write files that belong together: they are complete or absent.
+
+        Args:
+            files: what writes each, by its path as :meth:`place` returned it; the last one vouches for the others.
+
+        Raises:
+            InputError, CitrisError: one cannot be written, or the disk is full.
+        """
+        from citris_cli.artifacts.files import write_together
+
+        write_together(files, [] if self.given is None else [self.given])
+
+    def write_bytes(self, path: Path | None, content: bytes) -> None:
+        """Write an artifact whole or not at all.
+
+        Args:
+            path: the file, or None for standard output.
+            content: all of it.
+
+        Raises:
+            InputError: the file cannot be written, or standard output is a terminal.
+            CitrisError: the disk is full.
+        """
+        from citris_cli.artifacts.files import write_stdout
+
+        if path is None:
+            write_stdout(content)
+        else:
+            self.write({path: partial(_write, content)})
+
+    def write_arrays(self, path: Path | None, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Write an ``.npz`` whole or not at all.
+
+        Args:
+            path: the file, or None for standard output.
+            arrays: by name.
+
+        Raises:
+            InputError, CitrisError: see :meth:`write_bytes`.
+        """
+        from citris_cli.artifacts.arrays import npz_bytes, write_arrays
+
+        if path is None:
+            self.write_bytes(None, npz_bytes(arrays))
+        else:
+            self.write({path: lambda file: write_arrays(file, arrays)})
 
     def report(self, console: Console, document: Mapping[str, Any], *paths: Path | None) -> None:
         """Say on standard output what was made: a JSON document, or every path once.
@@ -133,31 +222,67 @@ class Output:
             if path is not None:
                 console.result(path)
 
-    def write_report(self, console: Console, document: Mapping[str, Any], path: Path | None) -> None:
+    def write_report(
+        self,
+        console: Console,
+        document: Mapping[str, Any],
+        path: Path | None,
+        beside: bytes | None = None,
+        called: str = "",
+    ) -> None:
         """Write an artifact that is a JSON document, and say so: with ``--json``, standard output gets it as well.
 
         Args:
             console: whose standard output it is.
             document: the artifact.
             path: as :meth:`place` returned it.
+            beside: content of the second file, which is written as one with the document; None for none.
+            called: what the second file is, for a note on where it lies.
 
         Raises:
-            InputError, CitrisError: the file cannot be written, or the disk is full.
+            InputError, CitrisError: a file cannot be written, or the disk is full.
         """
         text = document_text(document, indent=None if self.as_json else 2)
         if path is not None:
-            write_bytes(path, (text + "\n").encode())
+            files: dict[Path, Writer] = {}
+            if beside is not None:
+                second = self.path_beside(path)
+                if second is not None:
+                    files[second] = partial(_write, beside)
+                where = f"none is written, as {path} is no file that it could lie beside" if second is None else second
+                console.note(f"{called}: {where}")
+            files[path] = partial(_write, (text + "\n").encode())
+            self.write(files)
             if self.names_beside:
                 console.note(f"numbers: {path}")
         made = self.given if self.names_beside else path
         console.result(text if self.as_json or made is None else made)
 
+    def _named(self) -> Path:
+        """The file that was named, or of two the document that goes beside it."""
+        given = self.given or STDOUT
+        return given.with_suffix(".json") if self.names_beside else given
+
     def _check(self, path: Path) -> None:
         from citris_cli.artifacts.files import check_writable
 
-        check_writable(path)
-        if self.beside:
-            check_writable(self.path_beside(path))
+        self._require_not_read(path)
+        for one in self._made(path):
+            check_writable(one, named=one == self.given)
+
+    def _require_not_read(self, path: Path) -> None:
+        from citris_cli.artifacts.overwriting import require_not_read
+
+        for one in self._made(path):
+            require_not_read(one, self.read, named=one == self.given)
+
+    def _made(self, path: Path) -> list[Path]:
+        second = self.path_beside(path) if self.beside else None
+        return [path] if second is None else [path, second]
+
+
+def _write(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
 
 
 def document_text(document: Mapping[str, Any], indent: int | None = None) -> str:
@@ -170,43 +295,6 @@ def document_text(document: Mapping[str, Any], indent: int | None = None) -> str
     from citris_cli.artifacts.models import finite
 
     return json.dumps(finite(document), indent=indent, allow_nan=False)
-
-
-def write_bytes(path: Path | None, content: bytes) -> None:
-    """Write an artifact whole or not at all.
-
-    Args:
-        path: the file, or None for standard output.
-        content: all of it.
-
-    Raises:
-        InputError: the file cannot be written, or standard output is a terminal.
-        CitrisError: the disk is full.
-    """
-    from citris_cli.artifacts.files import atomic_write, write_stdout
-
-    if path is None:
-        write_stdout(content)
-    else:
-        atomic_write(path, lambda file: file.write(content))
-
-
-def write_arrays(path: Path | None, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Write an ``.npz`` whole or not at all.
-
-    Args:
-        path: the file, or None for standard output.
-        arrays: by name.
-
-    Raises:
-        InputError, CitrisError: see :func:`write_bytes`.
-    """
-    from citris_cli.artifacts.arrays import npz_bytes, write_npz
-
-    if path is None:
-        write_bytes(None, npz_bytes(arrays))
-    else:
-        write_npz(path, arrays)
 
 
 def free_place(path: Path, made_of: Sequence[object], model_sha256: str | None = None) -> Path:

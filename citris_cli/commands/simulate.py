@@ -22,6 +22,10 @@ def _command(name: str) -> Callable[..., None]:
         output: Annotated[Path, typer.Option("-o", "--output", help="Directory for the dataset.")] = default,
         frames: Annotated[int, typer.Option(help="Frames of the training sequence.", min=2)] = 20_000,
         seed: Annotated[int, typer.Option(help="Same seed, same files.", min=0, max=options.LARGEST_SEED)] = 0,
+        overwrite: Annotated[
+            bool,
+            typer.Option("--overwrite", help="Replace files of another dataset there.  \\[default: it is refused]"),
+        ] = False,
         as_json: options.Json = False,
     ) -> None:
         from citris_cli.commands.outputs import document_text
@@ -34,7 +38,7 @@ def _command(name: str) -> Callable[..., None]:
             raise InputError(
                 "-o -: a dataset is a directory of files, which standard output cannot take; name a directory"
             )
-        files = write_dataset(load_world(name), output, frames, seed)
+        files = write_dataset(load_world(name), output, frames, seed, overwrite)
         console = Console()
         if as_json:
             document = {"files": [str(path) for path in files], "dataset": str(output), "frames": frames, "seed": seed}

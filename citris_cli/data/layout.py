@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,9 @@ KNOWN_KEYS = (
 
 #: One input to be opened: a file, or arrays that came in none.
 Input: TypeAlias = Path | ArraySource
+
+#: Letters and bytes of a name that is made of another; file systems take 255 bytes, and it is not the whole one.
+_LONGEST, _LONGEST_BYTES = 64, 200
 
 _SPLIT_STEM = re.compile(r"(train|val|test)([-_].*)?", re.IGNORECASE)
 
@@ -145,7 +149,7 @@ def dataset_name(paths: Sequence[Data]) -> str:
     """The name of a dataset for `runs/<name>`: of its directory, or its file's stem; "arrays" for what is no file.
 
     A file named after a split (train, val_indep, train-0003) takes its directory's name; of other shards
-    (`a-1.npz`, `a-2.npz`) the number is left out. Only letters, digits, `.`, `_` and `-` remain, at most 64.
+    (`a-1.npz`, `a-2.npz`) the number is left out; and a `safe_name` is made of it.
 
     Raises:
         ValueError: no paths.
@@ -165,7 +169,29 @@ def dataset_name(paths: Sequence[Data]) -> str:
             # Of a pattern that matches everything in a folder, the folder's name.
             outer = next((part.name for part in path.parents if not any(c in part.name for c in "*?[")), "")
             name = re.sub(r"[-_]?[\d*?\[\]-]*$", "", name) or (outer if name.startswith("*") else name)
-    return re.sub(r"[^\w.-]+", "_", name).strip("._")[:64] or "data"
+    return safe_name(name)
+
+
+def safe_name(text: str, keep: str = "") -> str:
+    """A name of a file or folder, made of any text: of one part, not hidden, and one that every system takes.
+
+    Letters of any script, digits, ``.``, ``_`` and ``-`` remain, neither ``.`` nor ``_`` at either end; what Windows
+    keeps for devices (``con``, ``nul.x``) gets a ``_``; at most 64 letters and 200 bytes, of which the last eight tell
+    of a text that is longer; "data" where nothing remains.
+
+    Args:
+        text: such as the stem of a file.
+        keep: other characters that remain.
+    """
+    name = re.sub(rf"[^\w.{re.escape(keep)}-]+", "_", text).strip("._")
+    if len(name) > _LONGEST or len(name.encode()) > _LONGEST_BYTES:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        start = name[: _LONGEST - 9].encode()[: _LONGEST_BYTES - 9].decode(errors="ignore").rstrip("._-")
+        name = f"{start}-{digest}"
+    if re.fullmatch(r"(con|prn|aux|nul|(com|lpt)\d)(\..*)?", name, re.IGNORECASE):
+        device, dot, rest = name.partition(".")
+        name = f"{device}_{dot}{rest}"
+    return name or "data"
 
 
 def split_label(path: Path) -> str:
@@ -174,9 +200,7 @@ def split_label(path: Path) -> str:
     Empty for every other path, whose own name is the dataset's (see `dataset_name`).
     """
     path = path.resolve()
-    if path.is_dir() or not _SPLIT_STEM.fullmatch(path.stem):
-        return ""
-    return re.sub(r"[^\w.-]+", "", path.stem).rstrip("-_.")
+    return "" if path.is_dir() or not _SPLIT_STEM.fullmatch(path.stem) else safe_name(path.stem).rstrip("-")
 
 
 def first_key(source: Source, candidates: Sequence[str], what: str) -> str:

@@ -72,6 +72,12 @@ class RunFiles:
         """Reconstructions beside originals, as of the last validation."""
         return self._beside(".reconstructions.png")
 
+    @property
+    def paths(self) -> list[Path]:
+        """All files that a training may write here."""
+        beside = [self.state, self.best, self.metrics, self.lock, self.pictures]
+        return beside if self.model is None else [self.model, *beside]
+
     def _beside(self, suffix: str) -> Path:
         if self.stem is None:
             raise InputError("this training writes no files; give it an output path")

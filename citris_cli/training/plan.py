@@ -136,7 +136,8 @@ class Plan(Generic[ModelT, TrainingT]):
         if files.on_disk:
             described = None if variables is None else variables.to_json()
             tensors = model_tensors(network, reference)
-            write_model(files.model, ModelFile(self.kind.name, model_config(network), described, origin, tensors))
+            contents = ModelFile(self.kind.name, model_config(network), described, origin, tensors)
+            write_model(files.model, contents, named=files.model == session.request.output)
             self._write_state(session)
         return LoadedModel(self.kind.name, network.eval(), variables, files.model or IN_MEMORY, origin, reference)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from citris_cli.artifacts.overwriting import files_read
 from citris_cli.artifacts.runs import models_in, newest_model
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
@@ -66,7 +67,10 @@ def flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | Autoencoder
     loaded = _found_autoencoder(session)
     if loaded is not None:
         network = fitting_autoencoder(session, loaded)
-        return loaded, _nf_plan(session, network.config, inside=weights_sha256(network.state_dict()))
+        plan = _nf_plan(session, network.config, inside=weights_sha256(network.state_dict()))
+        if plan.files.stem is not None:
+            session.require_not_read(plan.files, files_read("autoencoder", loaded.path))
+        return loaded, plan
     first = _own_autoencoder_plan(session)
     plan = _nf_plan(session, first.model, may_begin=first.resume)
     if plan.done:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from citris_cli.artifacts.files import check_writable
+from citris_cli.artifacts.overwriting import Read, files_read, require_not_read
 from citris_cli.artifacts.runs import run_folder
 from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_labelled, load_sequences
 from citris_cli.data.grouping import merge_columns
@@ -23,6 +24,7 @@ from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.evaluation.validation import Validation
 from citris_cli.kinds import Kind
+from citris_cli.system import is_stream
 from citris_cli.training.devices import keep_freed_memory, resolve_precision
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import StopRequest
@@ -84,8 +86,24 @@ class Session(Generic[DataT]):
         """
         if path is None:
             return RunFiles(None, None, writes=self.processes.first)
-        check_writable(path)
-        return RunFiles.beside(path, to_stdout=output is Place.STDOUT, writes=self.processes.first)
+        files = RunFiles.beside(path, to_stdout=output is Place.STDOUT, writes=self.processes.first)
+        for one in files.paths:
+            check_writable(one, named=one == output)
+        self.require_not_read(files, _read_by(self.request))
+        return files
+
+    def require_not_read(self, files: RunFiles, read: Read) -> None:
+        """Refuse files of a training that are read for it.
+
+        Args:
+            files: that are going to be written.
+            read: see :func:`citris_cli.artifacts.overwriting.files_read`.
+
+        Raises:
+            InputError: one of them is.
+        """
+        for one in files.paths:
+            require_not_read(one, read, named=one == self.request.output)
 
     def place(self, kind: Kind, variety: str = "") -> Path:
         """Where a model lies under ``runs/`` if nobody says where."""
@@ -113,7 +131,7 @@ def open_session(request: Request, load: Callable[[Sequence[Data], Variables | N
     resolve_precision("auto" if precision is None else precision, device)
     processes = join(device)
     if isinstance(request.output, Path):
-        check_writable(request.output)
+        _check_place(request, request.output)
     data = load(request.data, request.variables)
     held_out = _held_out(request.data, data, request.variables)
     for note in dict.fromkeys((*data.notes, *(held_out.notes if held_out is not None else ()))):
@@ -121,6 +139,25 @@ def open_session(request: Request, load: Callable[[Sequence[Data], Variables | N
     # What writes nothing has nothing to save before it ends.
     listens = request.output is not None and threading.current_thread() is threading.main_thread()
     return Session(request, data, held_out, device, StopRequest(listens), processes)
+
+
+def _check_place(request: Request, output: Path) -> None:
+    """Refuse a place that was named and cannot be that of a model, before its data are read."""
+    check_writable(output, named=True)
+    if is_stream(output):
+        raise InputError(
+            f"-o {output}: is no file, and a training keeps its log and its state beside its model; use -o - and send "
+            "standard output there"
+        )
+    require_not_read(output, _read_by(request), named=True)
+
+
+def _read_by(request: Request) -> Read:
+    """The files that a training reads."""
+    ae = request.ae if request.ae is None or isinstance(request.ae, Path) else request.ae.path
+    val = request.val if isinstance(request.val, Path) else None
+    data = [one for one in request.data if isinstance(one, Path)]
+    return {**files_read("--ae", ae), **files_read("--val", val), **files_read("DATA", *data)}
 
 
 def open_labelled(request: Request) -> Session[IndependentData]:

@@ -9,9 +9,10 @@ from typing import BinaryIO
 import numpy as np
 
 from citris_cli.artifacts.arrays import npz_writer
-from citris_cli.artifacts.files import atomic_write
+from citris_cli.artifacts.files import Writer, check_writable, write_folder
 from citris_cli.data.layout import INSTANTANEOUS_GRAPH_KEY, KINDS_KEY, NAMES_KEY, TEMPORAL_GRAPH_KEY
-from citris_cli.errors import InputError
+from citris_cli.data.npz import open_npz
+from citris_cli.errors import CitrisError, InputError
 from citris_cli.system import available_memory
 from citris_cli.wording import counted
 from citris_cli.worlds.world import Array, World
@@ -26,25 +27,29 @@ SPLITS = ("train", "val_indep", "test_indep", "val_triplets", "test_triplets")
 _STATE = 32
 
 
-def write_dataset(world: World, directory: Path, frames: int, seed: int) -> list[Path]:
+def write_dataset(world: World, directory: Path, frames: int, seed: int, overwrite: bool = False) -> list[Path]:
     """Write a dataset with ground truth: one ``.npz`` a split, of :data:`SPLITS`.
 
     Every split draws from a generator of its own, so the length of one does not change the others. Frames are drawn
     and written in chunks. Every file also has the names (``keys``) and kinds (``kinds``) of the columns, and the true
     graph (``graph_temporal``, ``graph_instantaneous``).
 
+    The dataset is complete or absent: where there is another one already, its training sequence is removed before the
+    first file is replaced, and the new one comes last.
+
     Args:
         world: the world.
         directory: where the files go; made if missing.
         frames: frames of the training sequence, at least 2.
         seed: not negative; same seed, same bytes.
+        overwrite: whether files of these names that hold something else than this very dataset are replaced.
 
     Returns:
         The files, in the order of :data:`SPLITS`.
 
     Raises:
         InputError: fewer than 2 frames, or more than the memory can hold the states of; the directory cannot be
-            written.
+            written, or has other data.
         CitrisError: the disk is full.
     """
     if frames < 2:
@@ -57,14 +62,31 @@ def write_dataset(world: World, directory: Path, frames: int, seed: int) -> list
             f"the states of {frames:,} frames need about {needed / 2**30:.1f} GiB of memory, more than is available; "
             "simulate fewer (--frames)"
         )
-    written = []
+    for split in SPLITS:
+        check_writable(directory / f"{split}.npz")
+    files: dict[str, Writer] = {}
     for split, child in zip(SPLITS, np.random.SeedSequence(seed).spawn(len(SPLITS)), strict=True):
         latents, key, columns = _drawn(world, split, frames, np.random.default_rng(child))
         arrays = {key: columns, "latents": latents, **_described(world)}
         path = directory / f"{split}.npz"
-        atomic_write(path, partial(_write, world, arrays))
-        written.append(path)
-    return written
+        if path.exists() and not (overwrite or _holds(path, arrays)):
+            raise InputError(
+                f"{path}: holds other data; name another directory with -o, or replace the files of these names with "
+                "--overwrite"
+            )
+        files[path.name] = partial(_write, world, arrays)
+    first, *others = files  # without the sequence to learn from it is no dataset
+    write_folder(directory, {name: files[name] for name in (*others, first)})
+    return [directory / name for name in files]
+
+
+def _holds(path: Path, arrays: dict[str, Array]) -> bool:
+    """Whether a file holds these arrays, which tell all of a dataset but what its frames look like."""
+    try:
+        with open_npz(path) as file:
+            return all(name in file and np.array_equal(file.array(name), array) for name, array in arrays.items())
+    except CitrisError:
+        return False
 
 
 def _drawn(world: World, split: str, frames: int, rng: np.random.Generator) -> tuple[Array, str, Array]:

@@ -1,17 +1,31 @@
 import errno
 import io
 import os
+import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from citris_cli.artifacts.files import atomic_write, check_writable, discard_unfinished, write_stdout
+from citris_cli.artifacts.files import (
+    atomic_write,
+    check_writable,
+    discard_unfinished,
+    write_folder,
+    write_stdout,
+    write_together,
+)
 from citris_cli.errors import CitrisError, InputError
+from citris_cli.system import is_stream
 
 
 def test_writes_and_replaces(tmp_path: Path):
@@ -25,12 +39,24 @@ def test_writes_and_replaces(tmp_path: Path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
 
 
-def test_a_link_is_written_through(tmp_path: Path):
+def test_a_link_is_written_through_where_the_user_named_it(tmp_path: Path):
     (tmp_path / "real.bin").write_bytes(b"old")
     (tmp_path / "link.bin").symlink_to("real.bin")
-    atomic_write(tmp_path / "link.bin", lambda file: file.write(b"new"))
+    says = r"link\.bin: is a link to real\.bin, and only what -o names is written through a link; remove it"
+    with pytest.raises(InputError, match=says):
+        check_writable(tmp_path / "link.bin")
+    with pytest.raises(InputError, match=says):
+        atomic_write(tmp_path / "link.bin", lambda file: file.write(b"new"))
+    assert (tmp_path / "real.bin").read_bytes() == b"old"
+    check_writable(tmp_path / "link.bin", named=True)
+    atomic_write(tmp_path / "link.bin", lambda file: file.write(b"new"), named=True)
     assert (tmp_path / "link.bin").is_symlink()
     assert (tmp_path / "real.bin").read_bytes() == b"new"
+    # A folder may be a link: one that lies on a larger disk.
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "runs").symlink_to("folder")
+    atomic_write(tmp_path / "runs/x.bin", lambda file: file.write(b"new"))
+    assert (tmp_path / "folder/x.bin").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, CitrisError), (errno.EIO, InputError)])
@@ -68,18 +94,107 @@ def test_killed_while_writing_keeps_the_old_file(tmp_path: Path):
     assert process.stdout.readline() == b"writing\n"
     time.sleep(0.05)
     (left,) = tmp_path.glob(".*.tmp")
-    others = [tmp_path / left.name.replace(".x.bin.", name) for name in (".y.bin.", ".x.bin.elsewhere", ".x.bin.x.")]
-    for other in others:
-        other.write_bytes(b"of another target, or of another machine")
+    of_another_machine = tmp_path / re.sub(r"\.\w{8}-", ".0123abcd-", left.name)
+    theirs = [of_another_machine, tmp_path / f"x{left.name}", tmp_path / f"{left.name}.x", tmp_path / ".1.tmp"]
+    for other in theirs:
+        other.write_bytes(b"of another machine, or of no process")
     atomic_write(path, lambda file: file.write(b"meanwhile"))
     assert left.exists()  # its process lives
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert path.read_bytes() == b"meanwhile"
     assert left.exists()
-    atomic_write(path, lambda file: file.write(b"new"))
-    assert path.read_bytes() == b"new"
-    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+    # Of a folder, too; whoever writes anything there next removes it.
+    folder = tmp_path / left.name.replace(".x.bin.", ".dataset.")
+    folder.mkdir()
+    (folder / "train.npz").write_bytes(b"half")
+    (folder / "link").symlink_to(path)
+    atomic_write(tmp_path / "y.bin", lambda file: file.write(b"new"))
+    assert path.read_bytes() == b"meanwhile"
+    assert sorted(tmp_path.iterdir()) == sorted([path, tmp_path / "y.bin", *theirs])
+
+
+def writers(*contents: bytes) -> list[Callable[[BinaryIO], object]]:
+    return [partial(lambda content, file: file.write(content), content) for content in contents]
+
+
+def test_files_that_belong_together_are_complete_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever the moment at which the process ends, the last file never lies beside one of another set."""
+    picture, report = tmp_path / "x.png", tmp_path / "x.json"
+    wholes = [{}, {"x.png": b"1", "x.json": b"1"}, {"x.png": b"2", "x.json": b"2"}]
+    replace, unlink = os.replace, Path.unlink
+    seen = []
+
+    def note() -> None:
+        seen.append({path.name: path.read_bytes() for path in tmp_path.iterdir() if not path.name.startswith(".")})
+
+    def look(call: Callable[..., object], *arguments: object, **keywords: object) -> None:
+        note()
+        call(*arguments, **keywords)
+        note()
+
+    monkeypatch.setattr(os, "replace", partial(look, replace))
+    monkeypatch.setattr(Path, "unlink", lambda *arguments, **keywords: look(unlink, *arguments, **keywords))
+    for content in (b"1", b"2"):
+        write_together(dict(zip((picture, report), writers(content, content), strict=True)))
+    assert len(seen) == 12
+    assert all(found in wholes for found in seen if "x.json" in found)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_of_files_that_belong_together_none_is_replaced_if_one_fails(tmp_path: Path):
+    picture, report = tmp_path / "x.png", tmp_path / "x.json"
+    write_together(dict(zip((picture, report), writers(b"old", b"old"), strict=True)))
+
+    def fail(file: BinaryIO) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(CitrisError, match=r"x\.json: the disk is full"):
+        write_together({picture: writers(b"new")[0], report: fail})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"x.png": b"old", "x.json": b"old"}
+
+
+def test_a_folder_is_complete_or_absent(tmp_path: Path):
+    def fail(file: BinaryIO) -> None:
+        assert not (tmp_path / "d").exists()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path / "d", {"a": writers(b"1")[0], "b": fail})
+    assert list(tmp_path.iterdir()) == []
+    for folder in ("e/f", "d"):
+        paths = write_folder(tmp_path / folder, dict(zip("ab", writers(b"1", b"2"), strict=True)))
+        assert paths == [tmp_path / folder / "a", tmp_path / folder / "b"]
+        assert [path.read_bytes() for path in paths] == [b"1", b"2"]
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == stat.S_IMODE((tmp_path / "e").stat().st_mode)
+    (tmp_path / "d/mine").write_bytes(b"stays")
+    write_folder(tmp_path / "d", dict(zip("ab", writers(b"3", b"4"), strict=True)))
+    assert sorted((path.name, path.read_bytes()) for path in (tmp_path / "d").iterdir()) == [
+        ("a", b"3"), ("b", b"4"), ("mine", b"stays"),
+    ]  # fmt: skip
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="file/a: cannot be written"):
+        write_folder(tmp_path / "file", {"a": writers(b"1")[0]})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_gets_it_and_stays_a_pipe(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    check_writable(pipe, named=True)
+    atomic_write(pipe, lambda file: (file.write(b"012"), file.seek(0), file.write(b"9")), named=True)
+    reader.join(10)
+    assert got == [b"912"]
+    assert list(tmp_path.iterdir()) == [pipe]
+    assert is_stream(pipe)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        for path, named in ((tmp_path / "socket", True), (pipe, False)):
+            with pytest.raises(InputError, match=rf"{path}: cannot be written \(is no regular file\)"):
+                check_writable(path, named)
 
 
 def test_what_is_being_written_can_be_discarded(tmp_path: Path):

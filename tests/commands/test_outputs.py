@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from citris_cli.commands.outputs import STDOUT, Output, write_arrays, write_bytes
+from citris_cli.commands.outputs import STDOUT, Output
 from citris_cli.errors import CitrisError, InputError
 from citris_cli.show.console import Console
 
@@ -56,7 +56,7 @@ def test_where_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_the_default_place_gives_way_to_what_was_made_of_other_data(tmp_path: Path) -> None:
     there = tmp_path / "z.npz"
-    write_arrays(there, {"sources": np.array(["a.png"])})
+    Output(there, as_json=False).write_arrays(there, {"sources": np.array(["a.png"])})
     other = Output(None, as_json=False).place(there, ["b.png"])
     assert other is not None
     assert other.parent == tmp_path
@@ -82,13 +82,89 @@ def test_a_place_that_cannot_be_written_is_found_at_once(tmp_path: Path) -> None
         Output(None, as_json=False, beside=".png").place(tmp_path / "folder.json")
 
 
+def test_what_is_read_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("d.npz", "m.safetensors", "x.png", "shards/train-1.npz", "shards/val_indep.npz", "photos/1.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"content")
+    Path("shards/latents.npz").write_bytes(b"made by encode")
+    Path("link.npz").symlink_to("d.npz")
+    os.link("d.npz", "hard.npz")
+    given = [("DATA", "d.npz"), ("DATA", "d.npz#3"), ("DATA", "*.npz"), ("IMAGE", "link.npz"), ("--ae", "hard.npz")]
+    for called, path in given:
+        for out in ("d.npz", "link.npz", "hard.npz", str(tmp_path / "shards/../d.npz")):
+            with pytest.raises(
+                InputError, match=rf"^-o {out}: is what is read \({called} .*\.npz\); name another file$"
+            ):
+                Output(Path(out), as_json=False).reading(called, Path(path))
+    for out, path in [("shards/train-1.npz", "shards"), ("shards/val_indep.npz", "shards"), ("photos/1.png", "photos")]:
+        with pytest.raises(InputError, match=rf"^-o {out}: is what is read \(DATA {out}\); name another file$"):
+            Output(Path(out), as_json=False).reading("DATA", Path(path))
+    # What lies beside it, and a default place.
+    with pytest.raises(InputError, match=r"^x\.png: is what is read \(IMAGE x\.png\); name another file with -o$"):
+        Output(Path("x.json"), as_json=False, beside=".png").reading("IMAGE", Path("x.png"))
+    asked = Output(None, as_json=False).reading("DATA", Path("d.npz")).reading("--ae", Path("m.safetensors"), None)
+    with pytest.raises(InputError, match=r"^hard\.npz: is what is read \(DATA d\.npz\); name another file with -o$"):
+        asked.place(Path("hard.npz"))
+    with pytest.raises(InputError, match=r"^m\.safetensors: is what is read \(--ae m\.safetensors\)"):
+        asked.place(Path("m.safetensors"))
+    # What a folder has besides its data is no input, nor is what is not there.
+    for out, path in [("shards/latents.npz", "shards"), ("new.npz", "new.npz"), ("-", "-"), ("/dev/null", "/dev/null")]:
+        Output(Path(out), as_json=False).reading("DATA", Path(path)).place(Path("default"))
+    assert Path("d.npz").read_bytes() == b"content"
+
+
+def test_only_what_was_named_is_written_through_a_link(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for name in ("x.json", "x.png"):
+        elsewhere.write_bytes(b"mine")
+        (tmp_path / name).symlink_to(elsewhere)
+        says = (
+            f"{name}: is a link to .*elsewhere, and only what -o names is written through a link; remove it, or choose"
+        )
+        with pytest.raises(InputError, match=says):
+            Output(None, as_json=False, beside=".png").place(tmp_path / "x.json")
+        (tmp_path / name).unlink()
+    link = tmp_path / "x.json"
+    link.symlink_to(elsewhere)
+    asked = Output(link, as_json=False, beside=".png")
+    assert asked.place(tmp_path / "default.json") == link
+    asked.write_report(Console(), {"score": 1}, link, b"picture", "first rows")
+    assert link.is_symlink()
+    assert json.loads(elsewhere.read_text()) == {"score": 1}
+    assert (tmp_path / "x.png").read_bytes() == b"picture"
+    # A file in a folder that was named has a name of ours.
+    with pytest.raises(InputError, match="only what -o names"):
+        Output(tmp_path, as_json=False).place_inside("x.json")
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "-"])
+def test_standard_output_has_several_names(name: str) -> None:
+    assert Output(Path(name), as_json=False).to_stdout
+    with pytest.raises(InputError, match="both want standard output"):
+        Output(Path(name), as_json=True)
+
+
+def test_beside_a_device_lies_nothing(tmp_path: Path, capsysbinary: Captured) -> None:
+    null = Path(os.devnull)
+    asked = Output(null, as_json=False, beside=".png")
+    assert asked.place(tmp_path / "default.json") == null
+    before = sorted(os.listdir(null.parent))
+    asked.write_report(Console(), {"score": 1}, null, b"picture", "first rows")
+    told = capsysbinary.readouterr()
+    assert told.out.decode() == f"{null}\n"
+    assert told.err.decode() == f"first rows: none is written, as {null} is no file that it could lie beside\n"
+    assert sorted(os.listdir(null.parent)) == before
+
+
 def test_an_artifact_is_the_same_in_a_file_and_on_standard_output(tmp_path: Path, capsysbinary: Captured) -> None:
-    write_bytes(tmp_path / "new/a", b"artifact")
-    write_bytes(None, b"artifact")
+    asked = Output(None, as_json=False)
+    asked.write_bytes(tmp_path / "new/a", b"artifact")
+    asked.write_bytes(None, b"artifact")
     assert (tmp_path / "new/a").read_bytes() == capsysbinary.readouterr().out == b"artifact"
     arrays = {"z": np.arange(6, dtype=np.float32).reshape(2, 3)}
-    write_arrays(tmp_path / "a.npz", arrays)
-    write_arrays(None, arrays)
+    asked.write_arrays(tmp_path / "a.npz", arrays)
+    asked.write_arrays(None, arrays)
     content = capsysbinary.readouterr().out
     assert (tmp_path / "a.npz").read_bytes() == content
     with np.load(io.BytesIO(content), allow_pickle=False) as read:
@@ -102,11 +178,12 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     full = io.TextIOWrapper(open("/dev/full", "wb", buffering=0))  # noqa: SIM115
     monkeypatch.setattr(sys, "stdout", full)
     for place, says in ((path, r"x\.npz: the disk is full"), (None, r"^standard output: the disk is full")):
+        asked = Output(place, as_json=False)
         with pytest.raises(CitrisError, match=says) as caught:
-            write_bytes(place, b"artifact")
+            asked.write_bytes(place, b"artifact")
         assert caught.value.exit_status == 1
         with pytest.raises(CitrisError, match=says):
-            write_arrays(place, {"z": np.zeros(3)})
+            asked.write_arrays(place, {"z": np.zeros(3)})
 
 
 def test_an_unfinished_file_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +195,7 @@ def test_an_unfinished_file_leaves_the_old_one(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(CitrisError, match="the disk is full"):
-        write_bytes(path, b"new")
+        Output(path, as_json=False).write_bytes(path, b"new")
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("x", b"old")]
 
 

@@ -14,7 +14,7 @@ from citris_cli.data.datasets import (
     load_triplets,
     read_frames,
 )
-from citris_cli.data.layout import dataset_name, find_split, split_label
+from citris_cli.data.layout import dataset_name, find_split, safe_name, split_label
 from citris_cli.data.variables import parse_vars
 from citris_cli.errors import InputError
 from tests.data.conftest import save, sequence, triplets
@@ -258,6 +258,30 @@ def test_find_split(tmp_path: Path) -> None:
     assert find_split(tmp_path / "val.npz", "train") == (tmp_path / "val.npz",)
     with pytest.raises(ValueError, match="no such split"):
         find_split(tmp_path, "dev")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("causal3d", "causal3d"), ("my world.v2", "my_world.v2"), ("..", "data"), (".", "data"), ("", "data"),
+        (".hidden", "hidden"), ("a/../b", "a_.._b"), ("a\x1b[31m\nb", "a_31m_b"), ("\udcff", "data"), ("名前", "名前"),
+        ("nul", "nul_"), ("CON.x", "CON_.x"), ("com1", "com1_"), ("console", "console"), ("a.", "a"), ("a+b", "a_b"),
+    ],
+)  # fmt: skip
+def test_a_safe_name_is_one_that_every_system_takes(text: str, name: str) -> None:
+    assert safe_name(text) == name
+    assert safe_name(name) == name
+
+
+def test_safe_names_of_long_texts_differ() -> None:
+    for letter in ("x", "é", "名", "𝔸"):
+        one, other = safe_name(letter * 300), safe_name(letter * 299 + "y")
+        assert one != other
+        assert max(len(one), len(other)) <= 64
+        assert len(one.encode()) <= 200
+        assert one.startswith(letter * 40)
+        assert safe_name(letter * 64) == letter * 64 or len(letter.encode()) > 3
+    assert safe_name("a b+c", keep="+") == "a_b+c"
 
 
 def test_dataset_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

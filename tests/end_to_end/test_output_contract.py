@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.end_to_end.conftest import Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
@@ -123,6 +127,97 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(command: str, f
     check_refusal(done, rf"^citris: text/x{ending}: cannot be written \(.*\); choose another place with -o$")
     check_refusal(inside(command, *arguments, cwd=folder), rf"^citris: {default}: cannot be written \(is a directory\)")
     assert tree(folder) == before
+
+
+@pytest.mark.usefixtures("nothing_computed")
+@pytest.mark.parametrize("command", MAKES)
+def test_what_it_reads_it_does_not_write_over(command: str, folder: Path, inside: Citris) -> None:
+    """By its own name, as a link, as a hard link; the model as well as the data."""
+    arguments, ending, _ = MAKES[command]
+    read = [arguments[0].split("#")[0], *(["m.safetensors"] if "-m" in arguments else [])]
+    for number, name in enumerate(read):  # under an ending that the output may have
+        (folder / f"link{number}{ending}").symlink_to(folder / name)
+        os.link(folder / name, folder / f"hard{number}{ending}")
+    before = tree(folder)
+    for number, name in enumerate(read):
+        for out in (f"link{number}{ending}", f"hard{number}{ending}", *([name] if name.endswith(ending) else [])):
+            done = inside(command, *arguments, "-o", out, cwd=folder)
+            called = "--model" if number else "(INPUT|DATA|IMAGE|FILE)"
+            check_refusal(done, rf"^citris: -o {out}: is what is read \({called} {name}\); name another file$")
+    assert tree(folder) == before
+
+
+@pytest.mark.usefixtures("nothing_computed")
+def test_nor_what_else_it_reads(folder: Path, inside: Citris) -> None:
+    shutil.copy(folder / "m.safetensors", folder / "c.json")
+    with np.load(folder / "d/test_indep.npz") as file:
+        (folder / "photos").mkdir()
+        for number in range(2):
+            Image.fromarray(file["images"][number]).save(folder / f"photos/{number}.png")
+    before = tree(folder)
+    m = ["-m", "m.safetensors"]
+    for arguments, out, what in (
+        (["eval-triplets", "d", *m, "--causal-encoder", "c.json"], "c.json", "--causal-encoder c.json"),
+        (["import-checkpoint", "p.safetensors", "--ae", "m.safetensors"], "m.safetensors", "--ae m.safetensors"),
+        (
+            ["intervene", "d/test_indep.npz#1", *m, "--var", "box", "--from", "photos/1.png"],
+            "photos/1.png",
+            "--from .*",
+        ),
+        (["encode", "photos", *m], "photos/0.png", "INPUT photos/0.png"),
+        (["encode", "photos/*", *m], "photos/0.png", "INPUT photos/0.png"),
+        (["encode", "d", *m], "d/test_indep.npz", "INPUT d/test_indep.npz"),
+        (["train-ae", "d"], "d/test_indep.npz", "DATA d/test_indep.npz"),
+        (["train-vae", "d", "--val", "m.safetensors"], "m.safetensors", "--val m.safetensors"),
+    ):
+        done = inside(*arguments, "-o", out, cwd=folder)
+        check_refusal(done, rf"^citris: -o {out}: is what is read \({what}\); name another file$")
+    piped = subprocess.run(
+        [sys.executable, "-m", "citris_cli", "encode", "-", *m, "-o", "photos/0.png"],
+        stdin=(folder / "photos/0.png").open("rb"), cwd=folder, capture_output=True, check=False,
+    )  # fmt: skip
+    check_refusal(piped, r"^citris: -o photos/0.png: is what is read \(INPUT on standard input\); name another file$")
+    assert tree(folder) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("command", MAKES)
+def test_a_pipe_gets_it_whole(command: str, folder: Path, inside: Citris) -> None:
+    arguments, ending, _ = MAKES[command]
+    assert succeed(command, *arguments, "-o", f"x{ending}", cwd=folder) == f"x{ending}"
+    names = ["pipe"] if ending == ".json" else [f"pipe{ending}", "pipe"]
+    for name in names:
+        os.mkfifo(folder / name)
+        got: list[bytes] = []
+        reader = threading.Thread(target=lambda pipe, got: got.append(pipe.read_bytes()), args=(folder / name, got))
+        reader.start()
+        before = tree(folder)
+        done = inside(command, *arguments, "-o", name, cwd=folder)
+        reader.join(10)
+        assert done.stdout.decode() == f"{name}\n", done.stderr.decode()
+        assert comparable(command, got[0]) == comparable(command, (folder / f"x{ending}").read_bytes())
+        assert tree(folder) == before  # nothing lies beside it
+        assert (folder / name).is_fifo()
+
+
+@pytest.mark.parametrize("command", MAKES)
+def test_nothing_is_left_beside_a_device(command: str, folder: Path, inside: Citris) -> None:
+    before = sorted(os.listdir("/dev"))
+    assert succeed(command, *MAKES[command][0], "-o", os.devnull, cwd=folder) == os.devnull
+    assert inside(command, *MAKES[command][0], "-o", "/dev/stdout", cwd=folder).stdout[:5] != b"/dev/"
+    assert sorted(os.listdir("/dev")) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("command", TRAINS)
+def test_a_training_takes_no_pipe(command: str, tmp_path: Path, inside: Citris) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", os.devnull):
+        done = inside(command, "none.npz", "-o", name, cwd=tmp_path)
+        check_refusal(
+            done, f"^citris: -o {name}: is no file, and a training keeps its log and its state beside its mode"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
 @pytest.mark.parametrize("command", TRAINS)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +17,11 @@ from PIL import Image
 
 from citris_cli.artifacts.models import read_model, read_model_header, write_model
 from citris_cli.commands.outputs import free_place
+from citris_cli.data.layout import safe_name
 from citris_cli.show.animation import gif_bytes
 from citris_cli.show.grids import png_bytes
-from tests.end_to_end.conftest import TINY_NF, Citris, succeed
+from tests.end_to_end.conftest import TINY_NF, Citris, run_inside, succeed
+from tests.end_to_end.test_bad_input import check_refusal
 
 
 @pytest.fixture
@@ -102,6 +107,81 @@ def test_nothing_is_written_beside_a_model_that_lies_elsewhere(home: Path, model
         assert path == f"runs/boxes/{written}.json"
         assert len(list((tmp_path / "runs/boxes").glob(f"{written}.*"))) == 2  # a picture or a page, too
     assert [path.name for path in (tmp_path / "shared").iterdir()] == ["m.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["..", ".", ".hidden", "a\nb\x1b[31m", "nul", "é" * 120, "x y"])
+def test_a_file_of_any_name_gets_a_folder_of_its_own_under_runs(folder: Path, model: Path, name: str) -> None:
+    shutil.copy(folder / "A/x/photos/1.png", folder / f"{name}.png")
+    shutil.copy(model, folder / "m.safetensors")
+    succeed("export", "m.safetensors", "-o", f"{name}.ckpt", cwd=folder)
+    before = {path for path in folder.rglob("*") if path.is_file()}
+    for command in (
+        ["encode", f"{name}.png", "-m", "m.safetensors"],
+        ["intervene", f"{name}.png", "--var", "box", "-m", "m.safetensors"],
+        ["import-checkpoint", f"{name}.ckpt"],
+    ):
+        path = Path(succeed(*command, cwd=folder))
+        assert path.parts[0] == "runs"
+        assert len(path.parts) == 3
+        assert path.parts[1] == safe_name(name)
+    made = {path.relative_to(folder).parent for path in folder.rglob("*") if path.is_file() and path not in before}
+    assert made == {Path("runs") / safe_name(name)}
+
+
+def test_links_under_runs_lead_nowhere(folder: Path, model: Path) -> None:
+    """Whoever can write there could make citris write anywhere else; only the folders themselves may be links."""
+    shutil.copy(model, folder / "m.safetensors")
+    (folder / "mine").write_text("of mine")
+    (folder / "large").mkdir()
+    (folder / "runs").symlink_to("large")
+    (folder / "runs/x").mkdir()
+    for name in (
+        "latents.npz", "correlation.json", "correlation.html", *map(
+            "causal_encoder{}".format, (".safetensors", ".state.safetensors", ".best.safetensors", ".metrics.jsonl")
+        ), ".causal_encoder.lock",
+    ):  # fmt: skip
+        link = folder / "runs/x" / name
+        command = ["train-causal-encoder", "A/x/train.npz", "--steps", "2", "--overwrite"]
+        if "causal_encoder" not in name:
+            command = ["encode" if name == "latents.npz" else "eval-correlation", "A/x", "-m", "m.safetensors"]
+        says = (
+            rf"^citris: runs/x/{name}: is a link to {{}}, and only what -o names is written through a link; remove it"
+        )
+        for target in (folder / "mine", folder / "not there"):
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+            check_refusal(run_inside(*command, cwd=folder), says.format(target))
+        link.unlink()
+    assert (folder / "mine").read_text() == "of mine"
+    assert not (folder / "not there").exists()
+    assert list((folder / "runs/x").iterdir()) == []
+    assert succeed("encode", "A/x", "-m", "m.safetensors", cwd=folder) == "runs/x/latents.npz"
+    (folder / "named.npz").symlink_to("large/z.npz")
+    assert succeed("encode", "A/x", "-m", "m.safetensors", "-o", "named.npz", cwd=folder) == "named.npz"
+    assert (folder / "named.npz").is_symlink()
+    assert (folder / "large/z.npz").read_bytes() == (folder / "runs/x/latents.npz").read_bytes()
+
+
+def test_an_evaluation_that_is_killed_is_complete_or_absent(folder: Path, model: Path) -> None:
+    shutil.copy(model, folder / "m.safetensors")
+    evaluate = ["eval-correlation", "A/x", "-m", "m.safetensors", "-o", "out.json"]
+    script = (
+        "import os, signal, sys; from citris_cli.app import main\n"
+        "replace, left = os.replace, [int(sys.argv.pop(1))]\n"
+        "def counted(*names):\n    left[0] or os.kill(os.getpid(), signal.SIGKILL)\n    left[0] -= 1; replace(*names)\n"
+        "os.replace = counted; main()"
+    )
+    for before_it in range(2):
+        died = subprocess.run(
+            [sys.executable, "-c", script, str(before_it), *evaluate], cwd=folder, capture_output=True, check=False
+        )
+        assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+        assert not (folder / "out.json").exists()
+        assert (folder / "out.html").exists() == (before_it == 1)
+    # What they left goes when anything is written there.
+    assert len(list(folder.glob(".out.*.tmp"))) == 1  # of the second one, which has removed what the first one left
+    succeed("encode", "A/x", "-m", "m.safetensors", "-o", "z.npz", cwd=folder)
+    assert not list(folder.glob(".*.tmp"))
 
 
 def test_a_name_that_was_given_is_written_to(folder: Path, model: Path) -> None:

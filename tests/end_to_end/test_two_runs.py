@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,13 +107,21 @@ def test_a_name_that_was_given_is_not_replaced_without_being_told(folder: Path, 
         done = inside(*arguments, "-o", "m.safetensors", cwd=folder)
         check_refusal(done, f"^citris: {refused.format(differs)}with --overwrite$")
         assert b"step" not in done.stderr.split(b"citris: ")[0]  # no time was spent
-    ae = ["--ae", "m.safetensors"]
+    shutil.copy(folder / "m.safetensors", folder / "other.safetensors")
+    done = inside(*NF, "--ae", "other.safetensors", "-o", "m.safetensors", cwd=folder)
+    check_refusal(done, "m.safetensors holds a finished autoencoder; name")
+    (folder / "notes").write_text("of mine")
     check_refusal(
-        inside(*NF, *ae, "-o", "m.safetensors", cwd=folder), "m.safetensors holds a finished autoencoder; name"
+        inside(*AE, "-o", "notes", cwd=folder), "^citris: notes holds something else than a model of citris; "
     )
-    check_refusal(
-        inside(*AE, "-o", "d.npz", cwd=folder), "^citris: d.npz holds something else than a model of citris; "
-    )
+    # What is read is not replaced whatever is said.
+    for arguments, called, name in (
+        ([*NF, "--ae", "m.safetensors"], "--ae", "m.safetensors"),
+        (AE, "DATA", "d.npz"),
+        ([*NF, "--val", "e.npz"], "--val", "e.npz"),
+    ):
+        done = inside(*arguments, "-o", name, "--overwrite", cwd=folder)
+        check_refusal(done, rf"^citris: -o {name}: is what is read \({called} {name}\); name another file$")
     assert {name: (folder / name).read_bytes() for name in before} == before
     done = inside(*AE, "--seed", 7, "-o", "m.safetensors", "--overwrite", cwd=folder)
     assert done.stdout == b"m.safetensors\n"

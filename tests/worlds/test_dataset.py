@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,9 +104,54 @@ def test_a_drawing_that_fails_leaves_no_half_file(tmp_path: Path, monkeypatch: p
     write_dataset(BallInBoxes(), tmp_path, 50, 0)
     before = contents(tmp_path)
     monkeypatch.setattr(BallInBoxes, "render", fail)
-    with pytest.raises(KeyboardInterrupt):
-        write_dataset(BallInBoxes(), tmp_path, 50, 1)
+    for folder in (tmp_path, tmp_path / "new"):
+        with pytest.raises(KeyboardInterrupt):
+            write_dataset(BallInBoxes(), folder, 50, 1, overwrite=True)
     assert contents(tmp_path) == before
+
+
+def test_other_data_are_not_replaced_without_being_told(tmp_path: Path) -> None:
+    write_dataset(BallInBoxes(), tmp_path, 50, 0)
+    before = contents(tmp_path)
+    write_dataset(BallInBoxes(), tmp_path, 50, 0)  # the very same
+    assert contents(tmp_path) == before
+    (tmp_path / "mine.npz").write_bytes(b"of mine")
+    for frames, seed, named in ((50, 1, "train"), (40, 0, "train")):
+        with pytest.raises(
+            InputError, match=rf"{named}\.npz: holds other data; name another directory with -o, or rep"
+        ):
+            write_dataset(BallInBoxes(), tmp_path, frames, seed)
+    (tmp_path / "test_indep.npz").write_bytes(b"nothing that could be read")
+    with pytest.raises(InputError, match=r"test_indep\.npz: holds other data"):
+        write_dataset(BallInBoxes(), tmp_path, 50, 0)
+    assert contents(tmp_path) == before | {"mine.npz": b"of mine", "test_indep.npz": b"nothing that could be read"}
+    write_dataset(BallInBoxes(), tmp_path, 50, 1, overwrite=True)
+    write_dataset(BallInBoxes(), tmp_path / "other", 50, 1)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == contents(tmp_path / "other")
+    assert (tmp_path / "mine.npz").read_bytes() == b"of mine"
+
+
+def test_killed_between_two_files_it_is_no_dataset(tmp_path: Path) -> None:
+    """It has the files of one dataset, or no sequence to learn from."""
+    write_dataset(BallInBoxes(), tmp_path / "d", 20, 0)
+    script = (
+        "import os, signal, sys; from pathlib import Path; from citris_cli.worlds.ball_in_boxes import BallInBoxes\n"
+        "from citris_cli.worlds.dataset import write_dataset\n"
+        "replace, left = os.replace, [int(sys.argv[1])]\n"
+        "def counted(*names):\n    left[0] or os.kill(os.getpid(), signal.SIGKILL)\n    left[0] -= 1; replace(*names)\n"
+        "os.replace = counted\n"
+        "write_dataset(BallInBoxes(), Path(sys.argv[2]), 20, 1, overwrite=True)"
+    )
+    died = subprocess.run([sys.executable, "-c", script, "2", tmp_path / "d"], check=False)
+    assert died.returncode == -signal.SIGKILL
+    left = [path.name for path in (tmp_path / "d").iterdir()]
+    assert len(left) == 7  # four files with their names, and three without
+    assert "train.npz" not in left
+    with pytest.raises(InputError, match=r"has no train\.npz"):
+        load_sequences([tmp_path / "d"])
+    write_dataset(BallInBoxes(), tmp_path / "d", 20, 1, overwrite=True)
+    write_dataset(BallInBoxes(), tmp_path / "other", 20, 1)
+    assert contents(tmp_path / "d") == contents(tmp_path / "other")
 
 
 @pytest.mark.parametrize(
