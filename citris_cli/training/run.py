@@ -31,7 +31,7 @@ from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, window_starts
-from citris_cli.training.encodings import cached_encodings
+from citris_cli.training.encodings import cached_encodings, weights_sha256
 from citris_cli.training.loop import finishing
 from citris_cli.training.plan import AnySession, Plan
 from citris_cli.training.plans import (
@@ -87,6 +87,13 @@ def citris_nf(request: Request) -> LoadedModel:
 def _train_flow(session: Session[SequenceData], under: LoadedModel | AutoencoderPlan, plan: NFPlan) -> LoadedModel:
     loaded = under if isinstance(under, LoadedModel) else _trained_first(session, under)
     network = fitting_autoencoder(session, loaded)
+    sha256 = weights_sha256(network.state_dict())
+    if plan.autoencoder_sha256 not in ("", sha256):  # of one that has only now been trained to its end
+        raise InputError(
+            f"{plan.files.state}: was begun on another autoencoder than {loaded.path}; name its file with --ae, or run "
+            "without --resume to train anew"
+        )
+    plan = plan.on_autoencoder(sha256)
     model = CitrisNF(plan.model, network, torch.Generator().manual_seed(plan.training.seed)).to(session.device)
     keeps = session.request.output is not None and loaded.path.is_file()
     data, folder = session.data, loaded.path.parent if keeps else None

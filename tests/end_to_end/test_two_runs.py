@@ -77,7 +77,7 @@ def test_those_beside_are_found_like_any_other(folder: Path, inside: Citris) -> 
     for seed in (0, 5):
         done = inside(*NF, "--seed", seed, cwd=folder)
         if seed == 0:
-            says = "runs/d/nf.safetensors holds a finished CITRIS-NF that was trained on another autoencoder: this one"
+            says = "runs/d/nf.safetensors holds a finished CITRIS-NF that differs in autoencoder: this one goes"
             assert says in done.stderr.decode()
         assert "autoencoder: runs/d/ae-seed7.safetensors (this dataset's, the newest there)" in done.stderr.decode()
     assert done.stdout == b"runs/d/nf-seed5.safetensors\n"
