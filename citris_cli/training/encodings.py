@@ -53,7 +53,8 @@ def cached_encodings(
             cached = read_model(path)
             encodings = cached.tensors.get("encodings")
             if cached.config.get("key") == key and encodings is not None and len(encodings) == len(frames):
-                return encodings.to(device), path, True
+                # A copy: a file that is mapped could change under the training.
+                return encodings.to(device, copy=True), path, True
         except CitrisError:
             pass  # a damaged cache is only a cache: computed again below
     encodings = encode_frames(autoencoder.encode, frames, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from citris_cli.core.config import PRIOR_CONFIGS, PriorConfig, require_within_bo
 from citris_cli.core.priors import UnknownPriorError, find_prior
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData
+from citris_cli.data.frames import Frames
 from citris_cli.data.variables import Variables
 from citris_cli.errors import CitrisError, InputError
 from citris_cli.kinds import Kind, config_from_json, config_to_json
@@ -102,8 +103,15 @@ class Plan(Generic[ModelT, TrainingT]):
         session.note(f"{self.files.model} is finished already")
         return load_model(self.files.model, session.device)
 
-    def train(self, session: AnySession, task: Task, title: str) -> dict[str, float]:
-        """Train; the last validation's measures. See :func:`citris_cli.training.loop.train`."""
+    def train(self, session: AnySession, task: Task, title: str, reads: Sequence[Frames]) -> dict[str, float]:
+        """Train; the last validation's measures. See :func:`citris_cli.training.loop.train`.
+
+        Args:
+            session: where the data came from.
+            task: the model with its batches.
+            title: of the training.
+            reads: frames that the task reads.
+        """
         if few := too_few(task):
             session.note(few)
         display = _Told(session.request.on_progress, title, self.training.steps, task.unit)
@@ -117,6 +125,7 @@ class Plan(Generic[ModelT, TrainingT]):
                 save_every=session.request.save_every,
                 stop=session.stop,
                 processes=session.processes,
+                reads=reads,
             )
 
     def write(
@@ -137,6 +146,8 @@ class Plan(Generic[ModelT, TrainingT]):
             reference: latents of training frames that it keeps.
         """
         data, files = session.data, self.files
+        for change in session.changes():
+            session.note(f"{change} while the model was trained, which is of the data as they were before")
         origin = provenance(session.request.command, self.training.seed, data.sha256, measures)
         origin["settings"] = dict(files.settings)
         origin["dataset"] = data.name
