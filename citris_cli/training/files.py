@@ -298,6 +298,23 @@ class RunFiles:
         with self._open_metrics("a") as file:
             file.write(json.dumps({"step": step, **finite}) + "\n")
 
+    def end_diverged(self, step: int, what: str) -> None:
+        """Leave nothing of a training that diverged that could pass for one that went well.
+
+        Its log ends with a line that says so, which a training that goes on from an earlier state drops; and the best
+        weights stay only beside a state that they belong to.
+
+        Args:
+            step: at which that was found.
+            what: was found.
+        """
+        if not self.on_disk:
+            return
+        with suppress(CitrisError), self._open_metrics("a") as file:  # it has failed in any case, and says so
+            file.write(json.dumps({"step": step, "diverged": what}) + "\n")
+        if not self.state.exists():
+            self.best.unlink(missing_ok=True)
+
     @contextmanager
     def _open_metrics(self, mode: str) -> Iterator[IO[str]]:
         try:

@@ -98,7 +98,9 @@ def _train_flow(session: Session[SequenceData], under: LoadedModel | Autoencoder
     keeps = session.request.output is not None and loaded.path.is_file()
     data, folder = session.data, loaded.path.parent if keeps else None
     with session.processes.in_turn():
-        encodings, cache, cached = cached_encodings(network, data.frames, data.sha256, folder, session.device)
+        encodings, cache, cached = cached_encodings(
+            network, loaded.path, data.frames, data.sha256, folder, session.device
+        )
     session.note(
         f"encodings of {counted(len(encodings), 'frame')} {'read from' if cached else 'computed'}"
         + (f" {cache}" if cached else f" and kept in {cache}" if cache else "")
