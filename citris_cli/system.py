@@ -21,6 +21,18 @@ def available_memory() -> int:
     return _linux_memory() or _windows_memory() or _physical_memory() or sys.maxsize
 
 
+def about_open(descriptor: int, path: Path) -> os.stat_result:
+    """What the system tells of a file that is open, such as another look at its path can be compared with.
+
+    Windows may tell other things of an open file than of a path; there it is asked of the path.
+
+    Args:
+        descriptor: of the file.
+        path: that it was opened by.
+    """
+    return os.fstat(descriptor) if os.name == "posix" else path.stat()
+
+
 def release_mapping(mapping: mmap.mmap) -> None:
     """Give the resident pages of a file that is mapped to be read back to the system, where it takes such advice.
 

@@ -30,7 +30,7 @@ class FileIdentity:
 
         Args:
             path: where it was found.
-            about: what the system tells of it; once it is open, by its descriptor.
+            about: what the system tells of it.
         """
         return cls(path, about.st_ino, about.st_dev, about.st_size, about.st_mtime_ns)
 

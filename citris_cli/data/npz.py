@@ -25,7 +25,7 @@ from citris_cli.data import signatures
 from citris_cli.data.identity import FileIdentity
 from citris_cli.data.paths import is_hidden
 from citris_cli.errors import ChangedDataError, InputError
-from citris_cli.system import available_memory, release_mapping
+from citris_cli.system import about_open, available_memory, release_mapping
 from citris_cli.wording import legible
 
 # Bytes that are read at once: what glibc reuses. It got a megabyte from the system each time, page by page.
@@ -106,7 +106,7 @@ class NpzFile:
 
     def __init__(self, stream: IO[bytes], label: str) -> None:
         self.label = label
-        self.identity = FileIdentity.of(Path(label), os.fstat(stream.fileno()))
+        self.identity = FileIdentity.of(Path(label), about_open(stream.fileno(), Path(label)))
         self._stream = stream
         self._members: dict[str, _Member] = {}
         with _malformed(label, "the file"):

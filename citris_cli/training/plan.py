@@ -335,7 +335,8 @@ def _resumed(
         except InputError as error:
             refused = refused or error
             continue
-        alike = [saved == wanted, same_run(saved, wanted), same_run(_but_steps(saved), _but_steps(wanted)), True]
+        ours = _on_theirs(wanted, saved) if begin.on_any and wanted else wanted
+        alike = [saved == wanted, same_run(saved, ours), same_run(_but_steps(saved), _but_steps(ours)), True]
         found.append((2 * alike.index(True) + (not left.unfinished), left, plan))
     if not found and refused is not None:
         raise refused
@@ -350,6 +351,12 @@ def _resumed(
             "from the start"
         )
     return plan
+
+
+def _on_theirs(settings: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they would be on the autoencoder of another run."""
+    sizes = {name: theirs["model"][name] for name in ("latents", "noise")}
+    return {**settings, "model": {**settings["model"], **sizes}, AUTOENCODER: theirs.get(AUTOENCODER, "")}
 
 
 def _but_steps(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -214,10 +214,17 @@ def test_the_autoencoder_that_it_was_begun_on_is_found_again(home: Path, folder:
     for key, value in first.items():
         np.testing.assert_array_equal(value.numpy(), made.tensors[f"autoencoder.{key}"].numpy(), err_msg=key)
     assert made.provenance["settings"]["autoencoder_sha256"] == made.provenance["autoencoder_sha256"]
+    # Also where another training is on the newest one, and nothing but the seed tells them apart.
+    other = succeed(*nf, 3, "--seed", 7, cwd=folder)
+    (folder / other).unlink()  # so that it, unlike the first, is unfinished
+    assert succeed(*nf, 7, "--resume", cwd=folder) == "runs/d/nf.safetensors"
+    assert succeed(*nf, 7, "--resume", "--seed", 7, cwd=folder) == other
+    for path in (folder / "runs/d").glob("nf-*"):
+        path.unlink()
     # The model that was made brings it, too.
     (folder / "runs/d/ae.safetensors").unlink()
     (folder / "runs/d/ae.state.safetensors").unlink()
-    assert b"runs/d/nf.safetensors is finished already" in inside(*nf, 6, "--resume", cwd=folder).stderr
+    assert b"runs/d/nf.safetensors is finished already" in inside(*nf, 7, "--resume", cwd=folder).stderr
     assert succeed(*nf, 9, "--resume", cwd=folder) == "runs/d/nf.safetensors"
     (folder / "runs/d/nf.safetensors").unlink()
     done = inside(*nf, 12, "--resume", cwd=folder)
