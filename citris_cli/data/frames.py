@@ -25,8 +25,8 @@ _RELEASE_EVERY = 128 << 20
 # Touching one byte of a mapping can make this many around it resident (Linux maps a whole cached huge page at once).
 _FAULT_AROUND = 2 << 20
 _CHUNK = 32 << 20
-# Seconds after which a gather looks at mapped files again.
-_LOOK_EVERY = 0.25
+# Looking at mapped files before they are read may take this part of the time, and is not put off for so many seconds.
+_LOOKING, _LOOK_EVERY = 0.01, 0.25
 #: Frames that go through an encoder at a time.
 ENCODED_AT_ONCE = 256
 # Frames that are no bytes are converted so many of their own bytes at a time: what a processor's cache holds.
@@ -98,9 +98,11 @@ class Frames:
         Raises:
             ChangedDataError: frames that were gathered since this was last asked for may be others.
         """
+        began = time.monotonic()
         for file in self._files:
             require_unchanged(file)
-        self._look_at = time.monotonic() + _LOOK_EVERY
+        ended = time.monotonic()
+        self._look_at = ended + min((ended - began) / _LOOKING, _LOOK_EVERY)
 
     def slice(self, start: int, stop: int) -> torch.Tensor:
         """Frames `start` to `stop` (exclusive, cut at N): uint8 [stop−start, H, W, C] on `device`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from citris_cli.artifacts.models import read_model, read_model_header
 from citris_cli.training.autoencoder import AutoencoderTask
@@ -137,6 +138,34 @@ def test_what_it_is_validated_on_is_watched_too(
     check_refusal(done, f"^citris: {name}: was overwritten while it was read; the last good state is kept in m.st", 1)
     assert read_model(folder / "m.state.safetensors").config["step"] in (5, 6)
     check_refusal(inside(*arguments, "--resume", cwd=folder), "started with other validation data, by which it keeps")
+
+
+def test_a_change_after_the_last_step_loses_no_step(
+    folder: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A VAE reads all frames once more for the latents that its model keeps."""
+    from citris_cli.training import run
+
+    arguments = ["train-vae", "d.npz", "--latents", 3, "--channels", 4, "--flow-layers", 1, "--batch-size", 4]
+    arguments += ["--steps", 4, "-o", "m.safetensors"]
+    data, encode = (folder / "d.npz").read_bytes(), run.encode_frames
+
+    def encoded(*given: object) -> torch.Tensor:
+        overwrite(folder / "d.npz")
+        return encode(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "encode_frames", encoded)
+        done = inside(*arguments, cwd=folder)
+    says = (
+        "^citris: d.npz: was overwritten while it was read; the last good state is kept in m.state.safetensors: bring"
+    )
+    check_refusal(done, says, status=1)
+    assert not (folder / "m.safetensors").exists()
+    assert read_model(folder / "m.state.safetensors").config["step"] == 4
+    (folder / "d.npz").write_bytes(data)
+    assert succeed(*arguments, "--resume", cwd=folder) == "m.safetensors"
+    assert "reference.z" in read_model(folder / "m.safetensors").tensors
 
 
 def test_the_hash_is_of_what_was_read(folder: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch) -> None:
