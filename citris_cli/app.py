@@ -29,6 +29,7 @@ from citris_cli.commands.train_nf import train_nf
 from citris_cli.commands.train_vae import train_vae
 from citris_cli.errors import CitrisError, InputError, permission_sentence
 from citris_cli.show.console import say_all
+from citris_cli.system import end_where_pages_are_lost
 
 # Typer's usage errors, wherever this version of it keeps them.
 UsageFailure: type[Exception] = typer.BadParameter.__mro__[2]
@@ -90,6 +91,7 @@ def main() -> None:
     if sys.stdout is None:
         _fail("standard output is closed; send it to a file or to /dev/null", 2)
     say_all()
+    end_where_pages_are_lost(_tell_of_lost_pages)
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if debug:  # it may stand anywhere, as a user adds it at the end of the line that failed
@@ -127,6 +129,22 @@ def main() -> None:
             reason = (error.strerror or str(error)).lower()
             _fail(f"standard output cannot be written ({reason}); send it elsewhere", 1)
         _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug and report what it prints", 1)
+
+
+def _tell_of_lost_pages() -> None:
+    """Say that a file was cut short under this process, past all buffers, which whoever was interrupted may hold."""
+    from citris_cli.artifacts.files import discard_unfinished
+    from citris_cli.data.npz import cut_short
+
+    discard_unfinished()
+    files = ", ".join(cut_short()) or "a file that was being read"
+    sentence = (
+        f"citris: {files}: was cut short while it was read; bring it back as it was and run the command again, a "
+        "training with --resume to go on from its last saved state"
+    )
+    # A display that was going on has hidden the cursor.
+    shown = "\r\x1b[?25h" if os.isatty(2) else ""
+    os.write(2, f"{shown}{sentence}\n".encode(errors="backslashreplace"))
 
 
 def _reader_left() -> None:

@@ -25,6 +25,22 @@ class InputError(CitrisError):
     exit_status = 2
 
 
+class ChangedDataError(CitrisError):
+    """A file of data has become another one while it was being read.
+
+    Args:
+        change: what happened to which file, in a clause.
+        then: what came of it and what to do.
+
+    Attributes:
+        change: the same.
+    """
+
+    def __init__(self, change: str, then: str = "bring it back as it was and run the command again") -> None:
+        super().__init__(f"{change}; {then}")
+        self.change = change
+
+
 class TrainingDivergedError(CitrisError):
     """The loss or the weights are no longer finite, or have grown beyond any use."""
 

@@ -8,6 +8,7 @@ import platform
 import signal
 import stat
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,6 +37,18 @@ def available_memory() -> int:
     memory is the best bound there is; and where nobody tells, ``sys.maxsize``, which bounds nothing.
     """
     return _linux_memory() or _windows_memory() or _physical_memory() or sys.maxsize
+
+
+def about_open(descriptor: int, path: Path) -> os.stat_result:
+    """What the system tells of a file that is open, such as another look at its path can be compared with.
+
+    Windows may tell other things of an open file than of a path; there it is asked of the path.
+
+    Args:
+        descriptor: of the file.
+        path: that it was opened by.
+    """
+    return os.fstat(descriptor) if os.name == "posix" else path.stat()
 
 
 def release_mapping(mapping: mmap.mmap) -> None:
@@ -93,6 +106,38 @@ def has_ended(process: int, or_is_this: bool = False) -> bool:
     except (OSError, OverflowError):
         return False  # it is another user's
     return False
+
+
+def end_where_pages_are_lost(tell: Callable[[], object]) -> None:
+    """End this process, once a function was called, where it touches a page of a mapped file that is no longer there.
+
+    The system tells of it by SIGBUS: the file was cut short, or its disk failed. What touched the page cannot go on, so
+    that no handler of Python's own would ever be called, for these wait until it has; this one is called at once. On
+    Windows nobody can cut short what is mapped.
+
+    Args:
+        tell: what is said then; the process ends with status 1.
+    """
+    if not hasattr(signal, "SIGBUS"):
+        return
+    import ctypes
+
+    form = ctypes.CFUNCTYPE(None, ctypes.c_int)
+
+    def end(number: int) -> None:
+        try:
+            tell()
+        finally:
+            os._exit(1)
+
+    set_handler = ctypes.CDLL(None).signal
+    set_handler.argtypes, set_handler.restype = (ctypes.c_int, form), ctypes.c_void_p
+    _handlers.append(form(end))
+    set_handler(signal.SIGBUS, _handlers[-1])
+
+
+#: What the system may call as long as the process lives.
+_handlers: list[object] = []
 
 
 def closed_terminal_signal() -> signal.Signals | None:

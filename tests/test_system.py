@@ -6,6 +6,7 @@ import builtins
 import ctypes
 import mmap
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,30 @@ def test_pages_that_were_given_back_are_read_again(tmp_path: Path) -> None:
         mapping = mapping.obj if isinstance(mapping, memoryview) else mapping.base
     system.release_mapping(mapping)
     assert array[4999] == 4999
+
+
+LOSES_PAGES = """
+import os, sys, threading
+import numpy as np
+from citris_cli.system import end_where_pages_are_lost
+
+end_where_pages_are_lost(lambda: os.write(2, b"told"))
+np.arange(9000).tofile("a")
+array = np.memmap("a", np.int64, "r")
+os.truncate("a", 10)
+if sys.argv[1] == "thread":
+    thread = threading.Thread(target=array.sum)
+    thread.start()
+    thread.join()
+else:
+    array.sum()
+print("went on")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="what is mapped cannot be cut short on this system")
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_a_process_that_loses_pages_says_so_and_ends(tmp_path: Path, where: str) -> None:
+    command = [sys.executable, "-c", LOSES_PAGES, where]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"told")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 from citris_cli.data.arrangement import Form, arrangement
 from citris_cli.data.frames import Frames, joined
+from citris_cli.data.identity import FileIdentity
 from citris_cli.data.layout import (
     FRAME_KEYS,
     KNOWN_KEYS,
@@ -43,6 +45,7 @@ class _Data:
         columns: every column that the files have, in order, whether it was ever intervened on or not.
         factors: the variables whose true values are known, perhaps finer than the columns, or None.
         notes: sentences that the user should read.
+        identities: of the files, as they were opened, in order.
         arrays: what came in no file, in order.
         unused: names of arrays in the files that nothing reads.
     """
@@ -53,6 +56,7 @@ class _Data:
     columns: Variables
     factors: Variables | None
     notes: tuple[str, ...]
+    identities: tuple[FileIdentity, ...] = field(default=(), kw_only=True)
     arrays: tuple[ArraySource, ...] = field(default=(), kw_only=True)
     unused: tuple[str, ...] = field(default=(), kw_only=True)
 
@@ -66,15 +70,24 @@ class _Data:
         """SHA-256 over the contents of the files in order, in hexadecimal; computed when first asked for.
 
         Of given arrays, which follow the files, it is over names, types, shapes and contents.
+
+        Raises:
+            InputError: a file is no longer the one that was read.
         """
         digest = hashlib.sha256()
         for path in self.paths:
-            with path.open("rb") as stream:
+            with suppress(FileNotFoundError), path.open("rb") as stream:  # what is no longer there is told below
                 while block := stream.read(4 << 20):
                     digest.update(block)
+        for changed in self.changes():
+            raise InputError(f"{changed} while it was read; run the command again once nothing writes to it")
         for arrays in self.arrays:
             arrays.update(digest)
         return digest.hexdigest()
+
+    def changes(self) -> tuple[str, ...]:
+        """What became of the files since they were opened, a clause each; nothing of those that are as they were."""
+        return tuple(f"{one.path} {how}" for one in self.identities if (how := one.change()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +194,7 @@ def load_sequences(
         variables=variables,
         dropped=dropped,
         truth=truth,
+        identities=_identities(shards),
         arrays=_given_arrays(inputs),
         unused=_unused(shards),
     )
@@ -247,6 +261,7 @@ def _independent(
         factors=factors,
         notes=notes,
         truth=truth,
+        identities=_identities(shards),
         arrays=_given_arrays(inputs),
         unused=_unused(shards),
     )
@@ -288,6 +303,7 @@ def load_triplets(
         mask=torch.from_numpy(mask.astype(np.int8)),
         variables=shards[0].variables,
         truth=truth,
+        identities=_identities(shards),
         arrays=_given_arrays(inputs),
         unused=_unused(shards),
     )
@@ -340,6 +356,10 @@ def _all_inputs(paths: Sequence[Data], splits: Sequence[str]) -> tuple[Input, ..
 
 def _files(inputs: Sequence[Input]) -> tuple[Path, ...]:
     return tuple(one for one in inputs if isinstance(one, Path))
+
+
+def _identities(shards: Sequence[Shard]) -> tuple[FileIdentity, ...]:
+    return tuple(shard.identity for shard in shards if shard.identity is not None)
 
 
 def _given_arrays(inputs: Sequence[Input]) -> tuple[ArraySource, ...]:

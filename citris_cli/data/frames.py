@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from citris_cli.core.config import MOST_CHANNELS
-from citris_cli.data.npz import release_pages, require_memory
+from citris_cli.data.npz import mappings, release_pages, require_memory, require_unchanged
 from citris_cli.data.sources import Source
 from citris_cli.errors import InputError
 from citris_cli.wording import counted
@@ -24,6 +25,8 @@ _RELEASE_EVERY = 128 << 20
 # Touching one byte of a mapping can make this many around it resident (Linux maps a whole cached huge page at once).
 _FAULT_AROUND = 2 << 20
 _CHUNK = 32 << 20
+# Looking at mapped files before they are read may take this part of the time, and is not put off for so many seconds.
+_LOOKING, _LOOK_EVERY = 0.01, 0.25
 #: Frames that go through an encoder at a time.
 ENCODED_AT_ONCE = 256
 # Frames that are no bytes are converted so many of their own bytes at a time: what a processor's cache holds.
@@ -55,6 +58,8 @@ class Frames:
         self._mapped = [release_pages(part) for part in parts]
         self._ends = torch.tensor([len(part) for part in parts]).cumsum(0)
         self._touched = 0
+        self._files = mappings(parts)
+        self._look_at = 0.0
         self._target = torch.device("cpu")
         self.height, self.width = int(parts[0].shape[1]), int(parts[0].shape[2])
 
@@ -78,6 +83,7 @@ class Frames:
 
         Raises:
             IndexError: an index outside 0…N−1 (on an accelerator: that device's own error).
+            ChangedDataError: see :meth:`require_unchanged`, which it asks for now and then.
         """
         index = sent(index, self.storage)
         if len(self._parts) == 1:
@@ -85,6 +91,18 @@ class Frames:
         else:
             batch = self._gather_parts(index)
         return sent(batch, self._target)[..., : self.channels]
+
+    def require_unchanged(self) -> None:
+        """Refuse frames in mapped files that were cut short or overwritten since they were checked.
+
+        Raises:
+            ChangedDataError: frames that were gathered since this was last asked for may be others.
+        """
+        began = time.monotonic()
+        for file in self._files:
+            require_unchanged(file)
+        ended = time.monotonic()
+        self._look_at = ended + min((ended - began) / _LOOKING, _LOOK_EVERY)
 
     def slice(self, start: int, stop: int) -> torch.Tensor:
         """Frames `start` to `stop` (exclusive, cut at N): uint8 [stop−start, H, W, C] on `device`."""
@@ -112,7 +130,7 @@ class Frames:
         size = len(self) * self.height * self.width * self.channels
         if target.type == "cpu" or size <= _free_memory(target) // 2:
             moved._parts = [self._moved(target, size // len(self))]
-            moved._arrays, moved._mapped = [], [False]
+            moved._arrays, moved._mapped, moved._files = [], [False], []
             moved._ends = torch.tensor([len(self)], device=target)
             # The tensor knows its device in full (`mps:0` where `mps` was asked for).
             moved._target = moved._parts[0].device
@@ -130,6 +148,7 @@ class Frames:
                 at += len(piece)
                 if self._mapped[number]:
                     release_pages(self._arrays[number])
+        self.require_unchanged()
         return whole
 
     def _gather_parts(self, index: torch.Tensor) -> torch.Tensor:
@@ -149,6 +168,8 @@ class Frames:
         part = self._parts[number]
         if not self._mapped[number]:
             return part.index_select(0, index)
+        if time.monotonic() > self._look_at:  # before a page is touched that is no longer there
+            self.require_unchanged()
         rows = max(1, _RELEASE_EVERY // (part[0].numel() + _FAULT_AROUND))
         batch = torch.empty((len(index), *part.shape[1:]), dtype=torch.uint8)
         for start in range(0, len(index), rows):
@@ -193,8 +214,13 @@ def encode_frames(
 
     Returns:
         float32 [N, M] on the device.
+
+    Raises:
+        ChangedDataError: the frames changed meanwhile.
     """
-    return torch.cat([encoder(as_model_input(sent(chunk, device))).float() for chunk in frames.chunks(batch_size)])
+    encoded = torch.cat([encoder(as_model_input(sent(chunk, device))).float() for chunk in frames.chunks(batch_size)])
+    frames.require_unchanged()
+    return encoded
 
 
 def as_pixels(images: torch.Tensor) -> torch.Tensor:

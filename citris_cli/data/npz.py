@@ -12,18 +12,20 @@ import mmap
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakSet
 
 import numpy as np
 
 from citris_cli.data import signatures
+from citris_cli.data.identity import FileIdentity
 from citris_cli.data.paths import is_hidden
-from citris_cli.errors import InputError
-from citris_cli.system import available_memory, release_mapping
+from citris_cli.errors import ChangedDataError, InputError
+from citris_cli.system import about_open, available_memory, release_mapping
 from citris_cli.wording import legible
 
 # Bytes that are read at once: what glibc reuses. It got a megabyte from the system each time, page by page.
@@ -52,6 +54,44 @@ class _Member:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
+class _Mapping(mmap.mmap):
+    """A member of a file, mapped to be read, that knows what it held when it was checked.
+
+    Attributes:
+        file: what is mapped.
+        info: the member.
+        start: where its contents begin in the mapping.
+        end: where they end in the file.
+    """
+
+    file: FileIdentity
+    info: zipfile.ZipInfo
+    start: int
+    end: int
+
+    def is_cut_short(self) -> bool:
+        """Whether the file, whatever its name leads to now, no longer has all of the member: to touch it would fail."""
+        return self.size() < self.end
+
+    def require_unchanged(self) -> None:
+        """Refuse contents that are not those that were checked; see :func:`require_unchanged`."""
+        if not self.is_cut_short():
+            # Of a file that was replaced or removed, what is mapped stays as it was.
+            if self.file.change() != "was written to":
+                return
+            with suppress(zipfile.BadZipFile, FileNotFoundError):
+                now = FileIdentity.of(self.file.path, self.file.path.stat())
+                _check_sum(self, self.start, self.info)
+                self.file = now  # written to elsewhere, or the very same once more
+                return
+        how = "was cut short" if self.is_cut_short() else "was overwritten"
+        raise ChangedDataError(f"{self.file.path}: {how} while it was read")
+
+
+#: All that are mapped, for whoever has to tell which of them was lost.
+_mapped: WeakSet[_Mapping] = WeakSet()
+
+
 class NpzFile:
     """An open `.npz`: headers are read when asked for, data only by `array`.
 
@@ -59,12 +99,14 @@ class NpzFile:
 
     Attributes:
         label: the file's path, or what the bytes are called that it was opened from; for messages.
+        identity: of the file, as it was opened.
         names: the arrays' names, in the file's order. Other members (a README, what a Mac adds) are none of them; to
             ask for such a member by its name is answered with why it is no array.
     """
 
     def __init__(self, stream: IO[bytes], label: str) -> None:
         self.label = label
+        self.identity = FileIdentity.of(Path(label), about_open(stream.fileno(), Path(label)))
         self._stream = stream
         self._members: dict[str, _Member] = {}
         with _malformed(label, "the file"):
@@ -218,7 +260,9 @@ class NpzFile:
             raise EOFError("the data ends early")
         # A mapping starts on a page; what lies before the contents in that page is skipped.
         base = contents_at - contents_at % mmap.ALLOCATIONGRANULARITY
-        mapping = mmap.mmap(file_number, end - base, access=mmap.ACCESS_READ, offset=base)
+        mapping = _Mapping(file_number, end - base, access=mmap.ACCESS_READ, offset=base)
+        mapping.file, mapping.info, mapping.start, mapping.end = self.identity, info, contents_at - base, end
+        _mapped.add(mapping)
         _check_sum(mapping, contents_at - base, info)
         flat = np.frombuffer(
             mapping,
@@ -265,6 +309,35 @@ def release_pages(array: np.ndarray[Any, Any]) -> bool:
     if mapping is not None:
         release_mapping(mapping)
     return mapping is not None
+
+
+def mappings(arrays: Iterable[np.ndarray[Any, Any]]) -> list[mmap.mmap]:
+    """What arrays lie in, each mapping once; see :func:`is_mapping`."""
+    found = (_mapping(array) for array in arrays)
+    return list({id(mapping): mapping for mapping in found if mapping is not None}.values())
+
+
+def require_unchanged(mapping: mmap.mmap) -> None:
+    """Refuse a mapping whose file no longer holds what it held; cheap where nobody has written to that.
+
+    Of one that was made elsewhere, such as with ``np.load(path, mmap_mode="r")``, only the size is looked at.
+
+    Raises:
+        ChangedDataError: its file was cut short, or overwritten in place.
+    """
+    if isinstance(mapping, _Mapping):
+        mapping.require_unchanged()
+        return
+    with suppress(OSError, ValueError):  # of no file
+        if mapping.size() < len(mapping):
+            raise ChangedDataError("the mapped file of the given arrays was cut short while it was read")
+
+
+def cut_short() -> list[str]:
+    """Files that are mapped and have lost something of what is; to touch that ends the process."""
+    with suppress(OSError, ValueError):
+        return sorted({str(mapping.file.path) for mapping in _mapped if mapping.is_cut_short()})
+    return []
 
 
 def require_plain(dtype: np.dtype[Any], where: str) -> None:

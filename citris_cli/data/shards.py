@@ -11,6 +11,7 @@ from citris_cli.data.arrangement import Arrangement, Form, arrangement
 from citris_cli.data.columns import described_columns
 from citris_cli.data.episodes import episode_ends, padded_lengths
 from citris_cli.data.frames import load_frames
+from citris_cli.data.identity import FileIdentity
 from citris_cli.data.layout import (
     FRAME_KEYS,
     MASK_KEYS,
@@ -64,6 +65,7 @@ class Shard:
         truth: float32 [N, F] or [N, 3, F], the true values, or None.
         notes: sentences that the user should read.
         unused: names of arrays that nothing reads.
+        identity: of the file, or None of what came in no file.
     """
 
     where: str
@@ -75,6 +77,7 @@ class Shard:
     truth: np.ndarray[Any, Any] | None
     notes: tuple[str, ...]
     unused: tuple[str, ...]
+    identity: FileIdentity | None
 
 
 def read_sequence(where: Input, reading: Reading = Reading()) -> Shard:
@@ -236,6 +239,7 @@ def _read_shard(
         None if told.factors is None else truth,
         (*notes, *how),
         unused_keys(source),
+        source.identity,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from citris_cli.data.identity import FileIdentity
 from citris_cli.data.npz import is_mapping, open_npz, release_pages, require_memory, require_plain
 from citris_cli.errors import InputError
 from citris_cli.wording import type_of
@@ -36,6 +37,10 @@ class Source(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """The names of its arrays, in its own order; at least one."""
+
+    @property
+    def identity(self) -> FileIdentity | None:
+        """Of the file that is open; None of what came in no file."""
 
     def __contains__(self, name: object) -> bool:
         """Whether it has an array of this name."""
@@ -83,6 +88,7 @@ class ArraySource:
 
     Attributes:
         label: the same.
+        identity: None, of no file.
         names: the names, in the order of the mapping.
 
     Raises:
@@ -91,6 +97,7 @@ class ArraySource:
 
     def __init__(self, arrays: Mapping[str, Any], label: str = GIVEN_ARRAYS) -> None:
         self.label = label
+        self.identity: FileIdentity | None = None
         self._arrays = {name: as_array(value, f"{label}: key {name!r}") for name, value in arrays.items()}
         if not self._arrays:
             raise InputError(f"{label}: there are none; give at least images and interventions")

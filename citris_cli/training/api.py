@@ -87,6 +87,7 @@ def train_ae(
     Raises:
         InputError: whatever is wrong with the data or the settings, in one sentence.
         TrainingDivergedError: a loss or a weight is not finite.
+        ChangedDataError: a file of data that is read in place was cut short or overwritten meanwhile.
         InterruptedRunError: a signal ended it after its state was saved; without ``output`` signals are left alone.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_ae")

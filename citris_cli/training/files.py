@@ -18,8 +18,20 @@ from citris_cli.artifacts.locks import HeldError, held
 from citris_cli.artifacts.models import ModelFile, read_model, read_model_header, write_model
 from citris_cli.artifacts.runs import header_or_none
 from citris_cli.errors import CitrisError, InputError
+from citris_cli.training.encodings import weights_sha256
 
 STATE_KIND = "training_state"
+#: In a run's settings, the hash of the weights of the autoencoder that it is trained on.
+AUTOENCODER = "autoencoder_sha256"
+#: Settings that not every file tells of: an autoencoder may be trained only later, and earlier versions named neither.
+_UNTOLD = (AUTOENCODER, "variables")
+
+
+def same_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether settings are those of one run; what either does not tell of (:data:`_UNTOLD`) does not count."""
+    untold = [name for name in _UNTOLD if name not in one or name not in other]
+    first, second = ({name: value for name, value in each.items() if name not in untold} for each in (one, other))
+    return first == second
 
 
 @dataclass(frozen=True)
@@ -144,6 +156,12 @@ class RunFiles:
             raise InputError(
                 f"{self.state}: a file of kind {header.kind} that holds no training's state; move it away and run again"
             )
+        part = "model.autoencoder."
+        if AUTOENCODER not in settings and any(name.startswith(part) for name in header.tensors):
+            # Of an earlier version: its weights tell.
+            tensors = read_model(self.state).tensors
+            weights = {name[len(part) :]: value for name, value in tensors.items() if name.startswith(part)}
+            settings = {**settings, AUTOENCODER: weights_sha256(weights)}
         return settings
 
     def saved_step(self) -> int:
@@ -241,7 +259,9 @@ class RunFiles:
         """Measures of the best validation of this training among its first ``step`` steps; empty if there is none."""
         header = header_or_none(self.best) if self.stem is not None else None
         # How it is trained may change when it is resumed.
-        if header is None or _but_training(header.config.get("settings", {})) != _but_training(self.settings):
+        if header is None or not same_run(
+            _but_training(header.config.get("settings", {})), _but_training(self.settings)
+        ):
             return {}
         # One of a step that will be taken again is found again when it is.
         return header.config["measures"] if header.config.get("step", step + 1) <= step else {}
@@ -283,6 +303,23 @@ class RunFiles:
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with self._open_metrics("a") as file:
             file.write(json.dumps({"step": step, **finite}) + "\n")
+
+    def end_diverged(self, step: int, what: str) -> None:
+        """Leave nothing of a training that diverged that could pass for one that went well.
+
+        Its log ends with a line that says so, which a training that goes on from an earlier state drops; and the best
+        weights stay only beside a state that they belong to.
+
+        Args:
+            step: at which that was found.
+            what: was found.
+        """
+        if not self.on_disk:
+            return
+        with suppress(CitrisError), self._open_metrics("a") as file:  # it has failed in any case, and says so
+            file.write(json.dumps({"step": step, "diverged": what}) + "\n")
+        if not self.state.exists():
+            self.best.unlink(missing_ok=True)
 
     @contextmanager
     def _open_metrics(self, mode: str) -> Iterator[IO[str]]:

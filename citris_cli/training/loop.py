@@ -4,15 +4,15 @@ It can be killed at any moment: the state on disk is whole or absent, and a resu
 uninterrupted one takes, because batches depend on the step alone and the noise generator's state is saved.
 Several processes may go through it together (:mod:`citris_cli.training.processes`); what one of them decides by its
 clock or by a signal, all agree on first, so that they take every turn at the same step.
-The state on disk is also good: it is written only after its weights have given the next batch a finite loss. It is of
-this training: what an earlier one left is removed when a new one begins.
+The state on disk is also good: it is written only after its weights have given the next batch a finite loss, and is of
+steps that all saw the same data. It is of this training: what an earlier one left is removed when a new one begins.
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 
@@ -21,7 +21,8 @@ import torch
 from citris_cli.artifacts.files import discard_unfinished
 from citris_cli.artifacts.models import ModelFile
 from citris_cli.core.ops.adamw import ClippedAdamW
-from citris_cli.errors import CitrisError, InputError, InterruptedRunError
+from citris_cli.data.frames import Frames
+from citris_cli.errors import ChangedDataError, CitrisError, InputError, InterruptedRunError
 from citris_cli.system import closed_terminal_signal
 from citris_cli.training.config import TrainingConfig
 from citris_cli.training.devices import apart_from_other_work
@@ -43,6 +44,7 @@ def train(
     save_every: float = 30.0,
     stop: StopRequest | None = None,
     processes: Processes = ALONE,
+    reads: Sequence[Frames] = (),
 ) -> dict[str, float]:
     """Train ``task.model`` for ``config.steps`` steps; ``files`` hold the final state, for the caller to save.
 
@@ -56,6 +58,7 @@ def train(
         stop: remembers a signal, also for the caller, whom it tells of one that came too late to stop before the last
             step.
         processes: that train this model together, each with a task of its own and the same arguments.
+        reads: frames that the task reads, perhaps in files that are mapped: no state is saved of steps that saw others.
 
     Returns:
         The last validation's measures; in all processes but the first, nothing.
@@ -65,6 +68,7 @@ def train(
         TrainingDivergedError: a loss, a measure or a weight is not finite, or the loss exploded; the last good state
             is kept.
         InputError: the state does not fit, or a batch is too small for the processes.
+        ChangedDataError: a file that is read was cut short or overwritten; the last good state is kept.
         CitrisError: the state or the metrics cannot be written.
     """
     device = next(task.model.parameters()).device
@@ -77,7 +81,7 @@ def train(
     resumed_at = step
     steps = steps_of(task, batch_loss, optimizer, generator, config)
     stop = stop or StopRequest()
-    with stop.listening(), apart_from_other_work(device):
+    with stop.listening(), apart_from_other_work(device), _changes_told(files):
         while step < config.steps:
             rates = rates_at(step, groups, config)
             losses = steps.take(step, rates)
@@ -91,12 +95,32 @@ def train(
             saving = states.due(stop)
             record.tell(step, rates[0], at_once=saving)
             if saving:
+                _require_unchanged(reads)
                 states.copy(files.state_of(step, task.model, optimizer, generator))
         record.check(step, None, task.model.state_dict().values())
+        _require_unchanged(reads)
         if step > resumed_at and files.on_disk:
             files.keep_final(states.copied or files.state_of(step, task.model, optimizer, generator))
         stop.signal_number = processes.agree(stop.signal_number or 0)[0] or None
         return record.best_measures() if processes.first else {}
+
+
+def _require_unchanged(reads: Sequence[Frames]) -> None:
+    for frames in reads:
+        frames.require_unchanged()
+
+
+@contextmanager
+def _changes_told(files: RunFiles) -> Iterator[None]:
+    """Say of data that change under a training what is left of it."""
+    try:
+        yield
+    except ChangedDataError as error:
+        again = "with --resume, or" if files.stem is not None and files.state.exists() else "again, or"
+        raise ChangedDataError(
+            error.change,
+            f"{files.kept()}: bring the data back as they were and run the same command {again} train anew on others",
+        ) from None
 
 
 def that_stop() -> list[signal.Signals]:
@@ -234,6 +258,7 @@ def finishing(files: RunFiles, stop: StopRequest, at_once: bool = False) -> Iter
 
     Raises:
         InterruptedRunError: a signal (:func:`that_stop`) came inside the ``with`` block.
+        ChangedDataError: data that are still needed changed.
     """
     came: list[int] = []
 
@@ -254,7 +279,8 @@ def finishing(files: RunFiles, stop: StopRequest, at_once: bool = False) -> Iter
             except CitrisError as error:
                 not_saved = str(error)
         if not came:
-            raise
+            with _changes_told(files):
+                raise
         kept = (
             f"its state could not be saved: {not_saved}"
             if not_saved

@@ -14,17 +14,19 @@ from typing import Any
 from citris_cli.artifacts.models import read_model_header
 from citris_cli.errors import CitrisError, InputError
 from citris_cli.kinds import KINDS, Kind, config_from_json, config_to_json
-from citris_cli.training.files import RunFiles
+from citris_cli.training.files import AUTOENCODER, RunFiles, same_run
 
 #: Settings of a run, as a model's provenance and a state have them; empty where a file does not tell.
 Settings = Mapping[str, Any]
 #: What sets runs apart besides the settings of model and training, as a user calls it.
 CALLED = {
     "data_sha256": "data",
+    AUTOENCODER: "autoencoder",
     "groups": "--group",
     "targets_lead": "--targets-lead",
     "validation_sha256": "--val",
     "factors": "--vars",
+    "variables": "--vars",
 }
 
 
@@ -36,7 +38,6 @@ class Left:
         path: of the model, there or not.
         what: the model there is, such as "a finished CITRIS-NF"; "" if there is none.
         model: its settings.
-        inside: hash of the autoencoder that it was trained on; "" if it does not tell, or there is none.
         state: settings of the training whose state lies there, or None if none does.
         step: steps that it had taken.
     """
@@ -44,7 +45,6 @@ class Left:
     path: Path
     what: str
     model: Settings
-    inside: str
     state: Settings | None
     step: int
 
@@ -56,33 +56,30 @@ class Left:
             path: of the model.
             kind: of the model that is going to be trained there.
         """
-        what, settings, inside = _model_at(path, kind)
+        what, settings = _model_at(path, kind)
         files = RunFiles.beside(path)
         try:
             saved, step = upgraded(kind, files.saved_settings()), files.saved_step()
         except CitrisError:  # whoever wants to go on from it is told; nobody else
             saved, step = {}, 0
-        return cls(path, what, settings, inside, saved, step)
+        return cls(path, what, settings, saved, step)
 
     @property
     def unfinished(self) -> bool:
         """Whether a training was stopped before its model was written."""
         if self.state is None:
             return False
-        return self.step < steps_in(self.state) or not self.what or self.model != self.state
+        return self.step < steps_in(self.state) or not self.what or not same_run(self.model, self.state)
 
-    def differs(self, settings: Settings, inside: str = "") -> str:
+    def differs(self, settings: Settings) -> str:
         """What there is of another run than one, in a clause; "" if there is nothing.
 
         Args:
             settings: of that run.
-            inside: hash of the autoencoder that it trains on; "" if that is not known yet, or there is none.
         """
-        if self.what and self.model != settings:
+        if self.what and not same_run(self.model, settings):
             return f"{self.path} holds {self.what}{_in_what(self.model, settings)}"
-        if self.what and inside and self.inside not in ("", inside):
-            return f"{self.path} holds {self.what} that was trained on another autoencoder"
-        if self.state is not None and self.state != settings:
+        if self.state is not None and not same_run(self.state, settings):
             state = RunFiles.beside(self.path).state
             what = "an unfinished training" if self.unfinished else "a training"
             return f"{state} holds {what}{_in_what(self.state, settings)}"
@@ -94,7 +91,6 @@ def free_path(
     named: bool,
     kind: Kind,
     settings: Settings,
-    inside: str,
     overwrite: bool,
     note: Callable[[str], object],
 ) -> Path:
@@ -105,7 +101,6 @@ def free_path(
         named: whether the user named this place: then there is no other.
         kind: of the model.
         settings: of the run.
-        inside: hash of the autoencoder that it trains on, see :meth:`Left.differs`.
         overwrite: whether what lies there may be replaced.
         note: is told what is replaced, and where the model goes instead.
 
@@ -113,7 +108,7 @@ def free_path(
         InputError: at the place that was named lies something else.
     """
     left = Left.at(base, kind)
-    differs = left.differs(settings, inside)
+    differs = left.differs(settings)
     if differs and named and not overwrite:
         raise InputError(f"{differs}; name another file with -o, or replace it with --overwrite")
     if differs and not overwrite:
@@ -121,7 +116,7 @@ def free_path(
             (path, other)
             for path in _others(base, left, settings)
             for other in [Left.at(path, kind)]
-            if not other.differs(settings, inside)
+            if not other.differs(settings)
         )
         note(f"{differs}: this one goes to {path} (--overwrite would replace that one)")
     elif differs:
@@ -130,39 +125,42 @@ def free_path(
         state = RunFiles.beside(left.path).state
         if not differs or not overwrite:
             note(f"{state} holds an unfinished training; starting anew in its place (--resume would go on with it)")
-    elif left.what and left.model == settings:
+    elif left.what and same_run(left.model, settings):
         note(f"{left.path} was trained with the very same settings: training it anew in its place")
     return left.path
 
 
 def _others(base: Path, left: Left, settings: Settings) -> Iterator[Path]:
-    """Places beside one that is taken: named after the seed if that alone differs, else after all settings."""
+    """Places beside one that is taken: named after the seed if no other setting differs, else after all of them."""
     stem = base.name.removesuffix(".safetensors")
-    theirs = left.model if left.what and left.model != settings else left.state
-    if theirs and list(_differences(theirs, settings)) == ["seed"]:
+    theirs = left.model if left.what and not same_run(left.model, settings) else left.state
+    if theirs and [name for name in _differences(theirs, settings) if name != CALLED[AUTOENCODER]] == ["seed"]:
         yield base.with_name(f"{stem}-seed{settings['training']['seed']}.safetensors")
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    # The same place whether the autoencoder is there already or trained first.
+    named = {name: value for name, value in settings.items() if name != AUTOENCODER}
+    digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:8]
     for number in itertools.count(1):
         yield base.with_name(f"{stem}-{digest}{f'-{number}' if number > 1 else ''}.safetensors")
 
 
-def _model_at(path: Path, kind: Kind) -> tuple[str, Settings, str]:
-    """What a model's path holds, in words, the settings that it was made with, and the hash of what is inside."""
+def _model_at(path: Path, kind: Kind) -> tuple[str, Settings]:
+    """What a model's path holds, in words, and the settings that it was made with."""
     # An empty file is a name that was reserved, and what is no file is written to as it is.
     if not path.is_file() or path.stat().st_size == 0:
-        return "", {}, ""
+        return "", {}
     try:
         header = read_model_header(path)
     except CitrisError:
-        return "something else than a model of citris", {}, ""
+        return "something else than a model of citris", {}
     settings = header.provenance.get("settings")
     if header.kind not in KINDS:
-        return f"something else than a model ({header.kind})", {}, ""
+        return f"something else than a model ({header.kind})", {}
     if not isinstance(settings, Mapping):
         made = "an imported" if "imported_from" in header.provenance else "a finished"
-        return f"{made} {KINDS[header.kind].title}", {}, ""
-    inside = str(header.provenance.get("autoencoder_sha256", ""))
-    return f"a finished {KINDS[header.kind].title}", upgraded(kind, settings), inside
+        return f"{made} {KINDS[header.kind].title}", {}
+    if AUTOENCODER in header.provenance:  # earlier versions told of it there alone
+        settings = {**settings, AUTOENCODER: header.provenance[AUTOENCODER]}
+    return f"a finished {KINDS[header.kind].title}", upgraded(kind, settings)
 
 
 def _in_what(theirs: Settings, ours: Settings) -> str:
@@ -180,14 +178,16 @@ def _in_what(theirs: Settings, ours: Settings) -> str:
 def _differences(theirs: Settings, ours: Settings) -> dict[str, tuple[Any, Any] | None]:
     """Names of what differs between runs, what says most first, with both values where these say something."""
     found: dict[str, tuple[Any, Any] | None] = {
-        called: None for name, called in CALLED.items() if theirs.get(name, "") != ours.get(name, "")
+        called: None
+        for name, called in CALLED.items()
+        if not same_run(*({key: value for key, value in each.items() if key == name} for each in (theirs, ours)))
     }
     for part in ("training", "model"):
         one, other = _flat(theirs.get(part)), _flat(ours.get(part))
         for name in sorted(one.keys() | other.keys(), key=lambda name: (name not in ("seed", "steps"), name)):
             if one.get(name) != other.get(name):
                 found[name.replace("_", "-")] = (one.get(name, "none"), other.get(name, "none"))
-    if not found and theirs != ours:
+    if not found and not same_run(theirs, ours):
         found["its kind"] = None
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from citris_cli.core.config import PRIOR_CONFIGS, PriorConfig, require_within_bo
 from citris_cli.core.priors import UnknownPriorError, find_prior
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData
+from citris_cli.data.frames import Frames
 from citris_cli.data.variables import Variables
 from citris_cli.errors import CitrisError, InputError
 from citris_cli.kinds import Kind, alike, config_from_json, config_to_json
@@ -25,7 +26,7 @@ from citris_cli.loading import IN_MEMORY, LoadedModel, load_model, model_config,
 from citris_cli.training.config import TrainingConfig
 from citris_cli.training.devices import resolve_precision
 from citris_cli.training.encodings import weights_sha256
-from citris_cli.training.files import RunFiles
+from citris_cli.training.files import AUTOENCODER, RunFiles, same_run
 from citris_cli.training.loop import train
 from citris_cli.training.place import Left, free_path, steps_in, upgraded
 from citris_cli.training.processes import restarted
@@ -72,6 +73,16 @@ class Plan(Generic[ModelT, TrainingT]):
             "output": None if self.files.model is None else str(self.files.model),
         }
 
+    @property
+    def autoencoder_sha256(self) -> str:
+        """Hash of the autoencoder that it trains on; "" if that is trained first, or there is none."""
+        return str(self.files.settings.get(AUTOENCODER, ""))
+
+    def on_autoencoder(self, sha256: str) -> Plan[ModelT, TrainingT]:
+        """The same training, which tells of its autoencoder."""
+        files = dataclasses.replace(self.files, settings={**self.files.settings, AUTOENCODER: sha256})
+        return dataclasses.replace(self, files=files)
+
     @contextmanager
     def held(self, session: AnySession) -> Iterator[None]:
         """Keep other trainings away from its files inside the ``with`` block.
@@ -92,8 +103,15 @@ class Plan(Generic[ModelT, TrainingT]):
         session.note(f"{self.files.model} is finished already")
         return load_model(self.files.model, session.device)
 
-    def train(self, session: AnySession, task: Task, title: str) -> dict[str, float]:
-        """Train; the last validation's measures. See :func:`citris_cli.training.loop.train`."""
+    def train(self, session: AnySession, task: Task, title: str, reads: Sequence[Frames]) -> dict[str, float]:
+        """Train; the last validation's measures. See :func:`citris_cli.training.loop.train`.
+
+        Args:
+            session: where the data came from.
+            task: the model with its batches.
+            title: of the training.
+            reads: frames that the task reads.
+        """
         if few := too_few(task):
             session.note(few)
         display = _Told(session.request.on_progress, title, self.training.steps, task.unit)
@@ -107,6 +125,7 @@ class Plan(Generic[ModelT, TrainingT]):
                 save_every=session.request.save_every,
                 stop=session.stop,
                 processes=session.processes,
+                reads=reads,
             )
 
     def write(
@@ -127,6 +146,8 @@ class Plan(Generic[ModelT, TrainingT]):
             reference: latents of training frames that it keeps.
         """
         data, files = session.data, self.files
+        for change in session.changes():
+            session.note(f"{change} while the model was trained, which is of the data as they were before")
         origin = provenance(session.request.command, self.training.seed, data.sha256, measures)
         origin["settings"] = dict(files.settings)
         origin["dataset"] = data.name
@@ -177,7 +198,7 @@ def make_plan(
     output: Path | Place | None,
     learned: Mapping[str, str] | None = None,
     may_begin: bool = False,
-    inside: str = "",
+    on_any: bool = False,
 ) -> Plan[ModelT, TrainingT]:
     """The preset, or the earlier run's settings when resuming, with the changes that were asked for.
 
@@ -189,7 +210,7 @@ def make_plan(
         output: where the model goes.
         learned: what else makes the run what it is, by name (:data:`LEARNED`); what is "" is left out.
         may_begin: whether it begins anew where there is nothing to resume.
-        inside: hash of the autoencoder that the model is trained on, if it is known already.
+        on_any: whether what is resumed goes on with the autoencoder that it was begun on, whatever ``learned`` says.
 
     Raises:
         InputError: no such setting, a value that it cannot have; another training lies where it should go, or there is
@@ -198,7 +219,8 @@ def make_plan(
     learned = {name: told for name, told in (learned or {}).items() if told}
     model, training = _with_prior(kind, preset, changes)
     # The device's own, unless an earlier training or a change says otherwise.
-    begin = _Settling(session, kind, changes, learned, (model, dataclasses.replace(training, precision="auto")))
+    configs = model, dataclasses.replace(training, precision="auto")
+    begin = _Settling(session, kind, changes, learned, configs, on_any)
     base = session.base(kind, output, _variety(changes, kind, learned))
     if base is None:
         return begin.plan(session.files(None, output))
@@ -217,7 +239,7 @@ def make_plan(
             )
     settings = begin.settings(*begin.settled())
     overwrite = session.request.overwrite
-    path = free_path(base, isinstance(output, Path), kind, settings, inside, overwrite, session.note)
+    path = free_path(base, isinstance(output, Path), kind, settings, overwrite, session.note)
     return begin.plan(session.files(path, output))
 
 
@@ -231,6 +253,7 @@ class _Settling(Generic[ModelT, TrainingT]):
         changes: single settings by name.
         learned: what else makes the run what it is.
         configs: of model and training.
+        on_any: see :func:`make_plan`.
     """
 
     session: AnySession
@@ -238,6 +261,7 @@ class _Settling(Generic[ModelT, TrainingT]):
     changes: Mapping[str, Any]
     learned: Mapping[str, str]
     configs: tuple[ModelT, TrainingT]
+    on_any: bool
 
     def settled(self) -> tuple[ModelT, TrainingT]:
         """The configurations with the changes.
@@ -312,8 +336,9 @@ def _resumed(
         except InputError as error:
             refused = refused or error
             continue
-        alike = 0 if saved == wanted else 1 if _but_steps(saved) == _but_steps(wanted) else 2
-        found.append((2 * alike + (not left.unfinished), left, plan))
+        ours = _on_theirs(wanted, saved) if begin.on_any and wanted else wanted
+        alike = [saved == wanted, same_run(saved, ours), same_run(_but_steps(saved), _but_steps(ours)), True]
+        found.append((2 * alike.index(True) + (not left.unfinished), left, plan))
     if not found and refused is not None:
         raise refused
     if not found:
@@ -327,6 +352,12 @@ def _resumed(
             "from the start"
         )
     return plan
+
+
+def _on_theirs(settings: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they would be on the autoencoder of another run."""
+    sizes = {name: theirs["model"][name] for name in ("latents", "noise")}
+    return {**settings, "model": {**settings["model"], **sizes}, AUTOENCODER: theirs.get(AUTOENCODER, "")}
 
 
 def _but_steps(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -343,6 +374,8 @@ def _going_on(begin: _Settling[ModelT, TrainingT], left: Left, output: Path | Pl
     files = session.files(left.path, output)
     where = files.state if left.state is not None else left.path
     saved = upgraded(kind, files.saved_settings()) if left.state is not None else left.model
+    if AUTOENCODER in saved and begin.on_any:
+        begin = dataclasses.replace(begin, learned={**begin.learned, AUTOENCODER: saved[AUTOENCODER]})
     _check_resumed(saved, kind, session.data.sha256, begin.learned, where)
     before = (
         _restored(begin.configs[0], saved.get("model"), where),
@@ -368,7 +401,7 @@ def _going_on(begin: _Settling[ModelT, TrainingT], left: Left, output: Path | Pl
                 f"--steps {steps}: the unfinished training in {where} has taken "
                 f"{counted(left.step, 'step')} already; give more or run without --resume"
             )
-    elif going_on.settings(model, training) == saved:
+    elif same_run(going_on.settings(model, training), saved):
         return going_on.plan(files, resume=True, done=True)
     elif left.state is None:
         raise InputError(
@@ -466,6 +499,8 @@ def _check_changes(changes: Mapping[str, Any], model: Any, training: Any) -> Non
 LEARNED = {
     "factors": "learns other factors; resume with the --vars it was started with",
     "groups": "learns other variables; resume with {theirs}, as it was started",
+    "variables": "learns variables of other names or kinds; resume with the --vars it was started with",
+    AUTOENCODER: "was begun on another autoencoder; resume with the --ae it was started with",
     "targets_lead": "read the targets {theirs}; resume with the same",
     "validation_sha256": "started {theirs}",
 }
@@ -481,7 +516,7 @@ def _check_resumed(
         raise InputError(f"{state}: belongs to other data; resume with the data it was started with")
     for name, sentence in LEARNED.items():
         theirs, ours = saved.get(name, ""), learned.get(name, "")
-        if theirs == ours:
+        if same_run({name: theirs} if theirs else {}, {name: ours} if ours else {}):
             continue
         told = f"--group {theirs}" if theirs else "no --group"
         if name == "targets_lead":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, Citri
 from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.grouping import spelled_groups
 from citris_cli.data.variables import Variables
-from citris_cli.errors import InputError
+from citris_cli.errors import CitrisError, InputError
 from citris_cli.kinds import KINDS
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.training.causal_encoder import learnable_factors
@@ -26,6 +27,7 @@ from citris_cli.training.config import (
     VAETrainingConfig,
 )
 from citris_cli.training.encodings import weights_sha256
+from citris_cli.training.files import AUTOENCODER
 from citris_cli.training.plan import AnySession, Plan, make_plan
 from citris_cli.training.presets import autoencoder_preset, causal_encoder_preset, nf_preset, vae_preset
 from citris_cli.training.request import Place, Request
@@ -61,20 +63,30 @@ def autoencoder_plan(
 def flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | AutoencoderPlan, NFPlan]:
     """The autoencoder that there is, or else how one is going to be trained, and the training of the flow on it.
 
+    A training that is resumed goes on with the autoencoder that it was begun on, unless another one is named.
+
     Raises:
-        InputError: as :func:`~citris_cli.training.plan.make_plan`; an autoencoder that does not fit.
+        InputError: as :func:`~citris_cli.training.plan.make_plan`; an autoencoder that does not fit, or is no longer
+            there.
     """
     loaded = _found_autoencoder(session)
     if loaded is not None:
         network = fitting_autoencoder(session, loaded)
-        plan = _nf_plan(session, network.config, inside=weights_sha256(network.state_dict()))
+        own = weights_sha256(network.state_dict())
+        plan = _nf_plan(session, network.config, own)
+        if plan.autoencoder_sha256 != own:
+            loaded = _begun_on(session, plan)
         if plan.files.stem is not None:
             session.require_not_read(plan.files, files_read("autoencoder", loaded.path))
+        if not plan.done:
+            _note_autoencoder(session, loaded)
         return loaded, plan
     first = _own_autoencoder_plan(session)
     plan = _nf_plan(session, first.model, may_begin=first.resume)
     if plan.done:
         return first, plan
+    if plan.resume and not first.resume:  # what the autoencoder's own state gives is looked at when it is there
+        return _begun_on(session, plan), plan
     if first.files.model is not None and not first.done:
         session.note(f"no autoencoder for {session.data.name} yet: training one first, into {first.files.model}")
     _, preset = autoencoder_preset(session.request.preset, session.data.frames.width)
@@ -101,19 +113,30 @@ def _own_autoencoder_plan(session: Session[SequenceData]) -> AutoencoderPlan:
 
 
 def _nf_plan(
-    session: Session[SequenceData], autoencoder: AutoencoderConfig, may_begin: bool = False, inside: str = ""
+    session: Session[SequenceData], autoencoder: AutoencoderConfig, sha256: str = "", may_begin: bool = False
 ) -> NFPlan:
+    """How a flow is trained on an autoencoder, or on the one that it was begun on where none is named.
+
+    Args:
+        session: the data.
+        autoencoder: sizes of the autoencoder.
+        sha256: hash of its weights; "" if it is trained first.
+        may_begin: see :func:`~citris_cli.training.plan.make_plan`.
+    """
     request, data, kind = session.request, session.data, KINDS["citris_nf"]
     latents = autoencoder.latents
     asked = request.changes.get("latents", latents)
-    if asked != latents:
+    on_any = request.resume and request.ae is None
+    if asked != latents and not on_any:
         raise InputError(f"--latents {asked}: the autoencoder has {latents}; leave the option out")
     model, training = _given(request, CitrisNFConfig, nf_preset(request.preset, data.frames.width))
     noise = autoencoder.noise if request.model is None else model.noise
     model = dataclasses.replace(model, latents=latents, variables=len(data.variables), noise=noise)
-    return make_plan(
-        session, kind, (model, training), request.changes, request.output, _learned(session), may_begin, inside
-    )
+    learned = {**_learned(session), AUTOENCODER: sha256}
+    plan = make_plan(session, kind, (model, training), request.changes, request.output, learned, may_begin, on_any)
+    if asked != latents and not plan.resume:
+        raise InputError(f"--latents {asked}: the autoencoder has {latents}; leave the option out")
+    return plan
 
 
 def vae_plan(session: Session[SequenceData]) -> VAEPlan:
@@ -161,6 +184,7 @@ def _given(request: Request, config: type, preset: tuple[Any, Any]) -> tuple[Any
 def _learned(session: Session[SequenceData]) -> dict[str, str]:
     return {
         "groups": spelled_groups(session.data.variables),
+        "variables": ",".join(f"{variable.name}:{variable.kind}" for variable in session.data.variables),
         "targets_lead": session.request.targets_lead or "",
         "validation_sha256": session.validation_sha256,
     }
@@ -179,17 +203,51 @@ def _found_autoencoder(session: Session[SequenceData]) -> LoadedModel | None:
     kind = KINDS["autoencoder"]
     folder = session.place(kind).parent
     path = newest_model(folder, kind, session.data.sha256)
-    if path is None:
-        return None
-    several = len(models_in(folder, kind)) > 1
-    session.note(f"autoencoder: {path} (this dataset's{', the newest there' if several else ''})")
-    return _noted(session, load_model(path, session.device))
+    return None if path is None else _noted(session, load_model(path, session.device))
 
 
 def _noted(session: AnySession, loaded: LoadedModel) -> LoadedModel:
     if loaded.note:
         session.note(loaded.note)
     return loaded
+
+
+def _begun_on(session: Session[SequenceData], plan: NFPlan) -> LoadedModel:
+    """The autoencoder that a resumed training was begun on: among the dataset's, or in the model that it made.
+
+    Raises:
+        InputError: it is no longer there.
+    """
+    kind = KINDS["autoencoder"]
+    folder = session.place(kind).parent
+    for path in models_in(folder, kind):
+        with suppress(CitrisError):  # whatever else is called so
+            loaded = load_model(path, session.device)
+            if weights_sha256(loaded.network.state_dict()) == plan.autoencoder_sha256:
+                return loaded
+    made = plan.files.model
+    if made is not None and made.is_file():
+        with suppress(CitrisError, AttributeError):  # what lies there may be another model
+            inside = getattr(load_model(made, session.device).network, kind.name)
+            if weights_sha256(inside.state_dict()) == plan.autoencoder_sha256:
+                return LoadedModel(kind.name, inside, None, made, {})
+    raise InputError(
+        f"{plan.files.state}: was begun on an autoencoder that is not in {folder} any more; name its file with --ae, "
+        "or run without --resume to train anew"
+    )
+
+
+def _note_autoencoder(session: Session[SequenceData], loaded: LoadedModel) -> None:
+    """Which one was found, where none was named."""
+    if session.request.ae is not None:
+        return
+    kind = KINDS["autoencoder"]
+    folder = session.place(kind).parent
+    which = ""
+    if len(models_in(folder, kind)) > 1:
+        newest = loaded.path == newest_model(folder, kind, session.data.sha256)
+        which = ", the newest there" if newest else ", the one that the training was begun on"
+    session.note(f"autoencoder: {loaded.path} (this dataset's{which})")
 
 
 def fitting_autoencoder(session: Session[SequenceData], loaded: LoadedModel) -> Autoencoder:

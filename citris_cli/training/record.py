@@ -163,7 +163,7 @@ class Soundness:
     """Tells a training that diverged, by what has been read from the device anyway.
 
     Args:
-        files: where the last good state is, for the message.
+        files: where the log and the last good state are.
         advice: what to do then, in a clause.
     """
 
@@ -192,6 +192,7 @@ class Soundness:
             bad = "weights that are not finite"
         if bad is None:
             return
+        self._files.end_diverged(step, bad)
         raise TrainingDivergedError(f"training diverged at step {step} ({bad}); {self._files.kept()}: {self._advice}")
 
 

@@ -21,7 +21,7 @@ from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.priors import find_prior
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData
-from citris_cli.data.frames import encode_frames
+from citris_cli.data.frames import Frames, encode_frames
 from citris_cli.data.identifiability import few_latents, findings
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError, InterruptedRunError
@@ -31,7 +31,7 @@ from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, window_starts
-from citris_cli.training.encodings import cached_encodings
+from citris_cli.training.encodings import cached_encodings, weights_sha256
 from citris_cli.training.loop import finishing
 from citris_cli.training.plan import AnySession, Plan
 from citris_cli.training.plans import (
@@ -87,18 +87,27 @@ def citris_nf(request: Request) -> LoadedModel:
 def _train_flow(session: Session[SequenceData], under: LoadedModel | AutoencoderPlan, plan: NFPlan) -> LoadedModel:
     loaded = under if isinstance(under, LoadedModel) else _trained_first(session, under)
     network = fitting_autoencoder(session, loaded)
+    sha256 = weights_sha256(network.state_dict())
+    if plan.autoencoder_sha256 not in ("", sha256):  # of one that has only now been trained to its end
+        raise InputError(
+            f"{plan.files.state}: was begun on another autoencoder than {loaded.path}; name its file with --ae, or run "
+            "without --resume to train anew"
+        )
+    plan = plan.on_autoencoder(sha256)
     model = CitrisNF(plan.model, network, torch.Generator().manual_seed(plan.training.seed)).to(session.device)
     keeps = session.request.output is not None and loaded.path.is_file()
     data, folder = session.data, loaded.path.parent if keeps else None
     with session.processes.in_turn():
-        encodings, cache, cached = cached_encodings(network, data.frames, data.sha256, folder, session.device)
+        encodings, cache, cached = cached_encodings(
+            network, loaded.path, data.frames, data.sha256, folder, session.device
+        )
     session.note(
         f"encodings of {counted(len(encodings), 'frame')} {'read from' if cached else 'computed'}"
         + (f" {cache}" if cached else f" and kept in {cache}" if cache else "")
     )
     evaluate, assign = _evaluation(session, model), _assignment(session, model)
     task = CitrisNFTask(model, encodings, data.starts, data.targets, plan.training, evaluate, assign)
-    measures = plan.train(session, task, _title(plan, model, data.name))
+    measures = plan.train(session, task, _title(plan, model, data.name), _measured_frames(session))
 
     def latents() -> torch.Tensor:
         return torch.cat([model.flow(chunk)[0] for chunk in encodings.split(ENCODINGS_AT_ONCE)])
@@ -132,18 +141,20 @@ def _train_vae(session: Session[SequenceData], plan: VAEPlan) -> LoadedModel:
     starts = _windows(data, plan.training.seq_len)
     model = model.to(session.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     frames = data.frames.to(session.device)
+    held_out = [session.held_out.frames.to(session.device)] if session.held_out else []
     task = CitrisVAETask(
         model,
         frames,
         starts,
         data.targets,
-        session.held_out.frames.to(session.device) if session.held_out else None,
+        held_out[0] if held_out else None,
         plan.training,
         _evaluation(session, model),
         _pictures(session, plan),
         _assignment(session, model),
     )
-    measures = plan.train(session, task, _title(plan, model, data.name))
+    reads = [frames, *held_out, *_measured_frames(session)]
+    measures = plan.train(session, task, _title(plan, model, data.name), reads)
     trained = _finish(session, plan, model, measures, lambda: encode_frames(model.encode, frames, session.device))
     _note_pictures(session, plan)
     return trained
@@ -182,8 +193,10 @@ def _train_causal_encoder(
     if held_out is None:
         session.note("no labelled frames are held out (val_indep): measured on the training frames")
     measured = held_out.to(session.device) if held_out is not None else None
-    task = CausalEncoderTask(model, labelled.to(session.device), measured, plan.training)
-    measures = plan.train(session, task, f"{plan.kind.title} on {session.data.name}")
+    seen = labelled.to(session.device)
+    task = CausalEncoderTask(model, seen, measured, plan.training)
+    reads = [one.frames for one in (seen, measured) if one is not None]
+    measures = plan.train(session, task, f"{plan.kind.title} on {session.data.name}", reads)
     with finishing(plan.files, session.stop):
         return plan.write(session, model, measures, factors)
 
@@ -230,7 +243,8 @@ def _train_unfinished_autoencoder(session: AnySession, plan: AutoencoderPlan) ->
     frames = session.data.frames.to(session.device)
     held_out = session.held_out.frames.to(session.device) if session.held_out else None
     task = AutoencoderTask(model, frames, held_out, plan.training, _pictures(session, plan))
-    measures = plan.train(session, task, f"{plan.kind.title} on {session.data.name}")
+    reads = [one for one in (frames, held_out) if one is not None]
+    measures = plan.train(session, task, f"{plan.kind.title} on {session.data.name}", reads)
     with finishing(plan.files, session.stop):
         trained = plan.write(session, model, measures)
     _note_pictures(session, plan)
@@ -280,6 +294,11 @@ def _evaluation(session: Session[SequenceData], model: CausalLatentsModel) -> Ca
     if validation is None:
         return None
     return lambda: validation.measure(CausalModel.of(model, variables))
+
+
+def _measured_frames(session: Session[SequenceData]) -> list[Frames]:
+    """Frames that a causal model is measured on while it is trained and afterwards."""
+    return [data.frames for data in session.measured_on()]
 
 
 def _assignment(session: Session[SequenceData], model: CausalLatentsModel) -> Callable[[], None] | None:

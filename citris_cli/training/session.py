@@ -15,7 +15,14 @@ import torch
 from citris_cli.artifacts.files import check_writable
 from citris_cli.artifacts.overwriting import Read, files_read, require_not_read
 from citris_cli.artifacts.runs import run_folder
-from citris_cli.data.datasets import IndependentData, SequenceData, load_independent, load_labelled, load_sequences
+from citris_cli.data.datasets import (
+    IndependentData,
+    SequenceData,
+    TripletData,
+    load_independent,
+    load_labelled,
+    load_sequences,
+)
 from citris_cli.data.grouping import merge_columns
 from citris_cli.data.layout import find_split
 from citris_cli.data.sources import Data
@@ -66,6 +73,16 @@ class Session(Generic[DataT]):
         """Independent frames with ground truth, given with ``val`` or brought by the dataset."""
         data = self.validation.independent if self.validation is not None else self.held_out
         return data if data is not None and data.truth is not None and data.factors is not None else None
+
+    def measured_on(self) -> list[IndependentData | TripletData]:
+        """What a causal model is measured on, in the process that does so."""
+        given = () if self.validation is None else (self.validation.independent, self.validation.triplets)
+        return [data for data in dict.fromkeys((self.labelled(), *given)) if data is not None]
+
+    def changes(self) -> tuple[str, ...]:
+        """What became of the files of data since they were opened, a clause each."""
+        read = (self.data, *([] if self.held_out is None else [self.held_out]), *self.measured_on())
+        return tuple(dict.fromkeys(change for data in read for change in data.changes()))
 
     def base(self, kind: Kind, output: Path | Place | None, variety: str = "") -> Path | None:
         """Where a model was asked to go, or goes by default; None for nowhere.

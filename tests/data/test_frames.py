@@ -5,9 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from citris_cli.data.frames import Frames, as_model_input, check_frames_shape, joined, load_frames, to_uint8_frames
+from citris_cli.data.frames import (
+    Frames,
+    as_model_input,
+    check_frames_shape,
+    encode_frames,
+    joined,
+    load_frames,
+    to_uint8_frames,
+)
 from citris_cli.data.npz import open_npz
-from citris_cli.errors import InputError
+from citris_cli.errors import ChangedDataError, InputError
 from tests.data.memory import grown_by, most_resident, needs_proc
 
 
@@ -150,6 +158,28 @@ def test_mapped_frames_equal_compressed_ones(tmp_path: Path) -> None:
         mapped, packed = Frames([load_frames(a, "imgs")[0]]), Frames([load_frames(b, "imgs")[0]])
     assert torch.equal(mapped.gather(index), packed.gather(index))
     assert torch.equal(mapped.gather(index), torch.from_numpy(frames)[index])
+
+
+def test_frames_that_change_under_a_reader_are_refused(tmp_path: Path) -> None:
+    path, others = tmp_path / "a.npz", pixels(30, 3, seed=1)
+    np.savez(path, imgs=pixels(30, 3))
+    np.savez_compressed(tmp_path / "b.npz", imgs=pixels(30, 3))
+    with open_npz(path) as a, open_npz(tmp_path / "b.npz") as b:
+        mapped, packed = Frames([load_frames(a, "imgs")[0]]), Frames([load_frames(b, "imgs")[0]])
+
+    def changing(images: torch.Tensor) -> torch.Tensor:
+        np.savez(path, imgs=others)
+        np.savez_compressed(tmp_path / "b.npz", imgs=others)
+        return images.flatten(1)
+
+    cpu = torch.device("cpu")
+    with pytest.raises(ChangedDataError, match=r"a.npz: was overwritten while it was read; bring it back as it"):
+        encode_frames(changing, mapped, cpu)
+    encode_frames(changing, packed, cpu)  # it holds what it read
+    assert torch.equal(packed.slice(0, 30), torch.from_numpy(pixels(30, 3)))
+    mapped._look_at = 0.0
+    with pytest.raises(ChangedDataError):
+        mapped.gather(torch.tensor([3]))
 
 
 @needs_proc

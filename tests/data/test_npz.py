@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from citris_cli.data import npz
-from citris_cli.data.npz import open_npz, release_pages
-from citris_cli.errors import InputError
+from citris_cli.data.npz import mappings, open_npz, release_pages, require_unchanged
+from citris_cli.errors import ChangedDataError, InputError
 from tests.data.memory import grown_by, needs_proc
 from tests.permissions import permissions_count
 
@@ -86,6 +86,63 @@ def test_only_uncompressed_members_of_files_are_mapped(tmp_path: Path) -> None:
         file.seek(at)
         file.write(b"\xff")
     assert mapped[0, 0, 0] == 255
+    with pytest.raises(ChangedDataError, match=r"a.npz: was overwritten while it was read; bring it back as it was"):
+        require_unchanged(mappings([mapped])[0])
+
+
+def test_a_mapped_file_is_watched(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, one=np.arange(9000), other=np.arange(9000))
+    contents = path.read_bytes()
+    with open_npz(path) as file:
+        assert file.identity.change() == ""
+        one, other = file.array("one"), file.array("other")
+        (watched,) = mappings([one, one[3:], np.arange(3)])
+        later = mappings([other])[0]
+    require_unchanged(watched)
+    # Another array beside them, and the same contents once more: nothing that was read has changed.
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("more.npy", b"")
+    require_unchanged(watched)
+    path.write_bytes(contents)
+    require_unchanged(watched)
+    # What only one of them lies in is none of the other's.
+    with path.open("r+b") as file:
+        file.seek(contents.index(np.arange(9000).tobytes()) + 100)
+        file.write(b"x")
+    require_unchanged(later)
+    with pytest.raises(ChangedDataError, match="overwritten"):
+        require_unchanged(watched)
+    # What is mapped of a file that another one takes the place of stays as it is.
+    replaced = tmp_path / "b.npz"
+    np.savez(replaced, one=np.arange(9000))
+    with open_npz(replaced) as file:
+        (watched,) = mappings([file.array("one")])
+        identity = file.identity
+    path.replace(replaced)
+    require_unchanged(watched)
+    assert identity.change() == "was replaced"
+    replaced.unlink()
+    require_unchanged(watched)
+    assert identity.change() == "was removed"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="what is mapped cannot be cut short on this system")
+def test_a_mapped_file_that_is_cut_short_is_found_before_it_is_touched(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", one=np.arange(9000), other=np.arange(9000))
+    with open_npz(tmp_path / "a.npz") as file:
+        one, other = mappings([file.array("one")])[0], mappings([file.array("other")])[0]
+    os.truncate(tmp_path / "a.npz", 80_000)
+    require_unchanged(one)
+    with pytest.raises(ChangedDataError, match=r"a.npz: was cut short while it was read"):
+        require_unchanged(other)
+    assert npz.cut_short() == [str(tmp_path / "a.npz")]
+    np.save(tmp_path / "a.npy", np.arange(9000))
+    (given,) = mappings([np.load(tmp_path / "a.npy", mmap_mode="r")])
+    require_unchanged(given)
+    os.truncate(tmp_path / "a.npy", 10_000)
+    with pytest.raises(ChangedDataError, match=r"the mapped file of the given arrays was cut short"):
+        require_unchanged(given)
 
 
 def test_what_is_no_npz_is_refused(tmp_path: Path) -> None:

@@ -169,6 +169,68 @@ def test_what_cannot_be_resumed_is_refused_and_stays(folder: Path, inside: Citri
         assert not (folder / "m.safetensors").exists()
 
 
+def test_another_autoencoder_or_other_names_are_refused_and_named(
+    home: Path, folder: Path, inside: Citris, stopped: list[object]
+) -> None:
+    state = folder / "m.state.safetensors"
+    whole = state.read_bytes()
+    succeed("train-ae", "d.npz", "--latents", 4, "--channels", 4, "--steps", 2, cwd=folder)
+    began_on = stopped[stopped.index("--ae") + 1]
+    other = ["runs/d/ae.safetensors" if argument == began_on else argument for argument in stopped]
+    says = "^citris: m.state.safetensors: was begun on another autoencoder; resume with the --ae it was started with$"
+    check_refusal(inside(*other, "--resume", cwd=folder), says)
+    unnamed = stopped[: stopped.index("--ae")] + stopped[stopped.index("--ae") + 2 :]
+    says = (
+        "^citris: m.state.safetensors: was begun on an autoencoder that is not in runs/d any more; name its file with "
+        "--ae, or run without --resume to train anew$"
+    )
+    check_refusal(inside(*unnamed, "--resume", cwd=folder), says)
+    says = "m.state.safetensors: learns variables of other names or kinds; resume with the --vars it was started with$"
+    check_refusal(inside(*stopped, "--resume", "--vars", "a,b,c", cwd=folder), says)
+    # What an earlier version wrote tells of neither, but its weights are those of its autoencoder.
+    contents = read_model(state)
+    for name in ("autoencoder_sha256", "variables"):
+        del contents.config["settings"][name]
+    write_model(state, contents)
+    check_refusal(inside(*other, "--resume", cwd=folder), "m.state.safetensors: was begun on another autoencoder; ")
+    assert succeed(*stopped, "--resume", cwd=folder) == "m.safetensors"
+    state.write_bytes(whole)
+    assert succeed(*stopped, "--resume", cwd=folder) == "m.safetensors"
+
+
+def test_the_autoencoder_that_it_was_begun_on_is_found_again(home: Path, folder: Path, inside: Citris) -> None:
+    ae = ["train-ae", "d.npz", "--latents", 4, "--channels", 4, "--batch-size", 4, "--steps", 2]
+    succeed(*ae, cwd=folder)
+    nf = ["train-nf", "d.npz", *TRAININGS["train-nf"], "--steps"]
+    succeed(*nf, 3, cwd=folder)
+    (folder / "runs/d/nf.safetensors").unlink()  # as if it had been stopped
+    assert succeed(*ae, "--latents", 5, "--seed", 1, cwd=folder) != "runs/d/ae.safetensors"
+    done = inside(*nf, 6, "--resume", cwd=folder)
+    assert done.returncode == 0, done.stderr.decode()
+    says = "autoencoder: runs/d/ae.safetensors (this dataset's, the one that the training was begun on)"
+    assert says in done.stderr.decode()
+    first = read_model(folder / "runs/d/ae.safetensors").tensors
+    made = read_model(folder / "runs/d/nf.safetensors")
+    for key, value in first.items():
+        np.testing.assert_array_equal(value.numpy(), made.tensors[f"autoencoder.{key}"].numpy(), err_msg=key)
+    assert made.provenance["settings"]["autoencoder_sha256"] == made.provenance["autoencoder_sha256"]
+    # Also where another training is on the newest one, and nothing but the seed tells them apart.
+    other = succeed(*nf, 3, "--seed", 7, cwd=folder)
+    (folder / other).unlink()  # so that it, unlike the first, is unfinished
+    assert succeed(*nf, 7, "--resume", cwd=folder) == "runs/d/nf.safetensors"
+    assert succeed(*nf, 7, "--resume", "--seed", 7, cwd=folder) == other
+    for path in (folder / "runs/d").glob("nf-*"):
+        path.unlink()
+    # The model that was made brings it, too.
+    (folder / "runs/d/ae.safetensors").unlink()
+    (folder / "runs/d/ae.state.safetensors").unlink()
+    assert b"runs/d/nf.safetensors is finished already" in inside(*nf, 7, "--resume", cwd=folder).stderr
+    assert succeed(*nf, 9, "--resume", cwd=folder) == "runs/d/nf.safetensors"
+    (folder / "runs/d/nf.safetensors").unlink()
+    done = inside(*nf, 12, "--resume", cwd=folder)
+    check_refusal(done, "runs/d/nf.state.safetensors: was begun on an autoencoder that is not in runs/d any more; ")
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -178,7 +240,8 @@ def test_what_cannot_be_resumed_is_refused_and_stays(folder: Path, inside: Citri
         (lambda saved: saved.pop("model"), "settings that this version of citris does not know"),
         (lambda saved: saved.update(model=[1]), "settings that this version of citris does not know"),
         (lambda saved: saved["model"].update(future=1), "settings that this version of citris does not know"),
-        (lambda saved: saved["model"].pop("hidden"), "settings that this version of citris does not know"),
+        # What a version did not know yet was as its default is, and that is not what was asked for.
+        (lambda saved: saved["model"].pop("hidden"), "has 64"),
         (lambda saved: saved["model"].update(hidden="4"), "settings that this version of citris does not know"),
         (lambda saved: saved["training"].update(lr=None), "settings that this version of citris does not know"),
         (lambda saved: saved.pop("training"), "settings that this version of citris does not know"),
@@ -192,7 +255,7 @@ def test_settings_that_do_not_fit_are_refused(
     spoil(contents.config["settings"])
     write_model(state, contents)
     before = state.read_bytes()
-    check_refusal(inside(*stopped, "--resume", cwd=folder), f"m.state.safetensors: .*{says}.*; .*")
+    check_refusal(inside(*stopped, "--resume", cwd=folder), f"m.state.safetensors:? .*{says}.*; .*")
     assert state.read_bytes() == before
 
 

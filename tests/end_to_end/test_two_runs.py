@@ -78,7 +78,7 @@ def test_those_beside_are_found_like_any_other(folder: Path, inside: Citris) -> 
     for seed in (0, 5):
         done = inside(*NF, "--seed", seed, cwd=folder)
         if seed == 0:
-            says = "runs/d/nf.safetensors holds a finished CITRIS-NF that was trained on another autoencoder: this one"
+            says = "runs/d/nf.safetensors holds a finished CITRIS-NF that differs in autoencoder: this one goes"
             assert says in done.stderr.decode()
         assert "autoencoder: runs/d/ae-seed7.safetensors (this dataset's, the newest there)" in done.stderr.decode()
     assert done.stdout == b"runs/d/nf-seed5.safetensors\n"
@@ -178,3 +178,28 @@ def test_the_autoencoder_that_is_trained_first_is_locked_too(folder: Path, insid
     with held(folder / "runs/d/.ae.lock"):
         check_refusal(inside(*NF, cwd=folder), r"^citris: runs/d/ae.safetensors: is being trained by process \d+; wait")
     assert not list((folder / "runs/d").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lock", "where"),
+    [
+        (NF, "nf", "runs/d/nf.safetensors"),
+        ([*NF, "--steps", 4, "--resume"], "nf", "runs/d/nf.safetensors"),
+        ([*NF, "--seed", 1, "--overwrite"], "nf", "runs/d/nf.safetensors"),
+        ([*NF, "-o", "-"], "nf", "runs/d/nf.state.safetensors"),
+        ([*NF, "-o", "runs/d/nf"], "nf", "runs/d/nf"),  # whose state would be the same file
+        ([*AE, "-o", "-"], "ae", "runs/d/ae.state.safetensors"),
+        ([*AE, "--steps", 4, "--resume"], "ae", "runs/d/ae.safetensors"),
+        ([*AE, "--seed", 1, "--overwrite"], "ae", "runs/d/ae.safetensors"),
+    ],
+)
+def test_whatever_a_second_run_asks_for_what_the_first_one_made_stays(
+    folder: Path, inside: Citris, arguments: list[object], lock: str, where: str
+) -> None:
+    for command in (AE, NF):
+        succeed(*command, cwd=folder)
+    runs = folder / "runs/d"
+    before = {path.name: path.read_bytes() for path in runs.iterdir()}
+    with held(runs / f".{lock}.lock"):
+        check_refusal(inside(*arguments, cwd=folder), rf"^citris: {where}: is being trained by process \d+; wait until")
+    assert {path.name: path.read_bytes() for path in runs.iterdir()} == before

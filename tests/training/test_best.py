@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from citris_cli.errors import InterruptedRunError
+from citris_cli.errors import InterruptedRunError, TrainingDivergedError
 from citris_cli.evaluation.validation import CRITERION
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.loop import train
@@ -62,6 +62,25 @@ def test_what_an_earlier_training_left_is_not_taken_for_the_best(tmp_path: Path)
     files = files_in(tmp_path)
     files.save_best(3, {CRITERION: 9.0}, citris_nf_task(settings(seed=5)).model)
     assert train(Scored().task, settings(), files, Display())["best_step"] == 4
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_of_a_training_that_diverged_the_best_stays_only_beside_its_state(tmp_path: Path, saved: bool) -> None:
+    scored, files = Scored(), files_in(tmp_path)
+
+    def ruin(at: int) -> None:
+        if at == 8:
+            with torch.no_grad():
+                scored.task.model.assignment.logits.fill_(float("nan"))
+        scored.step = at + 1
+
+    watched(scored.task, ruin)
+    with pytest.raises(TrainingDivergedError):
+        train(scored.task, settings(), files, Display(), save_every=-1.0 if saved else 100.0)
+    assert files.state.exists() == saved
+    assert files.best.exists() == saved
+    if saved:
+        assert files.best_measures(files.saved_step()) == {CRITERION: 0.7}
 
 
 def test_without_a_criterion_the_last_weights_are_the_model(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from citris_cli.artifacts.models import ModelFile, read_model, write_model
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.config import AutoencoderConfig
 from citris_cli.data.frames import Frames, as_model_input, encode_frames
+from citris_cli.errors import InputError
 from citris_cli.training.encodings import cached_encodings, weights_sha256
 
 CPU = torch.device("cpu")
@@ -52,7 +53,7 @@ def test_no_gradient_is_kept() -> None:
 
 
 def cached(autoencoder: Autoencoder, folder: Path, data: str = "a", frames: np.ndarray = PIXELS):
-    return cached_encodings(autoencoder, Frames([frames]), data, folder, CPU)
+    return cached_encodings(autoencoder, Path("ae.safetensors"), Frames([frames]), data, folder, CPU)
 
 
 def test_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +97,7 @@ def test_a_cache_that_cannot_be_right_is_computed_again(tmp_path: Path) -> None:
         ModelFile("encodings", {"key": key}, None, {}, {"encodings": right[:4]}),
         ModelFile("encodings", {"key": key}, None, {}, {"other": right}),
         ModelFile("encodings", {}, None, {}, {"encodings": right + 1}),
+        ModelFile("encodings", {"key": key}, None, {}, {"encodings": right.log()}),
     ]
     for content in wrong:
         path.write_bytes(content) if isinstance(content, bytes) else write_model(path, content)
@@ -103,6 +105,30 @@ def test_a_cache_that_cannot_be_right_is_computed_again(tmp_path: Path) -> None:
         assert not read
         assert torch.equal(encodings, right)
         assert path.read_bytes() == whole  # and the file is whole again
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_encodings_that_are_not_finite_are_refused_and_not_kept(tmp_path: Path, keeps: bool) -> None:
+    autoencoder = make()
+    with torch.no_grad():
+        for weight in autoencoder.parameters():
+            weight.mul_(1e30)
+    assert all(bool(weight.isfinite().all()) for weight in autoencoder.parameters())
+    says = r"^ae.safetensors: this autoencoder gives \d+ of 11 frames encodings that are not finite; train another one$"
+    with pytest.raises(InputError, match=says):
+        cached_encodings(autoencoder, Path("ae.safetensors"), Frames([PIXELS]), "a", tmp_path if keeps else None, CPU)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_changes_under_a_training_changes_nothing_of_it(tmp_path: Path) -> None:
+    autoencoder = make()
+    right, path, _ = cached(autoencoder, tmp_path)
+    assert path is not None
+    encodings, _, read = cached(autoencoder, tmp_path)
+    assert read
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    assert torch.equal(encodings, right)
 
 
 def test_a_folder_that_takes_no_file_costs_only_the_cache(tmp_path: Path) -> None:

@@ -253,11 +253,17 @@ def test_a_diverged_training_stops_and_keeps_the_last_good_state(tmp_path: Path,
     # A state whose next loss is bad is not good; a bad gradient says nothing of the weights that it was computed from.
     assert saved.config["step"] == (6 if kind == "gradient is NaN" else 5)
     assert all(value.isfinite().all() for value in saved.tensors.values() if value.is_floating_point())
-    assert [line["step"] for line in metrics_of(files)][-1] == 6
+    # The log says how it ended, beside losses of before that alone.
+    *lines, last = metrics_of(files)
+    assert last["step"] == 7
+    assert last.keys() == {"step", "diverged"}
+    assert [line["step"] for line in lines][-1] == 6
+    assert all(value is not None for line in lines for value in line.values())
     # Good in earnest: from there the training comes out as if nothing had happened.
     whole, resumed = citris_nf_task(settings(lr=0.25)), citris_nf_task(settings(lr=0.25))
     train(whole, settings(lr=0.25), files_in(tmp_path / "whole"), Display())
     train(resumed, settings(lr=0.25), files, Display(), resume=True)
+    assert not any("diverged" in line for line in metrics_of(files))
     assert same(whole.model.state_dict(), resumed.model.state_dict())
 
 
