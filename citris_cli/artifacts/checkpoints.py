@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from citris_cli.artifacts.models import read_safetensors_header, read_tensors, safetensors_bytes
 from citris_cli.data import signatures
 from citris_cli.errors import InputError
-from citris_cli.wording import legible
+from citris_cli.wording import legible, reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -211,7 +211,7 @@ def _check_archive(path: Path) -> None:
     except Exception as error:  # damaged archives end the reading in many ways
         raise InputError(f"{path}: truncated or damaged ({_brief(error)}); get the file again") from error
     if damaged is not None:
-        raise InputError(f"{path}: damaged (the checksum of {legible(damaged)!r} is another); get the file again")
+        raise InputError(f"{path}: damaged (the checksum of '{legible(damaged)}' is another); get the file again")
     try:
         asked = {str(argument) for code, argument, _ in pickletools.genops(content) if code.name in ("GLOBAL", "INST")}
     except Exception as error:  # bytes that are no pickle end the scan in many ways
@@ -245,5 +245,4 @@ def _read_safe(path: Path, origin: dict[str, Any]) -> Checkpoint:
 
 def _brief(error: Exception) -> str:
     """The first sentence of an error's message."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return legible(text.partition(". ")[0], 120)
+    return legible(reason(error, 1000).partition(". ")[0], 120)

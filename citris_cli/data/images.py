@@ -21,6 +21,7 @@ from citris_cli.data import signatures
 from citris_cli.data.npz import require_memory
 from citris_cli.data.paths import is_hidden, natural_key
 from citris_cli.errors import InputError
+from citris_cli.wording import reason
 
 #: Width and height of a picture in pixels.
 Size: TypeAlias = tuple[int, int]
@@ -221,8 +222,8 @@ def _taken(stream: IO[bytes], label: str) -> bytes:
 
 
 def _unreadable(error: OSError | ValueError, label: str) -> InputError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return InputError(f"{label}: the picture cannot be read ({reason}); check the path")
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InputError(f"{label}: the picture cannot be read ({why}); check the path")
 
 
 @contextmanager
@@ -261,8 +262,7 @@ def _problems(label: str) -> Iterator[None]:
         raise InputError(f"{label}: the picture has more than {_MAX_PIXELS:,} pixels; make it smaller first") from None
     except Exception as error:
         # Pillow's decoders raise many kinds of error on damaged data.
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"{label}: the picture is damaged ({reason}); save it again") from None
+        raise InputError(f"{label}: the picture is damaged ({reason(error)}); save it again") from None
 
 
 def _require_decodable(picture: Image.Image) -> None:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from citris_cli.data.paths import is_hidden, is_pattern, matches, natural_key, parse_choice
 from citris_cli.data.sources import GIVEN_ARRAYS, ArraySource, Data, Source
 from citris_cli.errors import InputError
+from citris_cli.wording import enumerated
 
 SPLITS = ("train", "val", "test", "val_indep", "test_indep", "val_triplets", "test_triplets")
 
@@ -108,7 +109,7 @@ def find_files(path: Path, splits: Sequence[str]) -> tuple[Path, ...]:
         if found := find_split(path, split):
             return found
     here = [p.name for p in array_files(path)]
-    listing = f"it has {', '.join(here[:8])}" if here else "it has no .npz file"
+    listing = f"it has {enumerated(here)}" if here else "it has no .npz file"
     wanted = " or ".join(f"{split}.npz" for split in splits)
     raise InputError(f"{path}: the directory has no {wanted}, {listing}; name the file itself")
 
@@ -187,7 +188,7 @@ def first_key(source: Source, candidates: Sequence[str], what: str) -> str:
     if key is None:
         raise InputError(
             f"{source.label}: no {what}, looked for the keys {' or '.join(candidates)} and found "
-            f"{', '.join(source.names)}; save them under one of these keys"
+            f"{enumerated(source.names)}; save them under one of these keys"
         )
     return key
 

@@ -24,7 +24,7 @@ from citris_cli.data import signatures
 from citris_cli.data.paths import is_hidden
 from citris_cli.errors import InputError
 from citris_cli.system import available_memory, release_mapping
-from citris_cli.wording import legible
+from citris_cli.wording import enumerated, legible, reason
 
 # Bytes that are read at once: what glibc reuses. It got a megabyte from the system each time, page by page.
 _CHUNK = 1 << 18
@@ -75,13 +75,13 @@ class NpzFile:
                 continue
             name = info.filename.removesuffix(".npy")
             if name in self._infos:
-                raise InputError(f"{label}: the array {name!r} is in the file twice; save it again with np.savez")
+                raise InputError(f"{label}: {_key(name)} is in the file twice; save it again with np.savez")
             self._infos[name] = info
         if any(name.endswith("data.pkl") for name in self._infos):
             raise InputError(f"{label}: this is a PyTorch checkpoint and no data; 'citris import-checkpoint' takes it")
         self.names: tuple[str, ...] = tuple(name for name, info in self._infos.items() if self._is_array(info))
         if not self.names:
-            found = f", only {legible(', '.join(self._infos))}" if self._infos else ""
+            found = f", only {enumerated(self._infos)}" if self._infos else ""
             raise InputError(f"{label}: the file holds no arrays{found}; save frames and interventions with np.savez")
 
     def __enter__(self) -> NpzFile:
@@ -120,7 +120,7 @@ class NpzFile:
                 or larger than the memory that is available.
         """
         member = self._member(name)
-        with _malformed(self.label, f"key {name!r}"):
+        with _malformed(self.label, _key(name)):
             if self.is_mapped(name):
                 return self._map(name, member)
             return self._read(name, member)
@@ -148,7 +148,7 @@ class NpzFile:
                 yield array[start : start + rows]
                 release_pages(array)
             return
-        with _malformed(self.label, f"key {name!r}"), self._zip.open(member.info) as stream:
+        with _malformed(self.label, _key(name)), self._zip.open(member.info) as stream:
             stream.read(member.data_at)
             for start in range(0, length, rows):
                 piece = np.empty((min(rows, length - start), *member.shape[1:]), member.dtype)
@@ -169,14 +169,14 @@ class NpzFile:
 
     def _member(self, name: str) -> _Member:
         if name not in self._infos:
-            raise InputError(f"{self.label}: there is no key {name!r}; the file has {', '.join(self.names)}")
+            raise InputError(f"{self.label}: there is no key {name!r}; the file has {enumerated(self.names)}")
         if name not in self._members:
-            with _malformed(self.label, f"key {name!r}"):
+            with _malformed(self.label, _key(name)):
                 self._members[name] = self._parse(name, self._infos[name])
         return self._members[name]
 
     def _parse(self, name: str, info: zipfile.ZipInfo) -> _Member:
-        where = f"{self.label}: key {name!r}"
+        where = f"{self.label}: {_key(name)}"
         if info.flag_bits & _ENCRYPTED:
             raise InputError(f"{where} is encrypted; save the file again without a password")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -194,7 +194,7 @@ class NpzFile:
         return member
 
     def _read(self, name: str, member: _Member) -> np.ndarray[Any, Any]:
-        require_memory(member.size, f"{self.label}: key {name!r}")
+        require_memory(member.size, f"{self.label}: {_key(name)}")
         # Memory comes from the system as it is touched; without asking for zeros, NumPy gets it in huge pages.
         flat = np.empty(math.prod(member.shape), dtype=member.dtype)
         with self._zip.open(member.info) as stream:
@@ -245,8 +245,8 @@ def open_npz(path: Path) -> NpzFile:
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; check the path") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"{path}: the file cannot be read ({reason}); check the path and its permissions") from None
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"{path}: the file cannot be read ({why}); check the path and its permissions") from None
     return _open(stream, str(path))
 
 
@@ -377,10 +377,15 @@ def _malformed(path: str, what: str) -> Iterator[None]:
         raise InputError(f"{path}: {what} is too large for this machine's memory; save smaller shards") from None
     except Exception as error:
         # A hostile archive can make these parsers raise nearly anything; none of it is our own fault.
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
-            f"{path}: {what} cannot be read as .npz data, it is damaged or cut off ({reason}); copy or save it again"
+            f"{path}: {what} cannot be read as .npz data, it is damaged or cut off ({reason(error)}); "
+            "copy or save it again"
         ) from None
+
+
+def _key(name: str) -> str:
+    """What messages call an array."""
+    return f"key '{legible(name)}'"
 
 
 def _gib(size: int) -> str:
