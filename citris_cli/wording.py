@@ -18,6 +18,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def size_in_words(size: int) -> str:
+    """A number of bytes such as ``12.3 kB``; 1 kB is 1000 bytes."""
+    if size < 1000:
+        return f"{size} bytes"
+    if size < 1000**2:
+        return f"{size / 1000:.1f} kB"
+    return f"{size / 1000**2:.1f} MB" if size < 1000**3 else f"{size / 1000**3:.1f} GB"
+
+
 def visible(text: str) -> str:
     """Text in which nothing acts on a terminal or forges a line: what does not print stands as its escape.
 

@@ -1,7 +1,7 @@
 """Safe reading of `.npz` files: nothing is unpickled, and no memory is taken on a header's word alone.
 
 Uncompressed members are memory-mapped where they lie in the file; compressed ones are decompressed piece by piece
-into the one array that is returned.
+into the one array that is returned. What that takes is known from the headers, and limited: see :data:`MOST_INFLATED`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from citris_cli.data import signatures
 from citris_cli.data.paths import is_hidden
 from citris_cli.errors import InputError
 from citris_cli.system import available_memory, release_mapping
-from citris_cli.wording import enumerated, legible, reason
+from citris_cli.wording import enumerated, legible, reason, size_in_words
+
+#: What is kept of a compressed member is at most so many times its bytes in the file, beyond what is never refused.
+#: Deflate reaches 1030. Published frames, which are drawn on one colour, have up to 60; true frames have 3.
+MOST_INFLATED, ALWAYS_INFLATED = 200, 16 << 20
 
 # Bytes that are read at once: what glibc reuses. It got a megabyte from the system each time, page by page.
 _CHUNK = 1 << 18
@@ -66,6 +70,7 @@ class NpzFile:
     def __init__(self, stream: IO[bytes], label: str) -> None:
         self.label = label
         self._stream = stream
+        self._bytes = stream.seek(0, os.SEEK_END)
         self._members: dict[str, _Member] = {}
         with _malformed(label, "the file"):
             self._zip = zipfile.ZipFile(stream)
@@ -117,13 +122,16 @@ class NpzFile:
 
         Raises:
             InputError: the member is missing, malformed, damaged (its checksum differs), not plain numbers or text,
-                or larger than the memory that is available.
+                larger than the memory that is available, or compressed beyond :data:`MOST_INFLATED`.
         """
         member = self._member(name)
+        if not self.is_mapped(name):
+            copies = 2 if member.fortran or not member.dtype.isnative else 1
+            self._require_room(name, member, copies * member.size)
         with _malformed(self.label, _key(name)):
             if self.is_mapped(name):
-                return self._map(name, member)
-            return self._read(name, member)
+                return self._map(member)
+            return self._read(member)
 
     def pieces(self, name: str, size: int) -> Iterator[np.ndarray[Any, Any]]:
         """The array piece by piece along its first axis, for what need not be in memory as a whole.
@@ -156,6 +164,28 @@ class NpzFile:
                 yield _native(piece)
             _check_end(stream)
 
+    def require_room(self, name: str, kept: int = 1) -> None:
+        """Refuse what would take more memory than there is, or than its bytes in the file can be worth, by its header.
+
+        Args:
+            name: the array's.
+            kept: bytes that are going to be kept of each value.
+
+        Raises:
+            InputError: it would; or as `shape`.
+        """
+        member = self._member(name)
+        self._require_room(name, member, kept * math.prod(member.shape))
+
+    def _require_room(self, name: str, member: _Member, size: int) -> None:
+        where, packed = f"{self.label}: {_key(name)}", min(member.info.compress_size, self._bytes)
+        if member.info.compress_type != zipfile.ZIP_STORED and size > max(MOST_INFLATED * packed, ALWAYS_INFLATED):
+            raise InputError(
+                f"{where} is {size_in_words(packed)} that would take {size_in_words(size)} of memory, and at most "
+                f"{MOST_INFLATED} times as much is believed; save it uncompressed with np.savez"
+            )
+        require_memory(size, where)
+
     def _is_array(self, info: zipfile.ZipInfo) -> bool:
         """Whether a member claims to be an array, by the ending of its name or else by its first bytes."""
         if info.filename.endswith(".npy"):
@@ -186,15 +216,16 @@ class NpzFile:
             data_at = stream.tell()
         require_plain(dtype, where)
         member = _Member(info, shape, fortran, dtype, data_at)
-        if any(length < 0 for length in shape) or member.size != info.file_size - data_at:
+        stored = info.compress_type == zipfile.ZIP_STORED
+        held = (min(info.file_size, self._bytes) if stored else info.file_size) - data_at
+        if any(length < 0 for length in shape) or member.size != held:
             raise InputError(
-                f"{where} claims shape {list(shape)} of {dtype} but holds {max(info.file_size - data_at, 0)} bytes; "
+                f"{where} claims shape {list(shape)} of {dtype} but holds {max(held, 0)} bytes; "
                 "the file is damaged, save it again"
             )
         return member
 
-    def _read(self, name: str, member: _Member) -> np.ndarray[Any, Any]:
-        require_memory(member.size, f"{self.label}: {_key(name)}")
+    def _read(self, member: _Member) -> np.ndarray[Any, Any]:
         # Memory comes from the system as it is touched; without asking for zeros, NumPy gets it in huge pages.
         flat = np.empty(math.prod(member.shape), dtype=member.dtype)
         with self._zip.open(member.info) as stream:
@@ -206,7 +237,7 @@ class NpzFile:
             array = np.ascontiguousarray(flat.reshape(member.shape, order="F")).reshape(member.shape)
         return _native(array)
 
-    def _map(self, name: str, member: _Member) -> np.ndarray[Any, Any]:
+    def _map(self, member: _Member) -> np.ndarray[Any, Any]:
         info = member.info
         file_number = self._stream.fileno()
         self._stream.seek(info.header_offset)
@@ -282,7 +313,8 @@ def require_memory(
     """Refuse data of more bytes than `available_memory`; `where` names them in the message (InputError)."""
     available = available_memory()
     if size > available:
-        raise InputError(f"{where} needs {_gib(size)} of memory and {_gib(available)} is available; {instead}")
+        needed, there = size_in_words(size), size_in_words(available)
+        raise InputError(f"{where} needs {needed} of memory and {there} is available; {instead}")
 
 
 def _open(stream: IO[bytes], label: str) -> NpzFile:
@@ -386,7 +418,3 @@ def _malformed(path: str, what: str) -> Iterator[None]:
 def _key(name: str) -> str:
     """What messages call an array."""
     return f"key '{legible(name)}'"
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"

@@ -64,6 +64,9 @@ class Source(Protocol):
             InputError: as `array`; damage may be found only after the last piece.
         """
 
+    def require_room(self, name: str, kept: int = 1) -> None:
+        """Refuse an array, before it is read, of which `kept` bytes a value are more than can be kept (InputError)."""
+
     def close(self) -> None:
         """Close what is open; arrays that were given out stay valid."""
 
@@ -142,6 +145,10 @@ class ArraySource:
         for start in range(0, length, rows):
             yield _plain(array[start : start + rows])
             release_pages(array)
+
+    def require_room(self, name: str, kept: int = 1) -> None:
+        """Refuse an array that would take more memory than there is; see :meth:`Source.require_room`."""
+        require_memory(kept * self._array(name).size, f"{self.label}: key {name!r}", "give fewer frames")
 
     def update(self, digest: hashlib._Hash) -> None:
         """Feed a hash with names, types, shapes and contents of all arrays, in the order of their names.

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from citris_cli.wording import described_channels, shortened, visible
+from citris_cli.wording import described_channels, shortened, size_in_words, visible
 
 #: Headings of keys that are not called like the key.
 HEADINGS = {
@@ -51,15 +51,6 @@ def _lines(entries: Mapping[str, Any], indent: str) -> list[str]:
     if len(entries) > MOST_ENTRIES:
         lines.append(f"{indent}… and {len(entries) - MOST_ENTRIES:,} more (--json has all)")
     return lines
-
-
-def size_in_words(size: int) -> str:
-    """A number of bytes such as ``12.3 kB``; 1 kB is 1000 bytes."""
-    if size < 1000:
-        return f"{size} bytes"
-    if size < 1000**2:
-        return f"{size / 1000:.1f} kB"
-    return f"{size / 1000**2:.1f} MB" if size < 1000**3 else f"{size / 1000**3:.1f} GB"
 
 
 def _entries(document: Mapping[str, Any]) -> dict[str, Any]:
