@@ -181,8 +181,8 @@ class NpzFile:
         where, packed = f"{self.label}: {_key(name)}", min(member.info.compress_size, self._bytes)
         if member.info.compress_type != zipfile.ZIP_STORED and size > max(MOST_INFLATED * packed, ALWAYS_INFLATED):
             raise InputError(
-                f"{where} is {size_in_words(packed)} that would take {size_in_words(size)} of memory, and at most "
-                f"{MOST_INFLATED} times as much is believed; save it uncompressed with np.savez"
+                f"{where} is {size_in_words(packed)} that would take {size_in_words(size)} of memory, more than "
+                f"{MOST_INFLATED} times as much; save it uncompressed with np.savez"
             )
         require_memory(size, where)
 

@@ -156,9 +156,7 @@ def test_mapped_frames_equal_compressed_ones(tmp_path: Path) -> None:
 def test_compressed_floats_leave_only_their_bytes_in_memory(tmp_path: Path) -> None:
     frames = np.zeros((2500, 64, 64, 3), np.float32)
     frames[:, 7] = 0.5
-    frames[:, 8:16] = (
-        np.random.default_rng(0).random((2500, 8, 8, 1), np.float32).repeat(8, 2)
-    )
+    frames[:, 8:16] = np.random.default_rng(0).random((2500, 8, 8, 1), np.float32).repeat(8, 2)
     np.savez_compressed(tmp_path / "a.npz", imgs=frames)
     imports = "from citris_cli.data.frames import load_frames\nfrom citris_cli.data.npz import open_npz"
     code = "frames, _ = load_frames(open_npz(Path(sys.argv[1])), 'imgs')\nassert (frames[:, 7] == 128).all()"
