@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 #: ``format`` in the metadata of the safe form.
 FORMAT = "citris-published"
 FORMAT_VERSION = 1
-#: Largest checkpoint that is read, and largest pickle within one (weights are stored beside it).
+#: Largest checkpoint that is read, and largest pickle within one. Weights are stored beside it, so published ones have
+#: some hundred kB; what a byte of it can make takes up to 120 bytes of memory.
 MAX_FILE = 4 << 30
-MAX_PICKLE = 32 << 20
+MAX_PICKLE = 2 << 20
 _ZIP_START = b"PK\x03\x04"
 #: Bytes that tell the forms apart: a zip archive's mark, or the length of a safetensors header and its first brace.
 _START = 9
@@ -183,6 +184,8 @@ def _read_pickled(path: Path, origin: dict[str, Any]) -> Checkpoint:
             raise InputError(
                 f"{path}: the weight {legible(name)} claims to be larger than what is stored of it; {_AGAIN}"
             )
+    if sum(value.numel() * value.element_size() for value in found["state_dict"].values()) > 2 * path.stat().st_size:
+        raise InputError(f"{path}: its weights claim together to be larger than the file; {_AGAIN}")
     for name in ("epoch", "global_step"):
         if type(found.get(name)) is int and 0 <= found[name] < 2**63:
             origin[name] = found[name]

@@ -101,3 +101,10 @@ def test_deeply_nested_json_is_refused(tmp_path: Path):
 def test_a_missing_file_is_said_plainly(tmp_path: Path):
     with pytest.raises(InputError, match="no such file"):
         read_model(tmp_path / "none.safetensors")
+
+
+def test_a_header_longer_than_any_is_not_read(tmp_path: Path) -> None:
+    text = b'{"__metadata__":{"a":"' + b"x" * (9 << 20) + b'"}}'
+    (tmp_path / "m.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(InputError, match="damaged or cut off"):
+        read_model_header(tmp_path / "m.safetensors")
