@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -30,6 +30,7 @@ from citris_cli.commands.train_vae import train_vae
 from citris_cli.errors import CitrisError, InputError, permission_sentence
 from citris_cli.show.console import say_all
 from citris_cli.system import end_where_pages_are_lost
+from citris_cli.wording import shortened, visible
 
 # Typer's usage errors, wherever this version of it keeps them.
 UsageFailure: type[Exception] = typer.BadParameter.__mro__[2]
@@ -104,11 +105,11 @@ def main() -> None:
         sys.exit(status if isinstance(status, int) else 0)
     except UsageFailure as error:
         if debug:
-            raise
+            _show_traceback(error)
         _fail(_usage_sentence(error), getattr(error, "exit_code", 2))
     except CitrisError as error:
         if debug:
-            raise
+            _show_traceback(error)
         _fail(str(error), error.exit_status)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)
@@ -120,7 +121,7 @@ def main() -> None:
         raise
     except Exception as error:
         if debug:
-            raise
+            _show_traceback(error)
         if _out_of_memory(error):
             _fail("out of memory; try a smaller --batch-size, smaller networks or fewer frames", 1)
         if isinstance(error, PermissionError) and error.filename is not None:
@@ -128,7 +129,8 @@ def main() -> None:
         if isinstance(error, OSError) and error.filename is None and error.errno in STDOUT_ERRORS:
             reason = (error.strerror or str(error)).lower()
             _fail(f"standard output cannot be written ({reason}); send it elsewhere", 1)
-        _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug and report what it prints", 1)
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        _fail(f"unexpected {told}; run again with --debug and report what it prints", 1)
 
 
 def _tell_of_lost_pages() -> None:
@@ -161,19 +163,27 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _usage_sentence(error: Exception) -> str:
-    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    message = " ".join((error.format_message() if hasattr(error, "format_message") else str(error)).split())
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "citris"
     # Typer has nothing to say where a command is missing: it has shown the help already.
     return f"{message.rstrip('.') or 'no command was given'} (see '{where} --help')"
 
 
-def _fail(sentence: str, status: int) -> None:
-    one_line = " ".join(sentence.split())
+def _fail(sentence: str, status: int) -> NoReturn:
     if _first_to_fail():
         with contextlib.suppress(OSError):  # nobody reads it, or its disk is full
-            print(f"citris: {one_line}", file=sys.stderr)
+            print(f"citris: {shortened(visible(sentence))}", file=sys.stderr)
     sys.exit(status)
+
+
+def _show_traceback(error: Exception) -> NoReturn:
+    """End as Python does with an error that nobody took, but with names from files made visible."""
+    import traceback
+
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        print(visible(line), file=sys.stderr)
+    sys.exit(1)
 
 
 def _first_to_fail() -> bool:

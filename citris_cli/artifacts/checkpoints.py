@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from citris_cli.artifacts.models import TENSORS_DIGEST, read_safetensors, read_safetensors_header, safetensors_bytes
 from citris_cli.data import signatures
 from citris_cli.errors import InputError
-from citris_cli.wording import legible
+from citris_cli.wording import legible, reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 #: ``format`` in the metadata of the safe form.
 FORMAT = "citris-published"
 FORMAT_VERSION = 1
-#: Largest checkpoint that is read, and largest pickle within one (weights are stored beside it).
+#: Largest checkpoint that is read, and largest pickle within one. Weights are stored beside it, so published ones have
+#: some hundred kB; what a byte of it can make takes up to 120 bytes of memory.
 MAX_FILE = 4 << 30
-MAX_PICKLE = 32 << 20
+MAX_PICKLE = 2 << 20
 _ZIP_START = b"PK\x03\x04"
 #: Bytes that tell the forms apart: a zip archive's mark, or the length of a safetensors header and its first brace.
 _START = 9
@@ -185,6 +186,8 @@ def _read_pickled(path: Path, origin: dict[str, Any]) -> Checkpoint:
             raise InputError(
                 f"{path}: the weight {legible(name)} claims to be larger than what is stored of it; {_AGAIN}"
             )
+    if sum(value.numel() * value.element_size() for value in found["state_dict"].values()) > 2 * path.stat().st_size:
+        raise InputError(f"{path}: its weights claim together to be larger than the file; {_AGAIN}")
     for name in ("epoch", "global_step"):
         if type(found.get(name)) is int and 0 <= found[name] < 2**63:
             origin[name] = found[name]
@@ -213,7 +216,7 @@ def _check_archive(path: Path) -> None:
     except Exception as error:  # damaged archives end the reading in many ways
         raise InputError(f"{path}: truncated or damaged ({_brief(error)}); get the file again") from error
     if damaged is not None:
-        raise InputError(f"{path}: damaged (the checksum of {legible(damaged)!r} is another); get the file again")
+        raise InputError(f"{path}: damaged (the checksum of '{legible(damaged)}' is another); get the file again")
     try:
         asked = {str(argument) for code, argument, _ in pickletools.genops(content) if code.name in ("GLOBAL", "INST")}
     except Exception as error:  # bytes that are no pickle end the scan in many ways
@@ -250,5 +253,4 @@ def _read_safe(path: Path, origin: dict[str, Any]) -> Checkpoint:
 
 def _brief(error: Exception) -> str:
     """The first sentence of an error's message."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return legible(text.partition(". ")[0], 120)
+    return legible(reason(error, 1000).partition(". ")[0], 120)

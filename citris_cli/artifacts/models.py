@@ -37,8 +37,8 @@ _WITH_DIGESTS = 3
 HEADER_DIGEST, TENSORS_DIGEST = "header_sha256", "tensors_sha256"
 #: Deepest nesting and largest whole number in what a header describes.
 _DEEPEST, _LARGEST = 32, 2**63
-#: Longest header that safetensors itself accepts.
-_MAX_HEADER = 100_000_000
+#: Longest header that is read, of which JSON can take some twenty times the memory; ours have some ten kB.
+_MAX_HEADER = 8 << 20
 _ITEM_SIZES = {
     "BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4, "U32": 4, "F32": 4,
     "I64": 8, "U64": 8, "F64": 8,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from citris_cli.data.frames import check_frames_shape, is_grey
+from citris_cli.data.frames import check_frames_shape, is_grey, require_room
 from citris_cli.data.layout import MASK_KEYS, TARGET_KEYS, TRUTH_KEYS, optional_key
 from citris_cli.data.sources import Source
 from citris_cli.errors import InputError
@@ -44,10 +44,12 @@ def arrangement(source: Source, frame_key: str) -> Arrangement:
     """How a source's frames are arranged, by their shape and by that of what lies beside them.
 
     Raises:
-        InputError: no frames that citris takes, or leading axes that could mean anything.
+        InputError: no frames that citris takes, more than there is memory for, or leading axes that could mean
+            anything.
     """
     shape, where = source.shape(frame_key), f"{source.label}: key {frame_key!r}"
     check_frames_shape(shape, where)
+    require_room(source, frame_key)  # before anything that has a row for each of them
     lead = shape[: len(shape) - (2 if is_grey(shape) else 3)]
     if len(lead) == 1:
         return Arrangement(Form.FRAMES, lead)

@@ -11,7 +11,7 @@ import torch
 
 from citris_cli.data.arrangement import Form, arrangement
 from citris_cli.data.datasets import SequenceData, load_sequences
-from citris_cli.data.frames import Frames, joined
+from citris_cli.data.frames import PIECE, Frames, joined
 from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, Input, find_inputs, first_key, label_of, optional_key
 from citris_cli.data.shards import read_parts
 from citris_cli.data.sources import Data, Source, open_source
@@ -95,7 +95,9 @@ def load_clip(
 
 def _intervenes(source: Source, key: str) -> bool:
     # What are no numbers counts as well: reading them as targets says what is wrong.
-    return source.dtype(key).kind not in "buif" or bool(source.array(key).any())
+    if source.dtype(key).kind not in "buif" or not source.shape(key):
+        return True
+    return any(bool(piece.any()) for piece in source.pieces(key, PIECE))
 
 
 def _with_targets(data: SequenceData) -> Clip:

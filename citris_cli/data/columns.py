@@ -17,7 +17,7 @@ from citris_cli.data.variables import (
     canonical_name,
     infer_variables,
 )
-from citris_cli.wording import counted
+from citris_cli.wording import counted, enumerated
 
 PONG = Variables(
     [
@@ -148,7 +148,7 @@ def described_columns(
         guessed = [item.name for item in factors if item.name not in described]
         if guessed and kinds is None:
             notes += (
-                f"{', '.join(guessed)}: taken for continuous, as nothing tells their kind; --vars name:kind,… or "
+                f"{enumerated(guessed)}: taken for continuous, as nothing tells their kind; --vars name:kind,… or "
                 "'kinds' in the file does (continuous, angle, categorical)",
             )
     return Columns(variables, factors, notes)

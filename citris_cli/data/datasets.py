@@ -29,9 +29,9 @@ from citris_cli.data.layout import (
 )
 from citris_cli.data.shards import Reading, Shard, read_independent, read_parts, read_sequence, read_triplets
 from citris_cli.data.sources import ArraySource, Data, open_source
-from citris_cli.data.variables import Variables
+from citris_cli.data.variables import MAX_NAME_LENGTH, Variables
 from citris_cli.errors import InputError
-from citris_cli.wording import counted
+from citris_cli.wording import counted, enumerated
 
 
 @dataclass(frozen=True, eq=False)
@@ -378,9 +378,9 @@ def _join_frames(shards: Sequence[Shard], channels: int | None) -> tuple[Frames,
     frames, of_channels = joined([part for part, _ in parts], [where for _, where in parts], channels)
     notes = [note for shard in shards for note in shard.notes]
     if unused := _unused(shards):
-        close = {name: difflib.get_close_matches(name, KNOWN_KEYS, n=1) for name in unused}
+        close = {name: difflib.get_close_matches(name[:MAX_NAME_LENGTH], KNOWN_KEYS, n=1) for name in unused}
         told = [name + (f" (did you mean {close[name][0]!r}?)" if close[name] else "") for name in unused]
-        notes.append(f"not used, as no key that citris reads is called so: {', '.join(told)}")
+        notes.append(f"not used, as no key that citris reads is called so: {enumerated(told)}")
     return frames, tuple(dict.fromkeys((*notes, *of_channels)))
 
 
@@ -402,7 +402,7 @@ def _check_agreement(shards: Sequence[Shard]) -> None:
 
 
 def _listed(variables: Variables, kinds: bool) -> str:
-    return ", ".join(f"{item.name}:{item.kind}" if kinds else item.name for item in variables) or "none"
+    return enumerated(f"{item.name}:{item.kind}" if kinds else item.name for item in variables)
 
 
 def _join_truth(shards: Sequence[Shard]) -> tuple[Variables | None, torch.Tensor | None]:

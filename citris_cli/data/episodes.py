@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from citris_cli.data.layout import EPISODE_KEYS
 from citris_cli.data.sources import Source
+from citris_cli.data.variables import MAX_NAME_LENGTH
 from citris_cli.errors import InputError
 from citris_cli.wording import counted
 
@@ -75,15 +77,22 @@ def padded_lengths(source: Source, episodes: int, frames: int) -> Array | None:
 
 
 def _values(source: Source, key: str, lead: tuple[int, ...]) -> Array:
+    """A list of values, of no more than there are frames or episodes."""
     shape, dtype = source.shape(key), source.dtype(key)
     where = f"{source.label}: key {key!r}"
     if dtype.kind not in "biuf" and key != "episode_ids":
         raise InputError(f"{where} holds {dtype}; it needs numbers that tell where episodes end")
-    if shape in (lead, (*lead, 1)) or (len(shape) == 2 and shape[1] == 1):
-        return source.array(key).reshape(-1)
-    if len(shape) != 1 or shape[0] == 0:
+    if dtype.itemsize > MAX_NAME_LENGTH * 4:
+        raise InputError(f"{where} holds {dtype}; the name of an episode has at most {MAX_NAME_LENGTH} characters")
+    listed = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+    if 0 in shape or (shape not in (lead, (*lead, 1)) and not listed):
         raise InputError(f"{where} has shape {list(shape)}; it needs a list that tells where episodes end")
-    return source.array(key)
+    if math.prod(shape) > math.prod(lead):
+        raise InputError(
+            f"{where} has {counted(math.prod(shape), 'value')} instead of at most {math.prod(lead):,}; "
+            "it needs a list that tells where episodes end"
+        )
+    return source.array(key).reshape(-1)
 
 
 def _require_length(values: Array, count: int, where: str, wanted: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 
 from citris_cli.core.config import MOST_CHANNELS
-from citris_cli.data.npz import mappings, release_pages, require_memory, require_unchanged
+from citris_cli.data.npz import mappings, release_pages, require_unchanged
 from citris_cli.data.sources import Source
 from citris_cli.errors import InputError
 from citris_cli.wording import counted
@@ -29,8 +28,8 @@ _CHUNK = 32 << 20
 _LOOKING, _LOOK_EVERY = 0.01, 0.25
 #: Frames that go through an encoder at a time.
 ENCODED_AT_ONCE = 256
-# Frames that are no bytes are converted so many of their own bytes at a time: what a processor's cache holds.
-_PIECE = 2 << 20
+#: Arrays of no bytes are converted so many of their own bytes at a time: what a processor's cache holds.
+PIECE = 2 << 20
 
 
 class Frames:
@@ -244,13 +243,24 @@ def load_frames(source: Source, key: str) -> tuple[np.ndarray[Any, Any], tuple[s
     where = f"{source.label}: key {key!r}"
     shape, dtype = source.shape(key), source.dtype(key)
     check_frames_shape(shape, where)
+    require_room(source, key)
     if dtype == np.uint8:
         return _with_channels(source.array(key)), ()
     _check_number_type(dtype, where)
-    # Only the bytes are kept: of floats a quarter of what the source holds.
-    require_memory(math.prod(shape), where)
-    array, notes = _converted(lambda: source.pieces(key, _PIECE), shape, dtype, where)
+    array, notes = _converted(lambda: source.pieces(key, PIECE), shape, dtype, where)
     return _with_channels(array), notes
+
+
+def require_room(source: Source, key: str) -> None:
+    """Refuse frames, before they are read, that would take more memory than there is or than their file is worth.
+
+    Bytes that are mapped take none; of other numbers only the bytes are kept, of floats a quarter.
+
+    Raises:
+        InputError: as :meth:`~citris_cli.data.sources.Source.require_room`.
+    """
+    if source.dtype(key) != np.uint8 or not source.is_mapped(key):
+        source.require_room(key)
 
 
 def _with_channels(frames: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -399,7 +409,7 @@ def to_uint8_frames(array: np.ndarray[Any, Any], where: str) -> tuple[np.ndarray
     if array.dtype == np.uint8:
         return array, ()
     _check_number_type(array.dtype, where)
-    rows = max(1, _PIECE // max(1, array[:1].nbytes))
+    rows = max(1, PIECE // max(1, array[:1].nbytes))
     return _converted(
         lambda: (array[start : start + rows] for start in range(0, len(array), rows)), array.shape, array.dtype, where
     )

@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 
 from citris_cli.data.datasets import SequenceData
+from citris_cli.wording import enumerated
 
 #: Two columns that differ in fewer steps than this are told apart by hardly anything.
 FEW_STEPS = 20
+#: More names than this are not all listed.
+MOST_LISTED = 20
 #: A column is called a function of several others if chance would make it one less often than this.
 BY_CHANCE = 1e-6
 
@@ -184,4 +187,6 @@ def _log_odds(patterns: Array, steps: Array, index: int, others: list[int]) -> f
 
 
 def _listed(names: Sequence[str]) -> str:
+    if len(names) > MOST_LISTED:
+        return enumerated(names)
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}"

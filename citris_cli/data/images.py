@@ -22,6 +22,7 @@ from citris_cli.data import signatures
 from citris_cli.data.npz import require_memory
 from citris_cli.data.paths import is_hidden, natural_key
 from citris_cli.errors import InputError
+from citris_cli.wording import reason
 
 #: Width and height of a picture in pixels.
 Size: TypeAlias = tuple[int, int]
@@ -44,6 +45,8 @@ _MAX_PIXELS_TOGETHER = 16_000_000_000
 _MAX_PICTURES = 1_000_000
 # Of what is no regular file (a pipe, a device) and is kept until it is decoded.
 _MAX_BYTES = 1 << 30
+# Pixels whose 16 bits are made 8 at a time.
+_STRIP = 1 << 18
 # TIFF: pages that are a smaller version or the mask of another one.
 _SUBFILE_TYPE, _NO_PAGE_OF_ITS_OWN = 254, 0b101
 _TURNED = (5, 6, 7, 8)
@@ -146,7 +149,7 @@ def read_pictures(file: PictureFile, numbers: Sequence[int], size: int, channels
             label = name_of(file, number)
             with _problems(label):
                 _go_to(picture, file._places[number])
-                frame = _as_frame(_decoded(picture, label, _MODES[channels]), size).reshape(size, size, channels)
+                frame = _frame(picture, label, _MODES[channels], size).reshape(size, size, channels)
             yield frame
 
 
@@ -206,18 +209,17 @@ def list_others(folder: Path) -> list[Path]:
 
 def _taken(stream: IO[bytes], label: str) -> bytes:
     """All of a stream."""
-    blocks, length = [], 0
+    taken = io.BytesIO()  # which gives its bytes without a copy
     while block := stream.read(1 << 20):
-        blocks.append(block)
-        length += len(block)
-        if length > _MAX_BYTES:
+        taken.write(block)
+        if taken.tell() > _MAX_BYTES:
             raise InputError(f"{label}: more than {_MAX_BYTES >> 30} GiB came, which is no picture; give a PNG or JPEG")
-    return b"".join(blocks)
+    return taken.getvalue()
 
 
 def _unreadable(error: OSError | ValueError, label: str) -> InputError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return InputError(f"{label}: the picture cannot be read ({reason}); check the path")
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InputError(f"{label}: the picture cannot be read ({why}); check the path")
 
 
 @contextmanager
@@ -256,8 +258,7 @@ def _problems(label: str) -> Iterator[None]:
         raise InputError(f"{label}: the picture has more than {_MAX_PIXELS:,} pixels; make it smaller first") from None
     except Exception as error:
         # Pillow's decoders raise many kinds of error on damaged data.
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"{label}: the picture is damaged ({reason}); save it again") from None
+        raise InputError(f"{label}: the picture is damaged ({reason(error)}); save it again") from None
 
 
 def _require_decodable(picture: Image.Image) -> None:
@@ -312,30 +313,38 @@ def _upright(picture: Image.Image) -> Size:
     return (height, width) if orientation in _TURNED else (width, height)
 
 
-def _decoded(picture: Image.Image, label: str, mode: str) -> Image.Image:
-    """The picture that the file is at, in a mode of :data:`_MODES`, upright."""
+def _frame(picture: Image.Image, label: str, mode: str, size: int) -> np.ndarray:
+    """The picture that the file is at, upright, its middle square resized: uint8 [size, size] or [size, size, C].
+
+    What Pillow holds of a pixel, up to 4 bytes, is held twice at most.
+
+    Args:
+        picture: an open file.
+        label: for messages.
+        mode: of :data:`_MODES`.
+        size: in pixels.
+    """
     _require_decodable(picture)
-    return _converted(ImageOps.exif_transpose(picture), label, mode)
-
-
-def _as_frame(picture: Image.Image, size: int) -> np.ndarray:
-    """The middle square, resized: uint8 [size, size] or [size, size, C]."""
+    if picture.mode == "F":
+        raise InputError(f"{label}: the picture holds floating-point values; save it with 8 bits a channel")
+    picture.load()  # what stands behind the pixels of a file is known then
+    if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        picture = ImageOps.exif_transpose(picture)
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     if picture.width != picture.height:
         picture = picture.crop((left, top, left + side, top + side))
+    picture = _converted(picture, label, mode)
     if side != size:
         picture = picture.resize((size, size), Image.Resampling.LANCZOS)
-    return np.array(picture, dtype=np.uint8)
+    # Grey in colours, of which each channel would have been resized alike.
+    return np.array(picture if picture.mode == mode else picture.convert(mode), dtype=np.uint8)
 
 
 def _converted(picture: Image.Image, label: str, mode: str) -> Image.Image:
-    if picture.mode == "F":
-        raise InputError(f"{label}: the picture holds floating-point values; save it with 8 bits a channel")
+    """A picture in a mode, or in grey of 8 bits where it has no other colours and none but these are wanted."""
     if picture.mode == "I" or picture.mode.startswith("I;16"):
-        # 16-bit grey: 0…65535 to 0…255, which Pillow's own conversion would clip instead.
-        grey = np.asarray(picture).astype(np.int64)
-        picture = Image.fromarray((np.clip(grey, 0, 65535) / 257).round().astype(np.uint8))
+        picture = _in_8_bits(picture)
     if picture.mode == "P":
         picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
     if mode.endswith("A") and "A" not in picture.mode:
@@ -343,5 +352,18 @@ def _converted(picture: Image.Image, label: str, mode: str) -> Image.Image:
             f"{label}: the picture has no channel after its colours, and the model's frames have one; "
             "give a frame of a dataset, such as data.npz#17, or a PNG that carries it as alpha"
         )
+    if picture.mode in (mode, "L"):
+        return picture
     # From RGBA to RGB this drops alpha; nothing is blended.
     return picture.convert(mode)
+
+
+def _in_8_bits(picture: Image.Image) -> Image.Image:
+    """16-bit grey, 0…65535, as 0…255, which Pillow's own conversion would clip instead; strip by strip."""
+    grey = Image.new("L", picture.size)
+    rows = max(1, _STRIP // picture.width)
+    for top in range(0, picture.height, rows):
+        box = (0, top, picture.width, min(top + rows, picture.height))
+        strip = np.clip(np.asarray(picture.crop(box)).astype(np.int64), 0, 65535)
+        grey.paste(Image.fromarray((strip / 257).round().astype(np.uint8)), box)
+    return grey

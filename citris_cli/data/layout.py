@@ -11,7 +11,9 @@ from typing import TypeAlias
 from citris_cli.artifacts.files import listed
 from citris_cli.data.paths import is_hidden, is_pattern, matches, natural_key, parse_choice
 from citris_cli.data.sources import GIVEN_ARRAYS, ArraySource, Data, Source
+from citris_cli.data.variables import MAX_NAME_LENGTH
 from citris_cli.errors import InputError
+from citris_cli.wording import enumerated
 
 SPLITS = ("train", "val", "test", "val_indep", "test_indep", "val_triplets", "test_triplets")
 
@@ -43,6 +45,10 @@ KNOWN_KEYS = (
     TEMPORAL_GRAPH_KEY,
     INSTANTANEOUS_GRAPH_KEY,
 )
+
+#: Most columns of targets or of true values that are read: what is held of a frame is bounded, and every pair of them
+#: is compared.
+MOST_COLUMNS = 1000
 
 #: One input to be opened: a file, or arrays that came in none.
 Input: TypeAlias = Path | ArraySource
@@ -110,7 +116,7 @@ def find_files(path: Path, splits: Sequence[str]) -> tuple[Path, ...]:
         if found := find_split(path, split):
             return found
     here = [p.name for p in array_files(path)]
-    listing = f"it has {', '.join(here[:8])}" if here else "it has no .npz file"
+    listing = f"it has {enumerated(here)}" if here else "it has no .npz file"
     wanted = " or ".join(f"{split}.npz" for split in splits)
     raise InputError(f"{path}: the directory has no {wanted}, {listing}; name the file itself")
 
@@ -209,7 +215,7 @@ def first_key(source: Source, candidates: Sequence[str], what: str) -> str:
     if key is None:
         raise InputError(
             f"{source.label}: no {what}, looked for the keys {' or '.join(candidates)} and found "
-            f"{', '.join(source.names)}; save them under one of these keys"
+            f"{enumerated(source.names)}; save them under one of these keys"
         )
     return key
 
@@ -225,7 +231,7 @@ def column_names(source: Source) -> list[str] | None:
     Raises:
         InputError: `keys` is no list of text, or holds bytes that are no UTF-8.
     """
-    return _texts(source, NAMES_KEY, "names")
+    return texts(source, NAMES_KEY, "names")
 
 
 def target_names(source: Source) -> list[str] | None:
@@ -234,7 +240,7 @@ def target_names(source: Source) -> list[str] | None:
     Raises:
         InputError: `keys_targets` is no list of text, or holds bytes that are no UTF-8.
     """
-    return _texts(source, TARGET_NAMES_KEY, "names")
+    return texts(source, TARGET_NAMES_KEY, "names")
 
 
 def unused_keys(source: Source) -> tuple[str, ...]:
@@ -248,16 +254,34 @@ def column_kinds(source: Source) -> list[str] | None:
     Raises:
         InputError: `kinds` is no list of text, or holds bytes that are no UTF-8.
     """
-    return _texts(source, KINDS_KEY, "kinds")
+    return texts(source, KINDS_KEY, "kinds")
 
 
-def _texts(source: Source, key: str, what: str) -> list[str] | None:
+def texts(source: Source, key: str, what: str = "names") -> list[str] | None:
+    """A list of names in a source, or None where it has none under this key.
+
+    Args:
+        source: what is open.
+        key: of an array of text or bytes.
+        what: what they are, for messages.
+
+    Raises:
+        InputError: no list of text, more or longer ones than a source of :data:`MOST_COLUMNS` columns has, which is
+            judged before they are read, or bytes that are no UTF-8.
+    """
     if key not in source:
         return None
     shape, dtype = source.shape(key), source.dtype(key)
+    where = f"{source.label}: key {key!r}"
     if len(shape) != 1 or dtype.kind not in "US":
-        raise InputError(f"{source.label}: key {key!r} holds {dtype} of shape {list(shape)}; it needs a list of {what}")
+        raise InputError(f"{where} holds {dtype} of shape {list(shape)}; it needs a list of {what}")
+    each = dtype.itemsize // (4 if dtype.kind == "U" else 1)
+    if shape[0] > MOST_COLUMNS or shape[0] * each > MOST_COLUMNS * MAX_NAME_LENGTH:
+        raise InputError(
+            f"{where} has room for {shape[0]:,} {what} of {each:,} characters; "
+            f"save at most {MOST_COLUMNS:,} {what} of {MAX_NAME_LENGTH} characters"
+        )
     try:
         return [n.decode() if isinstance(n, bytes) else str(n) for n in source.array(key).tolist()]
     except ValueError:
-        raise InputError(f"{source.label}: key {key!r} holds bytes that are no text; save the {what} as text") from None
+        raise InputError(f"{where} holds bytes that are no text; save the {what} as text") from None

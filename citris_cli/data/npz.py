@@ -1,7 +1,7 @@
 """Safe reading of `.npz` files: nothing is unpickled, and no memory is taken on a header's word alone.
 
 Uncompressed members are memory-mapped where they lie in the file; compressed ones are decompressed piece by piece
-into the one array that is returned.
+into the one array that is returned. What that takes is known from the headers, and limited: see :data:`MOST_INFLATED`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ from citris_cli.data.identity import FileIdentity
 from citris_cli.data.paths import is_hidden
 from citris_cli.errors import ChangedDataError, InputError
 from citris_cli.system import about_open, available_memory, release_mapping
-from citris_cli.wording import legible
+from citris_cli.wording import enumerated, legible, reason, size_in_words
+
+#: What is kept of a compressed member is at most so many times its bytes in the file, beyond what is never refused.
+#: Deflate reaches 1030. Published frames, which are drawn on one colour, have up to 60; true frames have 3.
+MOST_INFLATED, ALWAYS_INFLATED = 200, 16 << 20
 
 # Bytes that are read at once: what glibc reuses. It got a megabyte from the system each time, page by page.
 _CHUNK = 1 << 18
@@ -108,6 +112,7 @@ class NpzFile:
         self.label = label
         self.identity = FileIdentity.of(Path(label), about_open(stream.fileno(), Path(label)))
         self._stream = stream
+        self._bytes = stream.seek(0, os.SEEK_END)
         self._members: dict[str, _Member] = {}
         with _malformed(label, "the file"):
             self._zip = zipfile.ZipFile(stream)
@@ -117,13 +122,13 @@ class NpzFile:
                 continue
             name = info.filename.removesuffix(".npy")
             if name in self._infos:
-                raise InputError(f"{label}: the array {name!r} is in the file twice; save it again with np.savez")
+                raise InputError(f"{label}: {_key(name)} is in the file twice; save it again with np.savez")
             self._infos[name] = info
         if any(name.endswith("data.pkl") for name in self._infos):
             raise InputError(f"{label}: this is a PyTorch checkpoint and no data; 'citris import-checkpoint' takes it")
         self.names: tuple[str, ...] = tuple(name for name, info in self._infos.items() if self._is_array(info))
         if not self.names:
-            found = f", only {legible(', '.join(self._infos))}" if self._infos else ""
+            found = f", only {enumerated(self._infos)}" if self._infos else ""
             raise InputError(f"{label}: the file holds no arrays{found}; save frames and interventions with np.savez")
 
     def __enter__(self) -> NpzFile:
@@ -159,13 +164,16 @@ class NpzFile:
 
         Raises:
             InputError: the member is missing, malformed, damaged (its checksum differs), not plain numbers or text,
-                or larger than the memory that is available.
+                larger than the memory that is available, or compressed beyond :data:`MOST_INFLATED`.
         """
         member = self._member(name)
-        with _malformed(self.label, f"key {name!r}"):
+        if not self.is_mapped(name):
+            copies = 2 if member.fortran or not member.dtype.isnative else 1
+            self._require_room(name, member, copies * member.size)
+        with _malformed(self.label, _key(name)):
             if self.is_mapped(name):
-                return self._map(name, member)
-            return self._read(name, member)
+                return self._map(member)
+            return self._read(member)
 
     def pieces(self, name: str, size: int) -> Iterator[np.ndarray[Any, Any]]:
         """The array piece by piece along its first axis, for what need not be in memory as a whole.
@@ -190,13 +198,35 @@ class NpzFile:
                 yield array[start : start + rows]
                 release_pages(array)
             return
-        with _malformed(self.label, f"key {name!r}"), self._zip.open(member.info) as stream:
+        with _malformed(self.label, _key(name)), self._zip.open(member.info) as stream:
             stream.read(member.data_at)
             for start in range(0, length, rows):
                 piece = np.empty((min(rows, length - start), *member.shape[1:]), member.dtype)
                 _fill(piece, stream)
                 yield _native(piece)
             _check_end(stream)
+
+    def require_room(self, name: str, kept: int = 1) -> None:
+        """Refuse what would take more memory than there is, or than its bytes in the file can be worth, by its header.
+
+        Args:
+            name: the array's.
+            kept: bytes that are going to be kept of each value.
+
+        Raises:
+            InputError: it would; or as `shape`.
+        """
+        member = self._member(name)
+        self._require_room(name, member, kept * math.prod(member.shape))
+
+    def _require_room(self, name: str, member: _Member, size: int) -> None:
+        where, packed = f"{self.label}: {_key(name)}", min(member.info.compress_size, self._bytes)
+        if member.info.compress_type != zipfile.ZIP_STORED and size > max(MOST_INFLATED * packed, ALWAYS_INFLATED):
+            raise InputError(
+                f"{where} is {size_in_words(packed)} that would take {size_in_words(size)} of memory, more than "
+                f"{MOST_INFLATED} times as much; save it uncompressed with np.savez"
+            )
+        require_memory(size, where)
 
     def _is_array(self, info: zipfile.ZipInfo) -> bool:
         """Whether a member claims to be an array, by the ending of its name or else by its first bytes."""
@@ -211,14 +241,14 @@ class NpzFile:
 
     def _member(self, name: str) -> _Member:
         if name not in self._infos:
-            raise InputError(f"{self.label}: there is no key {name!r}; the file has {', '.join(self.names)}")
+            raise InputError(f"{self.label}: there is no key {name!r}; the file has {enumerated(self.names)}")
         if name not in self._members:
-            with _malformed(self.label, f"key {name!r}"):
+            with _malformed(self.label, _key(name)):
                 self._members[name] = self._parse(name, self._infos[name])
         return self._members[name]
 
     def _parse(self, name: str, info: zipfile.ZipInfo) -> _Member:
-        where = f"{self.label}: key {name!r}"
+        where = f"{self.label}: {_key(name)}"
         if info.flag_bits & _ENCRYPTED:
             raise InputError(f"{where} is encrypted; save the file again without a password")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -228,15 +258,16 @@ class NpzFile:
             data_at = stream.tell()
         require_plain(dtype, where)
         member = _Member(info, shape, fortran, dtype, data_at)
-        if any(length < 0 for length in shape) or member.size != info.file_size - data_at:
+        stored = info.compress_type == zipfile.ZIP_STORED
+        held = (min(info.file_size, self._bytes) if stored else info.file_size) - data_at
+        if any(length < 0 for length in shape) or member.size != held:
             raise InputError(
-                f"{where} claims shape {list(shape)} of {dtype} but holds {max(info.file_size - data_at, 0)} bytes; "
+                f"{where} claims shape {list(shape)} of {dtype} but holds {max(held, 0)} bytes; "
                 "the file is damaged, save it again"
             )
         return member
 
-    def _read(self, name: str, member: _Member) -> np.ndarray[Any, Any]:
-        require_memory(member.size, f"{self.label}: key {name!r}")
+    def _read(self, member: _Member) -> np.ndarray[Any, Any]:
         # Memory comes from the system as it is touched; without asking for zeros, NumPy gets it in huge pages.
         flat = np.empty(math.prod(member.shape), dtype=member.dtype)
         with self._zip.open(member.info) as stream:
@@ -248,7 +279,7 @@ class NpzFile:
             array = np.ascontiguousarray(flat.reshape(member.shape, order="F")).reshape(member.shape)
         return _native(array)
 
-    def _map(self, name: str, member: _Member) -> np.ndarray[Any, Any]:
+    def _map(self, member: _Member) -> np.ndarray[Any, Any]:
         info = member.info
         file_number = self._stream.fileno()
         self._stream.seek(info.header_offset)
@@ -289,8 +320,8 @@ def open_npz(path: Path) -> NpzFile:
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; check the path") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"{path}: the file cannot be read ({reason}); check the path and its permissions") from None
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"{path}: the file cannot be read ({why}); check the path and its permissions") from None
     return _open(stream, str(path))
 
 
@@ -355,7 +386,8 @@ def require_memory(
     """Refuse data of more bytes than `available_memory`; `where` names them in the message (InputError)."""
     available = available_memory()
     if size > available:
-        raise InputError(f"{where} needs {_gib(size)} of memory and {_gib(available)} is available; {instead}")
+        needed, there = size_in_words(size), size_in_words(available)
+        raise InputError(f"{where} needs {needed} of memory and {there} is available; {instead}")
 
 
 def _open(stream: IO[bytes], label: str) -> NpzFile:
@@ -450,11 +482,12 @@ def _malformed(path: str, what: str) -> Iterator[None]:
         raise InputError(f"{path}: {what} is too large for this machine's memory; save smaller shards") from None
     except Exception as error:
         # A hostile archive can make these parsers raise nearly anything; none of it is our own fault.
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
-            f"{path}: {what} cannot be read as .npz data, it is damaged or cut off ({reason}); copy or save it again"
+            f"{path}: {what} cannot be read as .npz data, it is damaged or cut off ({reason(error)}); "
+            "copy or save it again"
         ) from None
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
+def _key(name: str) -> str:
+    """What messages call an array."""
+    return f"key '{legible(name)}'"

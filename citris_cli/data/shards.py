@@ -10,11 +10,12 @@ import numpy as np
 from citris_cli.data.arrangement import Arrangement, Form, arrangement
 from citris_cli.data.columns import described_columns
 from citris_cli.data.episodes import episode_ends, padded_lengths
-from citris_cli.data.frames import load_frames
+from citris_cli.data.frames import PIECE, load_frames
 from citris_cli.data.identity import FileIdentity
 from citris_cli.data.layout import (
     FRAME_KEYS,
     MASK_KEYS,
+    MOST_COLUMNS,
     SHAPE_KEY,
     TARGET_KEYS,
     TRUTH_KEYS,
@@ -206,10 +207,9 @@ def _read_shard(
     where = source.label
     if column_key is not None:
         where = f"{source.label}: key {column_key!r}"
-        columns = _read_binary(source, column_key)
-        if arranged.form is Form.TRIPLETS:
-            _require_rows(columns, lead[:1], where, "triplet")
-        else:
+        _require_targets(source.shape(column_key), arranged, where)
+        columns = _read_binary(source, column_key, where)
+        if arranged.form is not Form.TRIPLETS:
             columns, ends, notes = _steps(source, columns, arranged, reading.lead, where)
             columns, ends = columns[kept], ends[kept]
     truth, of_truth = _read_truth(source, lead)
@@ -272,7 +272,6 @@ def _steps(
         uint8 [frames, K] with the frames of all episodes in order, bool [frames], and sentences.
     """
     if arranged.form is Form.PAIRS:
-        _require_rows(targets, arranged.lead[:1], where, "pair")
         rows = np.stack([targets, np.zeros_like(targets)], axis=1).reshape(-1, targets.shape[-1])
         return rows, np.arange(len(rows)) % 2 == 1, _unread_lead(lead, where, "pairs have one row each")
     ends, keys = episode_ends(source, arranged.lead)
@@ -280,25 +279,14 @@ def _steps(
     if not isinstance(kept, slice):  # where padding follows
         ends |= kept & ~np.append(kept[1:], False)
     frames = arranged.lead[-1]
-    expected = arranged.lead[:-1]
-    if targets.ndim != len(arranged.lead) + 1 or targets.shape[: len(expected)] != expected:
-        raise InputError(
-            f"{where} has shape {list(targets.shape)}; it needs "
-            f"[{', '.join(map(str, expected))}{', ' if expected else ''}{frames - 1} or {frames}, variables]"
-        )
-    episodes = targets if expected else targets[None]
+    episodes = targets if len(arranged.lead) == 2 else targets[None]
     notes: tuple[str, ...] = ()
     if episodes.shape[1] == frames:
         notes = _said_of_lead(episodes, ends, lead, where)
         later = episodes[:, 1:] if lead == "in" else episodes[:, :-1]
-    elif episodes.shape[1] == frames - 1:
+    else:
         later = episodes
         notes = _unread_lead(lead, where, "there is one row a step")
-    else:
-        raise InputError(
-            f"{where} has {counted(episodes.shape[1], 'row')} for {counted(frames, 'frame')}; it needs {frames - 1} "
-            f"(one a step) or {frames}"
-        )
     rows = np.zeros((len(ends), targets.shape[-1]), np.uint8)
     rows.reshape(len(episodes), frames, -1)[:, :-1] = later
     rows[ends] = 0
@@ -343,11 +331,37 @@ def _unread_lead(lead: str | None, where: str, why: str) -> tuple[str, ...]:
     raise InputError(f"--targets-lead {lead}: {where} leaves nothing to choose, {why}; leave the option out")
 
 
-def _require_rows(columns: np.ndarray[Any, Any], lead: tuple[int, ...], where: str, of: str) -> None:
-    if columns.shape[:-1] != lead:
+def _require_targets(shape: tuple[int, ...], arranged: Arrangement, where: str) -> None:
+    """Refuse targets, or a mask, whose shape fits no such frames; without the last axis, of a single variable."""
+    if len(shape) not in (1, 2, 3) or 0 in shape[1:]:
+        raise InputError(f"{where} has shape {list(shape)}; it needs [steps, variables] with at least one variable")
+    shape = shape if len(shape) > 1 else (*shape, 1)
+    _require_few(shape[-1], where)
+    if arranged.form in (Form.PAIRS, Form.TRIPLETS):
+        if shape[:-1] != arranged.lead[:1]:
+            of = "pair" if arranged.form is Form.PAIRS else "triplet"
+            raise InputError(
+                f"{where} has {counted(shape[0], 'row')} for {counted(arranged.lead[0], of)}; it needs "
+                f"{arranged.lead[0]}" + ("" if len(shape) == 2 else f" of {shape[-1]}, and no other axis")
+            )
+        return
+    *expected, frames = arranged.lead
+    if len(shape) != len(arranged.lead) + 1 or list(shape[: len(expected)]) != expected:
         raise InputError(
-            f"{where} has {counted(columns.shape[0], 'row')} for {counted(lead[0], of)}; it needs {lead[0]}"
-            + ("" if columns.ndim == 2 else f" of {columns.shape[-1]}, and no other axis")
+            f"{where} has shape {list(shape)}; it needs "
+            f"[{', '.join(map(str, expected))}{', ' if expected else ''}{frames - 1} or {frames}, variables]"
+        )
+    if shape[-2] not in (frames - 1, frames):
+        raise InputError(
+            f"{where} has {counted(shape[-2], 'row')} for {counted(frames, 'frame')}; it needs {frames - 1} "
+            f"(one a step) or {frames}"
+        )
+
+
+def _require_few(columns: int, where: str) -> None:
+    if columns > MOST_COLUMNS:
+        raise InputError(
+            f"{where} has {columns:,} columns, and citris takes at most {MOST_COLUMNS:,}; save one column a variable"
         )
 
 
@@ -360,21 +374,23 @@ def _count_of(source: Source) -> int:
     return shape[-1] if len(shape) in (2, 3) else 1
 
 
-def _read_binary(source: Source, key: str) -> np.ndarray[Any, Any]:
+def _read_binary(source: Source, key: str, where: str) -> np.ndarray[Any, Any]:
     """An array of zeros and ones in any number type, as uint8 [..., K]; of a single variable the last axis may lack."""
-    where, shape = f"{source.label}: key {key!r}", source.shape(key)
-    if len(shape) not in (1, 2, 3) or 0 in shape[1:]:
-        raise InputError(f"{where} has shape {list(shape)}; it needs [steps, variables] with at least one variable")
-    array = source.array(key)
-    array = array[:, None] if array.ndim == 1 else array
-    if array.dtype.kind not in "buif":
-        raise InputError(f"{where} holds {array.dtype}; intervention targets are 0 or 1")
-    wrong = (array != 0) & (array != 1)
-    if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        at = f"row {place[0]}, column {place[1]}" if array.ndim == 2 else f"place {list(place)}"
-        raise InputError(f"{where} holds {array[place]:g} in {at}; targets are 0 or 1")
-    return array.astype(np.uint8)
+    shape, dtype = source.shape(key), source.dtype(key)
+    if dtype.kind not in "buif":
+        raise InputError(f"{where} holds {dtype}; intervention targets are 0 or 1")
+    source.require_room(key)
+    array, start = np.empty(shape, np.uint8), 0
+    for piece in source.pieces(key, PIECE):
+        wrong = (piece != 0) & (piece != 1)
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            row, *rest = place[0] + start, *place[1:], *([0] if len(shape) == 1 else [])
+            at = f"row {row}, column {rest[0]}" if len(rest) == 1 else f"place {[row, *rest]}"
+            raise InputError(f"{where} holds {piece[place]:g} in {at}; targets are 0 or 1")
+        array[start : start + len(piece)] = piece
+        start += len(piece)
+    return array[:, None] if len(shape) == 1 else array
 
 
 def _read_truth(source: Source, lead: tuple[int, ...]) -> tuple[np.ndarray[Any, Any] | None, tuple[str, ...]]:
@@ -394,9 +410,20 @@ def _read_truth(source: Source, lead: tuple[int, ...]) -> tuple[np.ndarray[Any, 
             continue
         if shape != lead and (shape[:-1] != lead or len(shape) != len(lead) + 1):
             raise InputError(f"{where} has shape {list(shape)}; it needs {[*lead]} rows of values as the frames have")
-        values = source.array(name).astype(np.float32)
-        values = values[..., None] if shape == lead else values
-        if not np.isfinite(values).all():
+        _require_few(1 if shape == lead else shape[-1], where)
+        parts.append(_read_finite(source, name, where).reshape(*lead, -1))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1), tuple(notes)
+
+
+def _read_finite(source: Source, key: str, where: str) -> np.ndarray[Any, Any]:
+    """An array of finite numbers in any type, as float32 of the same shape."""
+    source.require_room(key, kept=np.dtype(np.float32).itemsize)
+    array, start = np.empty(source.shape(key), np.float32), 0
+    for piece in source.pieces(key, PIECE):
+        rows = array[start : start + len(piece)]
+        with np.errstate(over="ignore"):  # what no float32 holds is infinite, and refused
+            rows[...] = piece
+        if not np.isfinite(rows).all():
             raise InputError(f"{where} holds NaN or infinite values; true values must be finite, or leave the key out")
-        parts.append(values)
-    return np.concatenate(parts, axis=-1), tuple(notes)
+        start += len(piece)
+    return array

@@ -17,7 +17,7 @@ import numpy as np
 from citris_cli.data.identity import FileIdentity
 from citris_cli.data.npz import is_mapping, open_npz, release_pages, require_memory, require_plain
 from citris_cli.errors import InputError
-from citris_cli.wording import type_of
+from citris_cli.wording import enumerated, reason, type_of
 
 #: What messages call arrays that came in no file.
 GIVEN_ARRAYS = "the given arrays"
@@ -68,6 +68,9 @@ class Source(Protocol):
         Raises:
             InputError: as `array`; damage may be found only after the last piece.
         """
+
+    def require_room(self, name: str, kept: int = 1) -> None:
+        """Refuse an array, before it is read, of which `kept` bytes a value are more than can be kept (InputError)."""
 
     def close(self) -> None:
         """Close what is open; arrays that were given out stay valid."""
@@ -150,6 +153,10 @@ class ArraySource:
             yield _plain(array[start : start + rows])
             release_pages(array)
 
+    def require_room(self, name: str, kept: int = 1) -> None:
+        """Refuse an array that would take more memory than there is; see :meth:`Source.require_room`."""
+        require_memory(kept * self._array(name).size, f"{self.label}: key {name!r}", "give fewer frames")
+
     def update(self, digest: hashlib._Hash) -> None:
         """Feed a hash with names, types, shapes and contents of all arrays, in the order of their names.
 
@@ -165,7 +172,7 @@ class ArraySource:
 
     def _array(self, name: str) -> np.ndarray[Any, Any]:
         if name not in self._arrays:
-            raise InputError(f"{self.label}: there is no key {name!r}; there are {', '.join(self.names)}")
+            raise InputError(f"{self.label}: there is no key {name!r}; there are {enumerated(self.names)}")
         return self._arrays[name]
 
 
@@ -211,8 +218,7 @@ def as_array(value: Any, where: str) -> np.ndarray[Any, Any]:
         array = np.asarray(_on_host(value))
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         # Lists of uneven length, tensors without values or in a layout that numpy does not know.
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{where}: numpy makes no array of it ({reason}); give {GIVEN_FOR_ARRAYS}") from None
+        raise InputError(f"{where}: numpy makes no array of it ({reason(error)}); give {GIVEN_FOR_ARRAYS}") from None
     if array.dtype.hasobject and not isinstance(value, np.ndarray):
         raise InputError(f"{where} is {type_of(value)}, of which numpy makes no numbers; give {GIVEN_FOR_ARRAYS}")
     require_plain(array.dtype, where)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, overload
 
 from citris_cli.errors import InputError
-from citris_cli.wording import counted, legible
+from citris_cli.wording import counted, enumerated, legible
 
 KINDS = ("continuous", "angle", "categorical")
 MAX_NAME_LENGTH = 64
@@ -228,7 +228,7 @@ class Variables(Sequence[Variable]):
 
     def _listing(self) -> str:
         groups = [f"{name} ({', '.join(members)})" for name, members in self.groups.items()]
-        return ", ".join(self.names) + (f", and the groups {', '.join(groups)}" if groups else "")
+        return enumerated(self.names) + (f", and the groups {enumerated(groups)}" if groups else "")
 
     def to_json(self) -> list[dict[str, Any]]:
         """The variables as a list that `json.dumps` takes."""
@@ -385,7 +385,7 @@ def _of_kinds(variables: Variables, kinds: Sequence[str], where: str) -> Variabl
     for variable, kind in zip(variables, folded, strict=True):
         if kind not in KINDS:
             raise InputError(
-                f"{where}: 'kinds' gives {variable.name!r} the kind {legible(kind, 20)!r}; "
+                f"{where}: 'kinds' gives {variable.name!r} the kind '{legible(kind, 20)}'; "
                 f"a kind is {', '.join(KINDS)}, or name the columns with --vars"
             )
     return Variables(_of_kind(variable, kind) for variable, kind in zip(variables, folded, strict=True))

@@ -9,16 +9,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from citris_cli.system import name_bytes
+from citris_cli.wording import shortened, visible
 
 if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
 #: Seconds between the plain lines of a progress that no terminal shows: the first soon, then now and then.
 FIRST_LINE, LATER_LINES = 5.0, 30.0
+#: Most characters of a note: more than of an error, for it may hold a command to copy.
+MOST_NOTED = 1000
 #: Name of what is done with a character that the encoding of an output does not have; see :func:`say_all`.
 STAND_IN = "citris.stand-in"
 #: Characters that the commands say and code pages lack, in ASCII.
@@ -28,8 +32,9 @@ _IN_ASCII = {"…": "...", "→": "->", "–": "-", "—": "-", "·": "-", "×":
 def say_all() -> None:
     """Let nothing that is said fail for the encoding of standard output and standard error.
 
-    A character that the encoding does not have is said in ASCII, such as ``...`` or ``\\xe9``; a byte of a file's name
-    that is no text in the system's encoding is written as that byte. What is binary (``-o -``) does not come this way.
+    A character that the encoding does not have is said in ASCII, such as ``...`` or ``\\xe9``; a byte of a result's
+    name that is no text in the system's encoding is written as that byte. What is binary (``-o -``) does not come this
+    way.
     """
     codecs.register_error(STAND_IN, _stand_in)
     for stream in (sys.stdout, sys.stderr):
@@ -49,9 +54,9 @@ def _stand_in(error: UnicodeError) -> tuple[bytes, int]:
     return said, error.end
 
 
-def _is_terminal() -> bool:
+def _is_terminal(stream: TextIO | None = None) -> bool:
     try:
-        return sys.stderr.isatty()
+        return (stream or sys.stderr).isatty()
     except (AttributeError, ValueError):  # closed or replaced
         return False
 
@@ -59,26 +64,36 @@ def _is_terminal() -> bool:
 def _line(text: str) -> None:
     # A reader of standard error that went away must not end hours of training.
     with suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
+
+
+def _terminal() -> RichConsole:
+    """Standard error as Rich draws on it; in names, ``[red]``, ``[link=…]`` and ``:smile:`` are text to it."""
+    from rich.console import Console as RichConsole
+
+    return RichConsole(stderr=True, markup=False, emoji=False)
 
 
 class Console:
-    """Where a command speaks: :meth:`result` on standard output, all else on standard error."""
+    """Where a command speaks: :meth:`result` on standard output, all else on standard error.
+
+    Names may come from any file: what would act on a terminal is shown as :func:`~citris_cli.wording.visible` has it.
+    """
 
     def note(self, text: str) -> None:
         """One line that the user may want to know."""
-        _line(text)
+        _line(shortened(visible(text), MOST_NOTED))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table of strings: drawn on a terminal that is wide enough, aligned plain text elsewhere."""
         from rich.cells import cell_len
 
+        title, columns, rows = visible(title), _visible(columns), [_visible(row) for row in rows]
         widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
         if _is_terminal():
-            from rich.console import Console as RichConsole
             from rich.table import Table
 
-            terminal = RichConsole(stderr=True)
+            terminal = _terminal()
             if sum(widths) + 3 * len(widths) + 1 <= terminal.width:  # each between two blanks and two lines
                 table = Table(title=title, title_justify="left")
                 for index, column in enumerate(columns):
@@ -107,29 +122,29 @@ class Console:
         if not _is_terminal():
             self.table(title, ["latents of", *columns], [[n, *as_cells(v)] for n, v in zip(rows, matrix, strict=True)])
             return
-        from rich.console import Console as RichConsole
-
         from citris_cli.show.heatmap import heatmap_lines
 
-        terminal = RichConsole(stderr=True)
-        for line in (title, *heatmap_lines(rows, columns, matrix, terminal.width)):
-            terminal.print(line, soft_wrap=True, highlight=False, markup=False, style="italic" if line is title else "")
+        terminal = _terminal()
+        for line in (visible(title), *heatmap_lines(_visible(rows), _visible(columns), matrix, terminal.width)):
+            terminal.print(line, soft_wrap=True, highlight=False, style="italic" if line is title else "")
 
     def result(self, said: str | Path) -> None:
         """One line of the command's result.
 
         Args:
             said: the line; or a path, of which the bytes of its name are written whatever the output's encoding, so
-                that ``model=$(citris …)`` names the very file.
+                that ``model=$(citris …)`` names the very file. On a terminal, where nobody but eyes reads it, it is
+                visible as all else.
 
         Raises:
             BrokenPipeError: the reader went away.
         """
-        text = str(said)
-        name = name_bytes(said) if isinstance(said, Path) else None
-        encoding = getattr(sys.stdout, "encoding", None)  # what was put in its place may have none
-        if name is not None and encoding:
-            text = name.decode(encoding, "surrogateescape")
+        if isinstance(said, Path):
+            name = None if _is_terminal(sys.stdout) else name_bytes(said)
+            encoding = getattr(sys.stdout, "encoding", None)  # what was put in its place may have none
+            text = visible(str(said)) if name is None or not encoding else name.decode(encoding, "surrogateescape")
+        else:
+            text = "\n".join(map(visible, said.split("\n")))  # a document in JSON may have several lines
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
@@ -145,7 +160,7 @@ class Progress:
 
     def __init__(self, total: int, title: str, unit: str) -> None:
         self._total = total
-        self._title = title
+        self._title = visible(title)
         self._unit = unit
         self._rich: RichProgress | None = None
         self._task: TaskID | None = None
@@ -157,18 +172,17 @@ class Progress:
         if not _is_terminal():
             _line(f"{self._title}: {self._total:,} steps")
             return self
-        from rich.console import Console as RichConsole
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
         self._rich = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TextColumn("{task.fields[losses]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
+            TextColumn("{task.fields[losses]}", markup=False),
             TimeRemainingColumn(),
-            console=RichConsole(stderr=True),
+            console=_terminal(),
         )
         self._rich.start()
         self._task = self._rich.add_task(self._title, total=self._total, rate="", losses="")
@@ -189,7 +203,7 @@ class Progress:
             losses: current losses by name.
         """
         rate = f"{rate_per_second:,.0f} {self._unit}/s"
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in losses.items() if name != "gradient_norm")
+        shown = visible("  ".join(f"{name} {value:.4g}" for name, value in losses.items() if name != "gradient_norm"))
         if self._rich is not None and self._task is not None:
             if self._first_step is None and step > 1:
                 self._rich.reset(self._task, completed=step)  # a resumed run: its rate starts here
@@ -206,6 +220,10 @@ class Progress:
         done = step - self._first_step
         left = f"  {_duration((now - self._first_time) / done * (self._total - step))} left" if done else ""
         _line(f"{self._title}: step {step:,}/{self._total:,}  {rate}  {shown}{left if step < self._total else ''}")
+
+
+def _visible(names: Sequence[str]) -> list[str]:
+    return list(map(visible, names))
 
 
 def _duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from citris_cli.artifacts.files import listed
-from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, array_files, optional_key
+from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, array_files, optional_key, texts
 from citris_cli.data.npz import NpzFile, open_npz
 from citris_cli.data.paths import is_hidden
 from citris_cli.data.signatures import beginning, identify
@@ -57,7 +57,7 @@ def describe_arrays(path: Path) -> Described:
                 "pictures": file.shape("z_before")[0],
                 "results": file.shape("z_after")[0],
                 "frame_size": list(file.shape("images")[2:0:-1]),
-                "intervened": [str(name) for name in file.array("intervened")],
+                "intervened": texts(file, "intervened"),
             }
             return Described(facts | made | _blocks(file))
         facts["arrays"] = {
@@ -200,14 +200,20 @@ def _are_independent(file: NpzFile, frames: str, targets: str) -> bool:
     shape = file.shape(targets)
     if len(shape) != 2 or shape[0] != file.shape(frames)[0] or shape[0] < 2 or file.dtype(targets).kind not in "buif":
         return False
-    rows = file.array(targets)
-    return bool(rows.any() and (rows == rows[:1]).all())
+    from citris_cli.data.frames import PIECE
+
+    first = None
+    for rows in file.pieces(targets, PIECE):
+        first = rows[:1].copy() if first is None else first
+        if not (rows == first).all():
+            return False
+    return first is not None and bool(first.any())
 
 
 def _blocks(file: NpzFile) -> Facts:
     """How many latents each variable has."""
     assignment = file.array("assignment")
-    names = [str(name) for name in file.array("variables")]
+    names = texts(file, "variables") or []
     counts = {name: int((assignment == index).sum()) for index, name in enumerate((*names, REST))}
     return {"latents": len(assignment), "latents_per_variable": counts}
 

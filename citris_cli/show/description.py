@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from citris_cli.wording import described_channels
+from citris_cli.wording import described_channels, shortened, size_in_words, visible
 
 #: Headings of keys that are not called like the key.
 HEADINGS = {
@@ -23,40 +24,33 @@ HEADINGS = {
 OWN = ("training", "measuring", "evaluation")
 #: Keys without a line: what they say is said on standard error.
 WITHOUT_LINE = ("reason",)
+#: What is shown at most: characters of a name and of a value, and entries below one key; ``--json`` has all.
+MOST_OF_NAME, MOST_OF_VALUE, MOST_ENTRIES = 200, 2000, 500
 
 
 def description_lines(document: Mapping[str, Any]) -> list[str]:
     """``key  value`` lines, aligned, nested entries indented below their key.
 
+    Nothing in them acts on a terminal, and neither a line nor what stands below a key is endless.
+
     Args:
         document: as docs/json.md lists its keys.
     """
-    return [_harmless(line) for line in _lines(_entries(document), "")]
-
-
-def _harmless(line: str) -> str:
-    """A line with nothing in it that a terminal would act on; bytes of a file's name that are no text stay."""
-    return "".join(one if one.isprintable() or "\udc80" <= one <= "\udcff" else "?" for one in line)
+    return _lines(_entries(document), "")
 
 
 def _lines(entries: Mapping[str, Any], indent: str) -> list[str]:
     lines = []
-    width = max((len(key) for key, value in entries.items() if not isinstance(value, Mapping)), default=0)
-    for key, value in entries.items():
+    shown = [(shortened(visible(key), MOST_OF_NAME), value) for key, value in islice(entries.items(), MOST_ENTRIES)]
+    width = max((len(key) for key, value in shown if not isinstance(value, Mapping)), default=0)
+    for key, value in shown:
         if isinstance(value, Mapping):
             lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
         else:
-            lines.append(f"{indent}{key.ljust(width)}  {value}".rstrip())
+            lines.append(f"{indent}{key.ljust(width)}  {shortened(visible(str(value)), MOST_OF_VALUE)}".rstrip())
+    if len(entries) > MOST_ENTRIES:
+        lines.append(f"{indent}… and {len(entries) - MOST_ENTRIES:,} more (--json has all)")
     return lines
-
-
-def size_in_words(size: int) -> str:
-    """A number of bytes such as ``12.3 kB``; 1 kB is 1000 bytes."""
-    if size < 1000:
-        return f"{size} bytes"
-    if size < 1000**2:
-        return f"{size / 1000:.1f} kB"
-    return f"{size / 1000**2:.1f} MB" if size < 1000**3 else f"{size / 1000**3:.1f} GB"
 
 
 def _entries(document: Mapping[str, Any]) -> dict[str, Any]:

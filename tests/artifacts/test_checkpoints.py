@@ -235,6 +235,15 @@ def test_a_file_larger_than_any_checkpoint(tmp_path: Path, monkeypatch: pytest.M
     check_refused(path, "its pickle is larger than 100 bytes")
 
 
+def test_what_would_take_more_memory_than_weights_need(tmp_path: Path) -> None:
+    path = tmp_path / "m.ckpt"
+    torch.save(PLAIN | {"hyper_parameters": {"many": [{} for _ in range(10**6)]}}, path)
+    check_refused(path, "its pickle is larger than 2,097,152 bytes")
+    one = torch.zeros(10_000)
+    torch.save(PLAIN | {"state_dict": {f"w{number}": one for number in range(100)}}, path)
+    check_refused(path, "its weights claim together to be larger than the file")
+
+
 def test_truncated_and_damaged_files(tmp_path: Path) -> None:
     path = tmp_path / "m.ckpt"
     torch.save(PLAIN, path)

@@ -188,3 +188,10 @@ def test_what_is_read_is_one_file_whatever_becomes_of_the_path(tmp_path: Path, m
     assert len(opened) == 1
     assert read.config == FILE.config
     assert torch.equal(read.tensors["w"], FILE.tensors["w"])
+
+
+def test_a_header_longer_than_any_is_not_read(tmp_path: Path) -> None:
+    text = b'{"__metadata__":{"a":"' + b"x" * (9 << 20) + b'"}}'
+    (tmp_path / "m.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(InputError, match="damaged or cut off"):
+        read_model_header(tmp_path / "m.safetensors")

@@ -18,6 +18,7 @@ from citris_cli.data.layout import dataset_name, find_split, safe_name, split_la
 from citris_cli.data.variables import parse_vars
 from citris_cli.errors import InputError
 from tests.data.conftest import save, sequence, triplets
+from tests.data.memory import grown_by, needs_proc
 
 
 def refused(paths: list[Path], given: Any = None) -> str:
@@ -217,6 +218,78 @@ def test_bad_files_are_refused_in_one_sentence(tmp_path: Path, change: dict[str,
     given = refused([arrays])
     assert message in given
     assert given == found.replace(str(path), "the given arrays")
+
+
+#: Small files of which something claims 32 MB that no dataset of six frames needs; and what is said.
+BOMBS: dict[str, tuple[dict[str, Any], str]] = {
+    "rows": (
+        {"interventions": np.zeros((1 << 21, 2))},
+        "has 2,097,152 rows for 6 frames; it needs 5 (one a step) or 6",
+    ),
+    "columns": ({"interventions": np.zeros((5, 800_000))}, "has 800,000 columns, and citris takes at most 1,000; save"),
+    "long names": (
+        {"keys": np.zeros(2, "U4000000")},
+        "'keys' has room for 2 names of 4,000,000 characters; save at most",
+    ),
+    "many names": (
+        {"keys": np.zeros(1 << 19, "S64")},
+        "'keys' has room for 524,288 names of 64 characters; save at most",
+    ),
+    "kinds": (
+        {"kinds": np.zeros(2, "S16000000")},
+        "'kinds' has room for 2 kinds of 16,000,000 characters; save at most",
+    ),
+    "true values": (
+        {"latents": np.zeros((6, 700_000))},
+        "'latents' has 700,000 columns, and citris takes at most 1,000",
+    ),
+    "dones": (
+        {"dones": np.zeros(1 << 25, bool)},
+        "'dones' has 33,554,432 values instead of at most 6; it needs a list",
+    ),
+    "lengths": (
+        {"lengths": np.ones((1 << 22, 1), int)},
+        "'lengths' has 4,194,304 values instead of at most 6; it needs",
+    ),
+    "episodes": ({"episode_ids": np.zeros(6, "U1300000")}, "the name of an episode has at most 64 characters"),
+    "frames": (
+        {"images": np.zeros((10_000, 32, 32, 3), np.uint8), "interventions": np.zeros((9_999, 2)), "latents": None},
+        " kB that would take 30.7 MB of memory, more than 200 times as much; save it uncompressed with np.savez",
+    ),
+}
+
+
+@needs_proc
+def test_what_no_dataset_needs_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    for name, (change, message) in BOMBS.items():
+        arrays = {key: value for key, value in (sequence() | change).items() if value is not None}
+        path = save(tmp_path / f"{name}.npz", True, **arrays)
+        assert path.stat().st_size < 250_000
+        assert message in refused([path])
+    imports = (
+        "from citris_cli.data.datasets import load_sequences\nfrom citris_cli.errors import InputError\n"
+        "from citris_cli.show.datasets import describe_arrays"
+    )
+    code = (
+        "for path in sorted(Path(sys.argv[1]).iterdir()):\n    for read in (load_sequences, lambda paths: "
+        "describe_arrays(*paths).use(paths)):\n        try:\n            read([path])\n        except InputError:\n"
+        "            pass"
+    )
+    assert grown_by(imports, code, tmp_path) < 12 << 20
+
+
+@needs_proc
+def test_of_targets_and_true_values_only_their_bytes_are_kept(tmp_path: Path) -> None:
+    rows = 1 << 20
+    targets = np.random.default_rng(0).integers(0, 2, (rows, 8)).astype(np.float64)
+    save(tmp_path / "x.npz", True, targets=targets, latents=targets)
+    imports = "from citris_cli.data.npz import open_npz\nfrom citris_cli.data.shards import _read_binary, _read_finite"
+    code = (
+        "with open_npz(Path(sys.argv[1])) as source:\n    kept = _read_binary(source, 'targets', ''), "
+        "_read_finite(source, 'latents', '')"
+    )
+    needed = targets.size * (1 + 4)
+    assert needed < grown_by(imports, code, tmp_path / "x.npz") < needed + (12 << 20) < targets.nbytes
 
 
 def test_unmatched_truth_is_left_out_with_a_note(tmp_path: Path) -> None:

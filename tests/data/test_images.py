@@ -257,3 +257,24 @@ def test_pictures_of_a_folder_in_natural_order(tmp_path: Path) -> None:
         list_images(tmp_path / "empty")
     with pytest.raises(InputError, match="cannot be read"):
         list_images(tmp_path / "missing")
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    ("mode", "kind", "bytes_of_a_pixel"),
+    [("I;16", "PNG", 3), ("I;16", "TIFF", 3), ("I", "TIFF", 5), ("L", "PNG", 1), ("RGB", "PNG", 4), ("RGBA", "PNG", 8)],
+)
+def test_a_large_picture_takes_few_bytes_of_a_pixel(
+    tmp_path: Path, mode: str, kind: str, bytes_of_a_pixel: int
+) -> None:
+    side = 4000
+    Image.new(mode, (side, side)).save(tmp_path / "a", kind, **({"compression": "raw"} if kind == "TIFF" else {}))
+    imports = "from citris_cli.data.images import look_at, read_pictures"
+    code = "path = Path(sys.argv[1])\nassert next(read_pictures(look_at(path, 'a'), [0], 64)).shape == (64, 64, 3)"
+    assert grown_by(imports, code, tmp_path / "a") < bytes_of_a_pixel * side**2 + (24 << 20)
+
+
+def test_floating_point_values_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    content = png(Image.new("F", (64, 64)), "TIFF")
+    with pytest.raises(InputError, match=r"floating-point values; save it with 8 bits a channel$"):
+        read(content[:-2000])  # cut off: its pixels are not looked at

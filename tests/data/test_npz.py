@@ -314,9 +314,37 @@ def test_more_than_the_memory_is_refused_before_it_is_taken(tmp_path: Path, monk
 @needs_proc
 def test_compressed_reading_takes_one_copy_of_memory(tmp_path: Path) -> None:
     size = 200 << 20
-    np.savez_compressed(tmp_path / "a.npz", a=np.zeros(size, dtype=np.uint8))
+    # Drawn on one colour: compressed to a hundredth.
+    array = np.zeros((size >> 12, 1 << 12), np.uint8)
+    array[:, :32] = np.random.default_rng(0).integers(0, 256, (len(array), 32))
+    np.savez_compressed(tmp_path / "a.npz", a=array)
     imports, code = "from citris_cli.data.npz import open_npz", "open_npz(Path(sys.argv[1])).array('a')"
     assert 0.9 * size < grown_by(imports, code, tmp_path / "a.npz") < 1.2 * size
+
+
+@needs_proc
+@pytest.mark.parametrize("array", [np.zeros(1 << 26, np.uint8), np.zeros((1 << 11, 1 << 11), "f8", "F")])
+def test_a_bomb_is_refused_by_its_header(tmp_path: Path, array: Any) -> None:
+    np.savez_compressed(tmp_path / "a.npz", a=array)
+    with open_npz(tmp_path / "a.npz") as file:
+        for read in (lambda: file.array("a"), lambda: file.require_room("a", kept=8)):
+            with pytest.raises(InputError, match=r"key 'a' is .* kB that would take .* MB of memory.* with np\.savez$"):
+                read()
+    code = "try:\n    open_npz(Path(sys.argv[1])).array('a')\nexcept InputError:\n    pass"
+    imports = "from citris_cli.data.npz import open_npz\nfrom citris_cli.errors import InputError"
+    assert grown_by(imports, code, tmp_path / "a.npz") < 8 << 20
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_size_that_the_file_cannot_have_is_refused(tmp_path: Path, compression: int) -> None:
+    start = npy(header("(1000000000,)"), b"")
+    path = archive(tmp_path / "a.npz", compression, a=start + bytes(1000))
+    content = path.read_bytes()
+    sizes = content.index(b"PK\x01\x02") + 20  # in its own directory: compressed and not
+    claimed = (len(start) + 10**9).to_bytes(4, "little") * 2
+    path.write_bytes(content[:sizes] + claimed + content[sizes + 8 :])
+    expected = "claims shape" if compression == zipfile.ZIP_STORED else "would take 1.0 GB of memory"
+    assert expected in refused(path)
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -61,7 +61,7 @@ def test_what_an_encoding_lacks_is_said_in_ascii(monkeypatch: pytest.MonkeyPatch
     module.say_all()
     Console().note("R² … \u20ac ä \udcff")
     Console().result("32×32")
-    assert streams["stderr"].buffer.getvalue() == b"R\xfd ... \\u20ac \x84 \xff\n"
+    assert streams["stderr"].buffer.getvalue() == b"R\xfd ... \\u20ac \x84 \\xff\n"
     assert streams["stdout"].buffer.getvalue() == b"32x32\n"
 
 
@@ -83,6 +83,22 @@ def test_a_table_is_aligned_text_where_there_is_no_terminal(capsys: Captured) ->
         "  x           0.123       –",
         "  psi(0)      1.000  -0.500",
     ]
+
+
+@pytest.mark.parametrize("name", ["[link=http://a]b[/link]", "[red]", ":smile:", "x\x1b[2J", "a\nb", "[/]"])
+def test_names_are_text_on_a_terminal(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    shown = name.replace("\x1b", r"\x1b").replace("\n", r"\n")
+    for size in ("200", "20"):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("COLUMNS", size)
+        Console().table(name, [name, name], [[name, name]])
+        assert terminal.getvalue().count(shown) == 5
+        Console().heatmap(name, [name], [name], [[0.5]])
+        with Progress(3, name, "frames") as progress:
+            progress.update(1, 1.0, {name: 1.0})
+        assert "\x1b]" not in terminal.getvalue()
+        assert name not in terminal.getvalue() or name == shown
 
 
 def test_a_table_without_rows(capsys: Captured) -> None:
