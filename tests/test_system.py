@@ -6,6 +6,7 @@ import builtins
 import ctypes
 import mmap
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,21 @@ def like_windows(no_proc: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sysconf", raising=False)
     monkeypatch.delattr(mmap, "MADV_DONTNEED", raising=False)
     monkeypatch.setattr(os, "open", no_directory)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_that_nobody_has_waited_for_has_ended() -> None:
+    """In a container, there may be nobody who ever does."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert not system.has_ended(process.pid)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # which leaves it to be waited for
+    os.kill(process.pid, 0)
+    assert system.has_ended(process.pid)
+    process.communicate()
+    assert system.has_ended(process.pid)
+    assert not system.has_ended(os.getpid())
+    assert system.has_ended(os.getpid(), or_is_this=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/meminfo")
