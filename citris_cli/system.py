@@ -91,6 +91,8 @@ def processes_home() -> str:
 def has_ended(process: int, or_is_this: bool = False) -> bool:
     """Whether there is no process of a number on this machine any more; False where that cannot be told.
 
+    One that was killed and that nobody has waited for has ended as well, where there is ``/proc`` to tell.
+
     Args:
         process: its number.
         or_is_this: what is said of this very process.
@@ -105,7 +107,10 @@ def has_ended(process: int, or_is_this: bool = False) -> bool:
         return True
     except (OSError, OverflowError):
         return False  # it is another user's
-    return False
+    try:
+        return Path(f"/proc/{process}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] in "ZX"
+    except (OSError, IndexError):
+        return False
 
 
 def end_where_pages_are_lost(tell: Callable[[], object]) -> None:

@@ -49,6 +49,21 @@ def like_windows(no_proc: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", no_directory)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_that_nobody_has_waited_for_has_ended() -> None:
+    """In a container, there may be nobody who ever does."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert not system.has_ended(process.pid)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # which leaves it to be waited for
+    os.kill(process.pid, 0)
+    assert system.has_ended(process.pid)
+    process.communicate()
+    assert system.has_ended(process.pid)
+    assert not system.has_ended(os.getpid())
+    assert system.has_ended(os.getpid(), or_is_this=True)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/meminfo")
 def test_linux_tells_what_is_available() -> None:
     assert 2**20 < system.available_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -134,13 +134,13 @@ def write_folder(folder: Path, files: Mapping[str, Writer]) -> list[Path]:
         InputError, CitrisError: as :func:`atomic_write`.
     """
     paths = [folder / name for name in files]
+    target, temporary, path = Path(os.path.realpath(folder)), "", folder
+    _sweep(target.parent)
     if os.path.lexists(folder) and not _is_empty(folder):
         write_together(dict(zip(paths, files.values(), strict=True)))
         return paths
-    target, temporary, path = Path(os.path.realpath(folder)), "", folder
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
         temporary = tempfile.mkdtemp(f"-{os.getpid()}.tmp", _prefix(target), target.parent)
         _open.add(temporary)
         for path, write in zip(paths, files.values(), strict=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from citris_cli.artifacts.files import listed
@@ -66,7 +67,11 @@ def _is_called(path: Path, kind: Kind, ending: str = "") -> bool:
 
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:
-    return sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    times = {}
+    for path in paths:
+        with suppress(FileNotFoundError):  # a link that leads nowhere, or a file that has just been removed
+            times[path] = path.stat().st_mtime_ns
+    return sorted(times, key=lambda path: times[path], reverse=True)
 
 
 def newest_causal_model() -> Path | None:

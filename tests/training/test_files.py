@@ -170,8 +170,9 @@ def test_a_resumed_run_keeps_the_metrics_of_the_steps_behind_it(tmp_path: Path) 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
 def test_metrics_on_a_full_disk_fail_with_one_sentence(tmp_path: Path) -> None:
     files = files_in(tmp_path)
-    files.metrics.symlink_to("/dev/full")
     files.start_metrics(0)
+    files.metrics.unlink()
+    files.metrics.symlink_to("/dev/full")  # the disk fills up meanwhile
     with pytest.raises(CitrisError) as caught:
         files.log(1, {"loss": 2.5})
     assert caught.value.exit_status == 1
