@@ -157,9 +157,7 @@ def test_a_change_after_the_last_step_loses_no_step(
     with monkeypatch.context() as patch:
         patch.setattr(run, "encode_frames", encoded)
         done = inside(*arguments, cwd=folder)
-    says = (
-        "^citris: d.npz: was overwritten while it was read; the last good state is kept in m.state.safetensors: "
-    )
+    says = "^citris: d.npz: was overwritten while it was read; the last good state is kept in m.state.safetensors: "
     check_refusal(done, says, status=1)
     assert not (folder / "m.safetensors").exists()
     assert read_model(folder / "m.state.safetensors").config["step"] == 4
