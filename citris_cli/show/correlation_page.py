@@ -10,6 +10,7 @@ import numpy as np
 from rich.cells import cell_len
 
 from citris_cli.show.heat import heat, ink
+from citris_cli.wording import visible
 
 #: Size of a cell, and the least of the row labels' column and the column labels' row, in SVG units (pixels at 100 %).
 CELL_WIDTH, CELL_HEIGHT, LABELS, HEADER = 62, 34, 96, 78
@@ -61,7 +62,7 @@ def correlation_page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>citris: correlation</title><style>{_STYLE}</style></head><body>",
         "<h1>What the latents of each variable tell of the true factors</h1><dl>",
-        *(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items()),
+        *(f"<dt>{escape(name)}</dt><dd>{escape(visible(value))}</dd>" for name, value in facts.items()),
         f'</dl><p class="note">{_EXPLANATION}</p>',
     ]
     for title, matrix in matrices.items():

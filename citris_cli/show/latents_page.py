@@ -15,6 +15,7 @@ from PIL import Image
 from citris_cli.show.colours import PAPER_DARK, PAPER_LIGHT, TEXT_DARK, TEXT_LIGHT
 from citris_cli.show.grids import png_bytes
 from citris_cli.show.latents import LatentSequence, axis_ticks
+from citris_cli.wording import visible
 
 TEMPLATE = "latents_page.html"
 #: Width and height of the one picture that holds all frames, in pixels: 64 MiB in a browser's memory.
@@ -47,7 +48,7 @@ def latents_page(sequence: LatentSequence, rate: float) -> str:
     columns = sheet_columns(*sequence.pictures.shape[:3])
     sheet = b64encode(png_bytes(sprite_sheet(sequence.pictures, columns))).decode("ascii")
     values = {
-        "title": html.escape(sequence.title),
+        "title": html.escape(visible(sequence.title)),
         "data": embedded_json(_data(sequence, columns, rate)),
         "sheet": f"data:image/png;base64,{sheet}",
         "paper_light": PAPER_LIGHT,
@@ -63,7 +64,7 @@ def latents_page(sequence: LatentSequence, rate: float) -> str:
 def _data(sequence: LatentSequence, columns: int, rate: float) -> dict[str, Any]:
     low, high = sequence.limits
     return {
-        "source": sequence.source,
+        "source": visible(sequence.source),
         "width": sequence.pictures.shape[2],
         "height": sequence.pictures.shape[1],
         "columns": columns,

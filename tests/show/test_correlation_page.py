@@ -17,7 +17,7 @@ MATRIX = np.array([[0.1, -0.2, 0.987], [np.nan, 1.0, 0.0], [0.5, 0.25, 0.75]])
 @pytest.fixture
 def page() -> str:
     matrices = {"R²: a <title>": MATRIX, "Spearman": MATRIX}
-    return correlation_page(ROWS, FACTORS, (None, 1, 0), matrices, {"model": "a<b>.safetensors"})
+    return correlation_page(ROWS, FACTORS, (None, 1, 0), matrices, {"model": "a<b>\u202e\x1b.safetensors"})
 
 
 def test_nothing_is_fetched_and_names_are_text(page: str) -> None:
@@ -25,6 +25,7 @@ def test_nothing_is_fetched_and_names_are_text(page: str) -> None:
     assert "<script" not in page
     assert "<b>" not in page
     assert page.count("&lt;b&gt;&amp;") >= 4
+    assert r"a&lt;b&gt;\u202e\x1b.safetensors" in page
 
 
 def test_every_value_is_there_and_own_factors_are_framed(page: str) -> None:

@@ -77,13 +77,14 @@ def test_it_has_the_numbers_and_the_frames() -> None:
 
 
 def test_names_stay_names() -> None:
-    shown = dataclasses.replace(sequence(3, names=HOSTILE), title=HOSTILE[0] + HOSTILE[2])
+    shown = dataclasses.replace(sequence(3, names=HOSTILE), title=HOSTILE[0] + HOSTILE[2], source="a\u202eb")
     page = latents_page(shown, 5.0)
     assert page.lower().count("<script") == page.lower().count("</script") == 2
     assert "<img src=x" not in page
     data = data_of(page)
     assert [group["name"] for group in data["groups"]] == [*HOSTILE, "psi(0)"]
     assert "{{sheet}}</h1>" in page
+    assert data["source"] == r"a\u202eb"
     text = embedded_json(["</script>", "<!--", "]]>", "&lt;", "\u2028"])
     assert not re.search("[<>&\u2028]", text)
     assert json.loads(text) == ["</script>", "<!--", "]]>", "&lt;", "\u2028"]
