@@ -330,10 +330,11 @@ def zip_bomb(rng: Random, content: bytes) -> bytes:
         for name in source.namelist():
             target.writestr(name, source.read(name), compress_type=zipfile.ZIP_DEFLATED)
         chosen = rng.choice(source.namelist())
-        with warnings.catch_warnings(), target.open(chosen + rng.choice(("", "x")), "w") as member:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for _ in range(BOMB >> 24):
-                member.write(bytes(1 << 24))
+            with target.open(chosen + rng.choice(("", "x")), "w") as member:
+                for _ in range(BOMB >> 24):
+                    member.write(bytes(1 << 24))
     return buffer.getvalue()
 
 

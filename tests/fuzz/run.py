@@ -5,6 +5,7 @@ The process that forks must have one thread and must never have trained; ``pytho
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import select
@@ -15,7 +16,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +92,7 @@ def warm_up() -> None:
     import pkgutil
 
     import torch
+    from PIL import Image
 
     import citris_cli
 
@@ -98,8 +100,12 @@ def warm_up() -> None:
     for module in pkgutil.walk_packages(citris_cli.__path__, "citris_cli."):
         if not module.name.endswith(("._kernels", ".__main__", ".norm_silu_triton")):
             importlib.import_module(module.name)
-    for name in ("imageio.v3", "scipy.optimize", "scipy.stats", "rich.progress", "safetensors.torch"):
+    for name in ("torch._dynamo", "imageio.v3", "scipy.optimize", "scipy.stats", "rich.progress", "safetensors.numpy"):
         importlib.import_module(name)
+    Image.init()
+    # What Typer imports only when it reads a command line.
+    with redirect_stderr(io.StringIO()), suppress(SystemExit):
+        citris("info", "there is no such file")()
 
 
 def fresh(folder: Path) -> Path:
@@ -118,7 +124,7 @@ def _become(descriptors: Sequence[int], cwd: Path) -> None:
     os.chdir(cwd)
     os.environ.update(COLUMNS="200", HOME=str(cwd.parent / "home"), TMPDIR=str(cwd.parent / "tmp"))
     os.environ.pop("CITRIS_MODEL", None)
-    tempfile.tempdir = None
+    tempfile.tempdir = os.environ["TMPDIR"]  # Python itself would try it out with a file
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MOST_MEMORY, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
