@@ -92,6 +92,12 @@ def problems(done: Done, seen: Seen, size: int, good: Good) -> list[str]:
     return found
 
 
+def outside_runs(seen: Seen) -> list[str]:
+    """What is wrong with where a command wrote that was given no place: in a folder under ``runs``, or nowhere."""
+    new = [name for name in files_of(seen.folder / "work") if f"work/{name}" not in seen.files]
+    return [f"wrote outside of a folder under runs: {name}" for name in new if not Path(name).match("runs/*/*")]
+
+
 def outcome(done: Done) -> str:
     """One word for how a command ended."""
     names = {0: "read", 1: "failed", 2: "refused", None: "hung"}

@@ -6,13 +6,15 @@ import argparse
 import itertools
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from tests.fuzz import checks
+from tests.fuzz import checks, places
 from tests.fuzz.cases import KINDS, Case, Command, arguments, every_pair, make_samples, place, replaced
 from tests.fuzz.checks import Good, Seen
 from tests.fuzz.known import KNOWN, Known
+from tests.fuzz.places import PLACES
 from tests.fuzz.report import Report
 from tests.fuzz.run import Done, citris, forked
 
@@ -29,10 +31,11 @@ def fuzz(given: argparse.Namespace, root: Path) -> int:
     """
     fuzzer, report = _Fuzzer(root, given), Report()
     deadline = None if given.minutes is None else time.monotonic() + 60 * given.minutes
-    for case in itertools.islice(_chosen(given), given.cases):
-        if deadline is not None and time.monotonic() > deadline:
-            break
-        fuzzer.run(case, report)
+    with suppress(KeyboardInterrupt):  # what was found until then is told
+        for case in itertools.islice(_chosen(given), given.cases):
+            if deadline is not None and time.monotonic() > deadline:
+                break
+            fuzzer.run(case, report)
     # Of a run of its own choice, what is known and was not met is looked for.
     missed = [] if given.case or given.cases else [known for known in KNOWN if known.case and not report.known[known]]
     return report.tell([known for known in missed if not fuzzer.shows(known)])
@@ -40,7 +43,7 @@ def fuzz(given: argparse.Namespace, root: Path) -> int:
 
 def _chosen(given: argparse.Namespace) -> Iterator[Case]:
     """The cases in an order that is the seed's; without end if there is a time or a number to end them."""
-    pairs = every_pair()
+    pairs = [*every_pair(), *((places.NAME, name) for name in PLACES)]
     if given.case:
         pairs = [pair for pair in pairs if given.case in (*pair, "/".join(pair))]
         if not pairs:
@@ -62,6 +65,9 @@ class _Fuzzer:
 
     def run(self, case: Case, report: Report) -> None:
         """Give the case's file to every command of its kind."""
+        if case.kind == places.NAME:
+            self._run_place(case, report)
+            return
         kind = KINDS[case.kind]
         content = case.content(self.samples)
         if content == (self.samples / kind.sample).read_bytes():
@@ -76,11 +82,7 @@ class _Fuzzer:
                 if any(found.get(name) != value for name, value in good.numbers.items()):
                     outcome = "believed"
                     problems += ["damage is believed"] if self.expects_digests else []
-            if self.verbose:
-                print(f"{case}\n  citris {' '.join(command)}: {outcome}, {done.seconds:.2f} s, {done.memory >> 20} MiB")
-                print("  " + done.stderr.decode(errors="replace")[-1000:].rstrip("\n").replace("\n", "\n  "))
-            where = f"{case.kind}/{case.mutation}"
-            report.add(case.kind, outcome, where, command[0], problems, str(case))
+            self._report(case, command, done, outcome, problems, report)
 
     def shows(self, known: Known) -> bool:
         """Whether the example of a known failure still fails so."""
@@ -88,6 +90,26 @@ class _Fuzzer:
         report = Report()
         self.run(Case(kind, mutation, known.seed), report)
         return bool(report.known[known])
+
+    def _run_place(self, case: Case, report: Report) -> None:
+        """Run a command whose files are good and whose places are not."""
+        place = PLACES[case.mutation]
+        places.lay_out(place, self.samples, self.folder)
+        seen = Seen.of(self.folder, self.samples, set())
+        done = forked(citris(*place.command), self.folder / "work")
+        found = checks.problems(done, seen, 0, Good(1 << 30))
+        if "-o" not in place.command:
+            found += checks.outside_runs(seen)
+        self._report(case, place.command, done, checks.outcome(done), found, report)
+
+    def _report(
+        self, case: Case, command: Command, done: Done, outcome: str, problems: list[str], report: Report
+    ) -> None:
+        if self.verbose:
+            print(f"{case}\n  citris {' '.join(command)}: {outcome}, {done.seconds:.2f} s, {done.memory >> 20} MiB")
+            print("  " + done.stderr.decode(errors="replace")[-1000:].rstrip("\n").replace("\n", "\n  "))
+            print("  " + "; ".join(problems))
+        report.add(case.kind, outcome, f"{case.kind}/{case.mutation}", command[0], problems, str(case))
 
     def _run(self, name: str, command: Command, content: bytes) -> tuple[Done, Seen]:
         kind = KINDS[name]

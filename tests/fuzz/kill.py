@@ -14,6 +14,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -104,10 +105,11 @@ def kill(given: argparse.Namespace, root: Path) -> int:
         points = [(killer, number) for killer, number in points if number == int(event)]
     if given.cases:
         points = Random(f"points {given.seed}").sample(points, min(given.cases, len(points)))
-    for killer, number in points:
-        problems = list(killer.kill(number))
-        where, repeat = f"{killer.name}/{killer.events[number]}", f"--kill --case {killer.name}/{number}"
-        report.add(killer.name, "killed", where, "kill", problems, repeat)
+    with suppress(KeyboardInterrupt):  # what was found until then is told
+        for killer, number in points:
+            problems = list(killer.kill(number))
+            where, repeat = f"{killer.name}/{killer.events[number]}", f"--kill --case {killer.name}/{number}"
+            report.add(killer.name, "killed", where, "kill", problems, repeat)
     everything = not (command or given.cases)
     return report.tell([known for known in KNOWN if everything and not known.case and not report.known[known]])
 

@@ -221,7 +221,7 @@ def hostile_names(rng: Random, content: bytes) -> bytes:
     names = [name for name, array in arrays.items() if array.dtype.kind == "U"]
     name = rng.choice(names or ["keys"])
     count = len(arrays[name]) if name in arrays and arrays[name].ndim else 4
-    text = [one.replace("\ud800", "?") for one in HOSTILE_TEXTS]
+    text = [one.replace("\ud800", "?") for one in HOSTILE_TEXTS if len(one) < 1000]
     arrays[name] = np.array([rng.choice(text) for _ in range(rng.choice((count, count, count, 0, 1, 3000)))], dtype=str)
     return _npz(arrays, compressed=True)
 
@@ -407,6 +407,18 @@ def metadata_field(rng: Random, content: bytes) -> bytes:
     return _joined(header, data)
 
 
+def metadata_string(rng: Random, content: bytes) -> bytes:
+    """A name, a command line, a version: any string of the metadata that is shown somewhere."""
+    header, data = _parts(content)
+    fields = {name: json.loads(text) for name, text in header["__metadata__"].items()}
+    strings = [(container, key) for container, key in _nodes(fields) if isinstance(container[key], str)]
+    names = [(container, key) for container, key in strings if key == "name"]
+    container, key = rng.choice(names if names and rng.random() < 0.5 else strings)
+    container[key] = rng.choice(HOSTILE_TEXTS)
+    header["__metadata__"] = {name: dumps(value) for name, value in fields.items()}
+    return _joined(header, data)
+
+
 def metadata_text(rng: Random, content: bytes) -> bytes:
     """An entry of the metadata that is no JSON, or no string."""
     header, data = _parts(content)
@@ -447,7 +459,9 @@ def unfit_weights(rng: Random, content: bytes) -> bytes:
     """NaN, an infinity or something very large among the numbers of a tensor."""
     header, data = _parts(content)
     names = [name for name, entry in header.items() if name != "__metadata__" and entry["dtype"] == "F32"]
-    entry = header[rng.choice(names)]
+    # What is no weight and few tensors are: latents of training frames, encodings, moments of the optimiser.
+    others = [name for name in names if name.startswith(("reference", "encodings", "optimizer"))]
+    entry = header[rng.choice(others if others and rng.random() < 0.4 else names)]
     first, last = entry["data_offsets"]
     if last - first < 4:
         return content
@@ -486,7 +500,7 @@ def long_header(rng: Random, content: bytes) -> bytes:
 
 
 _SAFETENSORS: tuple[Mutation, ...] = (
-    metadata_field, metadata_text, tensor_entry, header_twice, flip_weights, unfit_weights, swap_tensors, drop_tensor,
+    metadata_field, metadata_string, metadata_text, tensor_entry, header_twice, flip_weights, unfit_weights, swap_tensors, drop_tensor,
     long_header,
 )  # fmt: skip
 
