@@ -29,10 +29,11 @@ def fuzz(given: argparse.Namespace, root: Path) -> int:
     Returns:
         The exit status.
     """
+    pairs = chosen(given)
     fuzzer, report = _Fuzzer(root, given), Report()
     deadline = None if given.minutes is None else time.monotonic() + 60 * given.minutes
     with suppress(KeyboardInterrupt):  # what was found until then is told
-        for case in itertools.islice(_chosen(given), given.cases):
+        for case in itertools.islice(_cases(given, pairs), given.cases):
             if deadline is not None and time.monotonic() > deadline:
                 break
             fuzzer.run(case, report)
@@ -41,13 +42,25 @@ def fuzz(given: argparse.Namespace, root: Path) -> int:
     return report.tell([known for known in missed if not fuzzer.shows(known)])
 
 
-def _chosen(given: argparse.Namespace) -> Iterator[Case]:
+def every_case() -> list[tuple[str, str]]:
+    """Every kind of file with every mutation of it, and every place."""
+    return [*every_pair(), *((places.NAME, name) for name in PLACES)]
+
+
+def chosen(given: argparse.Namespace) -> list[tuple[str, str]]:
+    """Those of :func:`every_case` that were asked for.
+
+    Raises:
+        SystemExit: there are none.
+    """
+    pairs = [pair for pair in every_case() if not given.case or given.case in (*pair, "/".join(pair))]
+    if not pairs:
+        raise SystemExit(f"--case {given.case}: no such kind of file or mutation")
+    return pairs
+
+
+def _cases(given: argparse.Namespace, pairs: list[tuple[str, str]]) -> Iterator[Case]:
     """The cases in an order that is the seed's; without end if there is a time or a number to end them."""
-    pairs = [*every_pair(), *((places.NAME, name) for name in PLACES)]
-    if given.case:
-        pairs = [pair for pair in pairs if given.case in (*pair, "/".join(pair))]
-        if not pairs:
-            raise SystemExit(f"--case {given.case}: no such kind of file or mutation")
     rounds = itertools.count(given.seed) if given.minutes or given.cases else [given.seed]
     for seed in rounds:
         for kind, mutation in Random(f"order {seed}").sample(pairs, len(pairs)):

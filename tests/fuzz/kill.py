@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -97,14 +98,9 @@ def kill(given: argparse.Namespace, root: Path) -> int:
     command, _, event = (given.case or "").partition("/")
     if command and command not in COMMANDS:
         raise SystemExit(f"--case {command}: no such command; there are {', '.join(COMMANDS)}")
-    points: list[tuple[_Killer, int]] = []
-    for name in [command] if command else COMMANDS:
-        killer = _Killer(name, samples, root / "case", given.verbose)
-        points += [(killer, number) for number in range(len(killer.events))]
-    if event:
-        points = [(killer, number) for killer, number in points if number == int(event)]
-    if given.cases:
-        points = Random(f"points {given.seed}").sample(points, min(given.cases, len(points)))
+    with_name = partial(_Killer, samples=samples, folder=root / "case", verbose=given.verbose)
+    names = [command] if command else list(COMMANDS)
+    points = _some(names, with_name, given) if given.cases else _all(names, with_name, int(event) if event else None)
     with suppress(KeyboardInterrupt):  # what was found until then is told
         for killer, number in points:
             problems = list(killer.kill(number))
@@ -112,6 +108,22 @@ def kill(given: argparse.Namespace, root: Path) -> int:
             report.add(killer.name, "killed", where, "kill", problems, repeat)
     everything = not (command or given.cases)
     return report.tell([known for known in KNOWN if everything and not known.case and not report.known[known]])
+
+
+def _all(names: list[str], killer: Callable[[str], _Killer], only: int | None) -> Iterator[tuple[_Killer, int]]:
+    """Every event of commands, or one of them."""
+    for one in map(killer, names):
+        yield from ((one, number) for number in range(len(one.events)) if only in (None, number))
+
+
+def _some(
+    names: list[str], killer: Callable[[str], _Killer], given: argparse.Namespace
+) -> Iterator[tuple[_Killer, int]]:
+    """So many events of so many commands, drawn with the seed."""
+    rng, made = Random(f"points {given.seed}"), cache(killer)
+    for _ in range(given.cases):
+        one = made(rng.choice(names))
+        yield one, rng.randrange(len(one.events))
 
 
 class _Killer:

@@ -500,8 +500,8 @@ def long_header(rng: Random, content: bytes) -> bytes:
 
 
 _SAFETENSORS: tuple[Mutation, ...] = (
-    metadata_field, metadata_string, metadata_text, tensor_entry, header_twice, flip_weights, unfit_weights, swap_tensors, drop_tensor,
-    long_header,
+    metadata_field, metadata_string, metadata_text, tensor_entry, header_twice, flip_weights, unfit_weights,
+    swap_tensors, drop_tensor, long_header,
 )  # fmt: skip
 
 

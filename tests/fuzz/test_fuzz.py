@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fuzz.cases import KINDS, every_pair
 from tests.fuzz.checks import MEMORY, Good, Seen, problems
-from tests.fuzz.kill import COMMANDS
+from tests.fuzz.fuzz import chosen, every_case
 from tests.fuzz.known import KNOWN
 from tests.fuzz.run import Done
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
 
 #: How many bad files, each read by all commands of its kind, and how many kills: some twenty seconds together.
-FILES, KILLS = 12, 16
+FILES, KILLS = 12, 10
 
 
 def fuzz(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -39,17 +39,15 @@ def test_killed_commands_leave_whole_files_and_end_the_same_when_run_again() -> 
 
 
 def test_a_case_that_is_not_there_is_told() -> None:
-    done = fuzz("--case", "nonsense")
-    assert done.returncode == 1
-    assert "no such kind of file or mutation" in done.stderr
+    with pytest.raises(SystemExit, match="no such kind of file or mutation"):
+        chosen(argparse.Namespace(case="nonsense"))
+    assert chosen(argparse.Namespace(case="nf/truncate")) == [("nf", "truncate")]
 
 
 def test_what_is_known_names_cases_that_there_are() -> None:
-    pairs = {"/".join(pair) for pair in every_pair()}
-    assert all(known.case in pairs or known.case == "" for known in KNOWN)
+    pairs = {"/".join(pair) for pair in every_case()}
+    assert all(known.case in ("", *pairs) for known in KNOWN)
     assert len({known.pattern for known in KNOWN}) == len(KNOWN)
-    assert KINDS
-    assert COMMANDS
 
 
 SENTENCE = b"citris: d.npz: there is no such file; check the path\n"
