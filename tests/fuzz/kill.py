@@ -162,10 +162,7 @@ class _Killer:
             yield f"run again, it ends with status {done.status}: {done.stderr.decode().splitlines()[-1:]}"
             return
         found = numbers(done, self._work)
-        different = sorted(
-            name for name in found.keys() | self._numbers.keys() if found.get(name) != self._numbers.get(name)
-        )
-        different = [name for name in different if name.partition(": ")[0] in self._files or ": " not in name]
+        different = sorted(name for name, value in self._numbers.items() if found.get(name) != value)
         if different:
             yield f"run again, it makes something else: {different[0]}"
         if _logged(self._work) != self._log:
