@@ -162,8 +162,8 @@ def _of_words(done: Done) -> Iterator[str]:
         last = error.rstrip("\n").split("\n")[-1]
         if not last.startswith("citris: "):
             yield "the last line is no sentence of citris: " + last[:80]
-        if told := re.search(r"unexpected (\w+)", last):
-            yield f"unexpected {told[1]}: {last.partition(told[0])[2].removeprefix(': ')[:60]}"
+        if told := re.match(r"citris: unexpected (\w+): (.{,60})", last):
+            yield f"unexpected {told[1]}: {told[2]}"
     if done.stdout.startswith((b"{", b"[")):
         yield from _of_json(done.stdout, "standard output")
 
