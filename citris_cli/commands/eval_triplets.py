@@ -51,6 +51,7 @@ def eval_triplets(
 ) -> None:
     """Predict the third frame of every triplet from the first two; a score from 0 (a copy) to 1 (the best possible)."""
     from citris_cli.commands.inputs import default_file, find_model, load_causal_model
+    from citris_cli.data.truth import check_true_values
     from citris_cli.devices import select_device
     from citris_cli.evaluation.triplets import evaluate_triplets, factor_distances, match_mask
     from citris_cli.show.console import Console
@@ -67,6 +68,9 @@ def eval_triplets(
     encoder = _causal_encoder(causal_encoder, loaded, console)
     if encoder is not None:  # perhaps one that was found
         asked = asked.reading("--causal-encoder", encoder[0])
+        # True values are looked at only where a causal encoder is compared with them.
+        for note in check_true_values(triplets):
+            console.note(note)
     matched = match_mask(triplets, loaded.variables)
     for note in matched.notes:
         console.note(note)

@@ -208,12 +208,15 @@ class Gathered:
         first: dict[Size, str] = {}
         counts: Counter[Size] = Counter()
         coloured: list[str] = []
+        transparent: list[str] = []
         for part in self._parts:
-            for name, size, in_colour in part.looks():
+            for name, size, file in part.looks():
                 first.setdefault(size, name)
                 counts[size] += 1
-                if in_colour and self._model.image_channels < 3:
+                if file.in_colour and self._model.image_channels < 3:
                     coloured.append(name)
+                if file.with_alpha and self._model.image_channels in (2, 4):
+                    transparent.append(name)
         changed = [size for size, _ in counts.most_common() if change(size, width)]
         notes = [
             f"{first[size]}: {change(size, width)}"
@@ -230,6 +233,9 @@ class Gathered:
         if coloured:
             which = coloured[0] if len(coloured) == 1 else f"{len(coloured):,} pictures"
             notes.append(f"{which} made grey, as the model's frames are")
+        if transparent:
+            which = transparent[0] if len(transparent) == 1 else f"{len(transparent):,} pictures"
+            notes.append(f"{which}: alpha is read as the last channel, which in the model's frames is data")
         return notes
 
 
@@ -243,8 +249,8 @@ class _Part(Protocol):
     def with_numbers(self, numbers: range) -> _Part:
         """The same input with other frames chosen."""
 
-    def looks(self) -> Iterator[tuple[str, Size, bool]]:
-        """Of every chosen picture what messages call it, its size, and whether it has colours."""
+    def looks(self) -> Iterator[tuple[str, Size, PictureFile]]:
+        """Of every chosen picture what messages call it, its size, and its file."""
 
     def read(self, model: CausalModel, console: Console) -> Iterator[tuple[str, Frames]]:
         """Names and frames, as :class:`Gathered` yields them."""
@@ -259,7 +265,7 @@ class _Dataset:
     def with_numbers(self, numbers: range) -> _Part:
         return _Dataset(self.path, numbers, False)
 
-    def looks(self) -> Iterator[tuple[str, Size, bool]]:
+    def looks(self) -> Iterator[tuple[str, Size, PictureFile]]:
         return iter(())  # as the model's frames are, or refused
 
     def read(self, model: CausalModel, console: Console) -> Iterator[tuple[str, Frames]]:
@@ -285,10 +291,10 @@ class _Pictures:
     def with_numbers(self, numbers: range) -> _Part:
         return _Pictures(self.files, numbers)
 
-    def looks(self) -> Iterator[tuple[str, Size, bool]]:
+    def looks(self) -> Iterator[tuple[str, Size, PictureFile]]:
         for _, file, numbers in self._runs():
             for number in numbers:
-                yield name_of(file, number), file.sizes[number], file.in_colour
+                yield name_of(file, number), file.sizes[number], file
 
     def read(self, model: CausalModel, console: Console) -> Iterator[tuple[str, Frames]]:
         for called, file, numbers in self._runs():
@@ -310,7 +316,7 @@ def _understood(choice: Choice, model: CausalModel, notes: list[str]) -> list[_P
     if is_pattern(path):
         found, what = matches(path), "pattern"
         datasets = [one for one in found if is_dataset(one)]
-        if datasets and choice.text is None and (len(datasets) < len(found) or any(one.is_dir() for one in datasets)):
+        if datasets and choice.text is None:
             return [part for one in found for part in _understood(Choice(one, None), model, notes)]
         if 0 < len(datasets) < len(found):
             raise InputError(f"{path}#{choice.text}: the pattern matches datasets and pictures; choose frames of one")

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from citris_cli.data.arrangement import Form, arrangement
-from citris_cli.data.datasets import SequenceData, load_sequences
-from citris_cli.data.frames import PIECE, Frames, joined
-from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, Input, find_inputs, first_key, label_of, optional_key
-from citris_cli.data.shards import read_parts
+from citris_cli.data.datasets import SequenceData, frames_of, load_sequences
+from citris_cli.data.frames import PIECE, Frames
+from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, Input, find_inputs, first_key, optional_key
 from citris_cli.data.sources import Data, Source, open_source
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
@@ -79,18 +78,12 @@ def load_clip(
             if key is not None and _intervenes(source, key):
                 return _with_targets(load_sequences(inputs, given, known, lead=lead, channels=channels))
             told = told and key is not None
-    parts: list[np.ndarray[Any, Any]] = []
-    labels: list[str] = []
-    notes: list[str] = []
     for one in inputs:
-        found, how = _frames(one)
-        parts.extend(found)
-        labels.extend([label_of(one)] * len(found))
-        notes.extend(how)
-    frames, of_channels = joined(parts, labels, channels)
+        _refuse_triplets(one)
+    frames, notes, lengths = frames_of(inputs, channels)
     led = np.full(len(frames), told)
-    led[np.cumsum([0, *[len(part) for part in parts[:-1]]])] = False
-    return Clip(frames, Variables(), np.zeros((len(led), 0), np.uint8), led, (*notes, *of_channels))
+    led[np.cumsum([0, *lengths[:-1]])] = False
+    return Clip(frames, Variables(), np.zeros((len(led), 0), np.uint8), led, notes)
 
 
 def _intervenes(source: Source, key: str) -> bool:
@@ -110,7 +103,7 @@ def _with_targets(data: SequenceData) -> Clip:
     return Clip(data.frames, data.columns, targets, told, data.notes)
 
 
-def _frames(where: Input) -> tuple[tuple[np.ndarray[Any, Any], ...], tuple[str, ...]]:
+def _refuse_triplets(where: Input) -> None:
     with open_source(where) as source:
         key = first_key(source, FRAME_KEYS, "frames")
         if arrangement(source, key).form is Form.TRIPLETS:
@@ -118,4 +111,3 @@ def _frames(where: Input) -> tuple[tuple[np.ndarray[Any, Any], ...], tuple[str, 
                 f"{source.label}: key {key!r} has shape {list(source.shape(key))}, these are triplets and no sequence; "
                 "'citris eval-triplets' takes them"
             )
-    return read_parts(where)

@@ -74,12 +74,18 @@ def world_of(names: Sequence[str], frame_size: tuple[int, ...]) -> Variables | N
         names: as a file has them.
         frame_size: height and width of its frames in pixels.
     """
-    canonical = [canonical_name(name) for name in names]
+    canonical = [_spelled(name) for name in names]
     if len(canonical) < 2:
         return None
     if canonical == [f"c{index}" for index in range(len(canonical))] and frame_size == (_VORONOI_WIDTH,) * 2:
         return Variables(Variable(name, "angle") for name in canonical)
     return next((world for world in _WORLDS if set(canonical) <= set(world.names)), None)
+
+
+def _spelled(name: str) -> str:
+    """Our spelling of a name: in lower case, with ``_`` for ``-``; a published one as :func:`canonical_name` has it."""
+    known = canonical_name(name)
+    return known if known != name.strip() else known.lower().replace("-", "_").replace(" ", "_")
 
 
 def described_columns(
@@ -119,6 +125,8 @@ def described_columns(
         return Columns(Variables(), None, ())
     finer = values is not None and values != count and (count, values) != (len(CAUSAL3DIDENT), 10)
     world = world_of(keys, frame_size) if keys is not None else None
+    if world is not None and keys is not None:
+        keys = [_spelled(key) for key in keys]
     about = _with_world(known, world)
     of_values = None  # names of the true values where these are not the targets'
     names = target_keys

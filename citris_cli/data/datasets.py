@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from citris_cli.data.arrangement import Form, arrangement
-from citris_cli.data.frames import Frames, joined
+from citris_cli.data.frames import Frames, joined, require_one_scale
 from citris_cli.data.identity import FileIdentity
 from citris_cli.data.layout import (
     FRAME_KEYS,
@@ -24,6 +24,7 @@ from citris_cli.data.layout import (
     Input,
     dataset_name,
     find_inputs,
+    find_split,
     first_key,
     label_of,
 )
@@ -267,6 +268,29 @@ def _independent(
     )
 
 
+def load_held_out(
+    paths: Sequence[Data], data: SequenceData | IndependentData, names: Variables | None = None
+) -> IndependentData | None:
+    """The independent frames that a dataset in the published layout brings for validation, named as its columns.
+
+    Args:
+        paths: the data that is trained on, as it was named.
+        data: the same, loaded.
+        names: the user's names of the columns, or None.
+
+    Raises:
+        InputError: anything that the file does wrong.
+    """
+    where = paths[0] if len(paths) == 1 else None
+    if not isinstance(where, Path) or not where.is_dir():
+        return None
+    files = find_split(where, "val_indep")
+    # A directory with a single file offers it for every split; frames trained on are not held out.
+    if not files or set(files) & set(data.paths):
+        return None
+    return load_independent(where, "val_indep", names, data.columns, channels=data.frames.channels)
+
+
 def load_triplets(
     path: Data,
     which: str | None = None,
@@ -332,16 +356,36 @@ def read_frames(path: Data, channels: int | None = None) -> tuple[Frames, tuple[
     Raises:
         InputError: anything that the files do wrong with their frames.
     """
+    frames, notes, _ = frames_of(_all_inputs([path], ("train",)), channels)
+    return frames, notes
+
+
+def frames_of(inputs: Sequence[Input], channels: int | None = None) -> tuple[Frames, tuple[str, ...], tuple[int, ...]]:
+    """The frames of several inputs alone.
+
+    Args:
+        inputs: at least one.
+        channels: see :func:`read_frames`.
+
+    Returns:
+        The frames, sentences on how they were read, and how many follow each other in each file or episode.
+
+    Raises:
+        InputError: anything that the inputs do wrong with their frames.
+    """
     parts: list[np.ndarray[Any, Any]] = []
     labels: list[str] = []
     notes: list[str] = []
-    for one in _all_inputs([path], ("train",)):
-        found, how = read_parts(one)
+    scales: list[str] = []
+    for one in inputs:
+        found, how, scale = read_parts(one)
         parts.extend(found)
         labels.extend([label_of(one)] * len(found))
         notes.extend(how)
+        scales.extend([scale] * len(found))
+    require_one_scale(scales, labels)
     frames, of_channels = joined(parts, labels, channels)
-    return frames, tuple(dict.fromkeys((*notes, *of_channels)))
+    return frames, tuple(dict.fromkeys((*notes, *of_channels))), tuple(map(len, parts))
 
 
 def _all_inputs(paths: Sequence[Data], splits: Sequence[str]) -> tuple[Input, ...]:
@@ -374,8 +418,9 @@ def _required(array: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
 
 def _join_frames(shards: Sequence[Shard], channels: int | None) -> tuple[Frames, tuple[str, ...]]:
     """The frames of all shards, and all sentences that the user should read."""
-    parts = [(part, shard.where) for shard in shards for part in shard.parts]
-    frames, of_channels = joined([part for part, _ in parts], [where for _, where in parts], channels)
+    require_one_scale([shard.scale for shard in shards], [shard.label for shard in shards])
+    parts = [(part, shard.label) for shard in shards for part in shard.parts]
+    frames, of_channels = joined([part for part, _ in parts], [label for _, label in parts], channels)
     notes = [note for shard in shards for note in shard.notes]
     if unused := _unused(shards):
         close = {name: difflib.get_close_matches(name[:MAX_NAME_LENGTH], KNOWN_KEYS, n=1) for name in unused}

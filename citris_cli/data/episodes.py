@@ -71,9 +71,10 @@ def padded_lengths(source: Source, episodes: int, frames: int) -> Array | None:
         return None
     values, where = _values(source, "lengths", (episodes,)), f"{source.label}: key 'lengths'"
     _require_length(values, episodes, where, "one an episode")
-    if values.dtype.kind not in "iu" or values.min() < 1 or values.max() > frames:
+    lengths = _whole(values)
+    if lengths is None or lengths.min() < 1 or lengths.max() > frames:
         raise InputError(f"{where} needs whole numbers from 1 to {frames}, the frames of an episode")
-    return values.astype(np.int64)
+    return lengths
 
 
 def _values(source: Source, key: str, lead: tuple[int, ...]) -> Array:
@@ -112,8 +113,8 @@ def _marked(values: Array, frames: int, where: str, counts_after: bool) -> Array
     """
     if len(values) == frames and np.isin(values, (0, 1)).all():
         return values.astype(bool)
-    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool((values == np.floor(values)).all()))
-    numbers = values.astype(np.int64) if whole else np.array([-1])
+    whole = _whole(values)
+    numbers = np.array([-1]) if whole is None else whole
     if counts_after and numbers[-1] == frames:
         numbers = numbers - 1
     if numbers.min() < 0 or numbers.max() >= frames or (np.diff(numbers) <= 0).any():
@@ -126,11 +127,22 @@ def _marked(values: Array, frames: int, where: str, counts_after: bool) -> Array
 
 
 def _by_lengths(values: Array, frames: int, where: str) -> Array:
-    if values.dtype.kind not in "iu" or values.min() < 1 or int(values.sum()) != frames:
+    lengths = _whole(values)
+    if lengths is None or lengths.min() < 1:
+        least = f"; it holds {values.min():g}" if lengths is not None else ""
+        raise InputError(f"{where} needs the episodes' numbers of frames, whole and from 1 on{least}")
+    if int(lengths.sum()) != frames:
         raise InputError(
-            f"{where} needs the episodes' numbers of frames, whole and from 1 on, {frames:,} in all and not "
-            f"{values.sum():g}"
+            f"{where} tells of {counted(int(lengths.sum()), 'frame')}, and there are {frames:,}; it needs "
+            "the number of frames of every episode"
         )
     ends = np.zeros(frames, bool)
-    ends[np.cumsum(values.astype(np.int64)) - 1] = True
+    ends[np.cumsum(lengths) - 1] = True
     return ends
+
+
+def _whole(values: Array) -> Array | None:
+    """Values as int64; None where one is no whole number."""
+    if values.dtype.kind == "f" and not bool((values == np.floor(values)).all()):
+        return None
+    return values.astype(np.int64) if values.dtype.kind in "iuf" else None

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -227,15 +227,27 @@ def as_pixels(images: torch.Tensor) -> torch.Tensor:
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def load_frames(source: Source, key: str) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
+class Loaded(NamedTuple):
+    """Frames of one source.
+
+    Attributes:
+        frames: uint8 [..., H, W, C], mapped if they can be.
+        notes: sentences on how their values were read.
+        scale: what the source's numbers stand for: "0…255" of integers, "0…1" or "−1…1" of floats, "0…65535"; "" of
+            bytes and booleans, which stand for themselves.
+    """
+
+    frames: np.ndarray[Any, Any]
+    notes: tuple[str, ...]
+    scale: str
+
+
+def load_frames(source: Source, key: str) -> Loaded:
     """Frames of a source, checked: uint8 [..., H, W, C], with the channel axis that a grey frame may lack.
 
     Args:
         source: what is open.
         key: of the frames.
-
-    Returns:
-        The frames, mapped if they can be, and sentences on how their values were read.
 
     Raises:
         InputError: the shape is judged before the data is read, then the values; or as `Source.array`.
@@ -245,10 +257,29 @@ def load_frames(source: Source, key: str) -> tuple[np.ndarray[Any, Any], tuple[s
     check_frames_shape(shape, where)
     require_room(source, key)
     if dtype == np.uint8:
-        return _with_channels(source.array(key)), ()
+        return Loaded(_with_channels(source.array(key)), (), "")
     _check_number_type(dtype, where)
-    array, notes = _converted(lambda: source.pieces(key, PIECE), shape, dtype, where)
-    return _with_channels(array), notes
+    array, notes, scale = _converted(lambda: source.pieces(key, PIECE), shape, dtype, where)
+    return Loaded(_with_channels(array), notes, scale)
+
+
+def require_one_scale(scales: Sequence[str], labels: Sequence[str]) -> None:
+    """Refuse parts of one dataset whose numbers stand for intensities in different ways.
+
+    Args:
+        scales: of each part, see :class:`Loaded`.
+        labels: what messages call each part.
+
+    Raises:
+        InputError: two of them differ.
+    """
+    told = [(scale, label) for scale, label in zip(scales, labels, strict=True) if scale]
+    for scale, label in told[1:]:
+        if scale != told[0][0]:
+            raise InputError(
+                f"{told[0][1]} is read as {told[0][0]} and {label} as {scale}, by the values in each; give the "
+                "frames of one dataset on one scale, best as bytes"
+            )
 
 
 def require_room(source: Source, key: str) -> None:
@@ -336,16 +367,16 @@ def joined(
                 f"{labels[0]} goes with frames of {sizes[0]} and {label} with {sizes[1]}; "
                 "shards need frames of one size"
             )
-    found = {part.shape[3] for part in parts}
+    found = [part.shape[3] for part in parts]
     fourth = [part for part in parts if part.shape[3] == 4] if channels in (None, 3, 4) else []
     alpha = alpha_of(fourth) if fourth else None
     wanted = channels
     if wanted is None:
-        wanted = 3 if found == {4} and alpha is not None else min(found)
+        wanted = 3 if set(found) <= {3, 4} and alpha is not None else found[0]
     for part, label in zip(parts, labels, strict=True):
         if channels is not None:
             require_channels(part.shape[3], channels, label)
-        elif part.shape[3] != wanted and not (wanted == 3 and part.shape[3] == 4 and alpha is not None):
+        elif part.shape[3] != wanted and not (part.shape[3] == 4 and wanted == 3 and alpha is not None):
             theirs, ours = counted(part.shape[3], "channel"), counted(wanted, "channel")
             raise InputError(f"{label}: frames have {theirs} and those of {labels[0]} {ours}; give them alike")
     if channels == 4 and alpha is not None and sum(map(len, parts)) > 1:
@@ -410,9 +441,10 @@ def to_uint8_frames(array: np.ndarray[Any, Any], where: str) -> tuple[np.ndarray
         return array, ()
     _check_number_type(array.dtype, where)
     rows = max(1, PIECE // max(1, array[:1].nbytes))
-    return _converted(
+    frames, notes, _ = _converted(
         lambda: (array[start : start + rows] for start in range(0, len(array), rows)), array.shape, array.dtype, where
     )
+    return frames, notes
 
 
 def _check_number_type(dtype: np.dtype[Any], where: str) -> None:
@@ -426,21 +458,22 @@ class _Scale:
 
     low: float
     high: float
+    name: str
     allowed: str
 
 
-_UNIT = _Scale(0, 1, "floats need 0…1 or −1…1, and must be finite")
-_SIGNED = _Scale(-1, 1, "floats need −1…1 where some lie below 0, and must be finite")
-_BYTES = _Scale(0, 255, "integers need 0…255")
-_WORDS = _Scale(0, 65535, "")
+_UNIT = _Scale(0, 1, "0…1", "floats need 0…1 or −1…1, and must be finite")
+_SIGNED = _Scale(-1, 1, "−1…1", "floats need −1…1 where some lie below 0, and must be finite")
+_BYTES = _Scale(0, 255, "0…255", "integers need 0…255, and uint16 0…65535; save them as bytes")
+_WORDS = _Scale(0, 65535, "0…65535", "")
 #: A pixel this dark, where black is −1, is what tells frames of −1…1 from ones of 0…1 that a filter made ring.
 _DARK = -0.25
 
 
 def _converted(
     pieces: Callable[[], Iterable[np.ndarray[Any, Any]]], shape: tuple[int, ...], dtype: np.dtype[Any], where: str
-) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
-    """Consecutive frames of any number type, that make up `shape`, as bytes, and how they were read."""
+) -> Loaded:
+    """Consecutive frames of any number type, that make up `shape`, as bytes."""
     frames = np.empty(shape, dtype=np.uint8)
     scale = _UNIT if dtype.kind == "f" else _BYTES
     wide = dtype.kind == "u" and dtype.itemsize == 2
@@ -464,11 +497,13 @@ def _converted(
     if ringing is not None:
         _to_bytes(ringing[1], scale, ringing[0], where)
     if scale is _SIGNED:
-        return frames, (f"{where}: values from −1 to 1, read as −1 for black and 1 for white",)
+        note = f"{where}: values from −1 to 1, read as −1 for black and 1 for white"
+        return Loaded(frames, (note,), scale.name)
     if scale is _WORDS:
         shifted = "; of 12 bits each, they need to be multiplied by 16 first" if largest < 4096 else ""
-        return frames, (f"{where}: 16 bits a value, read as 0…65535 (the largest is {largest:,}{shifted})",)
-    return frames, ()
+        note = f"{where}: 16 bits a value, read as 0…65535 (the largest is {largest:,}{shifted})"
+        return Loaded(frames, (note,), scale.name)
+    return Loaded(frames, (), "" if dtype.kind == "b" else scale.name)
 
 
 def _to_bytes(piece: np.ndarray[Any, Any], scale: _Scale, start: int, where: str) -> np.ndarray[Any, Any]:

@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from citris_cli.data.datasets import SequenceData
-from citris_cli.wording import enumerated
+from citris_cli.wording import counted, enumerated
 
 #: Two columns that differ in fewer steps than this are told apart by hardly anything.
 FEW_STEPS = 20
 #: More names than this are not all listed.
 MOST_LISTED = 20
+#: Fewer frames, pairs or windows than these do not fill a usual batch, let alone tell anything of others.
+FEW_SAMPLES = 64
 #: A column is called a function of several others if chance would make it one less often than this.
 BY_CHANCE = 1e-6
 
@@ -54,6 +56,21 @@ def findings(data: SequenceData) -> tuple[Finding, ...]:
     found = [_never(data.dropped.names)] if data.dropped else []
     patterns, steps = np.unique(data.targets[data.starts].numpy().astype(bool), axis=0, return_counts=True)
     return (*found, *_of_patterns(patterns, steps, np.array(data.variables.names)))
+
+
+def few_samples(samples: int, unit: str) -> str:
+    """A clause on how few samples there are and how many are needed; "" where there are enough.
+
+    Args:
+        samples: frames, pairs or windows that are trained on.
+        unit: which of them, in the singular.
+    """
+    if samples >= FEW_SAMPLES:
+        return ""
+    return (
+        f"the data are too small: {counted(samples, unit)}, where {FEW_SAMPLES} are the least to learn from and "
+        "thousands are usual"
+    )
 
 
 def few_latents(variables: int, latents: int, command: str = "") -> str:

@@ -60,11 +60,13 @@ class PictureFile:
         label: what messages call it.
         sizes: of every picture, upright; one of a still picture.
         in_colour: whether the first of them may have other colours than grey.
+        with_alpha: whether the first of them has a channel after its colours.
     """
 
     label: str
     sizes: tuple[Size, ...]
     in_colour: bool
+    with_alpha: bool
     _source: Path | bytes
     # Where the pictures are in the file, as Pillow counts.
     _places: Sequence[int]
@@ -99,13 +101,20 @@ def look_at(source: Path | IO[bytes], label: str) -> PictureFile:
     with _opened(content, label) as picture, _problems(label):
         places = _places(picture, label)
         if picture.format != "TIFF":
-            return PictureFile(label, (_upright(picture),) * len(places), picture.mode not in _GREY, content, places)
+            return PictureFile(
+                label,
+                (_upright(picture),) * len(places),
+                picture.mode not in _GREY,
+                _has_alpha(picture),
+                content,
+                places,
+            )
         sizes = []
         for place in places:
             picture.seek(place)
             _require_decodable(picture)
             sizes.append(_upright(picture))
-        return PictureFile(label, tuple(sizes), picture.mode not in _GREY, content, places)
+        return PictureFile(label, tuple(sizes), picture.mode not in _GREY, _has_alpha(picture), content, places)
 
 
 def read_pictures(file: PictureFile, numbers: Sequence[int], size: int, channels: int = 3) -> Iterator[np.ndarray]:
@@ -297,6 +306,10 @@ def _go_to(picture: Image.Image, place: int) -> None:
             picture.load()
     if place != picture.tell():
         picture.seek(place)
+
+
+def _has_alpha(picture: Image.Image) -> bool:
+    return "A" in picture.mode or "transparency" in picture.info
 
 
 def _upright(picture: Image.Image) -> Size:

@@ -56,7 +56,9 @@ class Shard:
     """One source's arrays, checked by themselves; N frames or triplets, K columns, F factors.
 
     Attributes:
-        where: the file (or "the given arrays"), and the key of its columns where they were read, for messages.
+        label: the file, or "the given arrays", for messages.
+        where: the same, and the key of its columns where they were read.
+        scale: what the numbers of its frames stand for, see :class:`~citris_cli.data.frames.Loaded`.
         parts: the frames in order, uint8 [n, height, width, C], N in all; of triplets 3N.
         columns: uint8 [N, K]: a sequence's intervention targets, of the step out of each frame, zeros where that is the
             last of its episode; or the triplets' mask; or None.
@@ -69,7 +71,9 @@ class Shard:
         identity: of the file, or None of what came in no file.
     """
 
+    label: str
     where: str
+    scale: str
     parts: tuple[np.ndarray[Any, Any], ...]
     columns: np.ndarray[Any, Any] | None
     ends: np.ndarray[Any, Any] | None
@@ -138,14 +142,15 @@ def read_triplets(where: Input, reading: Reading = Reading()) -> Shard:
         return _read_shard(source, frame_key, arranged, mask_key, reading)
 
 
-def read_parts(where: Input) -> tuple[tuple[np.ndarray[Any, Any], ...], tuple[str, ...]]:
+def read_parts(where: Input) -> tuple[tuple[np.ndarray[Any, Any], ...], tuple[str, ...], str]:
     """Frames alone, whatever else the source holds and however they are arranged.
 
     Args:
         where: the file, or the arrays.
 
     Returns:
-        uint8 [n, height, width, C] each, in order; and sentences that the user should read.
+        uint8 [n, height, width, C] each, in order; sentences that the user should read; and what the source's numbers
+        stand for, see :class:`~citris_cli.data.frames.Loaded`.
 
     Raises:
         InputError: anything that the source does wrong with its frames.
@@ -153,8 +158,8 @@ def read_parts(where: Input) -> tuple[tuple[np.ndarray[Any, Any], ...], tuple[st
     with open_source(where) as source:
         frame_key = first_key(source, FRAME_KEYS, "frames")
         arranged = arrangement(source, frame_key)
-        images, notes = load_frames(source, frame_key)
-        return _parts(images, _kept(source, arranged)), notes
+        loaded = load_frames(source, frame_key)
+        return _parts(loaded.frames, _kept(source, arranged)), loaded.notes, loaded.scale
 
 
 @dataclass(frozen=True)
@@ -228,16 +233,18 @@ def _read_shard(
         where=where,
     )
     notes += (*of_truth, *told.notes)
-    images, how = load_frames(source, frame_key)
+    loaded = load_frames(source, frame_key)
     return Shard(
+        source.label,
         where,
-        _parts(images, kept),
+        loaded.scale,
+        _parts(loaded.frames, kept),
         columns,
         ends,
         told.variables,
         told.factors,
         None if told.factors is None else truth,
-        (*notes, *how),
+        (*notes, *loaded.notes),
         unused_keys(source),
         source.identity,
     )
@@ -350,6 +357,7 @@ def _require_targets(shape: tuple[int, ...], arranged: Arrangement, where: str) 
         raise InputError(
             f"{where} has shape {list(shape)}; it needs "
             f"[{', '.join(map(str, expected))}{', ' if expected else ''}{frames - 1} or {frames}, variables]"
+            + ("; of a single variable, add the last axis with targets[..., None]" if len(shape) == 2 else "")
         )
     if shape[-2] not in (frames - 1, frames):
         raise InputError(

@@ -24,7 +24,7 @@ def check_true_values(data: SequenceData | IndependentData | TripletData) -> tup
         data: frames, perhaps with true values.
 
     Returns:
-        Sentences on angles that may be in another unit: all within -1 … 1, which is a turn's or a scaled one's range.
+        Sentences on angles that may be in another unit: all within −1 … 1, which is a turn's or a scaled one's range.
 
     Raises:
         InputError: an angle beyond a turn, or categories that are no whole numbers from 0 on.
@@ -37,7 +37,7 @@ def check_true_values(data: SequenceData | IndependentData | TripletData) -> tup
         low, high = float(column.min()), float(column.max())
         _check(factor, column, low, high, data.label)
         if factor.kind == "angle" and -1 <= low < high <= 1:
-            shown = "0 … 1" if low >= 0 else "-1 … 1"
+            shown = "0 … 1" if low >= 0 else "−1 … 1"
             factor_of = "2π" if low >= 0 else "π"
             notes.append(
                 f"{data.label}: {factor.name} is an angle, read in radians, and all its values lie within {shown}; "
@@ -50,10 +50,10 @@ def _check(factor: Variable, values: Tensor, low: float, high: float, where: str
     if factor.kind == "angle" and max(-low, high) > 2 * math.pi * (1 + _ROUNDING):
         raise InputError(
             f"{where}: {factor.name} is an angle and holds {high if high > -low else low:g}; save radians, "
-            "or say with --vars that it is continuous"
+            f"or say with --vars that it is none (…,{factor.name}:continuous,…)"
         )
     if factor.kind == "categorical" and (low < 0 or high >= MOST_CATEGORIES or not torch.equal(values, values.round())):
         raise InputError(
             f"{where}: {factor.name} is categorical and holds {low:g} … {high:g}; save whole numbers from 0 to "
-            f"{MOST_CATEGORIES - 1}, or say with --vars that it is continuous"
+            f"{MOST_CATEGORIES - 1}, or say with --vars that it is none (…,{factor.name}:continuous,…)"
         )

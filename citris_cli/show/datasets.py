@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from citris_cli.artifacts.files import listed
-from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, TRUTH_KEYS, array_files, optional_key, texts
+from citris_cli.data.layout import FRAME_KEYS, KNOWN_KEYS, TARGET_KEYS, TRUTH_KEYS, array_files, optional_key, texts
 from citris_cli.data.npz import NpzFile, open_npz
 from citris_cli.data.paths import is_hidden
 from citris_cli.data.signatures import beginning, identify
@@ -66,7 +66,7 @@ def describe_arrays(path: Path) -> Described:
                 "shape": list(file.shape(name)),
                 "memory_mapped": file.is_mapped(name),
             }
-            for name in file.names
+            for name in _arrays(file)
         }
     return Described(facts, {"triplets": _triplets, "independent frames": _independent}.get(kind, _sequence))
 
@@ -162,9 +162,23 @@ def _pictures(path: Path) -> Facts:
     }
 
 
+def _arrays(file: NpzFile) -> list[str]:
+    """Names of the members that are arrays; one that is none and that nobody asks for does no harm."""
+    found = []
+    for name in file.names:
+        try:
+            file.shape(name)
+        except InputError:
+            if name in KNOWN_KEYS:
+                raise
+        else:
+            found.append(name)
+    return found
+
+
 def _kind_of(file: NpzFile) -> str:
     """What an .npz holds, by the names and shapes of its arrays: what ``encode`` or ``intervene`` wrote, or data."""
-    shapes = {name: file.shape(name) for name in file.names}
+    shapes = {name: file.shape(name) for name in _arrays(file)}
     frames, truth, targets = (optional_key(file, keys) for keys in (FRAME_KEYS, TRUTH_KEYS, TARGET_KEYS))
     if {"assignment", "variables"} <= shapes.keys() and len(shapes["variables"]) == 1:
         latents = shapes["assignment"]
@@ -237,12 +251,14 @@ def _refused(error: InputError) -> Facts:
 
 def _sequence(paths: Sequence[Path]) -> Facts:
     """What training would see of a dataset, or why it would refuse it."""
-    from citris_cli.data.datasets import load_sequences
-    from citris_cli.data.identifiability import findings
+    from citris_cli.data.datasets import load_held_out, load_sequences
+    from citris_cli.data.identifiability import few_samples, findings
     from citris_cli.data.truth import check_true_values
 
     try:
         data = load_sequences(paths)
+        held_out = load_held_out(paths, data)
+        of_held_out = () if held_out is None else (*held_out.notes, *check_true_values(held_out))
     except InputError as error:
         return _refused(error)
     counts = data.targets[data.starts].sum(0).tolist()
@@ -257,11 +273,19 @@ def _sequence(paths: Sequence[Path]) -> Facts:
             for finding in findings(data)
         ],
     }
+    few = few_samples(len(data.starts), "pair")
+    notes = (*data.notes, *of_held_out, *_units(data), *([few] if few else ()))
+    return {"training": training | {"notes": list(dict.fromkeys(notes))}}
+
+
+def _units(data: SequenceData | TripletData) -> tuple[str, ...]:
+    """What there is to say of true values that are not looked at, or only where there is a causal encoder."""
+    from citris_cli.data.truth import check_true_values
+
     try:
-        notes = (*data.notes, *check_true_values(data))
-    except InputError as error:  # a training of them does not look at true values
-        notes = (*data.notes, str(error))
-    return {"training": training | {"notes": list(notes)}}
+        return check_true_values(data)
+    except InputError as error:
+        return (str(error),)
 
 
 def _independent(paths: Sequence[Path]) -> Facts:
@@ -280,11 +304,9 @@ def _independent(paths: Sequence[Path]) -> Facts:
 def _triplets(paths: Sequence[Path]) -> Facts:
     """What ``citris eval-triplets`` would see of a file, or why it would refuse it."""
     from citris_cli.data.datasets import load_triplets
-    from citris_cli.data.truth import check_true_values
 
     try:
         data = load_triplets(paths[0])
-        notes = (*data.notes, *check_true_values(data))
     except InputError as error:
         return _refused(error)
     counts = data.mask.sum(0).tolist()
@@ -293,7 +315,7 @@ def _triplets(paths: Sequence[Path]) -> Facts:
         **_seen(data),
         "triplets_from_image_2": dict(zip(data.variables.names, counts, strict=True)),
     }
-    return {"evaluation": evaluation | {"notes": list(notes)}}
+    return {"evaluation": evaluation | {"notes": [*data.notes, *_units(data)]}}
 
 
 def _seen(data: SequenceData | IndependentData | TripletData) -> Facts:

@@ -231,6 +231,8 @@ def _request(
 ) -> Request:
     if preset not in PRESETS:
         raise InputError(f"there is no preset {preset!r}; the presets are {', '.join(PRESETS)}")
+    if data is None:
+        raise InputError("data is None; give a path, or arrays by name such as {'images': ...}")
     several = isinstance(data, Sequence) and not isinstance(data, str)
     if several and not data:
         raise InputError("data: nothing is given; give a path, or arrays by name")

@@ -10,28 +10,23 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from citris_cli.data.identifiability import few_samples
 from citris_cli.errors import TrainingDivergedError
 from citris_cli.training.config import TrainingConfig
 from citris_cli.training.files import RunFiles
 from citris_cli.training.processes import Processes
 from citris_cli.training.task import Task
-from citris_cli.wording import counted
 
 #: A loss this many times larger than at the start of the training will not come back.
 DIVERGED = 1e3
 #: Up to so many steps, every one of them is logged; in longer trainings so many lines, but one for 50 steps at least.
 LINES, STEPS_A_LINE = 100, 50
 VALIDATIONS = 10
-#: Fewer frames, pairs or windows than these do not fill a usual batch, let alone tell anything of others.
-FEW_SAMPLES = 64
 
 
 def too_few(task: Task) -> str:
     """A clause on how few samples there are and how many are needed; "" where there are enough."""
-    if task.samples >= FEW_SAMPLES:
-        return ""
-    counts = counted(task.samples, task.unit.removesuffix("s"))
-    return f"the data are too small: {counts}, where {FEW_SAMPLES} are the least to learn from and thousands are usual"
+    return few_samples(task.samples, task.unit.removesuffix("s"))
 
 
 def _advice(task: Task, config: TrainingConfig) -> str:

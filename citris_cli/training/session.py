@@ -19,12 +19,11 @@ from citris_cli.data.datasets import (
     IndependentData,
     SequenceData,
     TripletData,
-    load_independent,
+    load_held_out,
     load_labelled,
     load_sequences,
 )
 from citris_cli.data.grouping import merge_columns
-from citris_cli.data.layout import find_split
 from citris_cli.data.sources import Data
 from citris_cli.data.truth import check_true_values
 from citris_cli.data.variables import Variables
@@ -150,7 +149,7 @@ def open_session(request: Request, load: Callable[[Sequence[Data], Variables | N
     if isinstance(request.output, Path):
         _check_place(request, request.output)
     data = load(request.data, request.variables)
-    held_out = _held_out(request.data, data, request.variables)
+    held_out = load_held_out(request.data, data, request.variables)
     for note in dict.fromkeys((*data.notes, *(held_out.notes if held_out is not None else ()))):
         request.on_note(note)
     # What writes nothing has nothing to save before it ends.
@@ -230,17 +229,3 @@ def _check_labels(session: Session[Any]) -> None:
         if isinstance(data, IndependentData):
             for note in check_true_values(data):
                 session.note(note)
-
-
-def _held_out(
-    paths: Sequence[Data], data: SequenceData | IndependentData, names: Variables | None
-) -> IndependentData | None:
-    """The independent frames that a dataset in the published layout brings for validation, named as its columns."""
-    where = paths[0] if len(paths) == 1 else None
-    if not isinstance(where, Path) or not where.is_dir():
-        return None
-    files = find_split(where, "val_indep")
-    # A directory with a single file offers it for every split; frames trained on are not held out.
-    if not files or set(files) & set(data.paths):
-        return None
-    return load_independent(where, "val_indep", names, data.columns, channels=data.frames.channels)
