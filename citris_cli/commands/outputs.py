@@ -245,14 +245,14 @@ class Output:
         text = document_text(document, indent=None if self.as_json else 2)
         if path is not None:
             files: dict[Path, Writer] = {}
-            if beside is not None:
-                second = self.path_beside(path)
-                if second is not None:
-                    files[second] = partial(_write, beside)
-                where = f"none is written, as {path} is no file that it could lie beside" if second is None else second
-                console.note(f"{called}: {where}")
+            second = None if beside is None else self.path_beside(path)
+            if beside is not None and second is not None:
+                files[second] = partial(_write, beside)
             files[path] = partial(_write, (text + "\n").encode())
             self.write(files)
+            if beside is not None:
+                where = f"none is written, as {path} is no file that it could lie beside" if second is None else second
+                console.note(f"{called}: {where}")
             if self.names_beside:
                 console.note(f"numbers: {path}")
         made = self.given if self.names_beside else path
