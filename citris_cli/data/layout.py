@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from citris_cli.artifacts.files import listed
-from citris_cli.data.paths import is_hidden, is_pattern, matches, natural_key, parse_choice
+from citris_cli.data.paths import is_hidden, is_pattern, is_there, matches, natural_key, parse_choice
 from citris_cli.data.sources import GIVEN_ARRAYS, ArraySource, Data, Source
 from citris_cli.data.variables import MAX_NAME_LENGTH
 from citris_cli.errors import InputError
@@ -78,15 +78,15 @@ def find_split(path: Path, split: str) -> tuple[Path, ...]:
     """
     if split not in SPLITS:
         raise ValueError(f"no such split: {split}")
-    if not path.is_dir():
-        if path.exists():
-            return (path,)
+    if not is_there(path):
         if parse_choice(path).text is not None:
             raise InputError(
                 f"{path}: this command takes whole files; frames are chosen (#) for 'citris encode', 'intervene' and "
                 "'animate-latents'"
             )
         raise InputError(f"{path}: there is no such file or directory; check the path")
+    if not path.is_dir():
+        return (path,)
     files = array_files(path)
     exact = tuple(p for p in files if p.stem == split)
     # `val_indep.npz` is a split of its own and no shard of `val`.
