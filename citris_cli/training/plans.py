@@ -75,8 +75,8 @@ def flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | Autoencoder
         own = weights_sha256(network.state_dict())
         plan = _nf_plan(session, network.config, own)
         if plan.autoencoder_sha256 != own:
-            loaded = _begun_on(session, plan)
-        if plan.files.stem is not None:
+            loaded = _begun_on(session, plan)  # perhaps the one inside of the model that is made longer
+        elif plan.files.stem is not None:
             session.require_not_read(plan.files, files_read("autoencoder", loaded.path))
         if not plan.done:
             _note_autoencoder(session, loaded)

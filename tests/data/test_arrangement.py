@@ -44,6 +44,7 @@ ENDS[[3, 4, 11]] = 1
         {"episode_ids": np.array([7] * 4 + [8] + [3] * 7)},
         {"episode_ids": np.array(["a"] * 4 + ["b"] + ["a"] * 7)},
         {"lengths": np.array([4, 1, 7])},
+        {"lengths": np.array([4.0, 1.0, 7.0])},
         {"dones": ENDS, "lengths": np.array([4, 1, 7])},
     ],
     ids=lambda keys: "+".join(f"{key}:{np.asarray(value).dtype}{len(value)}" for key, value in keys.items()),
@@ -70,8 +71,8 @@ def test_no_step_crosses_the_end_of_an_episode(keys: dict[str, Any]) -> None:
         ({"episode_ends": np.array([5, 4])}, "in growing order"),
         ({"episode_ends": np.array([4.5])}, "in growing order"),
         ({"episode_starts": np.array([0, 12])}, "in growing order"),
-        ({"lengths": np.array([4, 7])}, "12 in all and not 11"),
-        ({"lengths": np.array([13, -1])}, "whole and from 1 on"),
+        ({"lengths": np.array([4, 7])}, "tells of 11 frames, and there are 12"),
+        ({"lengths": np.array([13, -1])}, "whole and from 1 on; it holds -1"),
         ({"episode_ids": np.arange(5)}, "has 5 values instead of 12; it needs one a frame, the same in an episode"),
     ],
 )

@@ -595,3 +595,22 @@ def test_files_and_arrays_are_sequences_of_one_dataset(tmp_path: Path) -> None:
     assert len({data.sha256, load_sequences([path]).sha256, load_sequences([arrays[0], path]).sha256}) == 3
     bad = arrays[2] | {"interventions": np.ones((2, 2))}
     assert refused([arrays[0], bad]).startswith("the given arrays (number 2): key 'interventions' has 2 rows")
+
+
+def test_shards_on_different_scales_are_refused(tmp_path: Path) -> None:
+    arrays = sequence()
+    unit, signed = arrays["images"] / np.float32(255), arrays["images"] / np.float32(127.5) - 1
+    shards = [save(tmp_path / f"{name}.npz", **arrays | {"images": images}) for name, images in
+              (("a", unit), ("b", signed), ("c", arrays["images"]))]  # fmt: skip
+    found = refused(shards[:2])
+    assert f"{shards[0]} is read as 0…1 and {shards[1]} as −1…1, by the values in each" in found
+    # Bytes stand for themselves.
+    assert len(load_sequences([shards[0], shards[2]]).frames) == 12
+    with pytest.raises(InputError, match="one scale"):
+        read_frames(tmp_path / "[ab].npz")
+
+
+def test_shards_of_different_channels_are_named(tmp_path: Path) -> None:
+    a = save(tmp_path / "a.npz", **sequence())
+    b = save(tmp_path / "b.npz", **sequence(channels=1))
+    assert refused([a, b]) == f"{b}: frames have 1 channel and those of {a} 3 channels; give them alike"

@@ -189,7 +189,7 @@ def test_compressed_floats_leave_only_their_bytes_in_memory(tmp_path: Path) -> N
     frames[:, 8:16] = np.random.default_rng(0).random((2500, 8, 8, 1), np.float32).repeat(8, 2)
     np.savez_compressed(tmp_path / "a.npz", imgs=frames)
     imports = "from citris_cli.data.frames import load_frames\nfrom citris_cli.data.npz import open_npz"
-    code = "frames, _ = load_frames(open_npz(Path(sys.argv[1])), 'imgs')\nassert (frames[:, 7] == 128).all()"
+    code = "frames = load_frames(open_npz(Path(sys.argv[1])), 'imgs').frames\nassert (frames[:, 7] == 128).all()"
     assert frames.nbytes / 5 < grown_by(imports, code, tmp_path / "a.npz") < frames.nbytes / 2
 
 
@@ -300,7 +300,8 @@ def test_grey_frames_get_an_axis_of_channels(tmp_path: Path) -> None:
     for array in (grey, grey[..., 0], grey[..., 0] / np.float64(255)):
         np.savez(tmp_path / "a.npz", imgs=array)
         with open_npz(tmp_path / "a.npz") as file:
-            found, notes = load_frames(file, "imgs")
+            found, notes, scale = load_frames(file, "imgs")
+        assert scale == ("" if array.dtype == np.uint8 else "0…1")
         np.testing.assert_array_equal(found, grey)
         assert not notes
 

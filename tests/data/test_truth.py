@@ -30,7 +30,7 @@ def test_degrees_are_refused() -> None:
         checked(TURNS * 360)
 
 
-@pytest.mark.parametrize(("values", "says"), [(TURNS, "0 … 1; .* by 2π"), (2 * TURNS - 1, "-1 … 1; .* by π")])
+@pytest.mark.parametrize(("values", "says"), [(TURNS, "0 … 1; .* by 2π"), (2 * TURNS - 1, "−1 … 1; .* by π")])
 def test_what_looks_like_another_unit_is_said_to(values: np.ndarray, says: str) -> None:
     (note,) = checked(values)
     assert "theta is an angle, read in radians" in note

@@ -149,7 +149,7 @@ def without_the_command(content: bytes) -> tuple[dict[str, Any], dict[str, Any],
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     metadata = {name: json.loads(value) for name, value in header.pop("__metadata__").items()}
-    del metadata["provenance"]["command"]
+    del metadata["provenance"]["command"], metadata["header_sha256"]
     return metadata, header, content[8 + length :]
 
 

@@ -169,8 +169,8 @@ def causal_sizes(settings: Settings) -> dict[str, Any]:
         "regulariser": settings["regulariser"],
         "temperature": settings["temperature"],
     }
-    config = config_from_json(CausalLatentsConfig, sizes)
-    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    config = config_from_json(CitrisVAEConfig, sizes)  # of both models' the one that may have no flow
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(CausalLatentsConfig)}
 
 
 @contextmanager
