@@ -165,10 +165,10 @@ def test_more_pictures_than_the_memory_holds_are_refused(
 ) -> None:
     # Room for the model, and for what is made of two pictures.
     monkeypatch.setattr("citris_cli.data.npz.available_memory", lambda: 150_000)
-    many = ["-n", 12]
+    many = ["-n", 14]
     done = inside("intervene", tmp_path, "--var", "box", *many, "-m", model, "-o", "x.npz", cwd=tmp_path)
     check_refusal(done, rf"intervening on 3 pictures needs .* choose some of them, such as {tmp_path}#:100$")
-    done = inside("intervene", f"{tmp_path}#:2", "--var", "box", "-m", model, "-o", "x.npz", cwd=tmp_path)
+    done = inside("intervene", f"{tmp_path}#:2", "--var", "box", *many, "-m", model, "-o", "x.npz", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
