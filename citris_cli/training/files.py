@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from citris_cli.artifacts.files import atomic_write
 from citris_cli.artifacts.locks import HeldError, held
 from citris_cli.artifacts.models import ModelFile, read_model, read_model_header, write_model
-from citris_cli.artifacts.runs import header_or_none
 from citris_cli.errors import CitrisError, InputError
 from citris_cli.training.encodings import weights_sha256
 
@@ -256,15 +255,24 @@ class RunFiles:
             write_model(self.best, best)
 
     def best_measures(self, step: int) -> dict[str, float]:
-        """Measures of the best validation of this training among its first ``step`` steps; empty if there is none."""
-        header = header_or_none(self.best) if self.stem is not None else None
+        """Measures of the best validation of this training among its first ``step`` steps; empty if there is none.
+
+        Raises:
+            InputError: its weights, which are needed at the end, are damaged.
+        """
+        if self.stem is None or step == 0 or not self.best.exists():
+            return {}
+        try:
+            best = read_model(self.best)
+        except InputError as error:
+            raise InputError(
+                f"{error}, or remove {self.best.name} to go on without the best validation so far"
+            ) from error
         # How it is trained may change when it is resumed.
-        if header is None or not same_run(
-            _but_training(header.config.get("settings", {})), _but_training(self.settings)
-        ):
+        if not same_run(_but_training(best.config.get("settings", {})), _but_training(self.settings)):
             return {}
         # One of a step that will be taken again is found again when it is.
-        return header.config["measures"] if header.config.get("step", step + 1) <= step else {}
+        return best.config.get("measures", {}) if best.config.get("step", step + 1) <= step else {}
 
     def load_best(self, model: nn.Module) -> int:
         """Give the model the weights of the best validation; the step that they are of."""

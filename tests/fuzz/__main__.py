@@ -5,9 +5,7 @@ Without options, every kind of file with every mutation once. ``--minutes N`` go
 status is 1 if anything fails that is not on the list in ``tests/fuzz/known.py``; what on that list fails no longer is
 named.
 
-Damage to files of ours that is believed (read with status 0, and other numbers came of it) is counted. With
-``--expect-digests`` it is a failure, too. That is off as long as files of ours carry no digest: without one, flipped
-bits of weights are weights.
+Damage to files of ours that is believed (read with status 0, and other numbers came of it) is a failure, too.
 """
 
 from __future__ import annotations
@@ -32,7 +30,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--case", help="KIND/MUTATION, or one of both; with --kill, COMMAND or COMMAND/EVENT")
     parser.add_argument("--kill", action="store_true", help="kill every command at each of its file events")
-    parser.add_argument("--expect-digests", action="store_true", help="damage that is believed is a failure")
     parser.add_argument("--verbose", action="store_true", help="show what every command says")
     given = parser.parse_args()
     os.environ.update(ONE_THREAD)  # before NumPy and PyTorch are imported, which is below

@@ -471,9 +471,11 @@ def unfit_weights(rng: Random, content: bytes) -> bytes:
 
 
 def swap_tensors(rng: Random, content: bytes) -> bytes:
-    """The data of two tensors of the same shape, exchanged by their places in the header."""
+    """The data of two tensors of the same shape, exchanged by their places in the header; or one's halves."""
     header, data = _parts(content)
     tensors = [name for name in header if name != "__metadata__"]
+    if len(tensors) == 1:
+        return _joined(header, data[len(data) // 2 :] + data[: len(data) // 2])
     first = rng.choice(tensors)
     alike = [name for name in tensors if header[name]["shape"] == header[first]["shape"] and name != first]
     second = rng.choice(alike or tensors)

@@ -44,12 +44,6 @@ def _hard_linked(folder: Path) -> None:
     os.link(folder / "in/d.npz", folder / "work/link")
 
 
-def _runs_lead_elsewhere(folder: Path) -> None:
-    (folder / "elsewhere").mkdir()
-    (folder / "work/runs").mkdir()
-    (folder / "work/runs/d").symlink_to("../../elsewhere")
-
-
 def _result_leads_elsewhere(name: str) -> Callable[[Path], None]:
     def lay_out(folder: Path) -> None:
         (folder / "elsewhere").write_bytes(b"the user's own")
@@ -101,7 +95,6 @@ PLACES: dict[str, Place] = {
         ("import-checkpoint", "../in/m", "--ae", "../in/ae", "-o", "../in/ae"),
         (("nf.ckpt", "m"), ("ae.safetensors", "ae")),
     ),
-    "a-folder-under-runs-is-a-link": Place(("encode", "../in/d.npz", "-m", NF), (_DATA,), _runs_lead_elsewhere),
     "the-latents-are-a-link": Place(
         ("encode", "../in/d.npz", "-m", NF), (_DATA,), _result_leads_elsewhere("latents.npz")
     ),
