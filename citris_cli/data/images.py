@@ -259,6 +259,7 @@ def _problems(label: str) -> Iterator[None]:
     """Turn whatever Pillow raises into one sentence."""
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow finds odd in a file and reads all the same
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     except InputError:

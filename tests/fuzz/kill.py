@@ -181,7 +181,7 @@ class _Killer:
         """What is wrong with the files that it left."""
         for name, status in files_of(self._folder).items():
             path = self._folder / name
-            if path.name.startswith(".") or before.get(name) == status:
+            if any(part.startswith(".") for part in Path(name).parts) or before.get(name) == status:
                 continue
             if name not in self._files and not name.endswith(_OF_A_TRAINING):
                 yield f"killed, it leaves {path.name}, which is none of its files"
