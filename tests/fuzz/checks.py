@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -20,6 +21,8 @@ from tests.fuzz.run import Done
 LONGEST_SENTENCE = 400
 #: What a command may take beyond what it takes for a good file: so many bytes, and so many for each of the file.
 MEMORY, MEMORY_PER_BYTE = 96 << 20, 16
+#: Of a picture, of at most so many pixels, so many bytes for each besides.
+MOST_PIXELS, MEMORY_PER_PIXEL = 64_000_000, 8
 #: Characters that change how a terminal shows the text around them.
 _BIDIRECTIONAL = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 #: What a training that fails may leave: its log and its states.
@@ -74,7 +77,19 @@ def files_of(folder: Path) -> Files:
     return found
 
 
-def problems(done: Done, seen: Seen, size: int, good: Good) -> list[str]:
+def memory_of_pixels(content: bytes) -> int:
+    """Bytes that a picture's pixels may take while they are decoded; 0 of what is none, or is larger than any."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            pixels = picture.width * picture.height
+    except Exception:  # a decoder's own, of which there are many
+        return 0
+    return MEMORY_PER_PIXEL * pixels if pixels <= MOST_PIXELS else 0
+
+
+def problems(done: Done, seen: Seen, size: int, good: Good, pixels: int = 0) -> list[str]:
     """Everything that is wrong with what came of a command, as sentences without what differs from run to run.
 
     Args:
@@ -82,9 +97,10 @@ def problems(done: Done, seen: Seen, size: int, good: Good) -> list[str]:
         seen: the files before.
         size: bytes of the bad file.
         good: the same command with a good file.
+        pixels: what the pixels of a picture may take, see :func:`memory_of_pixels`.
     """
     found = [*_of_status(done), *_of_words(done), *_of_files(done, seen), *_of_contents(seen)]
-    allowed = good.memory + MEMORY + MEMORY_PER_BYTE * size
+    allowed = good.memory + MEMORY + MEMORY_PER_BYTE * size + pixels
     if done.memory > allowed:
         found.append(f"memory: more than {MEMORY >> 20} MiB and {MEMORY_PER_BYTE} bytes for each of the file's")
     if b"out of memory" in done.stderr:

@@ -88,7 +88,7 @@ class _Fuzzer:
         for command in kind.commands:
             good = self._unharmed(case.kind, command)
             done, seen = self._run(case.kind, command, content)
-            problems = checks.problems(done, seen, len(content), good)
+            problems = checks.problems(done, seen, len(content), good, checks.memory_of_pixels(content))
             outcome = checks.outcome(done)
             if outcome == "read" and kind.digest:
                 found = checks.numbers(done, self.folder / "work")

@@ -40,7 +40,7 @@ class Killed:
     Attributes:
         command: as it is called, in ``work``; samples lie in ``../in``.
         resumes: whether it is run again with ``--resume``.
-        together: names of files that are one result: all of them are there, or none.
+        together: names of files that are one result, first the one that vouches for the others: where it is, they are.
     """
 
     command: Command
@@ -170,9 +170,11 @@ class _Killer:
         if _logged(self._work) != self._log:
             yield "run again, its log is another"
         after = set(files_of(self._folder))
-        if hidden := sorted(name for name in after - self._files if Path(name).name.startswith(".")):
+        # A lock stays where its process was killed; the next training takes it.
+        left = {name for name in after - self._files if not name.endswith(".lock")}
+        if hidden := sorted(name for name in left if Path(name).name.startswith(".")):
             yield f"run again, a temporary file stays in {Path(hidden[0]).parts[0]}"
-        if others := sorted(name for name in after - self._files if not Path(name).name.startswith(".")):
+        if others := sorted(name for name in left if not Path(name).name.startswith(".")):
             yield f"run again, there is one file more: {others[0]}"
         if missing := sorted(self._files - after):
             yield f"run again, a file is missing: {missing[0]}"
@@ -191,8 +193,8 @@ class _Killer:
                     yield f"killed, it leaves half of {path.name}: {told.stderr.decode().splitlines()[-1:]}"
             elif path.suffix == ".json":
                 json.loads(path.read_bytes())
-        there = [name for name in self._killed.together if (self._work / name).exists()]
-        if there and len(there) < len(self._killed.together):
+        there = [(self._work / name).exists() for name in self._killed.together]
+        if there and there[0] and not all(there):
             yield "killed, it leaves some of the files that belong together"
 
     def _lay_out(self) -> None:
