@@ -37,10 +37,10 @@ from citris_cli.data.frames import (
 from citris_cli.data.sources import GIVEN_FOR_ARRAYS, as_array
 from citris_cli.data.variables import REST, Variables
 from citris_cli.devices import select_device
-from citris_cli.errors import InputError, permissions_told
+from citris_cli.errors import CitrisError, InputError, permissions_told
 from citris_cli.kinds import kind_of_model
 from citris_cli.loading import LoadedModel, load_model
-from citris_cli.wording import type_of
+from citris_cli.wording import counted, type_of
 
 #: Frames that go through the networks at a time.
 BATCH = 256
@@ -153,7 +153,22 @@ class CausalModel:
         channels = self.image_channels
         require_channels(frames.shape[3], channels, f"shape {list(frames.shape)}")
         pixels = torch.from_numpy(np.ascontiguousarray(to_uint8_frames(frames, "frames")[0][..., :channels]))
-        return self._through(lambda chunk: self.network.encode(as_model_input(chunk)), pixels)
+        z = self._through(lambda chunk: self.network.encode(as_model_input(chunk)), pixels)
+        self.require_finite(z)
+        return z
+
+    def require_finite(self, z: np.ndarray[Any, Any]) -> None:
+        """Refuse latents [N, M] of this model's own that are not finite: its weights are none that a training gives.
+
+        Raises:
+            CitrisError: naming the model.
+        """
+        bad = int((~np.isfinite(z)).any(axis=1).sum())
+        if bad:
+            where = self.path if self.path != Path() else "the model"
+            raise CitrisError(
+                f"{where}: gives {bad:,} of {counted(len(z), 'frame')} latents that are not finite; train another model"
+            )
 
     @torch.no_grad()
     def decode(self, z: Given) -> Frames:

@@ -17,6 +17,7 @@ from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.kinds import KINDS, config_to_json, kind_of_model
+from citris_cli.wording import counted
 
 #: Numbers of layers in a configuration.
 DEPTHS = ("flow_layers", "classifier_layers", "decoder_blocks")
@@ -98,6 +99,9 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
             raise ValueError(f"unknown kind {file.kind}")
         kind = KINDS[file.kind]
         variables = None if file.variables is None else Variables.from_json(file.variables)
+        told = file.config.get(kind.name, {}).get("variables")
+        if kind.causal and variables is not None and isinstance(told, int) and len(variables) != told:
+            raise ValueError(f"it names {counted(len(variables), 'variable')}, and its networks are for {told}")
         _check_depth(file.config, len(weights))
         # Built without memory: sizes in the file are believed only once its own weights have those shapes.
         with torch.device("meta"):

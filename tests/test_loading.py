@@ -102,6 +102,13 @@ def test_configurations_that_no_model_can_have_are_refused(part: str, name: str,
         load(dataclasses.replace(file, config=config))
 
 
+def test_as_many_variables_are_named_as_the_networks_are_for() -> None:
+    file = read_model(MODEL)
+    for variables in ([], [*(file.variables or []), {"name": "another"}]):
+        with pytest.raises(InputError, match=r"it names \d variables?, and its networks are for \d"):
+            load(dataclasses.replace(file, variables=variables))
+
+
 #: Loads the models that it is told of, then names what was imported beyond PyTorch itself and that no model needs; then
 #: what no training needs before it measures.
 LOAD = """

@@ -11,7 +11,7 @@ import typer
 
 from citris_cli.commands import options
 from citris_cli.commands.outputs import Output, output_option
-from citris_cli.errors import CitrisError, InputError
+from citris_cli.errors import InputError
 from citris_cli.system import is_stream
 from citris_cli.wording import counted
 
@@ -209,15 +209,11 @@ def _shown(title: str, first: int, clip: Clip, model: CausalModel, groups: tuple
     Raises:
         CitrisError: the model gives latents that are not finite.
     """
-    import numpy as np
 
     from citris_cli.show.latents import LatentSequence
 
     images = clip.frames.slice(0, len(clip.frames)).numpy()
     z = model.encode(images)
-    if not np.isfinite(z).all():
-        frame = first + int(np.argmin(np.isfinite(z).all(axis=1)))
-        raise CitrisError(f"{model.path}: gives frame {frame} latents that are not finite; train another model")
     owners = [model.variables.owner(column) for column in clip.columns]
     names = [
         column.name if owner is None else model.variables[owner].name

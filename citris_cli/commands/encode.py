@@ -10,6 +10,7 @@ import typer
 
 from citris_cli.commands import options
 from citris_cli.commands.outputs import Output, output_option
+from citris_cli.errors import InputError
 from citris_cli.wording import counted
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from citris_cli.causal_model import CausalModel
     from citris_cli.show.console import Console
+
+#: Endings of other files of ours, which latents must not take the place of.
+NOT_LATENTS = (".safetensors", ".jsonl", ".json", ".png", ".gif", ".html", ".mp4")
 
 
 def encode(
@@ -53,6 +57,8 @@ def encode(
     where = select_device(device)
     keep_freed_memory()
     settled = resolve_precision(precision or "auto", where)
+    if output is not None and output.suffix.lower() in NOT_LATENTS:
+        raise InputError(f"-o {output}: the ending says what is written, and encode writes an .npz; name it so")
     asked = Output(output, as_json)
     require_there(inputs)
     model_file = find_model(model, console)
@@ -90,6 +96,7 @@ def _encoded(
     for names, frames in in_batches(gather_frames(inputs, model, console), batch_size):
         z = encode_frames(model.network.encode, frames.to(model.device), model.device, batch_size)
         chunks.append(z.cpu().numpy())
+        model.require_finite(chunks[-1])
         sources += names
     return np.concatenate(chunks), sources
 

@@ -172,6 +172,7 @@ def independent_correlation(model: CausalModel, data: IndependentData, seed: int
     truth, factors = _truth(data)
     with torch.no_grad():
         z = encode_frames(model.network.encode, data.frames.to(model.device), model.device)
+    model.require_finite(z.cpu().numpy())
     return correlation(
         z,
         torch.from_numpy(model.assignment),

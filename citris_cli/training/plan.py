@@ -390,6 +390,11 @@ def _going_on(begin: _Settling[ModelT, TrainingT], left: Left, output: Path | Pl
             f"--{name.replace('_', '-')}: the {what} training in {where} has {value}; "
             "leave the option out or run without --resume"
         )
+    prior, own = begin.changes.get("prior"), getattr(model, "prior", None)
+    if prior is not None and own is not None and prior != own.name:
+        raise InputError(
+            f"--prior: the {what} training in {where} has {own.name}; leave the option out or run without --resume"
+        )
     if training.seed != before[1].seed:  # it would be neither the one nor the other
         raise InputError(
             f"--seed: the {what} training in {where} has {before[1].seed}; leave the option out or run without --resume"

@@ -391,3 +391,22 @@ def test_through_a_pipe(home: Path, tmp_path: Path, frames: np.ndarray, model: P
     assert done.stdout[:2] == b"PK"
     assert done.stderr == b""
     assert done.returncode == 141
+
+
+def test_latents_that_are_not_finite_are_not_written(home: Path, model: Path, tmp_path: Path, inside: Citris) -> None:
+    file = read_model(model)
+    name = "flow.transforms.0.bias"
+    assert name in file.tensors, sorted(file.tensors)[:40]
+    file.tensors[name] = torch.full_like(file.tensors[name], 3e38)
+    write_model(tmp_path / "m.safetensors", file)
+    for command in (["encode"], ["eval-correlation"], ["eval-triplets"], ["animate-latents"]):
+        done = inside(*command, home / "boxes", "-m", "m.safetensors", cwd=tmp_path)
+        check_refusal(done, r"m\.safetensors: gives .* latents that are not finite; train another model", status=1)
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_latents_take_the_place_of_no_other_kind_of_file(
+    home: Path, model: Path, tmp_path: Path, inside: Citris
+) -> None:
+    done = inside("encode", home / "boxes", "-m", model, "-o", "x.safetensors", cwd=tmp_path)
+    check_refusal(done, "-o x.safetensors: the ending says what is written, and encode writes an .npz; name it so")

@@ -466,3 +466,9 @@ def test_a_model_is_not_lost_for_its_larger_state(home: Path, folder: Path, insi
         np.testing.assert_array_equal(value.numpy(), read_model(folder / "m.safetensors").tensors[key].numpy())
     check_refusal(small, "^citris: none.safetensors: the disk is full; ", status=1)
     assert not list(folder.glob(".*"))
+
+
+def test_another_prior_is_refused(folder: Path, inside: Citris, stopped: list[object]) -> None:
+    done = inside(*stopped, "--resume", "--prior", "autoregressive", cwd=folder)
+    check_refusal(done, "--prior: the unfinished training in m.state.safetensors has mlp; leave the option out")
+    assert inside(*stopped, "--resume", "--prior", "mlp", cwd=folder).returncode == 0
