@@ -31,7 +31,7 @@ from citris_cli.training.loop import train
 from citris_cli.training.place import Left, free_path, steps_in, upgraded
 from citris_cli.training.processes import restarted
 from citris_cli.training.record import too_few
-from citris_cli.training.request import OnProgress, Place, Progress
+from citris_cli.training.request import OnProgress, Place, Progress, Request
 from citris_cli.training.session import Session
 from citris_cli.training.task import Task
 from citris_cli.wording import counted
@@ -351,7 +351,33 @@ def _resumed(
             f"{before:,}; the learning rate now follows the new length, so this is not the model of {steps:,} steps "
             "from the start"
         )
+    if wanted and not plan.done:
+        _note_own_settings(begin, plan, _on_theirs(wanted, left.state or left.model) if begin.on_any else wanted)
     return plan
+
+
+def _note_own_settings(
+    begin: _Settling[ModelT, TrainingT], plan: Plan[ModelT, TrainingT], wanted: Mapping[str, Any]
+) -> None:
+    """Say that a preset or a whole configuration, which only begins a training, is not what is gone on with."""
+    request = begin.session.request
+    if request.preset != Request.preset:
+        told = f"--preset {request.preset}"
+    elif request.model is not None or request.training is not None:
+        told = "the configuration"
+    else:
+        return
+    own = begin.settings(plan.model, plan.training)
+    for part in ("model", "training"):
+        free = {name: own[part][name] for name in ("steps", "precision") if name in own[part]}
+        asked = {**wanted[part], **free}
+        if asked != own[part]:
+            name, value = _difference(own[part], asked)
+            begin.session.note(
+                f"{plan.files.state}: goes on with the settings that it was begun with, such as {name} {value}; "
+                f"{told} changes none of them"
+            )
+            return
 
 
 def _on_theirs(settings: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
@@ -395,9 +421,15 @@ def _going_on(begin: _Settling[ModelT, TrainingT], left: Left, output: Path | Pl
         raise InputError(
             f"--prior: the {what} training in {where} has {own.name}; leave the option out or run without --resume"
         )
-    if training.seed != before[1].seed:  # it would be neither the one nor the other
+    began = dataclasses.asdict(before[1])
+    if "precision" not in begin.changes:  # another device's own
+        began["precision"] = training.precision
+    now = {**dataclasses.asdict(training), "steps": began["steps"]}
+    if now != began:  # it would be neither the one training nor the other
+        name, value = _difference(began, now)
         raise InputError(
-            f"--seed: the {what} training in {where} has {before[1].seed}; leave the option out or run without --resume"
+            f"--{name.replace('_', '-')}: the {what} training in {where} has {value}; "
+            "leave the option out or run without --resume"
         )
     steps, began_with = training.steps, before[1].steps
     if left.unfinished:

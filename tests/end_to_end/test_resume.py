@@ -371,7 +371,8 @@ def test_a_finished_training_can_be_made_longer(home: Path, folder: Path, inside
     finished = (folder / "m.safetensors").read_bytes()
     for more, says in (
         (["--steps", 5], "m.safetensors is finished after 6 steps; give more with --steps to train it longer, or run"),
-        (["--lr", 0.5], "m.safetensors is finished after 6 steps; give more with --steps to train it longer, or run"),
+        (["--lr", 0.5], "--lr: the finished training in m.state.safetensors has 0.00[0-9]+; leave the option out or"),
+        (["--precision", "bf16"], "--precision: the finished training in m.state.safetensors has float32; leave the"),
         (["--hidden", 6], "--hidden: the finished training in m.state.safetensors has 4; leave the option out or run"),
         (["--seed", 6], "--seed: the finished training in m.state.safetensors has 0; leave the option out or run"),
     ):
@@ -381,8 +382,11 @@ def test_a_finished_training_can_be_made_longer(home: Path, folder: Path, inside
     assert b"m.safetensors is finished already" in inside(*bare, cwd=folder).stderr  # it knows its own settings
     kept = {path: path.read_bytes() for path in folder.glob("m.*")}
 
-    done = inside(*arguments, "--steps", 12, "--resume", cwd=folder)
+    done = inside(*arguments, "--steps", 12, "--preset", "paper", "--resume", cwd=folder)
     assert done.returncode == 0, done.stderr.decode()
+    says = "m.state.safetensors: goes on with the settings that it was begun with, such as "
+    assert says in done.stderr.decode()
+    assert "; --preset paper changes none of them\n" in done.stderr.decode()
     says = "m.state.safetensors: going on after 6 steps with 12 in all instead of 6; the learning rate now follows the"
     assert says in done.stderr.decode()
     log = logged(folder / "m.metrics.jsonl")
