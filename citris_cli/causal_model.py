@@ -141,6 +141,7 @@ class CausalModel:
 
         Raises:
             InputError: another shape, size or range, or other channels than the model's.
+            CitrisError: as of :meth:`require_finite`.
         """
         frames = _given(frames, "frames")
         check_frames_shape(frames.shape, "frames")

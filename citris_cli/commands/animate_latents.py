@@ -209,7 +209,6 @@ def _shown(title: str, first: int, clip: Clip, model: CausalModel, groups: tuple
     Raises:
         CitrisError: the model gives latents that are not finite.
     """
-
     from citris_cli.show.latents import LatentSequence
 
     images = clip.frames.slice(0, len(clip.frames)).numpy()

@@ -57,13 +57,13 @@ def encode(
     where = select_device(device)
     keep_freed_memory()
     settled = resolve_precision(precision or "auto", where)
-    if output is not None and output.suffix.lower() in NOT_LATENTS:
-        raise InputError(f"-o {output}: the ending says what is written, and encode writes an .npz; name it so")
     asked = Output(output, as_json)
     require_there(inputs)
     model_file = find_model(model, console)
     asked = asked.reading("INPUT", *inputs).reading("--model", model_file)
     path = asked.place(default_file(inputs, "latents", ".npz"), inputs)
+    if output is not None and output.suffix.lower() in NOT_LATENTS:
+        raise InputError(f"-o {output}: the ending says what is written, and encode writes an .npz; name it so")
     loaded = load_causal_model(model_file, where, console)
     started = time.monotonic()
     with compute_in(settled, where):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageSequence
 
 import citris_cli
@@ -287,14 +288,16 @@ def test_the_published_slider_is_animated_whole(
 def test_latents_that_are_not_finite_are_refused(
     home: Path, tmp_path: Path, model: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: CausalModel, frames: np.ndarray) -> np.ndarray:
+    def broken(self: CausalModel, step: object, frames: torch.Tensor) -> np.ndarray:
         z = np.zeros((len(frames), 4), np.float32)
         z[2, 1] = np.nan
         return z
 
-    monkeypatch.setattr(CausalModel, "encode", broken)
+    monkeypatch.setattr(CausalModel, "_through", broken)
     done = inside("animate-latents", home / "boxes", "-m", model, "--start", 7, "-o", "x.gif", cwd=tmp_path)
-    check_refusal(done, "gives frame 9 latents that are not finite; train another model", status=1)
+    check_refusal(
+        done, r"assigned\.safetensors: gives 1 of \d+ frames latents that are not finite; train another model", status=1
+    )
     assert list(tmp_path.iterdir()) == []
 
 
