@@ -32,8 +32,8 @@ from citris_cli.data.frames import (
     check_frames_shape,
     is_grey,
     require_channels,
-    to_uint8_frames,
 )
+from citris_cli.data.intensities import to_uint8_frames
 from citris_cli.data.sources import GIVEN_FOR_ARRAYS, as_array
 from citris_cli.data.variables import REST, Variables
 from citris_cli.devices import select_device

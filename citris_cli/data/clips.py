@@ -11,7 +11,8 @@ import torch
 
 from citris_cli.data.arrangement import Form, arrangement
 from citris_cli.data.datasets import SequenceData, frames_of, load_sequences
-from citris_cli.data.frames import PIECE, Frames
+from citris_cli.data.frames import Frames
+from citris_cli.data.intensities import PIECE
 from citris_cli.data.layout import FRAME_KEYS, TARGET_KEYS, Input, find_inputs, first_key, optional_key
 from citris_cli.data.sources import Data, Source, open_source
 from citris_cli.data.variables import Variables

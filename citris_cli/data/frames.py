@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from citris_cli.core.config import MOST_CHANNELS
+from citris_cli.data.intensities import PIECE, as_bytes
 from citris_cli.data.npz import mappings, release_pages, require_unchanged
 from citris_cli.data.sources import Source
 from citris_cli.errors import InputError
@@ -28,8 +28,6 @@ _CHUNK = 32 << 20
 _LOOKING, _LOOK_EVERY = 0.01, 0.25
 #: Frames that go through an encoder at a time.
 ENCODED_AT_ONCE = 256
-#: Arrays of no bytes are converted so many of their own bytes at a time: what a processor's cache holds.
-PIECE = 2 << 20
 
 
 class Frames:
@@ -258,8 +256,7 @@ def load_frames(source: Source, key: str) -> Loaded:
     require_room(source, key)
     if dtype == np.uint8:
         return Loaded(_with_channels(source.array(key)), (), "")
-    _check_number_type(dtype, where)
-    array, notes, scale = _converted(lambda: source.pieces(key, PIECE), shape, dtype, where)
+    array, notes, scale = as_bytes(lambda: source.pieces(key, PIECE), shape, dtype, where)
     return Loaded(_with_channels(array), notes, scale)
 
 
@@ -419,109 +416,6 @@ def alpha_of(parts: Sequence[np.ndarray[Any, Any]]) -> int | None:
             if not same:
                 return None
     return value
-
-
-def to_uint8_frames(array: np.ndarray[Any, Any], where: str) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
-    """Frames as bytes, 0 … 255.
-
-    Bytes stay as they are; integers 0…255 and floats 0…1, times 255 and rounded, are the same in other types; booleans
-    are 0 and 255. Floats −1…1 are scaled, and so is uint16 with values beyond 255, as 0…65535.
-
-    Args:
-        array: frames [N, …], of any number type.
-        where: file and key, for messages.
-
-    Returns:
-        uint8 of the same shape, `array` itself if it was uint8; and sentences on how the values were read.
-
-    Raises:
-        InputError: a value outside its range, NaN or infinite, naming the first frame that has one; or no numbers.
-    """
-    if array.dtype == np.uint8:
-        return array, ()
-    _check_number_type(array.dtype, where)
-    rows = max(1, PIECE // max(1, array[:1].nbytes))
-    frames, notes, _ = _converted(
-        lambda: (array[start : start + rows] for start in range(0, len(array), rows)), array.shape, array.dtype, where
-    )
-    return frames, notes
-
-
-def _check_number_type(dtype: np.dtype[Any], where: str) -> None:
-    if dtype.kind not in "buif":
-        raise InputError(f"{where} holds {dtype}, which are no pixels; save uint8 0…255 or floats 0…1")
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """How numbers stand for intensities: `low` is black and `high` white."""
-
-    low: float
-    high: float
-    name: str
-    allowed: str
-
-
-_UNIT = _Scale(0, 1, "0…1", "floats need 0…1 or −1…1, and must be finite")
-_SIGNED = _Scale(-1, 1, "−1…1", "floats need −1…1 where some lie below 0, and must be finite")
-_BYTES = _Scale(0, 255, "0…255", "integers need 0…255, and uint16 0…65535; save them as bytes")
-_WORDS = _Scale(0, 65535, "0…65535", "")
-#: A pixel this dark, where black is −1, is what tells frames of −1…1 from ones of 0…1 that a filter made ring.
-_DARK = -0.25
-
-
-def _converted(
-    pieces: Callable[[], Iterable[np.ndarray[Any, Any]]], shape: tuple[int, ...], dtype: np.dtype[Any], where: str
-) -> Loaded:
-    """Consecutive frames of any number type, that make up `shape`, as bytes."""
-    frames = np.empty(shape, dtype=np.uint8)
-    scale = _UNIT if dtype.kind == "f" else _BYTES
-    wide = dtype.kind == "u" and dtype.itemsize == 2
-    start, largest, ringing = 0, 0, None
-    pending = iter(pieces())
-    while (piece := next(pending, None)) is not None:
-        wider = scale
-        if scale is _UNIT and bool((piece < 0).any()):
-            # What a filter's ringing puts a little below 0 is refused, unless other frames show that 0 is no black.
-            wider = _SIGNED if bool((piece < _DARK).any()) else scale
-            ringing = (start, piece) if ringing is None else ringing
-        elif wide:
-            largest = max(largest, int(piece.max()))
-            wider = _WORDS if largest > 255 else scale
-        if wider is not scale:  # from the first frame again
-            scale, start, ringing, pending = wider, 0, None, iter(pieces())
-            continue
-        if ringing is None:
-            frames[start : start + len(piece)] = _to_bytes(piece, scale, start, where)
-        start += len(piece)
-    if ringing is not None:
-        _to_bytes(ringing[1], scale, ringing[0], where)
-    if scale is _SIGNED:
-        note = f"{where}: values from −1 to 1, read as −1 for black and 1 for white"
-        return Loaded(frames, (note,), scale.name)
-    if scale is _WORDS:
-        shifted = "; of 12 bits each, they need to be multiplied by 16 first" if largest < 4096 else ""
-        note = f"{where}: 16 bits a value, read as 0…65535 (the largest is {largest:,}{shifted})"
-        return Loaded(frames, (note,), scale.name)
-    return Loaded(frames, (), "" if dtype.kind == "b" else scale.name)
-
-
-def _to_bytes(piece: np.ndarray[Any, Any], scale: _Scale, start: int, where: str) -> np.ndarray[Any, Any]:
-    if piece.dtype.kind == "b":
-        return piece.astype(np.uint8) * np.uint8(255)
-    # Written so that NaN, which compares false, is outside too.
-    inside = (piece >= scale.low) & (piece <= scale.high)
-    if not inside.all():
-        bad = int(np.argmin(inside.reshape(len(piece), -1).all(axis=1)))
-        value = piece[bad][~inside[bad]].flat[0]
-        allowed = scale.allowed
-        if scale is _UNIT and 1 < value <= 255:
-            allowed = "floats need 0…1, so divide by 255 if the values are 0…255"
-        raise InputError(f"{where}, frame {start + bad} holds the value {value:g}; {allowed}")
-    if scale is _BYTES:
-        return piece.astype(np.uint8)
-    unit = (piece.astype(np.float32) - np.float32(scale.low)) / np.float32(scale.high - scale.low)
-    return np.rint(unit * np.float32(255)).astype(np.uint8)
 
 
 def _as_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:

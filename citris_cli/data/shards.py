@@ -10,8 +10,9 @@ import numpy as np
 from citris_cli.data.arrangement import Arrangement, Form, arrangement
 from citris_cli.data.columns import described_columns
 from citris_cli.data.episodes import episode_ends, padded_lengths
-from citris_cli.data.frames import PIECE, load_frames
+from citris_cli.data.frames import load_frames
 from citris_cli.data.identity import FileIdentity
+from citris_cli.data.intensities import PIECE
 from citris_cli.data.layout import (
     FRAME_KEYS,
     MASK_KEYS,

@@ -214,7 +214,7 @@ def _are_independent(file: NpzFile, frames: str, targets: str) -> bool:
     shape = file.shape(targets)
     if len(shape) != 2 or shape[0] != file.shape(frames)[0] or shape[0] < 2 or file.dtype(targets).kind not in "buif":
         return False
-    from citris_cli.data.frames import PIECE
+    from citris_cli.data.intensities import PIECE
 
     first = None
     for rows in file.pieces(targets, PIECE):

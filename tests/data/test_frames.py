@@ -12,8 +12,8 @@ from citris_cli.data.frames import (
     encode_frames,
     joined,
     load_frames,
-    to_uint8_frames,
 )
+from citris_cli.data.intensities import to_uint8_frames
 from citris_cli.data.npz import open_npz
 from citris_cli.errors import ChangedDataError, InputError
 from tests.data.memory import grown_by, most_resident, needs_proc
@@ -100,7 +100,7 @@ def test_values_out_of_range_name_the_first_bad_frame(
     dtype: Any, value: float, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small pieces, so that the bad frame is not in the first of them.
-    monkeypatch.setattr("citris_cli.data.frames.PIECE", 40_000)
+    monkeypatch.setattr("citris_cli.data.intensities.PIECE", 40_000)
     array = np.zeros((9, 32, 32, 3), dtype=dtype)
     array[5, 3, 3, 1] = array[7, 0, 0, 0] = value
     with pytest.raises(InputError) as caught:
@@ -272,7 +272,7 @@ def test_taking_over_mapped_parts_piece_by_piece(tmp_path: Path, monkeypatch: py
 
 
 def test_frames_of_minus_one_to_one_are_scaled_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("citris_cli.data.frames.PIECE", 40_000)
+    monkeypatch.setattr("citris_cli.data.intensities.PIECE", 40_000)
     array = np.full((9, 32, 32, 3), 0.2, np.float32)
     array[2, 0, 0] = -0.2  # read as one that rings, until a later frame shows what black is
     array[7, 0, 0], array[8, 0, 0] = -1, 1
@@ -285,7 +285,7 @@ def test_frames_of_minus_one_to_one_are_scaled_and_said_to_be(monkeypatch: pytes
 
 
 def test_full_range_uint16_is_scaled_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("citris_cli.data.frames.PIECE", 40_000)
+    monkeypatch.setattr("citris_cli.data.intensities.PIECE", 40_000)
     array = np.zeros((9, 32, 32, 3), np.uint16)
     array[0, 0, 0], array[8, 0, 0] = 257, 65535
     frames, notes = to_uint8_frames(array, "x")
