@@ -147,6 +147,34 @@ def read_pictures(file: PictureFile, numbers: Sequence[int], size: int, channels
         require_memory(len(numbers) * size * size * channels, what, "choose fewer, or read them forwards")
         yield from reversed(list(read_pictures(file, numbers[::-1], size, channels)))
         return
+    for number, picture in _decoded(file, numbers, _MODES[channels]):
+        with _problems(name_of(file, number)):
+            frame = _frame(picture, _MODES[channels], size).reshape(size, size, channels)
+        yield frame
+
+
+def read_whole(file: PictureFile, numbers: Sequence[int], channels: int) -> Iterator[np.ndarray]:
+    """Decode pictures of a file one by one, each whole and in its own size, upright.
+
+    Args:
+        file: as :func:`look_at` gave it.
+        numbers: which pictures, counted from 0, rising, at least one.
+        channels: C, as in :func:`read_pictures`.
+
+    Yields:
+        uint8 [H, W, C], 0…255.
+
+    Raises:
+        InputError: as :func:`read_pictures`.
+    """
+    for number, picture in _decoded(file, numbers, _MODES[channels]):
+        with _problems(name_of(file, number)):
+            pixels = np.array(picture.convert(_MODES[channels]), dtype=np.uint8)
+        yield pixels.reshape(picture.height, picture.width, channels)
+
+
+def _decoded(file: PictureFile, numbers: Sequence[int], mode: str) -> Iterator[tuple[int, Image.Image]]:
+    """Pictures of a file with their numbers, upright, in a mode or in grey of 8 bits."""
     together = sum(width * height for width, height in file.sizes[: numbers[-1] + 1])
     if len(file.sizes) > 1 and together > _MAX_PIXELS_TOGETHER:
         raise InputError(
@@ -158,8 +186,8 @@ def read_pictures(file: PictureFile, numbers: Sequence[int], size: int, channels
             label = name_of(file, number)
             with _problems(label):
                 _go_to(picture, file._places[number])
-                frame = _frame(picture, label, _MODES[channels], size).reshape(size, size, channels)
-            yield frame
+                upright = _upright_picture(picture, label, mode)
+            yield number, upright
 
 
 def name_of(file: PictureFile, number: int, called: str | None = None) -> str:
@@ -327,16 +355,15 @@ def _upright(picture: Image.Image) -> Size:
     return (height, width) if orientation in _TURNED else (width, height)
 
 
-def _frame(picture: Image.Image, label: str, mode: str, size: int) -> np.ndarray:
-    """The picture that the file is at, upright, its middle square resized: uint8 [size, size] or [size, size, C].
+def _upright_picture(picture: Image.Image, label: str, mode: str) -> Image.Image:
+    """The picture that the file is at, upright, in a mode of :data:`_MODES` or in grey of 8 bits.
 
     What Pillow holds of a pixel, up to 4 bytes, is held twice at most.
 
     Args:
         picture: an open file.
         label: for messages.
-        mode: of :data:`_MODES`.
-        size: in pixels.
+        mode: that is wanted.
     """
     _require_decodable(picture)
     if picture.mode == "F":
@@ -344,11 +371,21 @@ def _frame(picture: Image.Image, label: str, mode: str, size: int) -> np.ndarray
     picture.load()  # what stands behind the pixels of a file is known then
     if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         picture = ImageOps.exif_transpose(picture)
+    return _converted(picture, label, mode)
+
+
+def _frame(picture: Image.Image, mode: str, size: int) -> np.ndarray:
+    """The middle square of a picture, resized: uint8 [size, size] or [size, size, C].
+
+    Args:
+        picture: as :func:`_upright_picture` gave it.
+        mode: of :data:`_MODES`.
+        size: in pixels.
+    """
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     if picture.width != picture.height:
         picture = picture.crop((left, top, left + side, top + side))
-    picture = _converted(picture, label, mode)
     if side != size:
         picture = picture.resize((size, size), Image.Resampling.LANCZOS)
     # Grey in colours, of which each channel would have been resized alike.
