@@ -28,10 +28,10 @@ from citris_cli.training.config import (
 )
 from citris_cli.training.encodings import weights_sha256
 from citris_cli.training.files import AUTOENCODER
-from citris_cli.training.plan import AnySession, Plan, make_plan
+from citris_cli.training.plan import Plan, make_plan
 from citris_cli.training.presets import autoencoder_preset, causal_encoder_preset, nf_preset, vae_preset
 from citris_cli.training.request import Place, Request
-from citris_cli.training.session import Session, open_frames, open_labelled, open_sequences
+from citris_cli.training.session import AnySession, Session, open_frames, open_labelled, open_sequences
 from citris_cli.wording import counted, described_channels
 
 AutoencoderPlan = Plan[AutoencoderConfig, AutoencoderTrainingConfig]

@@ -33,7 +33,7 @@ from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, window_starts
 from citris_cli.training.encodings import cached_encodings, weights_sha256
 from citris_cli.training.loop import finishing
-from citris_cli.training.plan import AnySession, Plan
+from citris_cli.training.plan import Plan
 from citris_cli.training.plans import (
     AutoencoderPlan,
     CausalEncoderPlan,
@@ -47,7 +47,7 @@ from citris_cli.training.plans import (
 )
 from citris_cli.training.reconstructions import Pictures
 from citris_cli.training.request import Request
-from citris_cli.training.session import Session, open_frames, open_labelled, open_sequences
+from citris_cli.training.session import AnySession, Session, open_frames, open_labelled, open_sequences
 from citris_cli.wording import counted
 
 #: Frames whose latents a model keeps, so that it knows what its variables' values look like.

@@ -127,6 +127,9 @@ class Session(Generic[DataT]):
         return run_folder(name, self.data.sha256) / kind.file_name
 
 
+AnySession = Session[SequenceData] | Session[IndependentData]
+
+
 def open_session(request: Request, load: Callable[[Sequence[Data], Variables | None], DataT]) -> Session[DataT]:
     """Check everything that can be wrong before time is spent; load the data.
 
