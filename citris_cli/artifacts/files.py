@@ -71,16 +71,17 @@ def atomic_write(path: Path, write: Writer, named: bool = False) -> None:
     write_together({path: write}, [path] if named else [])
 
 
-def write_together(files: Mapping[Path, Writer], named: Collection[Path] = ()) -> None:
+def write_together(files: Mapping[Path, Writer], named: Collection[Path] = (), vouches: Path | None = None) -> None:
     """Write files that belong together, each as :func:`atomic_write` does: they are complete or absent.
 
-    None gets its name before all are whole on the disk. The last one vouches for the others: an earlier file of its
-    name is removed first and it comes last, so that it never lies beside what belongs to another one, even if the
-    process is killed in between.
+    None gets its name before all are whole on the disk. One of them vouches for the others: an earlier file of its
+    name is removed first and it gets its name last, so that it never lies beside what belongs to another one, even if
+    the process is killed in between.
 
     Args:
-        files: what writes each, by its path, in the order in which they get their names.
+        files: what writes each, by its path, in the order in which they are written.
         named: those of the paths that the user named.
+        vouches: for the others; the last one if None.
 
     Raises:
         InputError, CitrisError: as :func:`atomic_write`.
@@ -100,10 +101,10 @@ def write_together(files: Mapping[Path, Writer], named: Collection[Path] = ()) -
                 _write_stream(path, write)
             else:
                 ready[path] = _temporary(targets[path], write)
-        last = path
+        last = path if vouches is None else vouches
         if len(ready) > 1:
             targets[last].unlink(missing_ok=True)
-        for path in list(ready):
+        for path in sorted(ready, key=lambda one: one == last):
             if path == last and len(files) > 1:  # what it vouches for is on the disk before it
                 for folder in folders:
                     sync_directory(folder)
@@ -118,14 +119,15 @@ def write_together(files: Mapping[Path, Writer], named: Collection[Path] = ()) -
             _remove(left)
 
 
-def write_folder(folder: Path, files: Mapping[str, Writer]) -> list[Path]:
+def write_folder(folder: Path, files: Mapping[str, Writer], vouches: str | None = None) -> list[Path]:
     """Write files into a folder of their own: it is complete or absent where there is none yet.
 
-    Where it has something in it already they are written as :func:`write_together` does, the last one vouching.
+    Where it has something in it already they are written as :func:`write_together` does.
 
     Args:
         folder: it and missing parents are made; a link to a folder is followed.
         files: what writes each, by its name.
+        vouches: the one that vouches for the others; the last one if None.
 
     Returns:
         Their paths, in this order.
@@ -137,7 +139,7 @@ def write_folder(folder: Path, files: Mapping[str, Writer]) -> list[Path]:
     target, temporary, path = Path(os.path.realpath(folder)), "", folder
     _sweep(target.parent)
     if os.path.lexists(folder) and not _is_empty(folder):
-        write_together(dict(zip(paths, files.values(), strict=True)))
+        write_together(dict(zip(paths, files.values(), strict=True)), (), None if vouches is None else folder / vouches)
         return paths
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

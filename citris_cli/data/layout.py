@@ -32,6 +32,8 @@ EPISODE_KEYS = ("dones", "terminals", "episode_ends", "episode_starts", "episode
 # The true graph over the columns, uint8 [K, K]; entry [i, j] is 1 iff i causes j, one frame later or within a frame.
 TEMPORAL_GRAPH_KEY = "graph_temporal"
 INSTANTANEOUS_GRAPH_KEY = "graph_instantaneous"
+# Where a dataset comes from, as JSON.
+PROVENANCE_KEY = "provenance"
 
 KNOWN_KEYS = (
     *FRAME_KEYS,
@@ -44,6 +46,7 @@ KNOWN_KEYS = (
     *EPISODE_KEYS,
     TEMPORAL_GRAPH_KEY,
     INSTANTANEOUS_GRAPH_KEY,
+    PROVENANCE_KEY,
 )
 
 #: Most columns of targets or of true values that are read: what is held of a frame is bounded, and every pair of them

@@ -11,8 +11,8 @@ from typing import Literal, TypeAlias
 #: As many first bytes as are looked at.
 LOOKED_AT = 512
 
-#: What a file is opened as: arrays, a picture, a model of ours, or a published checkpoint.
-Wanted: TypeAlias = Literal["data", "picture", "model", "checkpoint"]
+#: What a file is opened as: arrays, a picture, a model of ours, a published checkpoint, or what becomes a dataset.
+Wanted: TypeAlias = Literal["data", "picture", "model", "checkpoint", "recording"]
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,7 @@ _KNOWN: tuple[tuple[Callable[[bytes], bool], FileType], ...] = (
 )  # fmt: skip
 
 _SAVE = "save frames and interventions as .npz with np.savez"
+_PACK = "make one with 'citris pack SOURCE --targets TABLE -o DATA'"
 _PICTURE = "give a PNG or JPEG file"
 _MODEL = "give a model that a citris command wrote, a .safetensors file"
 _CHECKPOINT = "give a published checkpoint, or what 'citris export' wrote"
@@ -176,27 +177,38 @@ _AGAIN = {
 _INSTEAD: Mapping[Wanted, Mapping[str, str]] = {
     "data": _AGAIN | {
         "empty": f"; {_SAVE}",
-        "npy": "; save frames and interventions together as .npz with np.savez",
-        "HDF5": f"; read its arrays with h5py and {_SAVE}",
+        "npy": f" and no dataset; {_PACK}",
+        "HDF5": f" and no dataset; {_PACK}",
         "MATLAB": f"; read its arrays with scipy.io.loadmat or h5py and {_SAVE}",
-        "picture": f"; a dataset has many frames and their interventions, {_SAVE}, "
+        "picture": f"; a dataset has many frames and their interventions; {_PACK} of a folder of pictures, "
         "or give 'citris encode' the picture under its own ending",
-        "film": "; read its frames with imageio.v3.imread and save them with the interventions as .npz",
+        "film": f" and no dataset; {_PACK}",
         "model": " and no data; name it with --model, and here an .npz file with frames",
         "pickle": f", which could run anything when it is read and never is; {_SAVE}",
         "checkpoint": " and no data; 'citris import-checkpoint' takes it",
         "packed": "; unpack it and name the .npz files in it",
-        "table": f" and holds no frames; read its columns with np.genfromtxt and {_SAVE}",
+        "table": " and holds no frames; give it to 'citris pack' with --targets, beside the film or the pictures",
         "text": f" and holds no frames; {_SAVE}",
         "": f"; read its arrays with a library of its own and {_SAVE}",
     },
     "picture": _AGAIN | {
         "empty": f"; {_PICTURE}",
         "other picture": ", of a kind that is not read; save it as PNG or JPEG",
-        "film": " and no picture; read its frames with imageio.v3.imread and save them as pictures",
+        "film": " and no picture; make a dataset of it with 'citris pack', or save its frames as pictures",
         "packed": "; unpack it first",
         "npz": " and no picture; give it a name that ends in .npz, and its frames are read",
         "": f" and no picture; {_PICTURE}",
+    },
+    "recording": _AGAIN | {
+        "empty": "; get it again",
+        "other picture": ", of a kind that is not read; save it as PNG or JPEG",
+        "MATLAB": f"; save it as HDF5 (version 7.3) or read its arrays with scipy.io.loadmat and {_SAVE}",
+        "model": " and no recording",
+        "pickle": f", which could run anything when it is read and never is; {_SAVE}",
+        "packed": "; unpack it first",
+        "table": " and holds no frames; give it with --targets, and here the film or the pictures",
+        "text": " and holds no frames; name a film, a folder of pictures, or arrays",
+        "": "; name a film, a folder of pictures, or arrays (.npy, .npz, HDF5)",
     },
     "model": _AGAIN | {
         "empty": "; get it again, or train anew",
@@ -219,6 +231,7 @@ _INSTEAD: Mapping[Wanted, Mapping[str, str]] = {
 _TAKEN: Mapping[Wanted, frozenset[str]] = {
     "data": frozenset({"npz", "zip", "checkpoint"}),  # what is in an archive is known once it is open
     "picture": frozenset({"picture"}),
+    "recording": frozenset({"npz", "zip", "checkpoint", "npy", "HDF5", "picture", "film"}),
     "model": frozenset({"model"}),
     "checkpoint": frozenset({"checkpoint", "zip", "npz", "model", "pickle"}),
 }

@@ -156,9 +156,11 @@ class Progress:
         total: number of steps.
         title: what is being done.
         unit: what a step handles, for the rate ("frames", "pairs").
+        step: what a step is called.
     """
 
-    def __init__(self, total: int, title: str, unit: str) -> None:
+    def __init__(self, total: int, title: str, unit: str, step: str = "step") -> None:
+        self._step = step
         self._total = total
         self._title = visible(title)
         self._unit = unit
@@ -170,7 +172,7 @@ class Progress:
         self._started = time.monotonic()
         self._next_line = self._started + FIRST_LINE
         if not _is_terminal():
-            _line(f"{self._title}: {self._total:,} steps")
+            _line(f"{self._title}: {self._total:,} {self._step}s")
             return self
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -219,7 +221,9 @@ class Progress:
             self._first_step, self._first_time = step, now
         done = step - self._first_step
         left = f"  {_duration((now - self._first_time) / done * (self._total - step))} left" if done else ""
-        _line(f"{self._title}: step {step:,}/{self._total:,}  {rate}  {shown}{left if step < self._total else ''}")
+        _line(
+            f"{self._title}: {self._step} {step:,}/{self._total:,}  {rate}  {shown}{left if step < self._total else ''}"
+        )
 
 
 def _visible(names: Sequence[str]) -> list[str]:

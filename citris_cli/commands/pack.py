@@ -1,0 +1,307 @@
+"""``citris pack``: films, pictures and arrays, with a table of what was done, become a dataset."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from citris_cli.commands import options
+from citris_cli.commands.options import DATA, OUTPUT
+
+#: Panels of the help page.
+TABLE, FRAMES = "Table", "Frames"
+
+
+class Fit(str, Enum):
+    """How a frame becomes square: see :mod:`citris_cli.recordings.fitting`."""
+
+    crop = "crop"
+    pad = "pad"
+    stretch = "stretch"
+
+
+def pack(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Films, folders of pictures, .npy, .npz, HDF5 (file.h5:/path); several are several episodes.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder for the dataset, or an .npz.", rich_help_panel=OUTPUT),
+    ],
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--targets",
+            help="CSV or TSV file, or a key of the source; once for all sources, or once for each.",
+            metavar="TABLE",
+            rich_help_panel=TABLE,
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            help="Columns of 0 and 1, one a variable.  \\[default: all that hold only 0 and 1]",
+            metavar="LIST",
+            rich_help_panel=TABLE,
+        ),
+    ] = None,
+    one_of: Annotated[
+        str | None,
+        typer.Option(
+            "--one-of",
+            help="The column that names the variable that was intervened on; 0 or empty for none.",
+            metavar="COLUMN",
+            rich_help_panel=TABLE,
+        ),
+    ] = None,
+    row_of: Annotated[
+        str | None,
+        typer.Option(
+            "--row-of",
+            help="What matches rows with frames: frame, time (in seconds) or file; frame=COLUMN for a column of "
+            "another name.  \\[default: a column of that name, else the order]",
+            metavar="KIND",
+            rich_help_panel=TABLE,
+        ),
+    ] = None,
+    episode: Annotated[
+        str | None,
+        typer.Option(
+            "--episode",
+            help="The column that tells a row's episode: the source's name or number.",
+            metavar="COLUMN",
+            rich_help_panel=TABLE,
+        ),
+    ] = None,
+    lead: Annotated[
+        options.Lead | None,
+        typer.Option(
+            "--lead",
+            help="A frame's row tells of the step into it, or out of it.  \\[default: out]",
+            rich_help_panel=TABLE,
+        ),
+    ] = None,
+    events: Annotated[
+        bool,
+        typer.Option(
+            "--events", help="There is a row for each intervention, not for each frame.", rich_help_panel=TABLE
+        ),
+    ] = False,
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            "--truth", help="Columns or keys of true values to take along.", metavar="LIST", rich_help_panel=TABLE
+        ),
+    ] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            "--kinds",
+            help="Kinds of variables: name:kind,… (continuous, angle, categorical).",
+            metavar="LIST",
+            rich_help_panel=TABLE,
+        ),
+    ] = None,
+    frames_key: Annotated[
+        str | None,
+        typer.Option(
+            "--frames-key", help="Key of the frames in an .npz or HDF5 file.", metavar="KEY", rich_help_panel=FRAMES
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size",
+            help="Width and height in pixels, a multiple of 16.  \\[default: the frames' own if it is one, else 64]",
+            min=32,
+            max=256,
+            rich_help_panel=FRAMES,
+        ),
+    ] = None,
+    fit: Annotated[
+        Fit,
+        typer.Option(
+            "--fit",
+            help="Frames that are not square: crop to the middle, pad with black, or stretch.",
+            rich_help_panel=FRAMES,
+        ),
+    ] = Fit.crop,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            "--crop",
+            help="Cut this out first: left, top, width and height in pixels.",
+            metavar="X,Y,W,H",
+            rich_help_panel=FRAMES,
+        ),
+    ] = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Make colours one channel.", rich_help_panel=FRAMES)] = False,
+    every: Annotated[
+        int,
+        typer.Option("--every", help="Keep one frame of so many.", metavar="N", min=1, rich_help_panel=FRAMES),
+    ] = 1,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="First frame: its number from 0 on, or a time (12.5s).", metavar="T", rich_help_panel=FRAMES
+        ),
+    ] = None,
+    stop: Annotated[
+        str | None,
+        typer.Option(
+            "--to", help="The frame after the last: its number, or a time.", metavar="T", rich_help_panel=FRAMES
+        ),
+    ] = None,
+    val: Annotated[
+        float,
+        typer.Option(
+            "--val", help="Share of the frames for val.npz.", metavar="SHARE", min=0.0, max=0.9, rich_help_panel=DATA
+        ),
+    ] = 0.0,
+    test: Annotated[
+        float,
+        typer.Option(
+            "--test", help="Share of the frames for test.npz.", metavar="SHARE", min=0.0, max=0.9, rich_help_panel=DATA
+        ),
+    ] = 0.0,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace files that are there.  \\[default: it is refused]", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Make a dataset of your own recording: a film, pictures or arrays, and a table of what was done."""
+    import sys
+
+    from citris_cli.artifacts.overwriting import files_read, require_not_read
+    from citris_cli.commands.interruption import ends_clean
+    from citris_cli.commands.outputs import document_text
+    from citris_cli.errors import InputError
+    from citris_cli.recordings.fitting import parse_crop
+    from citris_cli.recordings.pack import Packing
+    from citris_cli.recordings.pack import pack as make
+    from citris_cli.recordings.targets import Reading
+    from citris_cli.show.console import Console
+
+    if str(output) in ("-", "/dev/stdout"):
+        raise InputError("-o -: a dataset is files, which standard output cannot take; name a folder, or an .npz")
+    if size is not None and size % 16:
+        raise InputError(
+            f"--size {size}: it needs a multiple of 16, such as {size // 16 * 16} or {size // 16 * 16 + 16}"
+        )
+    for option, value in (("--val", val), ("--test", test)):
+        options.require_number(option, value)
+    read = {**files_read("SOURCE", *sources), **files_read("--targets", *map(Path, targets or []))}
+    for name in (
+        [output] if output.suffix == ".npz" else [output / f"{split}.npz" for split in ("train", "val", "test")]
+    ):
+        require_not_read(name, read, named=name == output)
+    reading = Reading(
+        targets=tuple(targets or ()),
+        columns=_listed("--columns", columns),
+        one_of=one_of,
+        row_of=row_of,
+        episode=episode,
+        lead=lead.value if lead else None,
+        truth=_listed("--truth", truth) or (),
+        events=events,
+    )
+    packing = Packing(
+        size=size,
+        fit=fit.value,
+        crop=None if crop is None else parse_crop(crop),
+        grey=grey,
+        every=every,
+        start=start,
+        stop=stop,
+        val=val,
+        test=test,
+        kinds=kinds,
+        frames_key=frames_key,
+    )
+    console = Console()
+    with ends_clean("run the command again"), _Shown() as shown:
+        packed = make(
+            sources,
+            output,
+            reading,
+            packing,
+            command=["citris", *sys.argv[1:]],
+            overwrite=overwrite,
+            on_note=console.note,
+            on_progress=shown.update,
+        )
+    rows = [[name, str(count)] for name, count in zip(packed.variables, packed.interventions, strict=True)]
+    steps = sum(packed.steps.values())
+    console.table(f"Interventions in {steps:,} steps", ["variable", "steps"], rows)
+    console.note(f"look at it before training: citris check {output}")
+    if as_json:
+        document = {
+            "files": [str(path) for path in packed.files.values()],
+            "dataset": str(output),
+            "frames": sum(packed.frames.values()),
+            "frames_per_split": packed.frames,
+            "steps": steps,
+            "episodes": packed.episodes,
+            "frame_size": [packed.size, packed.size],
+            "channels": packed.channels,
+            "variables": list(packed.variables),
+            "interventions": dict(zip(packed.variables, packed.interventions, strict=True)),
+            "factors": list(packed.factors),
+        }
+        console.result(document_text(document))
+    else:
+        console.result(output)
+
+
+def _listed(option: str, text: str | None) -> tuple[str, ...] | None:
+    """Names in a comma list."""
+    from citris_cli.errors import InputError
+
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise InputError(f"{option} {text}: write different names with commas between them")
+    return names
+
+
+class _Shown:
+    """The progress of a packing, which begins with the first frame."""
+
+    def __init__(self) -> None:
+        from contextlib import ExitStack
+
+        self._stack = ExitStack()
+        self._display: Any = None
+        self._began = 0.0
+
+    def __enter__(self) -> _Shown:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._stack.close()
+
+    def update(self, done: int, total: int) -> None:
+        """Show how many frames are written."""
+        import time
+
+        from citris_cli.show.console import Progress
+
+        if self._display is None:
+            self._began = time.monotonic()
+            self._display = self._stack.enter_context(Progress(total, "packing", unit="frames", step="frame"))
+        if done % 64 == 0 or done == total:
+            passed = max(time.monotonic() - self._began, 1e-6)
+            self._display.update(done, done / passed, {})

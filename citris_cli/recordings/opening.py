@@ -1,0 +1,98 @@
+"""What the user names as SOURCE, opened: by its content, whatever its name ends in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from citris_cli.data import signatures
+from citris_cli.data.images import look_at
+from citris_cli.data.paths import is_pattern, is_there, matches, natural_key
+from citris_cli.errors import InputError
+from citris_cli.recordings.arrays import inner_path, open_arrays
+from citris_cli.recordings.films import open_film
+from citris_cli.recordings.pictures import of_files, open_animation, open_folder
+from citris_cli.recordings.recording import Recording
+from citris_cli.wording import counted
+
+
+def open_recordings(sources: Sequence[Path], frames_key: str | None = None) -> list[Recording]:
+    """Recordings, one for each source, group or folder; still pictures that are named one by one are one recording.
+
+    Args:
+        sources: films, folders of pictures, pictures, ``.npy``, ``.npz``, HDF5 (``file.h5:/path``), quoted patterns.
+        frames_key: of the frames in sources with keys; None to find it.
+
+    Raises:
+        InputError: one is not there, is nothing of the kind, or is damaged.
+    """
+    made: list[Recording] = []
+    still: list[Path] = []
+    try:
+        for path, inner in _named(sources):
+            opened = None if path.is_dir() else _opened(path, inner, frames_key)
+            if opened is not None:
+                made += opened
+            elif path.is_dir():
+                made += open_folder(path)
+            else:
+                still.append(path)
+        if still:
+            made.insert(0, _one_by_one(still))
+    except BaseException:
+        for recording in made:
+            recording.close()
+        raise
+    channels = {recording.channels for recording in made}
+    if len(channels) > 1:
+        one, other = (next(r for r in made if r.channels == count) for count in sorted(channels)[:2])
+        raise InputError(
+            f"{one.label} has {counted(one.channels, 'channel')} and {other.label} {other.channels}; the recordings "
+            "of one "
+            "dataset need as many, make them grey with --grey if they are in colour"
+        )
+    return made
+
+
+def _named(sources: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Every file and folder that was named, with a path in it."""
+    found = []
+    for source in sources:
+        given = matches(source) if is_pattern(source) and ":/" not in str(source) else (source,)
+        for one in given:
+            path, inner = inner_path(one)
+            if str(path) == "-":
+                raise InputError("-: a recording is read more than once, which standard input cannot be; name a file")
+            if not is_there(path):
+                raise InputError(f"{path}: there is no such file or folder; check the path")
+            if not path.is_dir() and not path.is_file():
+                raise InputError(f"{path}: this is no regular file; name a film, a folder of pictures or arrays")
+            found.append((path, inner))
+    return found
+
+
+def _opened(path: Path, inner: str, frames_key: str | None) -> list[Recording] | None:
+    """The recordings in a file; None of a still picture."""
+    try:
+        start = signatures.beginning(path)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise InputError(f"{path}: the file cannot be read ({why}); check its permissions") from None
+    if why_not := signatures.refusal(start, "recording"):
+        raise InputError(f"{path}: {why_not}")
+    arrays = open_arrays(path, inner, frames_key)
+    if arrays is not None:
+        return arrays
+    found = signatures.identify(start)
+    if found is not None and found.family == "film":
+        return [open_film(path)]
+    # A file that no first bytes tell may still be a picture (TGA).
+    return [open_animation(path)] if len(look_at(path, str(path)).sizes) > 1 else None
+
+
+def _one_by_one(files: Sequence[Path]) -> Recording:
+    """Pictures that were named one by one, as a shell's pattern names them, in natural order."""
+    ordered = sorted(files, key=lambda path: (str(path.parent), natural_key(path)))
+    label = f"{ordered[0]} …" if len(ordered) > 1 else str(ordered[0])
+    note = f"{counted(len(ordered), 'picture')}, taken for one recording in natural order ({ordered[0].name} first)"
+    return of_files(ordered, label, ordered[0].resolve().parent.name, (note,))
