@@ -396,7 +396,8 @@ def _alignment(alignment: Alignment) -> str:
     sure = "" if alignment.confidence is None else f" Confidence: {_confidence(alignment.confidence)}."
     note = _note(
         "How much the frame changes in steps with an intervention, divided by how much it changes in the others, with "
-        "the targets moved against the frames. It is highest where each target stands at its own step."
+        "the targets moved against the frames. It is highest where each target stands at its own step. Bars start at "
+        "1 and are logarithmic."
     )
     sentence = text(alignment.sentence.removesuffix("."))
     return (

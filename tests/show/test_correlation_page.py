@@ -37,6 +37,11 @@ def test_every_value_is_there_and_own_factors_are_framed(page: str) -> None:
         assert len([rect for rect in root.iter() if rect.get("class") == "own"]) == 2  # psi(0) has no factor of its own
 
 
+def test_wide_matrices_scroll_with_the_keyboard_too(page: str) -> None:
+    regions = re.findall(r'role="region" tabindex="0" aria-label="(.*?)"', page)
+    assert regions == ["R²: a &lt;title&gt;", "Spearman"]
+
+
 def test_there_is_room_for_every_name() -> None:
     names = ["paddle_right_y", "灯の色", "temperature_of_the_inlet_of_the_second_of_both_reactors_in_kelvin"]
     page = correlation_page(names, names, (0, 1, 2), {"R²": MATRIX}, {})
