@@ -82,7 +82,7 @@ figure { margin: 0; } figure img { width: 100%; } figcaption { font-size: .85rem
 .mark { display: block; border-left: .35rem solid var(--light); padding-left: .35rem; margin-top: .15rem;
   overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 @media (prefers-color-scheme: dark) { .mark { border-color: var(--dark); } }
-@media screen and (max-width: 50rem) {
+@media screen and (max-width: 44rem) {
   .folding, .folding tbody, .folding tr { display: block; } .folding caption { display: block; }
   .folding thead { display: none; }
   .folding tr { border-bottom: 1px solid var(--line); padding: .6rem 0; }
@@ -90,6 +90,12 @@ figure { margin: 0; } figure img { width: 100%; } figcaption { font-size: .85rem
   .folding td { display: grid; grid-template-columns: 8rem minmax(0, 1fr); gap: .5rem; border: none;
     padding: .15rem 0; }
   .folding td::before { content: attr(data-label); color: var(--quiet); }
+  #variables tr { display: grid; grid-template-columns: 6rem minmax(0, 1fr); column-gap: 1rem; }
+  #variables tbody th { grid-column: 1 / -1; }
+  #variables td { grid-column: 2; grid-template-columns: minmax(0, 7rem) minmax(0, 1fr); }
+  #variables td:nth-of-type(1) { grid-column: 1; grid-row: 2 / span 5; display: block; }
+  #variables td:nth-of-type(1)::before { content: none; }
+  #variables .track { min-width: 2rem; }
 }
 @media print {
   * { print-color-adjust: exact; } body { max-width: none; margin: 0; font-size: 10pt; }
@@ -188,13 +194,13 @@ def _variables(check: DataCheck) -> str:
     axis = _axis([one.ratio for one in check.variables])
     columns = (
         "Variable", "Where the frame changes", "Interventions", "Alone", "Change ratio", "Shows",
-        "Depends on the frame before",
+        "Depends on the past",
     )  # fmt: skip
     rows = "".join(_variable(one, check, top, axis, columns) for one in check.variables)
     note = _note(
         "Change ratio: how much the frame changes in steps with an intervention on the variable, divided by how much "
-        "it changes in steps with none. Bars start at 1, where nothing shows, and are logarithmic. An intervention "
-        "that is perfect sets a value whatever the frame before was; where values still depend on it, see "
+        "it changes in steps with none. Bars start at 1, where nothing shows, and are logarithmic. A perfect "
+        "intervention sets a value whatever the frame before was; where values still depend on the past, see "
         "<code>--imperfect-interventions</code>."
     )
     return note + _table("Interventions on each variable", columns, rows, _legend(top))

@@ -292,7 +292,7 @@ def opened(browser: Browser, folder: Path, check: DataCheck, width: int) -> None
     browser.open(path)
 
 
-@pytest.mark.parametrize("width", [360, 820, 1200])
+@pytest.mark.parametrize("width", [360, 720, 1200])
 @pytest.mark.parametrize("count", [1, 40])
 def test_only_the_matrix_scrolls_sideways(browser: Browser, tmp_path: Path, width: int, count: int) -> None:
     names = (*HOSTILE, *(f"joint_{index}" for index in range(40)))[-count:] if count > 1 else ("x" * 64,)
