@@ -229,7 +229,8 @@ def test_maps_have_one_scale_and_lose_no_pixel_when_they_are_made_smaller() -> N
     """The smaller of two changes is the less bright, and a single pixel of 256 × 256 is still in a smaller map."""
     check = a_check(tuple("abcdefghijkl"), (256, 256))
     check = dataclasses.replace(check, sheet=np.zeros_like(check.sheet))
-    maps = [np.asarray(one.convert("L")) for one in pictures(check_page(check), "map")]
+    found = pictures(check_page(check), "map")
+    maps = [np.asarray(one.convert("L")) for one in found]
     assert maps[0].shape[0] < 256
     brightest = [int(one.max()) for one in maps]
     assert brightest == sorted(brightest)
@@ -237,6 +238,7 @@ def test_maps_have_one_scale_and_lose_no_pixel_when_they_are_made_smaller() -> N
     factor = 256 // maps[0].shape[0]
     assert maps[5][5 // factor, 10 // factor] == brightest[5]
     assert np.count_nonzero(maps[5]) == 1
+    assert RAMP[-1] in {colour for _, colour in found[-1].convert("RGB").getcolors() or ()}
 
 
 def test_colours_of_a_map() -> None:
@@ -311,11 +313,12 @@ def test_only_the_matrix_scrolls_sideways(browser: Browser, tmp_path: Path, widt
         box = "document.querySelector('#together .scroll')"
         assert browser.value(f"{box}.scrollWidth > {box}.clientWidth")
         browser.value(f"{box}.scrollTo(200, 200)")
-        # Names stay in sight, and beside their rows.
+        # Names stay in sight, beside their rows, and leave room for them.
         assert browser.value(
             f"[...{box}.querySelectorAll('tbody th')].every((name) => "
             f"name.getBoundingClientRect().left === {box}.getBoundingClientRect().left)"
         )
+        assert browser.value(f"{box}.querySelector('tbody th').offsetWidth < {box}.clientWidth / 2")
         browser.value(f"{box}.focus()")
         assert browser.value(f"document.activeElement === {box}")
 
