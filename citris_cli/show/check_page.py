@@ -399,7 +399,9 @@ def _alignment(alignment: Alignment) -> str:
         for lag, ratio in zip(LAGS, alignment.ratios, strict=True)
     )
     verdict, tone = {None: ("Cannot tell", "unsure"), 0: ("Aligned", "good")}.get(alignment.lag, ("Not aligned", "bad"))
-    sure = "" if alignment.confidence is None else f" Confidence: {_confidence(alignment.confidence)}."
+    sure = ""
+    if alignment.confidence is not None and "confidence" not in alignment.sentence:  # which may say it itself
+        sure = f" Confidence: {_confidence(alignment.confidence)}."
     note = _note(
         "How much the frame changes in steps with an intervention, divided by how much it changes in the others, with "
         "the targets moved against the frames. It is highest where each target stands at its own step. Bars start at "
@@ -430,7 +432,8 @@ def _faults(check: DataCheck) -> str:
             columns,
             f'{kind}<br><span class="quiet" style="font-weight:400">{meaning}</span>',
             [
-                f'<span class="bad">{len(places):,}{_share(len(places), check.frames)}</span>' if places else "none",
+                # Not in the colour of problems: whether they are one is for the verdict to say.
+                f"<b>{len(places):,}{_share(len(places), check.frames)}</b>" if places else "none",
                 places_in_words(places),
             ],
         )
