@@ -96,10 +96,11 @@ class Browser:
         return json.loads(message)
 
     def open(self, page: Path) -> None:
-        """Load a page and wait until its own script says that it is ready."""
+        """Load a page and wait until it is there, and its own script, if it has one, says that it is ready."""
         self.call("Page.navigate", url=page.as_uri())
         here = f"location.href === {json.dumps(page.as_uri())}"
-        self.wait(f"{here} && document.readyState === 'complete' && document.body?.dataset.ready === 'true'")
+        ready = "(document.body.dataset.ready === 'true' || document.querySelector('script') === null)"
+        self.wait(f"{here} && document.readyState === 'complete' && {ready}")
 
     def wait(self, condition: str) -> None:
         """Wait until a JavaScript expression is true."""

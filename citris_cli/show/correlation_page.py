@@ -10,7 +10,7 @@ import numpy as np
 from rich.cells import cell_len
 
 from citris_cli.show.heat import heat, ink
-from citris_cli.wording import visible
+from citris_cli.show.page import beginning, scrolling, text
 
 #: Size of a cell, and the least of the row labels' column and the column labels' row, in SVG units (pixels at 100 %).
 CELL_WIDTH, CELL_HEIGHT, LABELS, HEADER = 62, 34, 96, 78
@@ -18,16 +18,10 @@ CELL_WIDTH, CELL_HEIGHT, LABELS, HEADER = 62, 34, 96, 78
 LETTER, SLANTED = 7.5, math.sqrt(0.5)
 
 _STYLE = """
-:root { color-scheme: light dark; --paper: #ffffff; --text: #14181f; --quiet: #5b6472; --line: #d5dae2; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #14181f; --text: #e8ebf0; --quiet: #9aa4b2; --line: #343b47; }
-}
-body { background: var(--paper); color: var(--text); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
-  max-width: 72rem; padding: 0 1rem; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+h2 { font-size: 1.1rem; margin-top: 2rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; } dt { color: var(--quiet); }
 dd { margin: 0; overflow-wrap: anywhere; }
-.matrix { overflow-x: auto; } svg text { font: 13px system-ui, sans-serif; }
+svg { display: block; } svg text { font: 13px system-ui, sans-serif; }
 svg .label { fill: var(--text); } svg .own { fill: none; stroke: #d1742a; stroke-width: 2.5; }
 p.note { color: var(--quiet); max-width: 46rem; }
 """
@@ -57,17 +51,13 @@ def correlation_page(
         facts: what is said above them (model, data, …), shown in order.
     """
     parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>citris: correlation</title><style>{_STYLE}</style></head><body>",
+        beginning("citris: correlation", _STYLE),
         "<h1>What the latents of each variable tell of the true factors</h1><dl>",
-        *(f"<dt>{escape(name)}</dt><dd>{escape(visible(value))}</dd>" for name, value in facts.items()),
+        *(f"<dt>{escape(name)}</dt><dd>{text(value)}</dd>" for name, value in facts.items()),
         f'</dl><p class="note">{_EXPLANATION}</p>',
     ]
     for title, matrix in matrices.items():
-        picture = _svg(rows, factors, own, matrix, title)
-        parts += [f"<h2>{escape(title)}</h2>", '<div class="matrix">', picture, "</div>"]
+        parts += [f"<h2>{escape(title)}</h2>", scrolling(_svg(rows, factors, own, matrix, title), title)]
     return "\n".join([*parts, "</body></html>\n"])
 
 
@@ -102,11 +92,11 @@ def _svg(rows: Sequence[str], factors: Sequence[str], own: Sequence[int | None],
 
 
 def _cell(row: str, factor: str, value: float, x: int, y: int) -> str:
-    background, text = (f"rgb{colour}" for colour in (heat(value), ink(value)))
+    background, letters = (f"rgb{colour}" for colour in (heat(value), ink(value)))
     shown = "–" if math.isnan(value) else f"{value:.2f}"
     exact = "does not vary" if math.isnan(value) else f"{value:.4f}"
     return (
         f'<g><title>{escape(factor)} from {escape(row)}: {exact}</title><rect x="{x}" y="{y}" width="{CELL_WIDTH}" '
         f'height="{CELL_HEIGHT}" fill="{background}"/><text x="{x + CELL_WIDTH / 2}" y="{y + CELL_HEIGHT / 2 + 4}" '
-        f'text-anchor="middle" fill="{text}">{shown}</text></g>'
+        f'text-anchor="middle" fill="{letters}">{shown}</text></g>'
     )

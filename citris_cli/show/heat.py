@@ -16,5 +16,5 @@ def heat(value: float) -> tuple[int, int, int]:
 
 
 def ink(value: float) -> tuple[int, int, int]:
-    """Text on that background: black where it is light, white where it is dark."""
-    return (255, 255, 255) if not math.isnan(value) and value > 0.7 else (20, 24, 32)
+    """Text on that background, with a contrast of 4.5 or more: black where it is light, white where it is dark."""
+    return (255, 255, 255) if not math.isnan(value) and value > 0.76 else (0, 0, 0)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
-from base64 import b64encode
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from citris_cli.show.colours import PAPER_DARK, PAPER_LIGHT, TEXT_DARK, TEXT_LIGHT
-from citris_cli.show.grids import png_bytes
 from citris_cli.show.latents import LatentSequence, axis_ticks
+from citris_cli.show.page import STYLE, data_uri, text
 from citris_cli.wording import visible
 
 TEMPLATE = "latents_page.html"
@@ -46,15 +43,11 @@ def latents_page(sequence: LatentSequence, rate: float) -> str:
         rate: frames a second that it starts with.
     """
     columns = sheet_columns(*sequence.pictures.shape[:3])
-    sheet = b64encode(png_bytes(sprite_sheet(sequence.pictures, columns))).decode("ascii")
     values = {
-        "title": html.escape(visible(sequence.title)),
+        "style": STYLE,
+        "title": text(sequence.title),
         "data": embedded_json(_data(sequence, columns, rate)),
-        "sheet": f"data:image/png;base64,{sheet}",
-        "paper_light": PAPER_LIGHT,
-        "paper_dark": PAPER_DARK,
-        "text_light": TEXT_LIGHT,
-        "text_dark": TEXT_DARK,
+        "sheet": data_uri(sprite_sheet(sequence.pictures, columns)),
     }
     template = files("citris_cli.show").joinpath(TEMPLATE).read_text("utf-8")
     # In one pass: what is put in is never searched for places to put something in.

@@ -37,6 +37,11 @@ def test_every_value_is_there_and_own_factors_are_framed(page: str) -> None:
         assert len([rect for rect in root.iter() if rect.get("class") == "own"]) == 2  # psi(0) has no factor of its own
 
 
+def test_wide_matrices_scroll_with_the_keyboard_too(page: str) -> None:
+    regions = re.findall(r'role="region" tabindex="0" aria-label="(.*?)"', page)
+    assert regions == ["R²: a &lt;title&gt;", "Spearman"]
+
+
 def test_there_is_room_for_every_name() -> None:
     names = ["paddle_right_y", "灯の色", "temperature_of_the_inlet_of_the_second_of_both_reactors_in_kelvin"]
     page = correlation_page(names, names, (0, 1, 2), {"R²": MATRIX}, {})
@@ -54,14 +59,14 @@ def test_there_is_room_for_every_name() -> None:
                 assert 0 < y - length * 0.71 < height
 
 
-@pytest.mark.parametrize("value", [-1.0, 0.0, 0.3, 0.5, 0.69, 0.71, 1.0, 2.0, float("nan")])
+@pytest.mark.parametrize("value", [-1.0, 0.0, 0.3, 0.5, 0.69, 0.755, 0.765, 1.0, 2.0, float("nan")])
 def test_text_is_readable_on_its_cell(value: float) -> None:
     def luminance(colour: tuple[int, int, int]) -> float:
         linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in colour)]
         return float(np.dot((0.2126, 0.7152, 0.0722), linear))
 
     darker, lighter = sorted((luminance(heat(value)), luminance(ink(value))))
-    assert (lighter + 0.05) / (darker + 0.05) >= 4  # the contrast that large text needs is 3, small text 4.5
+    assert (lighter + 0.05) / (darker + 0.05) >= 4.5  # the contrast that small text needs (WCAG 2.1, 1.4.3)
 
 
 def test_ends_of_the_scale() -> None:

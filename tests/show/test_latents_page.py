@@ -229,6 +229,14 @@ def test_light_and_dark_and_every_control_named(browser: Browser, tmp_path: Path
     assert "frame 0" in named["image"]
 
 
+def test_of_many_panels_the_controls_stay_in_sight(browser: Browser, tmp_path: Path) -> None:
+    tall = np.zeros((3, 32, 32, 8), np.uint8)
+    opened(browser, tmp_path, dataclasses.replace(sequence(3), images=tall))
+    box = browser.value("frame.getBoundingClientRect().toJSON()")
+    assert box["height"] == pytest.approx(6 * box["width"], rel=0.02)
+    assert browser.value("slider.getBoundingClientRect().bottom < innerHeight")
+
+
 def test_hostile_names_do_nothing_and_many_latents_start_thin(browser: Browser, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     groups = latent_groups(HOSTILE, np.repeat([0, 1, 2, 3], [2, 2, 2, 34]))
