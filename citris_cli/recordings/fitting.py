@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from citris_cli.data.images import resized
 from citris_cli.errors import InputError
 from citris_cli.recordings.recording import Array
 
@@ -109,14 +110,12 @@ def _resized(frame: Array, height: int, width: int) -> Array:
     """Resized as `encode` resizes pictures; the fourth channel is one like the others and no alpha."""
     channels = frame.shape[2]
     if channels == 3:
-        return np.asarray(
-            Image.fromarray(np.ascontiguousarray(frame)).resize((width, height), Image.Resampling.LANCZOS)
-        )
+        return np.asarray(resized(Image.fromarray(np.ascontiguousarray(frame)), width, height))
     if channels > 3:
         parts = [_resized(frame[..., :3], height, width), _resized(frame[..., 3:], height, width)]
         return np.concatenate(parts, axis=2)
     planes = [Image.fromarray(np.ascontiguousarray(frame[..., channel])) for channel in range(channels)]
-    return np.stack([np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS)) for plane in planes], axis=2)
+    return np.stack([np.asarray(resized(plane, width, height)) for plane in planes], axis=2)
 
 
 def cores() -> int:

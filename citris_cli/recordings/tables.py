@@ -80,7 +80,7 @@ class Table:
         return set(map(_cell, set(self.columns[name]))) <= _ONE | _ZERO
 
     def is_nearly_binary(self, name: str) -> bool:
-        """Whether a column looks like a target, with other cells that are no numbers: most are 0 or 1, or 1 or empty."""
+        """Whether a column looks like a target with other cells, no numbers: most are 0 or 1, or all 1 or empty."""
         cells = Counter(map(_cell, self.columns[name]))
         others = [text for text in cells if text not in _ONE | _ZERO]
         told = sum(count for text, count in cells.items() if text in _ONE | _ZERO)
