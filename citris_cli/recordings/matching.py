@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 import numpy as np
@@ -30,17 +30,34 @@ class Matched:
     Attributes:
         table: the rows.
         places: int64 [R], the frame of each row, or the step that leads out of that frame.
+        rows: int64 [N], the row whose values are those of each frame; -1 where there is none.
         of_steps: whether rows are of steps.
-        needs_all: whether a frame without a row is an error.
         complete: bool [N], frames that need no row of their own: they have one, or lie where the rows have no gap.
         notes: sentences on what was taken for what.
     """
 
     table: Table
     places: Array
+    rows: Array
     of_steps: bool
     complete: Array
     notes: tuple[str, ...] = ()
+
+
+def placed(table: Table, places: Array, recording: Recording, of_steps: bool, complete: bool = True) -> Matched:
+    """Rows of which each belongs to one frame or step.
+
+    Args:
+        table: the rows, R.
+        places: int64 [R].
+        recording: whose frames they are.
+        of_steps: whether rows are of steps.
+        complete: whether no other frame needs a row.
+    """
+    rows = np.full(recording.frames, -1)
+    if not of_steps:
+        rows[places] = np.arange(len(places))
+    return Matched(table, places, rows, of_steps, (rows >= 0) | complete)
 
 
 def row_column(
@@ -116,21 +133,18 @@ def match(table: Table, recording: Recording, by: tuple[str, str] | None, events
         table, places = table.taken(kept), places[kept]
     if not events:
         _require_once(table, places, column)
-    complete = np.zeros(recording.frames, bool)
-    complete[places] = True
-    return Matched(table, places, False, complete | events, notes)
+    return replace(placed(table, places, recording, False, events), notes=notes)
 
 
 def _in_order(table: Table, recording: Recording) -> Matched:
     rows, frames, episodes = len(table), recording.frames, len(recording.lengths)
-    everywhere = np.ones(frames, bool)
     if rows == frames:
-        return Matched(table, np.arange(frames), False, everywhere)
+        return placed(table, np.arange(frames), recording, False)
     if rows == frames - 1:
-        return Matched(table, np.arange(rows), True, everywhere)
+        return placed(table, np.arange(rows), recording, True)
     if rows == frames - episodes:
         inside = np.concatenate([np.arange(span.start, span.stop - 1) for span in recording.spans()])
-        return Matched(table, inside, True, everywhere)
+        return placed(table, inside, recording, True)
     fit = f"{frames - 1:,} (one a step) or {frames:,} (one a frame)"
     raise InputError(
         f"{table.label}: {counted(rows, 'row')}, and {recording.label} has {counted(frames, 'frame')}, which need "
@@ -197,19 +211,21 @@ def _by_time(table: Table, recording: Recording, column: str, events: bool) -> M
             "0 to "
             f"{times[-1]:.2f} seconds; give seconds from its first frame on"
         )
-    places = np.abs(rows[:, None] - times[None]).argmin(1) if len(rows) < 2 else _nearest(rows, times)
+    places = _nearest(rows, times)
     complete = np.zeros(len(times), bool)
     complete[places] = True
     if events:
         complete[:] = True
     elif len(rows) > 1:
         # A frame between two rows as close as most has none of its own because it comes more often than they do.
-        order = np.sort(rows)
-        usual = max(float(np.median(np.diff(order))), interval) * _GAP
-        after = np.searchsorted(order, times)
-        inside = (after > 0) & (after < len(order))
-        gap = order[np.minimum(after, len(order) - 1)] - order[np.maximum(after - 1, 0)]
+        in_order = np.sort(rows)
+        usual = max(float(np.median(np.diff(in_order))), interval) * _GAP
+        after = np.searchsorted(in_order, times)
+        inside = (after > 0) & (after < len(rows))
+        gap = in_order[np.minimum(after, len(rows) - 1)] - in_order[np.maximum(after - 1, 0)]
         complete |= inside & (gap <= usual)
+    order = np.argsort(rows, kind="stable")
+    nearest = np.where(complete, order[_nearest(times, rows[order])], -1)
     joined = len(places) - len(np.unique(places))
     notes: tuple[str, ...] = ()
     if joined:
@@ -218,15 +234,14 @@ def _by_time(table: Table, recording: Recording, column: str, events: bool) -> M
             "to the "
             "same frame are joined, and its targets are 1 if one of theirs is",
         )
-    return Matched(table, places, False, complete, notes)
+    return Matched(table, places, nearest, False, complete, notes)
 
 
-def _nearest(rows: Array, times: Array) -> Array:
-    after = (
-        np.clip(np.searchsorted(times, rows), 1, len(times) - 1) if len(times) > 1 else np.zeros(len(rows), np.int64)
-    )
+def _nearest(values: Array, among: Array) -> Array:
+    """For each value, the number of the nearest of some that rise."""
+    after = np.clip(np.searchsorted(among, values), min(1, len(among) - 1), len(among) - 1)
     before = np.maximum(after - 1, 0)
-    return np.where(rows - times[before] <= times[after] - rows, before, after)
+    return np.where(values - among[before] <= among[after] - values, before, after)
 
 
 def _require_once(table: Table, places: Array, column: str) -> None:

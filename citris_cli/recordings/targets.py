@@ -11,7 +11,7 @@ import numpy as np
 
 from citris_cli.data.paths import natural_key
 from citris_cli.errors import InputError
-from citris_cli.recordings.matching import Matched, match, row_column
+from citris_cli.recordings.matching import Matched, match, placed, row_column
 from citris_cli.recordings.recording import Array, Recording
 from citris_cli.recordings.rows import find_rows, parted, rows_of_episodes
 from citris_cli.recordings.tables import Table
@@ -54,16 +54,18 @@ class Labels:
         lengths: frames of each episode.
         counts: uint8 [N, K], how many interventions on each variable the rows tell of in the step out of each frame.
         truth: float32 [N, F]; no columns where there are none.
-        has_truth: bool [N], where rows tell of the frame's true values.
-        has_step: bool [N], where rows tell of the step out of the frame.
+        has_row: bool [N], whether a row tells of the frame, or of the step at it.
+        has_truth: bool [N], whether a row tells of the frame's true values.
+        first: how many frames at the beginning of an episode need no row: 1 where rows are of the step into theirs.
         label: of the table.
     """
 
     lengths: tuple[int, ...]
     counts: Array
     truth: Array
+    has_row: Array
     has_truth: Array
-    has_step: Array
+    first: int
     label: str
 
     def require(self, used: range, recording: Recording) -> None:
@@ -76,8 +78,8 @@ class Labels:
         Raises:
             InputError: it names how many, and the first.
         """
-        without = ~self.has_step[used.start : used.stop]
-        without[-1:] = False  # no step leads out of the last
+        without = ~self.has_row[used.start : used.stop]
+        without[0 if self.first else -1] = False  # no step leads into the first, none out of the last
         if self.truth.shape[1]:
             without = without | ~self.has_truth[used.start : used.stop]
         if without.any():
@@ -131,7 +133,7 @@ def read_targets(recordings: Sequence[Recording], reading: Reading) -> Told:
         if rows.places is None:
             matched = match(rows.table, recording, columns.rows_by, reading.events)
         else:
-            matched = Matched(rows.table, rows.places, rows.of_steps, np.ones(recording.frames, bool))
+            matched = placed(rows.table, rows.places, recording, rows.of_steps)
         lengths = recording.lengths
         if len(recordings) == 1 and columns.episode is not None:
             lengths = _episodes(matched, recording, columns.episode)
@@ -289,9 +291,9 @@ class _Columns:
                     f"--truth: {table.label} has a row for each step, and true values need one for each frame; add the "
                     "row of the last frame, or leave --truth out"
                 )
-            known[:] = False
-            known[matched.places] = True
-            values[matched.places, : len(self._own)] = np.stack([table.numbers(name) for name in self._own], axis=1)
+            known = matched.rows >= 0
+            told = np.stack([table.numbers(name) for name in self._own], axis=1)
+            values[:, : len(self._own)] = np.where(known[:, None], told[matched.rows], 0)
         start = len(self._own)
         for name, names in self._beside:
             values[:, start : start + len(names)] = _beside(recording, name, len(names))
@@ -331,13 +333,14 @@ def _labels(matched: Matched, recording: Recording, columns: _Columns, lead: str
     targets, truth = columns.targets(matched.table), columns.truth(matched, recording)
     counts = np.zeros((recording.frames, targets.shape[1]), np.int64)
     np.add.at(counts, matched.places, targets)
-    has_step = matched.complete.copy()
-    if lead == "in" and not matched.of_steps:
-        counts, has_step = np.roll(counts, -1, axis=0), np.roll(has_step, -1)
+    first = int(lead == "in" and not matched.of_steps)
+    if first:
+        counts = np.roll(counts, -1, axis=0)
     for span in recording.spans():
         counts[span.stop - 1] = 0
     counts = np.minimum(counts, 255).astype(np.uint8)
-    return Labels(recording.lengths, counts, *truth, has_step, matched.table.label)
+    values, known = truth
+    return Labels(recording.lengths, counts, values, matched.complete, known, first, matched.table.label)
 
 
 def _of_lead(matched: Matched, columns: _Columns, recording: Recording, lead: str | None) -> tuple[str, ...]:

@@ -1,0 +1,120 @@
+"""Films: the example's, turned, cut short, without pictures; and what a time in a table means."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from citris_cli.errors import InputError
+from citris_cli.recordings.films import open_film
+from citris_cli.recordings.targets import Reading
+from tests.recordings.conftest import EXAMPLE, Maker, table
+
+
+def written(path: Path, count: int, codec: str = "mpeg4", times: list[int] | None = None, turned: int = 0) -> Path:
+    """A film whose frames are lighter one after the other, black on the left."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 10)
+        for number in range(count):
+            pixels = np.full((48, 64, 3), 9 * number + 20, np.uint8)
+            pixels[:, :16] = 0
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = number if times is None else times[number]
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode())
+    return path
+
+
+def levels(images: np.ndarray) -> list[int]:
+    """The number of the frame that each shows, by its brightness."""
+    return np.round((images[:, -4, -4, 0].astype(float) - 20) / 9).astype(int).tolist()
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "avi", "mkv"])
+def test_every_frame_of_a_film_and_no_other(tmp_path: Path, make: Maker, ending: str) -> None:
+    film = written(tmp_path / f"film.{ending}", 20)
+    reading = Reading((str(table(tmp_path / "t.csv", "x,n", [f"{number % 2},5" for number in range(19)])),))
+    made = make(film, reading=reading)["train"]
+    assert levels(made["images"]) == list(range(20))
+    assert make.said("frames of 64×48 are cropped to their middle 48×48")
+    assert made["images"].shape == (20, 64, 64, 3)
+
+
+def test_a_rate_that_changes_neither_repeats_nor_loses_frames(tmp_path: Path, make: Maker) -> None:
+    times = [0, 1, 2, 7, 8, 9, 20, 21]
+    film = written(tmp_path / "film.mkv", 8, times=times)
+    assert open_film(film).times is not None
+    rows = [f"{time / 10},{int(number in (2, 6))}" for number, time in enumerate(times)]
+    made = make(film, reading=Reading((str(table(tmp_path / "t.csv", "time,x", rows)),), lead="in"))["train"]
+    assert levels(made["images"]) == list(range(8))
+    assert made["interventions"].ravel().tolist() == [0, 1, 0, 0, 0, 1, 0]
+
+
+def test_times_of_a_log_that_runs_faster_or_slower(tmp_path: Path, make: Maker) -> None:
+    film = written(tmp_path / "film.mp4", 10)
+    fast = [f"{row / 50 + 0.003:.3f},{int(row == 21)}" for row in range(46)]
+    made = make(film, reading=Reading((str(table(tmp_path / "t.csv", "time,x", fast)),), lead="in"))["train"]
+    assert np.flatnonzero(made["interventions"]).tolist() == [3]  # at 0.42 s: the step into frame 4
+    assert make.said("46 rows for 10 frames")
+    slow = [f"{row / 5},{int(row == 2)}" for row in range(5)]
+    made = make(film, reading=Reading((str(table(tmp_path / "t.csv", "time,x", slow)),), lead="out"), stop="9")["train"]
+    assert np.flatnonzero(made["interventions"]).tolist() == [4]
+    gap = [row for row in fast if not 0.2 < float(row.split(",")[0]) < 0.6]
+    with pytest.raises(InputError, match="have no row, the first of them frame 3"):
+        make(film, reading=Reading((str(table(tmp_path / "t.csv", "time,x", gap)),), lead="in"))
+    late = [f"{row / 10 + 100},0" for row in range(10)]
+    with pytest.raises(InputError, match=r"lasts from 0 to 0\.90 seconds"):
+        make(film, reading=Reading((str(table(tmp_path / "t.csv", "time,x", late)),), lead="in"))
+
+
+def test_from_and_to_as_times(tmp_path: Path, make: Maker) -> None:
+    film = written(tmp_path / "film.mp4", 20)
+    reading = Reading((str(table(tmp_path / "t.csv", "x,n", ["1,5"] * 19)),))
+    assert levels(make(film, reading=reading, start="0.5s", stop="0:01")["train"]["images"]) == [5, 6, 7, 8, 9]
+    for start in ("later", "1.5", "-3"):
+        with pytest.raises(InputError, match="write the number of a frame, or a time"):
+            make(film, reading=reading, start=start)
+    with pytest.raises(InputError, match=r"has no frame there; it has 20 frames and lasts 1\.90 seconds"):
+        make(film, reading=reading, start="30")
+
+
+def test_a_film_that_was_cut_short(tmp_path: Path, make: Maker, film: Path) -> None:
+    rows = (EXAMPLE / "ball.csv").read_text().splitlines()
+    reading = Reading((str(table(tmp_path / "t.csv", rows[0], rows[1:])),), lead="in")
+    whole = film.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"this film cannot be read .* was cut short"):
+        make(tmp_path / "cut.mp4", reading=reading)
+    whole = written(tmp_path / "film.mkv", 25).read_bytes()
+    (tmp_path / "film.mkv").write_bytes(whole[: len(whole) * 2 // 3])
+    few = str(table(tmp_path / "t.csv", "frame,x", [f"{number},1" for number in range(25)]))
+    with pytest.raises(InputError, match=r"its header tells of 2\.5 seconds and .* or use what is there with --to"):
+        make(tmp_path / "film.mkv", reading=Reading((few,), lead="in"))
+    assert levels(make(tmp_path / "film.mkv", reading=Reading((few,), lead="in"), stop="8")["train"]["images"]) == [
+        *range(8)
+    ]
+    assert not list(tmp_path.glob(".made*"))
+
+
+def test_a_sound_is_no_film(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "sound.mp4"), "w") as file:
+        stream = file.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 8000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    with pytest.raises(InputError, match="no pictures in this film"):
+        open_film(tmp_path / "sound.mp4")
+
+
+def test_what_is_missing_is_named(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    with pytest.raises(InputError, match=r"pip install 'citris-cli\[video\]'"):
+        open_film(film)
