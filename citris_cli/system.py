@@ -39,6 +39,13 @@ def available_memory() -> int:
     return _linux_memory() or _windows_memory() or _physical_memory() or sys.maxsize
 
 
+def available_cores() -> int:
+    """Cores that this process may use: those that it is bound to, where a system binds processes; else all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def about_open(descriptor: int, path: Path) -> os.stat_result:
     """What the system tells of a file that is open, such as another look at its path can be compared with.
 

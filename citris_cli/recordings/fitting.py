@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ from PIL import Image
 from citris_cli.data.images import resized
 from citris_cli.errors import InputError
 from citris_cli.recordings.recording import Array
+from citris_cli.system import available_cores
 
 FITS = ("crop", "pad", "stretch")
 #: Bytes of whole frames that wait to be resized, about.
@@ -118,13 +118,6 @@ def _resized(frame: Array, height: int, width: int) -> Array:
     return np.stack([np.asarray(resized(plane, width, height)) for plane in planes], axis=2)
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def fitted(frames: Iterable[Array], fitting: Fitting) -> Iterator[Array]:
     """Frames fitted, in order; some are resized, on several cores, while the next are decoded.
 
@@ -138,7 +131,7 @@ def fitted(frames: Iterable[Array], fitting: Fitting) -> Iterator[Array]:
     Raises:
         InputError: as :meth:`Fitting.apply`.
     """
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         waiting: deque[Future[Array]] = deque()
         try:
             for frame in frames:

@@ -162,6 +162,8 @@ def pack(
         variables, factors = _variables(told, packing.kinds)
         fitting = _fitting(recordings, packing)
         kept = _kept(recordings, told.labels, packing)
+        if output.suffix == ".npz" and packing.val + packing.test > 0:
+            raise InputError(f"-o {output}: --val and --test make several files; name a folder")
         splits = split(kept.lengths.tolist(), packing.val, packing.test)
         paths = _paths(output, splits, overwrite)
         for note in _notes(recordings, told, fitting, kept, packing, splits, paths):
@@ -208,8 +210,6 @@ def _write_files(output: Path, paths: dict[str, Path], writers: dict[str, Writer
 def _paths(output: Path, splits: Sequence[Split], overwrite: bool) -> dict[str, Path]:
     """The file of each split; refused where something is there already."""
     if output.suffix == ".npz":
-        if len(splits) > 1:
-            raise InputError(f"-o {output}: --val and --test make several files; name a folder")
         paths = {"train": output}
     elif output.is_file() or output.suffix.lower() in _NO_FOLDER:
         raise InputError(f"-o {output}: a dataset is an .npz or a folder; name one of these")

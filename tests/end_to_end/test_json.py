@@ -137,6 +137,15 @@ def test_the_document_of_a_simulation(tmp_path: Path, inside: Citris) -> None:
     assert (found["dataset"], found["frames"], found["seed"]) == ("data/ball_in_boxes", 2, 7)
 
 
+def test_the_document_of_a_packing(tmp_path: Path, inside: Citris) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3)).astype(np.uint8)
+    np.savez(tmp_path / "d.npz", images=frames, interventions=np.arange(11)[:, None] % 2)
+    found = told(inside, tmp_path, "pack", "d.npz", "--val", 0.25, "-o", "made")
+    assert found["frames_per_split"] == {"train": 9, "val": 3}
+    assert (found["steps"], found["interventions"]) == (10, {"interventions": 5})
+    assert told(inside, tmp_path, "info", "made/train.npz")["provenance"]["recordings"][0]["frames"] == 12
+
+
 def test_documents_of_info(folder: Path, home: Path, model: Path, inside: Citris) -> None:
     kinds = {}
 
