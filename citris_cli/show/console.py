@@ -214,11 +214,11 @@ class Progress:
                 self._rich.update(self._task, completed=step, rate=rate, losses=shown)
             return
         now = time.monotonic()
+        if self._first_step is None:  # of a resumed run, another one than the first
+            self._first_step, self._first_time = step, now
         if now < self._next_line and step < self._total:
             return
         self._next_line = now + LATER_LINES
-        if self._first_step is None:
-            self._first_step, self._first_time = step, now
         done = step - self._first_step
         left = f"  {_duration((now - self._first_time) / done * (self._total - step))} left" if done else ""
         _line(

@@ -137,15 +137,16 @@ def test_progress_is_a_plain_line_now_and_then(clock: list[float], capsys: Captu
         progress.update(50, 100.0, {"loss": 2.0})
         assert capsys.readouterr().err == ""
         clock[0] += 1
+        # 50 steps in the second since the first update: the other 9,900 take 198.
         progress.update(100, 1234.5, {"loss": 1.98765, "nll": -3.0, "gradient_norm": 7.0})
-        assert capsys.readouterr().err == "flow on d: step 100/10,000  1,234 pairs/s  loss 1.988  nll -3\n"
+        assert capsys.readouterr().err == "flow on d: step 100/10,000  1,234 pairs/s  loss 1.988  nll -3  3:18 left\n"
         clock[0] += LATER_LINES - 1
         progress.update(1000, 100.0, {"loss": 1.0})
         assert capsys.readouterr().err == ""
         clock[0] += 1
-        # 2,000 steps in the 30 seconds since the first line: the other 7,900 take 118 more.
+        # 2,050 steps in the 31 seconds since the first update: the other 7,900 take 119 more.
         progress.update(2100, 100.0, {"loss": 1.0})
-        assert capsys.readouterr().err.endswith("step 2,100/10,000  100 pairs/s  loss 1  1:58 left\n")
+        assert capsys.readouterr().err.endswith("step 2,100/10,000  100 pairs/s  loss 1  1:59 left\n")
         progress.update(10_000, 100.0, {"loss": 0.5})  # the last step is always told
         assert capsys.readouterr().err == "flow on d: step 10,000/10,000  100 pairs/s  loss 0.5\n"
 
