@@ -102,7 +102,7 @@ def _parameter(field: dataclasses.Field[Any], value: Any, panel: str, shown: str
         kind = str
     elif kind is bool:
         option += f"/--{said['off'] or 'no-' + field.name.replace('_', '-')}"
-    elif said["choices"]:
+    elif kind is str and said["choices"]:
         kind = _choice(said["choices"])
     elif kind in (int, float):
         common |= {"min": said["least"], "max": said["most"]}
