@@ -200,7 +200,8 @@ def conv_decoder(weights: Weights, latents: Array, blocks: int, patch: int = 1, 
     """Latents [B, M] -> images [B, 3, W, W].
 
     Linear -> LayerNorm -> SiLU -> Linear -> the smallest grid; every stage (a conv1x1 first where channels change)
-    bilinear to the next grid -> residual blocks; BatchNorm -> SiLU -> conv1x1 -> position -> BatchNorm -> SiLU -> conv1x1 -> tanh.
+    bilinear to the next grid -> residual blocks; BatchNorm -> SiLU -> conv1x1 -> position -> BatchNorm -> SiLU ->
+    conv1x1 -> tanh.
     """
     head = below(weights, "head")
     x = silu(layer_norm(below(head, "1"), linear(below(head, "0"), latents)))

@@ -231,16 +231,17 @@ def image_encoder_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mapping
             f"its encoder reads {inputs} channels, and citris has networks for pictures of 1 to {MOST_CHANNELS}"
         )
     last = shapes.of(f"encoder.net.{stages - 1}.0.weight", 4)[0]
-    side = math.isqrt(shapes.of(f"encoder.net.{stages + 1}.weight", 2)[1] // last)
+    head = f"encoder.net.{stages + 1}.weight"
+    seen = shapes.of(head, 2)[1]
     fitting = [
         (width, patch)
         for patch in sorted(folded, key=lambda patch: inputs != 3 * patch**2)
         for width in WIDTHS
-        if (len(sides := grid_sides(width, patch)), sides[-1]) == (stages + 1, side)
+        if (len(sides := grid_sides(width, patch)), sides[-1] ** 2 * last) == (stages + 1, seen)
     ]
     if not fitting:
         raise ValueError(
-            f"its encoder has {counted(stages, 'stage')} that end in a grid of {side}x{side}, and citris has none such "
+            f"its encoder has {counted(stages, 'stage')} and {head} {counted(seen, 'column')}; citris has none such "
             f"for frames of {WIDTHS_TOLD} pixels"
         )
     told = hyper_parameters.get("img_width")

@@ -22,7 +22,10 @@ def last(x: Tensor) -> Tensor:
 
 @pytest.mark.compiled
 @pytest.mark.usefixtures("processor", "threads")
-@pytest.mark.parametrize(("inputs", "outputs", "height", "width"), [(16, 40, 4, 4), (17, 16, 8, 12), (33, 21, 12, 4)])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "height", "width"),
+    [(16, 40, 4, 4), (17, 16, 8, 12), (33, 21, 12, 4), (16, 17, 13, 10), (20, 16, 7, 9), (16, 16, 6, 1)],
+)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("chunk", [1, 40, 100, 4096])
 def test_value_and_gradients_are_the_plain_ones(
@@ -88,8 +91,11 @@ def test_float32_is_as_exact_as_the_direct_sum() -> None:
 @pytest.mark.compiled
 @pytest.mark.parametrize(
     ("channels", "height", "width", "used"),
-    [(64, 8, 8, True), (64, 64, 64, True), (32, 32, 32, False), (64, 4, 4, False), (64, 30, 32, False)],
-)
+    [
+        (64, 8, 8, True), (64, 64, 64, True), (64, 30, 32, True), (64, 13, 13, True), (32, 32, 32, False),
+        (64, 4, 4, False), (64, 7, 7, False), (64, 9, 9, False),
+    ],
+)  # fmt: skip
 def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch, channels: int, height: int, width: int, used: bool) -> None:
     taken = []
     monkeypatch.setattr(convolution._Convolution, "apply", lambda x, weight, bias: taken.append(x) or x)
