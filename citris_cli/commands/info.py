@@ -189,13 +189,14 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
 def _frame_size(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Width and height of a model's frames, where its configuration, of which nothing is believed yet, tells them."""
+    from citris_cli.core.config import WIDTHS
     from citris_cli.kinds import KINDS
 
     try:
         width = KINDS[kind].width(config)
     except (KeyError, TypeError, AttributeError):  # of no kind that is known, or the autoencoder lies elsewhere
         return {}
-    return {"frame_size": [width, width]} if isinstance(width, int) else {}
+    return {"frame_size": [width, width]} if type(width) is int and width in WIDTHS else {}
 
 
 def _of_file(path: Path, kind: str) -> dict[str, Any]:
