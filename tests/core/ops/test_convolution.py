@@ -46,6 +46,26 @@ def test_value_and_gradients_are_the_plain_ones(
 
 
 @pytest.mark.compiled
+@pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize(("height", "width"), [(5, 7), (6, 9), (13, 13)])
+def test_tiles_that_reach_beyond_the_map_write_nothing_there(height: int, width: int) -> None:
+    memory = torch.full((2 * height * width * 16 + 2048,), 7.0)
+    images = memory[1024:-1024].view(2, height, width, 16)
+    tiles = 2 * convolution._tiles(height, width)
+    convolution._gather(images, 0, height, torch.zeros(36, tiles, 16))
+    assert (images == 0).all()
+    assert (memory[:1024] == 7).all()
+    assert (memory[-1024:] == 7).all()
+    values = torch.full((36 * tiles * 16 + 2048,), 7.0)
+    for transform in (convolution._windows, convolution._spread):
+        transform(images, 0, height, values[1024:-1024].view(36, tiles, 16))
+        assert (values[1024:-1024] == 0).all()
+        assert (values[:1024] == 7).all()
+        assert (values[-1024:] == 7).all()
+        values[1024:-1024] = 7
+
+
+@pytest.mark.compiled
 def test_the_same_bytes_every_time(threads: int) -> None:
     arguments = [last(drawn(40, 16, 8, 8)).float(), drawn(16, 16, 3, 3, seed=1).float(), None]
     weight = arguments[1].requires_grad_()

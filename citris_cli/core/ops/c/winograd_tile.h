@@ -1,7 +1,8 @@
 /* Winograd's F(4x4, 3x3) for vectors of LANES channels; see convolution.py, which has the formulas and the kernel's part.
 
    Images are [b, height, width, c], c at least LANES; tiles are 4x4 pixels of rows top … top + rows - 1, and values
-   [36, tiles, c]. The last tiles of a row or column may reach beyond it, into zeros. Channels that fill no vector are done with the last LANES of them, some of these for a second time. */
+   [36, tiles, c]. The last tiles of a row or column may reach beyond it, into zeros. Channels that fill no vector are
+   done with the last LANES of them, some of these for a second time. */
 
 #define A 0.75f
 #define B 1.5f
