@@ -30,6 +30,7 @@ from citris_cli.data.frames import (
     as_model_input,
     as_pixels,
     check_frames_shape,
+    frames_at_once,
     is_grey,
     require_channels,
 )
@@ -42,8 +43,6 @@ from citris_cli.kinds import kind_of_model
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.wording import counted, type_of
 
-#: Frames that go through the networks at a time.
-BATCH = 256
 #: Reference latents made from the model's own prior where a file brings none, and looked at when a curve is sought.
 REFERENCE = 400
 
@@ -355,7 +354,8 @@ class CausalModel:
         return found
 
     def _through(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> np.ndarray[Any, Any]:
-        return np.concatenate([function(chunk.to(self.device)).cpu().numpy() for chunk in rows.split(BATCH)])
+        chunks = rows.split(frames_at_once(self.width))
+        return np.concatenate([function(chunk.to(self.device)).cpu().numpy() for chunk in chunks])
 
 
 def _given(value: Any, name: str) -> np.ndarray[Any, Any]:

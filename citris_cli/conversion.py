@@ -41,9 +41,10 @@ def part_of(checkpoint: Checkpoint, part: str, path: Path) -> Checkpoint:
     weights = select(checkpoint.weights, f"{part}.")
     if not weights:
         raise InputError(f"{path}: keeps no {KINDS[part].title} inside; leave --part out")
-    # Of the whole's hyperparameters these hold for the part; its sizes are told by its weights.
-    kept = {name: checkpoint.hyper_parameters[name] for name in ("noise_level",) if name in checkpoint.hyper_parameters}
-    return Checkpoint(weights, kept if part == "autoencoder" else {}, {**checkpoint.origin, "part": part})
+    # Of the whole's hyperparameters these hold for the part; its other sizes are told by its weights.
+    names = ("img_width", "noise_level") if part == "autoencoder" else ("img_width",)
+    kept = {name: checkpoint.hyper_parameters[name] for name in names if name in checkpoint.hyper_parameters}
+    return Checkpoint(weights, kept, {**checkpoint.origin, "part": part})
 
 
 def described(checkpoint: Checkpoint, path: Path) -> tuple[str, dict[str, Any]]:

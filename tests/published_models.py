@@ -42,6 +42,7 @@ CONFIGS: dict[str, Any] = {
     "autoencoder of patches": AutoencoderConfig(32, 5, 4, decoder_blocks=1, patch=2),
     "autoencoder that grows": AutoencoderConfig(32, 5, 4, decoder_blocks=1, growth=2),
     "autoencoder that grows from patches": AutoencoderConfig(32, 5, 4, decoder_blocks=1, patch=4, growth=2),
+    "autoencoder of 80 pixels": AutoencoderConfig(80, 5, 4, decoder_blocks=1, patch=4, growth=2),
     "causal encoder": CausalEncoderConfig(32, 4, norm_penalty=0.5),
     "nf": CitrisNFConfig(**_SIZES, **_OTHERS, **_FLOW, prior=_MLP, samples=3, noise=0.25),
     "nf imperfect": CitrisNFConfig(
@@ -63,6 +64,7 @@ CONFIGS: dict[str, Any] = {
     "vae small flow prior": CitrisVAEConfig(**_VAE, **_FLOW, prior=_AUTOREGRESSIVE, networks="small"),
     "vae of four channels": CitrisVAEConfig(**_VAE, prior=_MLP, flow_layers=0, image_channels=4),
     "vae small, grey": CitrisVAEConfig(**_VAE, prior=_MLP, flow_layers=0, networks="small", image_channels=1),
+    "vae of 48 pixels": CitrisVAEConfig(**_VAE | {"width": 48}, prior=_MLP, flow_layers=0),
     "autoencoder of four channels": AutoencoderConfig(32, 6, 4, image_channels=4),
     "grey autoencoder with patch 2": AutoencoderConfig(32, 6, 4, patch=2, image_channels=1),
 }  # fmt: skip

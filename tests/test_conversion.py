@@ -13,11 +13,15 @@ from torch import Tensor
 from citris_cli.artifacts.checkpoints import Checkpoint
 from citris_cli.artifacts.published.settings import kind_of
 from citris_cli.conversion import described, model_file_of, part_of, published_of
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.causal_encoder import CausalEncoder
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.core.config import PATCHES, WIDTHS, AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig
 from citris_cli.data.variables import CAUSAL3DIDENT, Variable, Variables
 from citris_cli.errors import InputError
-from citris_cli.kinds import KINDS, flat
+from citris_cli.kinds import KINDS, flat, kind_of_model
 from citris_cli.loading import LoadedModel
-from tests.published_models import CONFIGS, small_model
+from tests.published_models import CONFIGS, FACTORS, VARIABLES, small_model
 
 HERE = Path("m.ckpt")
 
@@ -56,6 +60,39 @@ def test_without_hyperparameters_the_weights_tell_the_sizes(name: str) -> None:
         for field, value in flat(with_all[part]).items():
             assert field in not_told or flat(alone[part])[field] == value, field
     assert kind == kind_of(found.weights)
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_width_comes_back(width: int, patch: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    config = AutoencoderConfig(width, 4, 2, decoder_blocks=1, patch=patch, growth=2)
+    autoencoder = Autoencoder(config, generator)
+    encoder = CausalEncoder(CausalEncoderConfig(width, 2, patch), FACTORS, generator)
+    flow = CitrisNF(CitrisNFConfig(latents=4, variables=2, hidden=2, flow_layers=1), autoencoder, generator)
+    for network, of in ((autoencoder, None), (encoder, FACTORS), (flow, VARIABLES)):
+        loaded = LoadedModel(kind_of_model(network).name, network.eval(), of, HERE, {})
+        back = model_file_of(Checkpoint(*published_of(loaded)), HERE)
+        part = "causal_encoder" if network is encoder else "autoencoder"
+        sizes = {name: back.config[part][name] for name in ("width", "channels", "patch")}
+        assert sizes == {"width": width, "channels": 2, "patch": patch}
+        own = network.state_dict()
+        images = {key: value for key, value in back.tensors.items() if key.startswith(("encoder", "decoder", part))}
+        assert all(torch.equal(value, own[key]) for key, value in images.items())
+        assert len(images) >= 20
+    inside = part_of(Checkpoint(*published_of(loaded)), "autoencoder", HERE)
+    assert model_file_of(inside, HERE).config["autoencoder"]["width"] == width
+
+
+def test_weights_that_fit_two_widths_need_the_hyperparameter() -> None:
+    network = Autoencoder(AutoencoderConfig(208, 4, 2, decoder_blocks=1), torch.Generator().manual_seed(0))
+    weights, hyper_parameters = published_of(LoadedModel("autoencoder", network, None, HERE, {}))
+    assert described(Checkpoint(weights, hyper_parameters), HERE)[1]["autoencoder"]["width"] == 208
+    del hyper_parameters["img_width"]
+    says = "its weights fit frames of 208 and of 224 pixels; it needs the hyperparameter img_width to tell which"
+    assert refusal(Checkpoint(weights, hyper_parameters)) == f"m.ckpt: cannot be imported: {says}"
+    hyper_parameters["img_width"] = 240
+    assert "img_width is 240 and its weights say 208" in refusal(Checkpoint(weights, hyper_parameters))
 
 
 @pytest.mark.parametrize("weights", [{}, {"net.weight": torch.ones(2)}, {"prior_t1.target_params": torch.ones(2, 2)}])
@@ -100,7 +137,7 @@ def _changed(name: str, key: str, change: Callable[[Tensor], Tensor]) -> Checkpo
         ("autoencoder", "encoder.net.0.0.weight", lambda w: w[:3], "c_hid is 5|c_hid is 4 and its weights say 3"),
         ("autoencoder", "decoder.linear.0.weight", lambda w: w[:, :3], "num_latents is 5 and its weights say 3"),
         ("vae", "encoder.scale_factor", lambda w: w[:2], r"encoder.scale_factor has the shape \[2\]"),
-        ("vae", "encoder.net.4.weight", lambda w: w[:, :7], "encoder.net.4.weight has the shape"),
+        ("vae", "encoder.net.4.weight", lambda w: w[:, :7], "encoder.net.4.weight 7 columns"),
     ],
 )  # fmt: skip
 def test_a_weight_that_does_not_fit(name: str, key: str, change: Callable[[Tensor], Tensor], says: str) -> None:
@@ -135,7 +172,10 @@ def test_more_stages_than_any_frame_has() -> None:
     found = checkpoint("autoencoder")
     for stage in range(40):
         found.weights[f"encoder.net.{stage}.0.weight"] = found.weights["encoder.net.0.0.weight"]
-    assert "its encoder has 40 stages, too many for frames of at most 1024 pixels" in refusal(found)
+    assert "encoder.net.41.weight is missing" in refusal(found)
+    found.weights["encoder.net.41.weight"] = torch.ones(4, 64)
+    says = "its encoder has 40 stages and encoder.net.41.weight 64 columns; citris has none such for frames of a "
+    assert says + "multiple of 16 from 32 to 256 pixels" in refusal(found)
 
 
 def test_numbers_of_layers_are_not_believed() -> None:

@@ -41,7 +41,10 @@ def encode(
             "\\[default: runs/<dataset>/]"
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Frames at a time.", min=1)] = 256,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Frames at a time.  \\[default: 256, fewer above 128 pixels]", min=1, show_default=False),
+    ] = None,
     device: options.Device = "auto",
     precision: options.Precision = None,
     as_json: options.Json = False,
@@ -83,18 +86,19 @@ def encode(
 
 
 def _encoded(
-    model: CausalModel, inputs: list[Path], batch_size: int, console: Console
+    model: CausalModel, inputs: list[Path], batch_size: int | None, console: Console
 ) -> tuple[np.ndarray[Any, Any], list[str]]:
     """Causal latents float32 [N, M] of the frames of all inputs, in order, and for each where it came from."""
     import numpy as np
 
     from citris_cli.commands.inputs import gather_frames, in_batches
-    from citris_cli.data.frames import encode_frames
+    from citris_cli.data.frames import encode_frames, frames_at_once
 
     chunks: list[np.ndarray[Any, Any]] = []
     sources: list[str] = []
-    for names, frames in in_batches(gather_frames(inputs, model, console), batch_size):
-        z = encode_frames(model.network.encode, frames.to(model.device), model.device, batch_size)
+    size = batch_size or frames_at_once(model.width)
+    for names, frames in in_batches(gather_frames(inputs, model, console), size):
+        z = encode_frames(model.network.encode, frames.to(model.device), model.device, size)
         chunks.append(z.cpu().numpy())
         model.require_finite(chunks[-1])
         sources += names

@@ -57,6 +57,8 @@ def _differences(network: nn.Module) -> list[str]:
     found = []
     images = network.autoencoder if isinstance(network, CitrisNF) else network
     config: Any = images.config
+    if config.width & (config.width - 1):  # theirs halve the grid to one of 4x4
+        found.append(f"for frames of {config.width} pixels")
     if config.patch != 1:
         found.append(f"--patch {config.patch}")
     if isinstance(images, Autoencoder) and images.config.growth != 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -145,6 +145,7 @@ def _model(path: Path) -> dict[str, Any]:
     weights = sum(math.prod(shape) for _, shape in header.tensors.values())
     digest = "agrees" if header.checked else "none"
     description = _of_file(path, header.kind) | {"digest": digest, "weights": weights}
+    description |= _frame_size(header.kind, header.config)
     provenance = dict(header.provenance)
     columns = provenance.pop("columns", None)
     if header.variables:
@@ -170,6 +171,7 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     description = _of_file(path, "published checkpoint") | {"digest": digest, "weights": weights}
     try:
         description["model_kind"], configuration = described(checkpoint, path)
+        description |= _frame_size(description["model_kind"], configuration)
         if description["model_kind"] == "citris_nf" and "autoencoder" not in configuration:
             description["needs"] = ["autoencoder (--ae)"]
         else:
@@ -183,6 +185,18 @@ def _checkpoint(path: Path) -> dict[str, Any]:
         description["keeps_inside"] = inside
     origin = {name: value for name, value in checkpoint.origin.items() if name != "file"}
     return description | {"configuration": configuration, "provenance": origin}
+
+
+def _frame_size(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Width and height of a model's frames, where its configuration, of which nothing is believed yet, tells them."""
+    from citris_cli.core.config import WIDTHS
+    from citris_cli.kinds import KINDS
+
+    try:
+        width = KINDS[kind].width(config)
+    except (KeyError, TypeError, AttributeError):  # of no kind that is known, or the autoencoder lies elsewhere
+        return {}
+    return {"frame_size": [width, width]} if type(width) is int and width in WIDTHS else {}
 
 
 def _of_file(path: Path, kind: str) -> dict[str, Any]:

@@ -122,8 +122,6 @@ def pack(
         typer.Option(
             "--size",
             help="Width and height in pixels, a multiple of 16.  \\[default: the frames' own if it is one, else 64]",
-            min=32,
-            max=256,
             rich_help_panel=FRAMES,
         ),
     ] = None,
@@ -187,6 +185,8 @@ def pack(
     from citris_cli.artifacts.overwriting import files_read, require_not_read
     from citris_cli.commands.interruption import ends_clean
     from citris_cli.commands.outputs import document_text
+    from citris_cli.core.config import WIDTHS, WIDTHS_TOLD
+    from citris_cli.data.frames import nearest_widths
     from citris_cli.errors import InputError
     from citris_cli.recordings.fitting import parse_crop
     from citris_cli.recordings.pack import Packing
@@ -196,10 +196,9 @@ def pack(
 
     if str(output) in ("-", "/dev/stdout"):
         raise InputError("-o -: a dataset is files, which standard output cannot take; name a folder, or an .npz")
-    if size is not None and size % 16:
-        raise InputError(
-            f"--size {size}: it needs a multiple of 16, such as {size // 16 * 16} or {size // 16 * 16 + 16}"
-        )
+    if size is not None and size not in WIDTHS:
+        near = " or ".join(map(str, nearest_widths(size)))
+        raise InputError(f"--size {size}: frames are {WIDTHS_TOLD} pixels wide; take {near}")
     for option, value in (("--val", val), ("--test", test)):
         options.require_number(option, value)
     read = {**files_read("SOURCE", *sources), **files_read("--targets", *map(Path, targets or []))}

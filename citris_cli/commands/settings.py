@@ -13,15 +13,13 @@ from typing import Annotated, Any
 import typer
 
 from citris_cli.commands.options import MODEL, TRAINING
-from citris_cli.core.config import PRIOR_CONFIGS, SMALL_WIDTH, PriorConfig
-from citris_cli.training.presets import PRESETS
+from citris_cli.core.config import PRIOR_CONFIGS, WIDTHS, PriorConfig
+from citris_cli.training.presets import PRESETS, WIDTH_STEPS
 
 #: Settings that were given, by name.
 Changes = Mapping[str, Any]
 #: The parameter of a command in whose place the options stand.
 CHANGES = "changes"
-#: Wider frames than :data:`SMALL_WIDTH`: what a preset may say of them differs.
-_WIDE = 64
 PresetOf = Callable[[str, int], tuple[Any, Any]]
 
 
@@ -61,7 +59,7 @@ def _plain(value: Any) -> Any:
 
 
 def _parameters(preset_of: PresetOf) -> Iterator[inspect.Parameter]:
-    model, training = preset_of(PRESETS[0], SMALL_WIDTH)
+    model, training = preset_of(PRESETS[0], WIDTHS[0])
     for panel, number, config in ((MODEL, 0, model), (TRAINING, 1, training)):
         for field in dataclasses.fields(config):
             if "help" not in field.metadata:
@@ -102,7 +100,7 @@ def _parameter(field: dataclasses.Field[Any], value: Any, panel: str, shown: str
         kind = str
     elif kind is bool:
         option += f"/--{said['off'] or 'no-' + field.name.replace('_', '-')}"
-    elif said["choices"]:
+    elif kind is str and said["choices"]:
         kind = _choice(said["choices"])
     elif kind in (int, float):
         common |= {"min": said["least"], "max": said["most"]}
@@ -121,10 +119,14 @@ def _shown(field: dataclasses.Field[Any], of: Callable[[str, int], Any]) -> str:
         return f"default: {field.metadata['shown']}"
     each = {}
     for name in PRESETS:
-        narrow, wide = (
-            _word(field, getattr(of(name, width), field.name, field.default)) for width in (SMALL_WIDTH, _WIDE)
+        first, *wider = (
+            _word(field, getattr(of(name, width), field.name, field.default))
+            for width in (WIDTHS[0], *(step + WIDTHS.step for step in WIDTH_STEPS))
         )
-        each[name] = narrow if narrow == wide else f"{narrow}, {wide} above {SMALL_WIDTH} pixels"
+        each[name], before = first, first
+        for step, word in zip(WIDTH_STEPS, wider, strict=True):
+            each[name] += f", {word} above {step} pixels" if word != before else ""
+            before = word
     if len(set(each.values())) == 1:
         return f"default: {each[PRESETS[0]]}"
     return "; ".join(f"{name}: {word}" for name, word in each.items())

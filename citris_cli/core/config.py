@@ -14,6 +14,12 @@ from typing import Any, ClassVar
 
 #: Most channels of a frame.
 MOST_CHANNELS = 8
+#: Frame widths that the networks take, in pixels; 32, 64 and 128 are the published ones.
+WIDTHS = range(32, 257, 16)
+#: The same in words.
+WIDTHS_TOLD = f"a multiple of {WIDTHS.step} from {WIDTHS.start} to {WIDTHS[-1]}"
+#: Sides of the pixel blocks that the networks fold into channels.
+PATCHES = (1, 2, 4)
 #: Frame width of the small pair of networks of CITRIS-VAE.
 SMALL_WIDTH = 32
 #: Pairs of networks of CITRIS-VAE.
@@ -26,7 +32,7 @@ def setting(
     *,
     least: float | None = None,
     most: float | None = None,
-    choices: Sequence[str] = (),
+    choices: Sequence[str | int] = (),
     off: str = "",
     shown: str = "",
 ) -> Any:
@@ -36,7 +42,7 @@ def setting(
         default: its value unless a preset or the user says otherwise.
         help: one line for the help page.
         least, most: bounds of a number.
-        choices: what a text may be.
+        choices: what a text or a number may be.
         off: of a flag, the name of the option that says no, without dashes; ``no-…`` if empty.
         shown: what the help page shows as default where presets do not tell.
     """
@@ -44,14 +50,26 @@ def setting(
     return dataclasses.field(default=default, metadata=said)
 
 
-def size(default: int, *, least: int = 1, most: int | None = None) -> Any:
+def size(default: int, *, least: int = 1, most: int | None = None, multiple: int = 1) -> Any:
     """A dataclass field that follows from the data.
 
     Args:
         default: its value where nothing says otherwise.
         least, most: its bounds.
+        multiple: of which it is a multiple.
     """
-    return dataclasses.field(default=default, metadata={"least": least, "most": most})
+    return dataclasses.field(default=default, metadata={"least": least, "most": most, "multiple": multiple})
+
+
+def frame_width() -> Any:
+    """A dataclass field for the frame width, one of :data:`WIDTHS`."""
+    return size(64, least=WIDTHS.start, most=WIDTHS[-1], multiple=WIDTHS.step)
+
+
+def patch_side() -> Any:
+    """A dataclass field for the side of the blocks that are folded into channels, one of :data:`PATCHES`."""
+    told = "Side of pixel blocks folded into channels: 1 published; 2, 4 faster."
+    return setting(1, told, least=PATCHES[0], most=PATCHES[-1], choices=PATCHES)
 
 
 def require_within_bounds(config: Any) -> None:
@@ -65,13 +83,15 @@ def require_within_bounds(config: Any) -> None:
         if dataclasses.is_dataclass(value):
             require_within_bounds(value)
         elif said.get("choices") and value not in said["choices"]:
-            raise ValueError(f"{field.name} is {value!r}; it can be {' or '.join(said['choices'])}")
+            raise ValueError(f"{field.name} is {value!r}; it can be {' or '.join(map(str, said['choices']))}")
         elif isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{field.name} is {value}; it must be a finite number")
         elif said.get("least") is not None and value < said["least"]:
             raise ValueError(f"{field.name} is {value}; it must be at least {said['least']}")
         elif said.get("most") is not None and value > said["most"]:
             raise ValueError(f"{field.name} is {value}; it must be at most {said['most']}")
+        elif said.get("multiple", 1) > 1 and value % said["multiple"]:
+            raise ValueError(f"{field.name} is {value}; it must be a multiple of {said['multiple']}")
 
 
 @dataclass(frozen=True)
@@ -79,7 +99,7 @@ class AutoencoderConfig:
     """Sizes and loss of the autoencoder; the defaults are the published ones.
 
     Attributes:
-        width: frame width and height in pixels: 32, 64 or 128.
+        width: frame width and height in pixels, one of :data:`WIDTHS`.
         latents: number of latents M.
         channels: channels c of the convolutional stages at the finest grid.
         decoder_blocks: residual blocks a decoder stage.
@@ -90,11 +110,11 @@ class AutoencoderConfig:
         image_channels: channels of a frame, 1 to 8; 3 of an RGB one.
     """
 
-    width: int = size(64)
+    width: int = frame_width()
     latents: int = setting(32, "Number of latents M.", least=1)
     channels: int = setting(64, "Channels of every convolutional stage.", least=1)
     decoder_blocks: int = setting(2, "Residual blocks a decoder stage.", least=1)
-    patch: int = setting(1, "Side of pixel blocks folded into channels: 1 published; 2, 4 faster.", least=1, most=4)
+    patch: int = patch_side()
     growth: int = setting(1, "Factor on the channels where the grid halves: 1 published.", least=1, most=2)
     noise: float = setting(0.05, "Std of the noise on the latents in training.", least=0)
     latent_penalty: float = setting(1e-5, "Weight of the mean squared latent.", least=0)
@@ -230,7 +250,7 @@ class CitrisVAEConfig(CausalLatentsConfig):
     flow between the two (the flow prior) the posterior of the causal latents need not be a diagonal Gaussian.
 
     Attributes:
-        width: frame width and height in pixels: 32, 64 or 128.
+        width: frame width and height in pixels, one of :data:`WIDTHS`.
         channels: channels c of the encoder and decoder.
         networks: ``pyramid``, for every width, or ``small``, published for 32x32 frames.
         decoder_blocks: residual blocks a decoder stage of the pyramid.
@@ -245,11 +265,11 @@ class CitrisVAEConfig(CausalLatentsConfig):
         "Latents of a variable independent given the past (mlp), or not (autoregressive); or a baseline, iVAE* (ivae) "
         "or SlowVAE (slow).",
     )
-    width: int = size(64)
+    width: int = frame_width()
     channels: int = setting(64, "Channels of every convolutional stage.", least=1)
     networks: str = setting("pyramid", "Encoder and decoder.", choices=NETWORKS)
     decoder_blocks: int = setting(1, "Residual blocks a decoder stage.", least=0)
-    patch: int = setting(1, "Side of pixel blocks folded into channels: 1 published; 2, 4 faster.", least=1, most=4)
+    patch: int = patch_side()
     kl_weight: float = setting(1.0, "Weight of the divergence between posterior and prior.", least=0)
     image_channels: int = size(3, most=MOST_CHANNELS)
 
@@ -259,15 +279,15 @@ class CausalEncoderConfig:
     """Sizes and loss of the causal encoder.
 
     Attributes:
-        width: frame width and height in pixels: 32, 64 or 128.
+        width: frame width and height in pixels, one of :data:`WIDTHS`.
         channels: channels c of every convolutional stage, and number of the features that the heads see.
         patch: side of the pixel blocks folded into channels: 1 published, 2 a quarter of the work.
         norm_penalty: weight of ``(2 - norm)^2`` of an angle's vector, in training.
         image_channels: channels of a frame, 1 to 8; 3 of an RGB one.
     """
 
-    width: int = size(64)
+    width: int = frame_width()
     channels: int = setting(64, "Channels of every convolutional stage.", least=1)
-    patch: int = setting(1, "Side of pixel blocks folded into channels: 1 published; 2, 4 faster.", least=1, most=4)
+    patch: int = patch_side()
     norm_penalty: float = setting(0.1, "Weight that keeps the vectors of angles at norm 2.", least=0)
     image_channels: int = size(3, most=MOST_CHANNELS)

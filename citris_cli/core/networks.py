@@ -1,7 +1,7 @@
 """Convolutional encoder and decoder of the image models.
 
-One architecture serves every frame size: a pyramid of stages between the image grid and a 4x4 grid, and a small
-fully-connected head between that grid and the latents. Lippe et al., "CITRIS: Causal Identifiability from
+One architecture serves every frame size: a pyramid of stages between the image grid and one of 4x4 to 7x7 places, and
+a small fully-connected head between that grid and the latents. Lippe et al., "CITRIS: Causal Identifiability from
 Temporal Intervened Sequences", ICML 2022, appendix C.
 """
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core.config import PATCHES, WIDTHS, WIDTHS_TOLD
 from citris_cli.core.initialisation import shapes_only
 from citris_cli.core.ops.batch_norm import BatchNorm
 from citris_cli.core.ops.convolution import conv3x3
@@ -20,8 +21,8 @@ from citris_cli.core.ops.layers import AddsToConvolution, Layers
 from citris_cli.core.ops.position import add_to_all
 from citris_cli.core.ops.upsampling import enlarge
 
-#: Side of the grid at which every pyramid ends.
-GRID = 4
+#: A pyramid ends at the first grid with a smaller side.
+COARSE = 8
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -29,23 +30,30 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def pyramid_stages(width: int, patch: int) -> int:
-    """Number of stages that halve (or double) the grid between an image and the 4x4 grid.
+def grid_sides(width: int, patch: int) -> tuple[int, ...]:
+    """Sides of the grids of a pyramid, from that of the image to the one that its head sees.
+
+    Each is half of the one before, rounded up, until one is smaller than 8. The last is 4 where the first is a power of
+    two, as in the published networks, and 4 to 7 elsewhere.
 
     Args:
-        width: image width and height in pixels, a power of two.
+        width: image width and height in pixels, one of :data:`~citris_cli.core.config.WIDTHS`.
         patch: side of the pixel blocks that are folded into channels first, 1, 2 or 4.
 
     Returns:
-        ``log2(width / patch) - 2``, at least 1.
+        At least two, one more than the stages that halve (or double) the grid.
 
     Raises:
-        ValueError: the width is no power of two or too small for one stage.
+        ValueError: a width or patch that no network is made for.
     """
-    stages = int(math.log2(width)) - int(math.log2(patch)) - int(math.log2(GRID))
-    if width != patch * GRID * 2**stages or stages < 1:
-        raise ValueError(f"width {width} with patch {patch} does not reduce to a {GRID}x{GRID} grid")
-    return stages
+    if width not in WIDTHS:
+        raise ValueError(f"width is {width}; it must be {WIDTHS_TOLD}")
+    if patch not in PATCHES:
+        raise ValueError(f"patch is {patch}; it can be {', '.join(map(str, PATCHES[:-1]))} or {PATCHES[-1]}")
+    sides = [width // patch]
+    while sides[-1] >= COARSE:
+        sides.append(-(-sides[-1] // 2))
+    return tuple(sides)
 
 
 class PositionLayer(AddsToConvolution):
@@ -89,11 +97,19 @@ class Conv3x3(nn.Conv2d):
 
 
 class Enlarge(nn.Module):
-    """Bilinear x2 upsampling, corners aligned: [B, C, W, W] -> [B, C, 2W, 2W]."""
+    """Bilinear upsampling, corners aligned: [B, C, W, W] -> [B, C, V, V].
+
+    Args:
+        width: side V of the result.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        return enlarge(x)
+        return enlarge(x, self.width)
 
 
 def _positions(width: int) -> Tensor:
@@ -107,12 +123,12 @@ def _positions(width: int) -> Tensor:
 class ConvEncoder(nn.Module):
     """Image [B, C, W, W] in [-1, 1] -> features [B, outputs].
 
-    Each of the ``log2(W / patch) - 2`` stages is conv3x3 stride 2 (first stage: + position) -> BatchNorm -> SiLU ->
-    conv3x3 -> BatchNorm -> SiLU; stage i (from 0) has ``c growth^i`` channels. Then Linear from all of the 4x4 grid
-    to 4c -> LayerNorm -> SiLU -> Linear 4c -> outputs.
+    Each stage, from one of :func:`grid_sides` to the next, is conv3x3 stride 2 (first stage: + position) -> BatchNorm
+    -> SiLU -> conv3x3 -> BatchNorm -> SiLU; stage i (from 0) has ``c growth^i`` channels. Then Linear from all of the
+    last grid to 4c -> LayerNorm -> SiLU -> Linear 4c -> outputs.
 
     Args:
-        width: image width and height W in pixels.
+        width: image width and height W in pixels, one of :data:`~citris_cli.core.config.WIDTHS`.
         channels: channels c of the first stage.
         outputs: number of output features.
         patch: side of the pixel blocks folded into channels before the first stage; 1 is the published network,
@@ -127,10 +143,9 @@ class ConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.patch = patch
-        grid, inputs, c = width // patch, image_channels * patch**2, channels
+        sides, inputs, c = grid_sides(width, patch), image_channels * patch**2, channels
         stages = []
-        for stage in range(pyramid_stages(width, patch)):
-            grid //= 2
+        for stage, grid in enumerate(sides[1:]):
             c = channels * growth**stage
             stages.append(
                 Layers(
@@ -146,7 +161,7 @@ class ConvEncoder(nn.Module):
             inputs = c
         self.stages = nn.Sequential(*stages)
         self.head = nn.Sequential(
-            nn.Linear(GRID * GRID * c, 4 * channels),
+            nn.Linear(sides[-1] ** 2 * c, 4 * channels),
             nn.LayerNorm(4 * channels),
             nn.SiLU(),
             nn.Linear(4 * channels, outputs),
@@ -187,13 +202,14 @@ class ResidualBlock(nn.Module):
 class ConvDecoder(nn.Module):
     """Latents [B, M] -> image [B, C, W, W] in [-1, 1].
 
-    Linear M -> 4c -> LayerNorm -> SiLU -> Linear 4c -> the 4x4 grid; each stage is bilinear x2 upsampling (corners
-    aligned) and ``blocks`` residual blocks; then BatchNorm -> SiLU -> conv1x1 -> position -> BatchNorm -> SiLU ->
-    conv1x1 -> tanh. The 4x4 grid has ``c growth^stages`` channels, and every stage ``growth`` times fewer than what it
-    upsamples, brought down by a conv1x1 before it does (where ``growth`` is 1 there is none).
+    Linear M -> 4c -> LayerNorm -> SiLU -> Linear 4c -> the last of :func:`grid_sides`; each stage is bilinear
+    upsampling (corners aligned) to the grid before it and ``blocks`` residual blocks; then BatchNorm -> SiLU -> conv1x1
+    -> position -> BatchNorm -> SiLU -> conv1x1 -> tanh. The first grid has ``c growth^stages`` channels, and every
+    stage ``growth`` times fewer than what it upsamples, brought down by a conv1x1 before it does (where ``growth`` is 1
+    there is none).
 
     Args:
-        width: image width and height W in pixels.
+        width: image width and height W in pixels, one of :data:`~citris_cli.core.config.WIDTHS`.
         channels: channels c of the last stage.
         latents: number of latents M.
         blocks: residual blocks a stage: 2 in the published autoencoder, 1 in the published VAE.
@@ -215,18 +231,18 @@ class ConvDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.patch = patch
-        self.start = (channels * growth ** pyramid_stages(width, patch), GRID, GRID)
+        sides = grid_sides(width, patch)[::-1]
+        self.start = (channels * growth ** (len(sides) - 1), sides[0], sides[0])
         self.head = nn.Sequential(
             nn.Linear(latents, 4 * channels),
             nn.LayerNorm(4 * channels),
             nn.SiLU(),
             nn.Linear(4 * channels, math.prod(self.start)),
         )
-        c, grid = self.start[0], GRID
+        c = self.start[0]
         stages = []
-        for _ in range(pyramid_stages(width, patch)):
-            grid *= 2
-            enlarge: nn.Module = Enlarge()
+        for grid in sides[1:]:
+            enlarge: nn.Module = Enlarge(grid)
             if growth > 1:
                 enlarge = nn.Sequential(nn.Conv2d(c, c // growth, 1), enlarge)
             c //= growth
@@ -236,7 +252,7 @@ class ConvDecoder(nn.Module):
             BatchNorm(channels),
             nn.SiLU(),
             nn.Conv2d(channels, channels, 1),
-            PositionLayer(channels, grid),
+            PositionLayer(channels, sides[-1]),
             BatchNorm(channels),
             nn.SiLU(),
             nn.Conv2d(channels, image_channels * patch**2, 1),

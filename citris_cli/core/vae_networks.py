@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from citris_cli.core.config import NETWORKS, SMALL_WIDTH
-from citris_cli.core.networks import GRID, ConvDecoder, ConvEncoder, PositionLayer, at_least_float32
+from citris_cli.core.networks import ConvDecoder, ConvEncoder, PositionLayer, at_least_float32
 from citris_cli.core.ops.layers import Layers
 
+#: Side of the grid between the small pair's convolutions and its linear maps.
+GRID = 4
 #: Bound on the log standard deviations of the small pair.
 SMALL_MAX_LOG_STD = 4.0
 #: Where :meth:`GaussianEncoder.narrow` puts the log standard deviations, before their bound, and a learned bound.
@@ -140,7 +142,7 @@ def vae_networks(
 
     Args:
         networks: ``pyramid`` (:class:`~citris_cli.core.networks.ConvEncoder` and its decoder) or ``small``.
-        width: frame width and height in pixels; 32 for the small pair.
+        width: frame width and height in pixels, one of :data:`~citris_cli.core.config.WIDTHS`; 32 for the small pair.
         channels: channels c.
         latents: number of latents M.
         decoder_blocks: residual blocks a decoder stage of the pyramid.

@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from citris_cli.core.config import MOST_CHANNELS
+from citris_cli.core.config import MOST_CHANNELS, WIDTHS, WIDTHS_TOLD
 from citris_cli.data.intensities import PIECE, as_bytes
 from citris_cli.data.npz import mappings, release_pages, require_unchanged
 from citris_cli.data.sources import Source
 from citris_cli.errors import InputError
 from citris_cli.wording import counted
-
-SIZES = (32, 64, 128)
 
 # Mapped pages are given back once they may be so many bytes.
 _RELEASE_EVERY = 128 << 20
@@ -26,8 +24,8 @@ _FAULT_AROUND = 2 << 20
 _CHUNK = 32 << 20
 # Looking at mapped files before they are read may take this part of the time, and is not put off for so many seconds.
 _LOOKING, _LOOK_EVERY = 0.01, 0.25
-#: Frames that go through an encoder at a time.
-ENCODED_AT_ONCE = 256
+#: Frames of up to so many pixels that go through a network at a time.
+_AT_ONCE, _AT_ONCE_PIXELS = 256, 128 * 128
 
 
 class Frames:
@@ -194,12 +192,21 @@ def as_model_input(frames: torch.Tensor) -> torch.Tensor:
     return scaled.div_(255.0).mul_(2.0).sub_(1.0)
 
 
+def frames_at_once(width: int) -> int:
+    """How many frames go through a network at a time: fewer wide ones, so that they take no more memory.
+
+    Args:
+        width: of a frame in pixels.
+    """
+    return max(1, min(_AT_ONCE, _AT_ONCE * _AT_ONCE_PIXELS // width**2))
+
+
 @torch.no_grad()
 def encode_frames(
     encoder: Callable[[torch.Tensor], torch.Tensor],
     frames: Frames,
     device: torch.device,
-    batch_size: int = ENCODED_AT_ONCE,
+    batch_size: int | None = None,
 ) -> torch.Tensor:
     """Latents of all frames, in order.
 
@@ -207,7 +214,7 @@ def encode_frames(
         encoder: images [B, C, H, W] in [-1, 1] on the device -> latents [B, M].
         frames: N frames, on any device.
         device: where the encoder is.
-        batch_size: frames at a time.
+        batch_size: frames at a time; as :func:`frames_at_once` says if None.
 
     Returns:
         float32 [N, M] on the device.
@@ -215,7 +222,8 @@ def encode_frames(
     Raises:
         ChangedDataError: the frames changed meanwhile.
     """
-    encoded = torch.cat([encoder(as_model_input(sent(chunk, device))).float() for chunk in frames.chunks(batch_size)])
+    chunks = frames.chunks(batch_size or frames_at_once(frames.width))
+    encoded = torch.cat([encoder(as_model_input(sent(chunk, device))).float() for chunk in chunks])
     frames.require_unchanged()
     return encoded
 
@@ -296,12 +304,15 @@ def _with_channels(frames: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def is_grey(shape: tuple[int, ...]) -> bool:
-    """Whether frames of this shape have no axis of channels: it ends in height and width, [..., H, W]."""
-    return len(shape) > 2 and shape[-1] == shape[-2] and shape[-1] in SIZES
+    """Whether frames of this shape have no axis of channels: it ends in height and width, [..., H, W].
+
+    No frame has as many channels as the smallest is wide.
+    """
+    return len(shape) > 2 and shape[-1] == shape[-2] > MOST_CHANNELS
 
 
 def check_frames_shape(shape: tuple[int, ...], where: str) -> None:
-    """Refuse what is no stack of square frames [..., H, W, C] or [..., H, W] of 32, 64 or 128 pixels, C 1 to 8.
+    """Refuse what is no stack of frames [..., H, W, C] or [..., H, W], H = W a width of the networks, C 1 to 8.
 
     Args:
         shape: with one or two axes before those of a frame.
@@ -329,13 +340,21 @@ def check_frames_shape(shape: tuple[int, ...], where: str) -> None:
             f"{where} has shape {list(shape)}, that is {shape[-1]} channels a frame; citris takes 1 to "
             f"{MOST_CHANNELS}, the last axis"
         )
-    if height != width or height not in SIZES:
+    if height != width or height not in WIDTHS:
+        near = nearest_widths(min(height, width))
         raise InputError(
-            f"{where} has frames of {width}×{height}; citris needs square frames of 32, 64 or 128 pixels, "
-            "resize them first"
+            f"{where} has frames of {width}×{height}; citris needs square frames, {WIDTHS_TOLD} pixels wide, such as "
+            f"{' or '.join(map(str, near))}: 'citris pack SOURCE -o DATA --size {near[0]}' makes them"
         )
     if 0 in shape:
         raise InputError(f"{where} has shape {list(shape)} and holds no frames; record some first")
+
+
+def nearest_widths(side: int) -> tuple[int, ...]:
+    """The widths that networks take nearest to a side in pixels: it, the two around it, or the first or the last."""
+    below, above = (width for width in WIDTHS if width <= side), (width for width in WIDTHS if width >= side)
+    near = (max(below, default=None), min(above, default=None))
+    return tuple(sorted({width for width in near if width is not None}))
 
 
 def joined(

@@ -15,13 +15,11 @@ import torch
 
 from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.core.factors import distances, normalised
-from citris_cli.data.frames import as_model_input
+from citris_cli.data.frames import as_model_input, frames_at_once
 from citris_cli.data.variables import Variables
 
 Array = np.ndarray[Any, Any]
 
-#: Frames that go through the network at a time.
-BATCH = 256
 #: What a distance of a factor of each kind is.
 UNITS = {"continuous": "its own units", "angle": "degrees", "categorical": "error rate"}
 
@@ -82,9 +80,10 @@ def read_factors(encoder: CausalEncoder, frames: Array) -> Array:
         float32 [N, F]; own units, radians in 0 … 2 pi, whole numbers.
     """
     device = next(encoder.parameters()).device
+    size = frames_at_once(frames.shape[1])
     chunks = [
-        encoder.predict(as_model_input(torch.from_numpy(frames[start : start + BATCH]).to(device))).cpu().numpy()
-        for start in range(0, len(frames), BATCH)
+        encoder.predict(as_model_input(torch.from_numpy(frames[start : start + size]).to(device))).cpu().numpy()
+        for start in range(0, len(frames), size)
     ]
     return np.concatenate(chunks)
 

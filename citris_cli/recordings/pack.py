@@ -16,6 +16,7 @@ import numpy as np
 from citris_cli import __version__
 from citris_cli.artifacts.arrays import npz_writer
 from citris_cli.artifacts.files import Writer, check_writable, write_folder, write_together
+from citris_cli.core.config import WIDTHS
 from citris_cli.data.identity import FileIdentity
 from citris_cli.data.layout import KINDS_KEY, NAMES_KEY, PROVENANCE_KEY, SPLITS, TARGET_NAMES_KEY
 from citris_cli.data.variables import KINDS, Variables, canonical_name, parse_vars
@@ -251,7 +252,7 @@ def _fitting(recordings: Sequence[Recording], packing: Packing) -> Fitting:
     if packing.size is None:
         sizes = {recording.size if packing.crop is None else packing.crop[2:] for recording in recordings}
         width, height = next(iter(sizes))
-        if len(sizes) == 1 and width == height and width % 16 == 0 and 32 <= width <= 256:
+        if len(sizes) == 1 and width == height and width in WIDTHS:
             return Fitting(width, packing.fit, packing.crop, packing.grey)
     return fitting
 

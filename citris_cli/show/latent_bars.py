@@ -91,7 +91,10 @@ class LatentBars:
         picture = self._background.copy()
         draw = ImageDraw.Draw(picture)
         frame, height = Image.fromarray(sequence.pictures[number]), self._panels * SIDE
-        picture.paste(frame.resize((SIDE, height), Image.Resampling.NEAREST), (MARGIN, MARGIN))
+        # By a factor that is not whole, some pixels would come out larger than others.
+        even = SIDE % frame.width == 0
+        way = Image.Resampling.NEAREST if even else Image.Resampling.BICUBIC
+        picture.paste(frame.resize((SIDE, height), way), (MARGIN, MARGIN))
         if self._panels > 1:  # a white panel needs an edge
             draw.rectangle([MARGIN - 1, MARGIN - 1, MARGIN + SIDE, MARGIN + height], outline=GRID)
         below = MARGIN + height + GAP

@@ -14,7 +14,7 @@ from citris_cli.core.factors import distances, normalised
 from citris_cli.core.ops import shares
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.datasets import IndependentData
-from citris_cli.data.frames import ENCODED_AT_ONCE, Frames, as_model_input, sent
+from citris_cli.data.frames import Frames, as_model_input, frames_at_once, sent
 from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
 from citris_cli.training.config import TrainingConfig
@@ -161,7 +161,7 @@ class CausalEncoderTask:
         # Spread over the whole set: the first frames of a sequence look alike.
         index = torch.linspace(0, len(self._measured.frames) - 1, count).round().long()
         total = torch.zeros(len(self.model.factors), dtype=torch.float64)
-        for chunk in index.split(ENCODED_AT_ONCE):
+        for chunk in index.split(frames_at_once(self._measured.frames.width)):
             predicted = self.model.predict(as_model_input(self._measured.frames.gather(chunk)))
             truth = self._measured.truth[chunk.to(predicted.device)]
             total += distances(predicted, truth, self.model.factors).double().sum(0).cpu()

@@ -31,6 +31,11 @@ from citris_cli.training.config import (
 
 #: Names of the presets.
 PRESETS = ("small", "paper")
+#: Widest frames that networks were published for. A step on wider ones would take up to four times as long and as much
+#: memory; ``small`` makes up for that.
+LARGE_WIDTH = 128
+#: What a preset gives for frames up to these widths may differ from what it gives for wider ones.
+WIDTH_STEPS = (SMALL_WIDTH, LARGE_WIDTH)
 
 AUTOENCODER: dict[str, tuple[AutoencoderConfig, AutoencoderTrainingConfig]] = {
     "small": (
@@ -87,6 +92,9 @@ def autoencoder_preset(preset: str, width: int) -> tuple[AutoencoderConfig, Auto
     if preset == "small" and width > SMALL_WIDTH:
         # Features at every fourth pixel only, but many of them where a grid is coarse and they cost little.
         config = replace(config, latents=24, channels=64, patch=4, growth=2)
+    if preset == "small" and width > LARGE_WIDTH:
+        # Half of them: from its second grid on, that is the network of frames half as wide.
+        config = replace(config, channels=32)
     return replace(config, width=width), training
 
 
@@ -113,6 +121,8 @@ def causal_encoder_preset(preset: str, width: int) -> tuple[CausalEncoderConfig,
         width: frame width and height in pixels.
     """
     config, training = CAUSAL_ENCODER[preset]
+    if preset == "small" and width > LARGE_WIDTH:
+        config = replace(config, patch=4)
     return replace(config, width=width), training
 
 
@@ -127,4 +137,6 @@ def vae_preset(preset: str, width: int) -> tuple[CitrisVAEConfig, VAETrainingCon
     if width == SMALL_WIDTH:
         smaller = {"networks": "small"} if preset == "paper" else {"latents": 8, "channels": 24}
         config = replace(config, **smaller)
+    if preset == "small" and width > LARGE_WIDTH:
+        config = replace(config, patch=4)
     return replace(config, width=width), training

@@ -181,10 +181,7 @@ def causal_encoder(request: Request) -> LoadedModel:
 def _train_causal_encoder(
     session: Session[IndependentData], plan: CausalEncoderPlan, factors: Variables
 ) -> LoadedModel:
-    try:
-        model = CausalEncoder(plan.model, factors, torch.Generator().manual_seed(plan.training.seed))
-    except ValueError as error:
-        raise InputError(f"these sizes make no causal encoder ({error}); choose another --patch") from error
+    model = CausalEncoder(plan.model, factors, torch.Generator().manual_seed(plan.training.seed))
     model = model.to(session.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     labelled = labels_of(session.data, factors)
     if labelled is None:
@@ -235,10 +232,7 @@ def _train_autoencoder(session: AnySession, plan: AutoencoderPlan) -> LoadedMode
 
 
 def _train_unfinished_autoencoder(session: AnySession, plan: AutoencoderPlan) -> LoadedModel:
-    try:
-        model = Autoencoder(plan.model, torch.Generator().manual_seed(plan.training.seed))
-    except ValueError as error:
-        raise InputError(f"these sizes make no autoencoder ({error}); choose another --patch") from error
+    model = Autoencoder(plan.model, torch.Generator().manual_seed(plan.training.seed))
     model = model.to(session.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     frames = session.data.frames.to(session.device)
     held_out = session.held_out.frames.to(session.device) if session.held_out else None

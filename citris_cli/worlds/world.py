@@ -25,7 +25,7 @@ class World(Protocol):
 
     @property
     def size(self) -> int:
-        """W, the width and height of its frames in pixels: 32, 64 or 128."""
+        """W, the width and height of its frames in pixels, one of :data:`~citris_cli.core.config.WIDTHS`."""
 
     @property
     def variables(self) -> Variables:

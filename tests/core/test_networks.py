@@ -1,22 +1,33 @@
 """Convolutional encoder and decoder: shapes at every size, what a seed decides, sizes that make no network."""
 
+import hashlib
+import json
+from itertools import pairwise
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.config import PATCHES, WIDTHS, AutoencoderConfig
 from citris_cli.core.initialisation import initialise
-from citris_cli.core.networks import ConvDecoder, ConvEncoder, PositionLayer, pyramid_stages
+from citris_cli.core.networks import ConvDecoder, ConvEncoder, PositionLayer, grid_sides
+
+#: Of autoencoders of published widths, before there were others.
+PUBLISHED = Path(__file__).with_name("published_widths.json")
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("patch", [1, 2])
-@pytest.mark.parametrize("width", [32, 64, 128])
-def test_shapes(width: int, patch: int) -> None:
-    encoder = initialise(ConvEncoder(width, channels=4, outputs=6, patch=patch), seeded())
-    decoder = initialise(ConvDecoder(width, channels=4, latents=6, blocks=1, patch=patch), seeded())
+@pytest.mark.parametrize("growth", [1, 2])
+@pytest.mark.parametrize("patch", PATCHES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_shapes(width: int, patch: int, growth: int) -> None:
+    encoder = initialise(ConvEncoder(width, channels=2, outputs=6, patch=patch, growth=growth), seeded())
+    decoder = initialise(ConvDecoder(width, channels=2, latents=6, blocks=1, patch=patch, growth=growth), seeded())
     images = torch.rand(2, 3, width, width, generator=seeded()) * 2 - 1
     latents = encoder(images)
     assert latents.shape == (2, 6)
@@ -24,16 +35,56 @@ def test_shapes(width: int, patch: int) -> None:
     assert rendered.shape == (2, 3, width, width)
     assert rendered.abs().max() <= 1
     assert rendered.std() > 0
-    stages = {32: 3, 64: 4, 128: 5}[width] - (patch - 1)
-    assert len(encoder.stages) == len(decoder.stages) == stages == pyramid_stages(width, patch)
+    assert len(encoder.stages) == len(decoder.stages) == len(grid_sides(width, patch)) - 1
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+def test_every_grid_is_half_of_the_one_before_and_the_last_is_small(patch: int) -> None:
+    for width in WIDTHS:
+        sides = grid_sides(width, patch)
+        assert sides[0] == width // patch
+        assert all(2 * small - large in (0, 1) for large, small in pairwise(sides))
+        assert 4 <= sides[-1] < 8 <= sides[-2]
+    assert [grid_sides(width, 1)[-1] for width in (32, 64, 128, 256)] == [4] * 4
+    assert grid_sides(144, 2) == (72, 36, 18, 9, 5)
+
+
+def test_no_head_is_large() -> None:
+    """The largest last grid has 49 places, the published ones 16."""
+    sizes = []
+    for width in WIDTHS:
+        with torch.device("meta"):
+            encoder = ConvEncoder(width, channels=64, outputs=32)
+        sizes.append(sum(weight.numel() for weight in encoder.head.parameters()))
+    assert max(sizes) <= 7**2 / 4**2 * min(sizes)
+
+
+@pytest.mark.parametrize("which", json.loads(PUBLISHED.read_text()))
+def test_networks_of_published_widths_are_what_they_were(which: str) -> None:
+    """Names, shapes and a seed's weights, byte by byte; what they compute, to rounding."""
+    before = json.loads(PUBLISHED.read_text())[which]
+    model = Autoencoder(AutoencoderConfig(**before["config"]), seeded()).eval()
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(f"{name} {list(weight.shape)} {weight.dtype}".encode() + weight.numpy().tobytes())
+    assert digest.hexdigest() == before["weights"]
+    config = model.config
+    shape = (2, config.image_channels, config.width, config.width)
+    images = torch.linspace(-1, 1, torch.Size(shape).numel()).sin().view(shape)
+    with torch.no_grad():
+        encodings = model.encode(images)
+        decoded = model.decode(encodings)
+    torch.testing.assert_close(encodings, torch.tensor(before["encodings"]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(decoded[:, :, ::31, 0].flatten(), torch.tensor(before["pixels"]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("patch", [1, 2])
-@pytest.mark.parametrize("image_channels", [1, 4, 8])
-def test_images_of_other_channels(image_channels: int, patch: int) -> None:
-    encoder = ConvEncoder(32, channels=4, outputs=6, patch=patch, image_channels=image_channels)
-    decoder = ConvDecoder(32, channels=4, latents=6, blocks=1, patch=patch, image_channels=image_channels)
-    images = torch.rand(2, image_channels, 32, 32, generator=seeded()) * 2 - 1
+@pytest.mark.parametrize("image_channels", range(1, 9))
+@pytest.mark.parametrize("width", [32, 80])
+def test_images_of_other_channels(image_channels: int, patch: int, width: int) -> None:
+    encoder = ConvEncoder(width, channels=4, outputs=6, patch=patch, image_channels=image_channels)
+    decoder = ConvDecoder(width, channels=4, latents=6, blocks=1, patch=patch, image_channels=image_channels)
+    images = torch.rand(2, image_channels, width, width, generator=seeded()) * 2 - 1
     assert decoder(encoder(images)).shape == images.shape
 
 
@@ -62,11 +113,20 @@ def test_residual_blocks_a_stage(blocks: int) -> None:
     assert [len(stage) for stage in decoder.stages] == [1 + blocks] * 3
 
 
-@pytest.mark.parametrize(("width", "patch"), [(48, 1), (100, 1), (4, 1), (8, 2), (32, 3), (2, 1)])
-def test_sizes_that_do_not_reduce_to_the_grid_are_refused(width: int, patch: int) -> None:
-    with pytest.raises(ValueError, match=f"width {width} with patch {patch}"):
+@pytest.mark.parametrize(
+    ("width", "patch", "says"),
+    [
+        (100, 1, "width is 100; it must be a multiple of 16 from 32 to 256"),
+        (16, 1, "width is 16"),
+        (272, 4, "width is 272"),
+        (48, 3, "patch is 3; it can be 1, 2 or 4"),
+        (64, 8, "patch is 8"),
+    ],
+)
+def test_sizes_that_no_network_takes_are_refused(width: int, patch: int, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
         ConvEncoder(width, channels=4, outputs=6, patch=patch)
-    with pytest.raises(ValueError, match=f"width {width} with patch {patch}"):
+    with pytest.raises(ValueError, match=says):
         ConvDecoder(width, channels=4, latents=6, blocks=1, patch=patch)
 
 

@@ -5,13 +5,17 @@ import numpy as np
 import pytest
 import torch
 
+from citris_cli.core.config import MOST_CHANNELS, WIDTHS
 from citris_cli.data.frames import (
     Frames,
     as_model_input,
     check_frames_shape,
     encode_frames,
+    frames_at_once,
+    is_grey,
     joined,
     load_frames,
+    nearest_widths,
 )
 from citris_cli.data.intensities import to_uint8_frames
 from citris_cli.data.npz import open_npz
@@ -116,10 +120,17 @@ def test_values_that_are_no_numbers() -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((5, 48, 40, 3), "40×48; citris needs square frames of 32, 64 or 128 pixels, resize them first"),
-        ((5, 48, 48, 3), "48×48"),
-        ((5, 16, 16, 3), "16×16"),
-        ((5, 256, 256, 3), "256×256"),
+        (
+            (5, 48, 40, 3),
+            "40×48; citris needs square frames, a multiple of 16 from 32 to 256 pixels wide, such as 32 or 48: "
+            "'citris pack SOURCE -o DATA --size 32' makes them",
+        ),
+        ((5, 72, 72, 3), "72×72; citris needs square frames, a multiple of 16 from 32 to 256 pixels wide, such as 64"),
+        ((5, 16, 16, 3), "16×16; citris needs square frames, a multiple of 16 from 32 to 256 pixels wide, such as 32:"),
+        ((5, 480, 640, 3), "640×480; citris needs square frames, a multiple of 16 from 32 to 256 pixels wide, such as"),
+        ((5, 80, 64, 3), "'citris pack SOURCE -o DATA --size 64' makes them"),
+        ((20, 12, 300, 300), "300×300"),
+        ((5, 72, 72), "72×72"),
         ((5, 3, 64, 64), "channels first; put them last with np.moveaxis(frames, -3, -1)"),
         ((5, 3, 3, 64, 64), "channels first"),
         ((5, 4, 48, 40), "channels first"),
@@ -140,7 +151,31 @@ def test_shapes_refused(shape: tuple[int, ...], message: str) -> None:
     assert str(caught.value).startswith("d.npz: key 'imgs'")
 
 
-@pytest.mark.parametrize("size", [32, 64, 128])
+@pytest.mark.parametrize(
+    ("side", "near"),
+    [(1, (32,)), (32, (32,)), (33, (32, 48)), (47, (32, 48)), (48, (48,)), (250, (240, 256)), (999, (256,))],
+)
+def test_the_nearest_widths(side: int, near: tuple[int, ...]) -> None:
+    assert nearest_widths(side) == near
+
+
+@pytest.mark.parametrize("size", WIDTHS)
+def test_frames_are_grey_where_they_end_in_height_and_width(size: int) -> None:
+    assert is_grey((5, size, size))
+    assert is_grey((5, 3, size, size))
+    assert is_grey((size, size, size))
+    for channels in range(1, MOST_CHANNELS + 1):
+        assert not is_grey((5, size, size, channels))
+        assert not is_grey((5, channels, size, size, channels))
+
+
+def test_wide_frames_go_through_a_network_fewer_at_a_time() -> None:
+    assert {frames_at_once(width) for width in (32, 48, 64, 128)} == {256}
+    assert frames_at_once(256) == 64
+    assert all(frames_at_once(width) * width**2 <= 256 * 128**2 for width in WIDTHS)
+
+
+@pytest.mark.parametrize("size", WIDTHS)
 def test_shapes_accepted(size: int) -> None:
     for channels in range(1, 9):
         check_frames_shape((1, size, size, channels), "x")

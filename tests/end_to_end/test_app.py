@@ -88,11 +88,20 @@ def test_help_and_version_import_nothing_heavy(tmp_path: Path) -> None:
 def test_defaults_are_in_the_help(tmp_path: Path, inside: Citris) -> None:
     shown = " ".join(inside("encode", "--help", cwd=tmp_path).stdout.decode().split())
     for default in (
-        "$CITRIS_MODEL, else the newest under runs/", "runs/<dataset>/", "256", "tf32 on CUDA, else float32"
-    ):  # fmt: skip
+        "$CITRIS_MODEL, else the newest under runs/",
+        "runs/<dataset>/",
+        "256, fewer above 128 pixels",
+        "tf32 on CUDA, else float32",
+    ):
         assert f"[default: {default}]" in shown
     assert re.search(r"Usage: citris encode \[OPTIONS\] \{?INPUT\}?(\.\.\.)? ", shown)
     assert "uncompressed: so it can be memory-mapped" in shown
+
+
+def test_what_a_preset_gives_by_the_width_of_the_frames_is_in_the_help(tmp_path: Path, inside: Citris) -> None:
+    shown = " ".join(inside("train-ae", "--help", cwd=tmp_path).stdout.decode().replace("│", " ").split())
+    assert "[small: 32, 64 above 32 pixels, 32 above 128 pixels; paper: 64]" in shown
+    assert "[small: 1; paper: 2]" in shown
 
 
 def leaves(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -55,6 +55,7 @@ def test_a_model(home: Path, inside: Citris) -> None:
     assert found["provenance"]["command"][:3] == ["citris", "train-nf", "boxes"]
     assert found["bytes"] == (home / "runs/boxes/nf.safetensors").stat().st_size
     assert found["weights"] > 1000
+    assert found["frame_size"] == [32, 32]
     assert document(inside, home, "runs/boxes/ae.safetensors")["kind"] == "autoencoder"
 
 

@@ -36,7 +36,7 @@ def test_factors_are_read_from_frames_in_order(monkeypatch: pytest.MonkeyPatch) 
     encoder = CausalEncoder(config, FACTORS, torch.Generator().manual_seed(0)).eval()
     with torch.no_grad():
         whole = encoder.predict(as_model_input(torch.from_numpy(frames))).numpy()
-    monkeypatch.setattr(distances, "BATCH", 3)
+    monkeypatch.setattr(distances, "frames_at_once", lambda width: 3)
     read = read_factors(encoder, frames)
     assert read.dtype == np.float32
     np.testing.assert_allclose(read, whole, atol=1e-5)

@@ -49,6 +49,9 @@ FACTORS = [
 PARTS: dict[str, Settings] = {
     "autoencoder": AUTOENCODER | {"patch": 1, "growth": 1, "every": 1, "gradient": False},
     "autoencoder_folded": AUTOENCODER | {"patch": 2, "growth": 2, "channels": 2, "gradient": True},
+    "autoencoder_odd": AUTOENCODER | {
+        "width": 144, "patch": 4, "growth": 2, "channels": 2, "blocks": 1, "batch": 1, "every": 5, "gradient": False,
+    },
     "vae_small": IMAGES | {"kind": "vae_networks", "networks": "small", "every": 1},
     "vae_pyramid": IMAGES | {"kind": "vae_networks", "networks": "pyramid"},
     "batch_norm": {"kind": "batch_norm", "channels": 5},
@@ -182,7 +185,8 @@ def draw_inputs(settings: Settings, draws: Draws) -> dict[str, Array]:
     kind, latents, variables = settings["kind"], settings.get("latents"), settings.get("variables")
     batch, samples = settings.get("batch"), settings.get("samples")
     if kind == "autoencoder":
-        inputs = {"frames": draws.integers((2, 3, 32, 32), 256), "noise": draws.unit((2, latents))}
+        width, number = settings["width"], settings.get("batch", 2)
+        inputs = {"frames": draws.integers((number, 3, width, width), 256), "noise": draws.unit((number, latents))}
         return inputs | {"latents": draws.unit((1, latents))}
     if kind == "vae_networks":
         return {"frames": draws.integers((2, 3, 32, 32), 256), "latents": draws.unit((1, latents))}

@@ -29,7 +29,7 @@ def autoencoder(settings: Settings, weights: Weights, given: Inputs) -> Outputs:
     """Encodings, an image, the loss for given noise, and its gradient where that is asked for."""
     images = pictures(given["frames"])
     decoded = plain_networks.conv_decoder(
-        below(weights, "decoder"), given["latents"], settings["blocks"], settings["patch"]
+        below(weights, "decoder"), given["latents"], settings["blocks"], settings["patch"], settings["width"]
     )
     out = {
         "encodings": plain_networks.conv_encoder(below(weights, "encoder"), images, settings["patch"]),

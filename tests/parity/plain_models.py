@@ -35,7 +35,11 @@ def autoencoder_loss(settings: Settings, weights: Weights, images: Array, noise:
     """``MSE(decoder(encoder(x) + sigma noise), x) + lambda mean(encoder(x)^2)``, batch statistics as stored."""
     x = plain_networks.conv_encoder(below(weights, "encoder"), images, settings["patch"])
     shown = plain_networks.conv_decoder(
-        below(weights, "decoder"), x + settings["noise"] * noise, settings["blocks"], settings["patch"]
+        below(weights, "decoder"),
+        x + settings["noise"] * noise,
+        settings["blocks"],
+        settings["patch"],
+        settings["width"],
     )
     return ((shown - images) ** 2).mean() + settings["latent_penalty"] * (x**2).mean()
 

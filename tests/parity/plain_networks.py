@@ -116,11 +116,11 @@ def add_position(weights: Weights, x: Array) -> Array:
     return out
 
 
-def enlarge(x: Array) -> Array:
-    """Bilinear x2 upsampling with aligned corners: output pixel i lies at ``i (W - 1) / (2 W - 1)`` of the input."""
+def enlarge(x: Array, wide: int) -> Array:
+    """Bilinear upsampling to V pixels, corners aligned: output pixel i lies at ``i (W - 1) / (V - 1)`` of the input."""
     size = x.shape[2]
-    places = [i * (size - 1) / (2 * size - 1) for i in range(2 * size)]
-    out = np.zeros((*x.shape[:2], 2 * size, 2 * size))
+    places = [i * (size - 1) / (wide - 1) for i in range(wide)]
+    out = np.zeros((*x.shape[:2], wide, wide))
     for i, row in enumerate(places):
         for j, column in enumerate(places):
             top, left = min(int(row), size - 2), min(int(column), size - 2)
@@ -156,6 +156,14 @@ def unfold(x: Array, patch: int) -> Array:
     return out
 
 
+def sides(width: int, patch: int) -> list[int]:
+    """Sides of a pyramid's grids: half of the one before, rounded up, until one is smaller than 8."""
+    found = [width // patch]
+    while found[-1] >= 8:
+        found.append((found[-1] + 1) // 2)
+    return found
+
+
 def stages(weights: Weights) -> int:
     """How many stages a pyramid has, by the names of its weights."""
     return len({name.split(".")[1] for name in weights if name.startswith("stages.")})
@@ -188,20 +196,22 @@ def residual_block(weights: Weights, x: Array) -> Array:
     return x + y
 
 
-def conv_decoder(weights: Weights, latents: Array, blocks: int, patch: int = 1) -> Array:
+def conv_decoder(weights: Weights, latents: Array, blocks: int, patch: int = 1, width: int = 32) -> Array:
     """Latents [B, M] -> images [B, 3, W, W].
 
-    Linear -> LayerNorm -> SiLU -> Linear -> [C, 4, 4]; every stage (a conv1x1 first where channels change) bilinear x2
-    -> residual blocks; BatchNorm -> SiLU -> conv1x1 -> position -> BatchNorm -> SiLU -> conv1x1 -> tanh.
+    Linear -> LayerNorm -> SiLU -> Linear -> the smallest grid; every stage (a conv1x1 first where channels change)
+    bilinear to the next grid -> residual blocks; BatchNorm -> SiLU -> conv1x1 -> position -> BatchNorm -> SiLU ->
+    conv1x1 -> tanh.
     """
     head = below(weights, "head")
     x = silu(layer_norm(below(head, "1"), linear(below(head, "0"), latents)))
-    x = linear(below(head, "3"), x).reshape(len(latents), -1, 4, 4)
+    *larger, first = sides(width, patch)
+    x = linear(below(head, "3"), x).reshape(len(latents), -1, first, first)
     for number in range(stages(weights)):
         stage = below(weights, f"stages.{number}")
         if "0.0.weight" in stage:
             x = convolution(below(stage, "0.0"), x)
-        x = enlarge(x)
+        x = enlarge(x, larger[-1 - number])
         for block in range(1, blocks + 1):
             x = residual_block(below(stage, f"{block}.net"), x)
     tail = below(weights, "tail")

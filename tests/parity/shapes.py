@@ -41,7 +41,7 @@ def conv_encoder(width: int, channels: int, outputs: int, patch: int = 1, growth
     """The encoder of the pyramid."""
     shapes: Shapes = {}
     inputs, side, number = 3 * patch**2, width // patch, 0
-    while side > 4:
+    while side >= 8:
         own = channels * growth**number
         shapes |= {f"stages.{number}.0.weight": (own, inputs, 3, 3)}
         if number == 0:
@@ -49,17 +49,19 @@ def conv_encoder(width: int, channels: int, outputs: int, patch: int = 1, growth
         shapes |= under(f"stages.{number}.2", batch_norm(own))
         shapes |= {f"stages.{number}.4.weight": (own, own, 3, 3)}
         shapes |= under(f"stages.{number}.5", batch_norm(own))
-        inputs, side, number = own, side // 2, number + 1
-    shapes |= under("head.0", affine(4 * channels, 16 * inputs)) | under("head.1", norm(4 * channels))
+        inputs, side, number = own, (side + 1) // 2, number + 1
+    shapes |= under("head.0", affine(4 * channels, side**2 * inputs)) | under("head.1", norm(4 * channels))
     return shapes | under("head.3", affine(outputs, 4 * channels))
 
 
 def conv_decoder(width: int, channels: int, latents: int, blocks: int, patch: int = 1, growth: int = 1) -> Shapes:
     """The decoder of the pyramid."""
-    count = (width // patch // 4).bit_length() - 1
+    side, count = width // patch, 0
+    while side >= 8:
+        side, count = (side + 1) // 2, count + 1
     inputs = channels * growth**count
     shapes = under("head.0", affine(4 * channels, latents)) | under("head.1", norm(4 * channels))
-    shapes |= under("head.3", affine(16 * inputs, 4 * channels))
+    shapes |= under("head.3", affine(side**2 * inputs, 4 * channels))
     for number in range(count):
         own = inputs // growth
         if own != inputs:

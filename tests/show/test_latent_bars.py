@@ -27,6 +27,14 @@ def test_the_frame_is_enlarged_without_smoothing(width: int) -> None:
     np.testing.assert_array_equal(found, shown.images[1].repeat(SIDE // width, 0).repeat(SIDE // width, 1))
 
 
+def test_a_frame_that_does_not_fit_a_whole_number_of_times_is_smoothed() -> None:
+    shown = sequence(2, 48)
+    found = np.asarray(LatentBars(shown).picture(1))[MARGIN : MARGIN + SIDE, MARGIN : MARGIN + SIDE]
+    back = np.asarray(Image.fromarray(found).resize((48, 48), Image.Resampling.BOX)).astype(int)
+    assert np.abs(back - shown.images[1]).mean() < 40  # noise, of which smoothing takes some
+    assert len(np.unique(found.reshape(-1, 3), axis=0)) > len(np.unique(shown.images[1].reshape(-1, 3), axis=0))
+
+
 def test_bars_are_as_long_as_the_latents_on_an_axis_that_stays() -> None:
     shown = sequence(6)
     bars = LatentBars(shown)

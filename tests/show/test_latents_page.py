@@ -91,7 +91,7 @@ def test_names_stay_names() -> None:
 
 
 @pytest.mark.parametrize("panels", range(1, 7))
-@pytest.mark.parametrize("width", [32, 64, 128])
+@pytest.mark.parametrize("width", [32, 48, 64, 128, 208, 256])
 def test_as_many_frames_as_fit_make_a_sheet_that_browsers_show(width: int, panels: int) -> None:
     height = panels * width
     most = frames_that_fit(width, height, 16)

@@ -131,7 +131,7 @@ def test_configurations_take_the_presets_place() -> None:
         ({"stepz": 3}, "--stepz: .*no such setting, did you mean steps"),
         ({"steps": 0}, "steps is 0; it must be at least 1"),
         ({"steps": "many"}, "steps is 'many'; it needs a value such as"),
-        ({"patch": 3}, "these sizes make no autoencoder"),
+        ({"patch": 3}, "autoencoder: patch is 3; it can be 1 or 2 or 4"),
         ({"preset": "tiny"}, "there is no preset 'tiny'; the presets are small, paper"),
         ({"resume": True}, "writes no files cannot be resumed; give it an output path"),
         ({"device": "tpu"}, "--device tpu is unknown"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from citris_cli.core.autoencoder import Autoencoder
-from citris_cli.core.config import AutoencoderConfig
+from citris_cli.core.config import WIDTHS, AutoencoderConfig
 from citris_cli.data.frames import Frames, as_model_input
 from citris_cli.training.autoencoder import AutoencoderTask, with_permuted_colours
 from citris_cli.training.config import AutoencoderTrainingConfig
@@ -65,13 +65,34 @@ def test_colours_are_permuted_in_training_only_where_it_is_asked_for(permute: bo
 
 
 @pytest.mark.parametrize("preset", AUTOENCODER)
-@pytest.mark.parametrize("width", [32, 64, 128])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_presets_fit_every_width(preset: str, width: int) -> None:
     config, _ = autoencoder_preset(preset, width)
     assert config.width == width
-    model = Autoencoder(config, torch.Generator().manual_seed(0)).eval()
-    images = torch.rand(2, 3, width, width, generator=torch.Generator().manual_seed(0))
-    assert model.decode(model.encode(images)).shape == images.shape
+    with torch.device("meta"):
+        model = Autoencoder(config)
+        images = torch.empty(2, 3, width, width)
+        assert model.decode(model.encode(images)).shape == images.shape
+    assert sum(weight.numel() for weight in model.parameters()) < 7e6
+
+
+def test_small_keeps_wide_frames_within_the_memory_of_a_laptop() -> None:
+    """What the network of 256 pixels keeps of a frame for the backward pass is less than thrice that of 128."""
+    kept = {}
+    for width in (128, 256):
+        total = 0
+
+        def add(value: torch.Tensor) -> torch.Tensor:
+            nonlocal total
+            total += value.numel()
+            return value
+
+        with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(add, lambda value: value):
+            model = Autoencoder(autoencoder_preset("small", width)[0])
+            weights = sum(weight.numel() for weight in model.parameters())
+            model.decode(model.encode(torch.empty(4, 3, width, width)))
+        kept[width] = total - weights
+    assert kept[128] < kept[256] < 3 * kept[128]
 
 
 def test_the_small_preset_for_the_smallest_frames_is_the_one_of_the_table() -> None:

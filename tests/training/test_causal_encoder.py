@@ -97,7 +97,7 @@ def test_labels_are_matched_by_name() -> None:
 def test_errors_are_measured_in_evaluation_mode_factor_by_factor(
     held_out: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(causal_encoder, "ENCODED_AT_ONCE", 4)
+    monkeypatch.setattr(causal_encoder, "frames_at_once", lambda width: 4)
     rng = np.random.default_rng(0)
     factors = (Variable("x", "continuous", 0.0, 2.0), Variable("a", "angle"))
     seen, other = (

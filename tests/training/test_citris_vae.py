@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from citris_cli.core.citris_vae import CitrisVAE
-from citris_cli.core.config import CitrisVAEConfig
+from citris_cli.core.config import WIDTHS, CitrisVAEConfig
 from citris_cli.data.frames import Frames, as_model_input
 from citris_cli.training.citris_vae import CitrisVAETask, window_starts
 from citris_cli.training.config import VAETrainingConfig
@@ -148,7 +148,7 @@ def test_what_a_validation_measures_and_shows(held_out: bool) -> None:
 
 
 @pytest.mark.parametrize("preset", CITRIS_VAE)
-@pytest.mark.parametrize("width", [32, 64, 128])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_every_preset_makes_a_model_of_every_width(preset: str, width: int) -> None:
     config, _ = vae_preset(preset, width)
     assert config.width == width

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from citris_cli.data.frames import SIZES
+from citris_cli.core.config import WIDTHS
 from citris_cli.data.variables import canonical_name
 from citris_cli.errors import InputError
 from citris_cli.worlds import WORLDS, WorldEntry, load_world
@@ -90,7 +90,7 @@ def test_the_third_state_of_a_triplet_is_what_the_mask_says(world: World) -> Non
 def test_frames_are_drawn_from_the_state_alone(world: World) -> None:
     latents, _ = world.triplets(5, np.random.default_rng(0))
     frames = world.render(latents)
-    assert world.size in SIZES
+    assert world.size in WIDTHS
     assert (frames.shape, frames.dtype) == ((5, 3, world.size, world.size, 3), np.uint8)
     np.testing.assert_array_equal(world.render(latents[3, 1]), frames[3, 1])
 

@@ -17,13 +17,11 @@ from torch import Tensor
 
 from citris_cli.artifacts.published.parts import select
 from citris_cli.core.causal_encoder import REACH
-from citris_cli.core.config import MOST_CHANNELS, SMALL_WIDTH
-from citris_cli.core.networks import GRID
+from citris_cli.core.config import MOST_CHANNELS, PATCHES, SMALL_WIDTH, WIDTHS, WIDTHS_TOLD
+from citris_cli.core.networks import grid_sides
 from citris_cli.kinds import KINDS, config_from_json, config_to_json, flat
 from citris_cli.wording import counted, legible
 
-#: Widest frames whose networks are built on a file's word.
-MAX_WIDTH = 1024
 #: Most variables of a model: what a target classifier keeps of them grows with their square.
 MAX_VARIABLES = 1000
 #: The activation function of every network of ours.
@@ -96,8 +94,9 @@ def configuration(kind: str, weights: Mapping[str, Tensor], hyper_parameters: Ma
     for part in KINDS[kind].inside:
         inner = select(weights, f"{part}.")
         if inner:
-            sizes = KINDS[part].published.sizes(inner, {})
-            _check_agreement({"width": sizes["width"]}, {"width": "img_width"}, hyper_parameters)
+            told = {name: hyper_parameters[name] for name in ("img_width",) if name in hyper_parameters}
+            sizes = KINDS[part].published.sizes(inner, told)
+            _check_agreement({"width": sizes["width"]}, {"width": "img_width"}, told)
             config[part] = _settled(part, sizes, {"noise_level": config[kind]["noise"]})
     return config
 
@@ -226,17 +225,32 @@ def image_encoder_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mapping
     stages = shapes.count(r"encoder\.net\.(\d+)\.0\.weight")
     # Inputs are the channels of a frame times those of a patch's pixels: 4 are RGB and one more, or 2x2 pixels of grey.
     # The width tells; without it a frame is RGB if it can be, or else not folded.
-    folded = [patch for patch in (1, 2, 4) if inputs % patch**2 == 0 and inputs // patch**2 <= MOST_CHANNELS]
+    folded = [patch for patch in PATCHES if inputs % patch**2 == 0 and inputs // patch**2 <= MOST_CHANNELS]
     if not folded:
         raise ValueError(
             f"its encoder reads {inputs} channels, and citris has networks for pictures of 1 to {MOST_CHANNELS}"
         )
-    widths = {patch: patch * GRID * 2 ** min(stages, 20) for patch in folded}
+    last = shapes.of(f"encoder.net.{stages - 1}.0.weight", 4)[0]
+    head = f"encoder.net.{stages + 1}.weight"
+    seen = shapes.of(head, 2)[1]
+    fitting = [
+        (width, patch)
+        for patch in sorted(folded, key=lambda patch: inputs != 3 * patch**2)
+        for width in WIDTHS
+        if (len(sides := grid_sides(width, patch)), sides[-1] ** 2 * last) == (stages + 1, seen)
+    ]
+    if not fitting:
+        raise ValueError(
+            f"its encoder has {counted(stages, 'stage')} and {head} {counted(seen, 'column')}; citris has none such "
+            f"for frames of {WIDTHS_TOLD} pixels"
+        )
     told = hyper_parameters.get("img_width")
-    patch = min(folded, key=lambda patch: (not _same(told, widths[patch]), inputs != 3 * patch**2, patch))
-    width = widths[patch]
-    if width > MAX_WIDTH:
-        raise ValueError(f"its encoder has {stages} stages, too many for frames of at most {MAX_WIDTH} pixels")
+    width, patch = next((one for one in fitting if _same(told, one[0])), fitting[0])
+    if told is None and (others := [other for other, folding in fitting if folding == patch and other != width]):
+        raise ValueError(
+            f"its weights fit frames of {width} and of {others[0]} pixels; it needs the hyperparameter img_width to "
+            "tell which"
+        )
     return {"width": width, "channels": channels, "patch": patch, "image_channels": inputs // patch**2}
 
 
@@ -246,8 +260,8 @@ def autoencoder_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mapping[s
     latents = shapes.of("decoder.linear.0.weight", 2)[1]
     sizes = image_encoder_sizes(weights, hyper_parameters)
     start = shapes.of("decoder.linear.3.weight", 2)[0]
-    stages = int(math.log2(sizes["width"] // sizes["patch"] // GRID))
-    growth = 2 if start == GRID**2 * sizes["channels"] * 2**stages else 1
+    sides = grid_sides(sizes["width"], sizes["patch"])
+    growth = 2 if start == sides[-1] ** 2 * sizes["channels"] * 2 ** (len(sides) - 1) else 1
     return {**sizes, "growth": growth, "latents": latents, "decoder_blocks": _decoder_blocks(shapes)}
 
 

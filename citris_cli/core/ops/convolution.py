@@ -32,6 +32,8 @@ A, B = 3 / 4, 3 / 2
 CHUNK = 1024
 #: Fewer channels, a smaller grid, or fewer tiles in the batch leave the matrix products too small to gain.
 LEAST_CHANNELS, LEAST_WIDTH, LEAST_TILES = 64, 8, 64
+#: Part of the tiles that must lie within the grid: those at its end reach beyond a side that is no multiple of theirs.
+LEAST_WITHIN = 0.6
 
 
 def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -59,9 +61,14 @@ def _gains(x: Tensor, weight: Tensor) -> bool:
     if not library.usable(x, weight) or x.dim() != 4 or weight.shape[1:] != (x.shape[1], 3, 3):
         return False
     batch, _, height, width = x.shape
-    channels, tiles = min(weight.shape[:2]), batch * height * width // TILE**2
+    channels, tiles = min(weight.shape[:2]), batch * _tiles(height, width)
     large = channels >= LEAST_CHANNELS and width >= LEAST_WIDTH and tiles >= LEAST_TILES
-    return large and height % TILE == width % TILE == 0
+    return large and height * width >= LEAST_WITHIN * TILE**2 * _tiles(height, width)
+
+
+def _tiles(height: int, width: int) -> int:
+    """How many tiles cover a grid."""
+    return -(-height // TILE) * -(-width // TILE)
 
 
 @lru_cache
@@ -94,14 +101,15 @@ class _Chunks:
 
     def __init__(self, images: Tensor) -> None:
         batch, height, width = images.shape[:3]
-        fitting = (rows for rows in range(height, 0, -TILE) if height % rows == 0 and rows * width <= CHUNK)
-        self.rows = next(fitting, TILE)
-        size = max(1, CHUNK // (self.rows * width))
-        #: Images of a piece, and the first of its rows.
+        rows = min(height, max(1, CHUNK // (TILE * width)) * TILE)
+        size = max(1, CHUNK // (rows * width))
+        #: Images of a piece, the first of its rows, and how many they are.
         self.places = [
-            (slice(i, min(i + size, batch)), top) for i in range(0, batch, size) for top in range(0, height, self.rows)
+            (slice(i, min(i + size, batch)), top, min(rows, height - top))
+            for i in range(0, batch, size)
+            for top in range(0, height, rows)
         ]
-        self._most = min(size, batch) * self.rows // TILE * width // TILE
+        self._most = min(size, batch) * _tiles(rows, width)
 
     def room(self, like: Tensor, channels: int) -> Tensor:
         """Memory for the values of a piece [36, tiles, channels], flat."""
@@ -111,7 +119,7 @@ class _Chunks:
 def _values(room: Tensor, images: Tensor, rows: int) -> Tensor:
     """The part of the room that the values of some images' rows take: [36, tiles, C]."""
     count, _, width, channels = images.shape
-    tiles = count * (rows // TILE) * (width // TILE)
+    tiles = count * _tiles(rows, width)
     return room[: WINDOW**2 * tiles * channels].view(WINDOW**2, tiles, channels)
 
 
@@ -124,12 +132,12 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
     def work(part: slice) -> None:
         windows_room, tiles_room = chunks.room(x, x.shape[1]), chunks.room(x, len(weight))
-        for which, top in chunks.places[part]:
-            windows = _values(windows_room, images[which], chunks.rows)
-            tiles = _values(tiles_room, results[which], chunks.rows)
-            _windows(images[which], top, chunks.rows, windows)
+        for which, top, rows in chunks.places[part]:
+            windows = _values(windows_room, images[which], rows)
+            tiles = _values(tiles_room, results[which], rows)
+            _windows(images[which], top, rows, windows)
             torch.bmm(windows, kernel, out=tiles)
-            _gather(results[which], top, chunks.rows, tiles, bias)
+            _gather(results[which], top, rows, tiles, bias)
 
     side_by_side(work, parts_of(len(chunks.places), 1))
     return result
@@ -150,16 +158,16 @@ def _gradients(x: Tensor, weight: Tensor, gradient: Tensor, of_x: bool, of_weigh
     def work(part: slice) -> Tensor:
         windows_room, tiles_room = chunks.room(x, len(weight)), chunks.room(x, x.shape[1])
         total = torch.zeros_like(turned)
-        for which, top in chunks.places[part]:
-            windows = _values(windows_room, gradients[which], chunks.rows)
-            tiles = _values(tiles_room, images[which], chunks.rows)
-            _windows(gradients[which], top, chunks.rows, windows)
+        for which, top, rows in chunks.places[part]:
+            windows = _values(windows_room, gradients[which], rows)
+            tiles = _values(tiles_room, images[which], rows)
+            _windows(gradients[which], top, rows, windows)
             if of_weight:
-                _spread(images[which], top, chunks.rows, tiles)
+                _spread(images[which], top, rows, tiles)
                 torch.baddbmm(total, windows.transpose(1, 2), tiles, out=total)
             if results is not None:
                 torch.bmm(windows, turned, out=tiles)
-                _gather(results[which], top, chunks.rows, tiles)
+                _gather(results[which], top, rows, tiles)
         return total
 
     total, *others = side_by_side(work, parts_of(len(chunks.places), 1))

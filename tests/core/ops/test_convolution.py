@@ -22,7 +22,10 @@ def last(x: Tensor) -> Tensor:
 
 @pytest.mark.compiled
 @pytest.mark.usefixtures("processor", "threads")
-@pytest.mark.parametrize(("inputs", "outputs", "height", "width"), [(16, 40, 4, 4), (17, 16, 8, 12), (33, 21, 12, 4)])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "height", "width"),
+    [(16, 40, 4, 4), (17, 16, 8, 12), (33, 21, 12, 4), (16, 17, 13, 10), (20, 16, 7, 9), (16, 16, 6, 1)],
+)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("chunk", [1, 40, 100, 4096])
 def test_value_and_gradients_are_the_plain_ones(
@@ -40,6 +43,26 @@ def test_value_and_gradients_are_the_plain_ones(
     found = y, *torch.autograd.grad(y, mine, towards)
     for one, other in zip(found, (expected, *torch.autograd.grad(expected, plain, towards.double())), strict=True):
         assert (one - other).abs().max() < 1e-5 * other.abs().max()
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize(("height", "width"), [(5, 7), (6, 9), (13, 13)])
+def test_tiles_that_reach_beyond_the_map_write_nothing_there(height: int, width: int) -> None:
+    memory = torch.full((2 * height * width * 16 + 2048,), 7.0)
+    images = memory[1024:-1024].view(2, height, width, 16)
+    tiles = 2 * convolution._tiles(height, width)
+    convolution._gather(images, 0, height, torch.zeros(36, tiles, 16))
+    assert (images == 0).all()
+    assert (memory[:1024] == 7).all()
+    assert (memory[-1024:] == 7).all()
+    values = torch.full((36 * tiles * 16 + 2048,), 7.0)
+    for transform in (convolution._windows, convolution._spread):
+        transform(images, 0, height, values[1024:-1024].view(36, tiles, 16))
+        assert (values[1024:-1024] == 0).all()
+        assert (values[:1024] == 7).all()
+        assert (values[-1024:] == 7).all()
+        values[1024:-1024] = 7
 
 
 @pytest.mark.compiled
@@ -88,8 +111,11 @@ def test_float32_is_as_exact_as_the_direct_sum() -> None:
 @pytest.mark.compiled
 @pytest.mark.parametrize(
     ("channels", "height", "width", "used"),
-    [(64, 8, 8, True), (64, 64, 64, True), (32, 32, 32, False), (64, 4, 4, False), (64, 30, 32, False)],
-)
+    [
+        (64, 8, 8, True), (64, 64, 64, True), (64, 30, 32, True), (64, 13, 13, True), (32, 32, 32, False),
+        (64, 4, 4, False), (64, 7, 7, False), (64, 9, 9, False),
+    ],
+)  # fmt: skip
 def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch, channels: int, height: int, width: int, used: bool) -> None:
     taken = []
     monkeypatch.setattr(convolution._Convolution, "apply", lambda x, weight, bias: taken.append(x) or x)

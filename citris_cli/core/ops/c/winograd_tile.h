@@ -1,7 +1,8 @@
 /* Winograd's F(4x4, 3x3) for vectors of LANES channels; see convolution.py, which has the formulas and the kernel's part.
 
    Images are [b, height, width, c], c at least LANES; tiles are 4x4 pixels of rows top … top + rows - 1, and values
-   [36, tiles, c]. Channels that fill no vector are done with the last LANES of them, some of these for a second time. */
+   [36, tiles, c]. The last tiles of a row or column may reach beyond it, into zeros. Channels that fill no vector are
+   done with the last LANES of them, some of these for a second time. */
 
 #define A 0.75f
 #define B 1.5f
@@ -41,7 +42,7 @@ INLINE void NAME(spread)(const vec y[4], vec m[6]) {
 /* Values of the 6x6 windows around the tiles, zeros around the images. */
 TARGET static void NAME(winograd_windows)(size b, size height, size width, size c, const float *x, size top, size rows,
                                           float *values) {
-    const size tiles = b * (rows / 4) * (width / 4);
+    const size tiles = b * ((rows + 3) / 4) * ((width + 3) / 4);
     size tile = 0;
     for (size image = 0; image < b; image++, x += height * width * c)
         for (size i = top - 1; i < top + rows - 1; i += 4)
@@ -73,7 +74,7 @@ TARGET static void NAME(winograd_windows)(size b, size height, size width, size 
 /* Tiles of their values, plus a bias [c] if there is one. */
 TARGET static void NAME(winograd_gather)(size b, size height, size width, size c, float *y, size top, size rows,
                                          const float *values, const float *bias) {
-    const size tiles = b * (rows / 4) * (width / 4);
+    const size tiles = b * ((rows + 3) / 4) * ((width + 3) / 4);
     size tile = 0;
     for (size image = 0; image < b; image++, y += height * width * c)
         for (size i = top; i < top + rows; i += 4)
@@ -96,7 +97,8 @@ TARGET static void NAME(winograd_gather)(size b, size height, size width, size c
                         NAME(gather)(m, out);
 #pragma GCC unroll 4
                         for (int column = 0; column < 4; column++)
-                            NAME(store)(y + ((i + row) * width + j + column) * c + channel, out[column] + start);
+                            if (i + row < top + rows && j + column < width)
+                                NAME(store)(y + ((i + row) * width + j + column) * c + channel, out[column] + start);
                     }
                 }
 }
@@ -104,19 +106,30 @@ TARGET static void NAME(winograd_gather)(size b, size height, size width, size c
 /* Values of tiles: what gather() does, the other way round, for gradients. */
 TARGET static void NAME(winograd_spread)(size b, size height, size width, size c, const float *y, size top, size rows,
                                          float *values) {
-    const size tiles = b * (rows / 4) * (width / 4);
+    const size tiles = b * ((rows + 3) / 4) * ((width + 3) / 4);
     size tile = 0;
     for (size image = 0; image < b; image++, y += height * width * c)
         for (size i = top; i < top + rows; i += 4)
             for (size j = 0; j < width; j += 4, tile++)
                 for (size k = 0; k < c; k += LANES) {
                     const size channel = k + LANES <= c ? k : c - LANES;
+                    const float *from = y + (i * width + j) * c + channel;
+                    size down = width * c, right = c;
+                    float part[16 * LANES]; /* a tile that reaches beyond the rows or columns, with its zeros */
+                    if (i + 4 > top + rows || j + 4 > width) {
+                        for (int row = 0; row < 4; row++)
+                            for (int column = 0; column < 4; column++) {
+                                const int inside = i + row < top + rows && j + column < width;
+                                NAME(store)(part + (4 * row + column) * LANES,
+                                            inside ? NAME(load)(from + row * down + column * right) : (vec){});
+                            }
+                        from = part, down = 4 * LANES, right = LANES;
+                    }
                     vec by_rows[4][6]; /* [column][value] */
                     for (int column = 0; column < 4; column++) {
                         vec d[4];
 #pragma GCC unroll 4
-                        for (int row = 0; row < 4; row++)
-                            d[row] = NAME(load)(y + ((i + row) * width + j + column) * c + channel);
+                        for (int row = 0; row < 4; row++) d[row] = NAME(load)(from + row * down + column * right);
                         NAME(spread)(d, by_rows[column]);
                     }
                     for (int value = 0; value < 6; value++) {
