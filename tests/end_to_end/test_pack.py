@@ -80,7 +80,7 @@ def test_recordings_at_hand_are_packed(
         (["shots", "--targets", "t.csv", "--row-of", "time=x"], "nothing tells when the frames of shots were taken"),
         (
             ["shots", "--targets", "t.csv", "--size", "40"],
-            "--size 40: frames are a multiple of 16 from 32 to 256 pixels wide; take 32 or 48",
+            "pixels wide; take 32 or 48",
         ),
         (["shots", "--targets", "t.csv", "--crop", "0,0,99,9"], "shots has frames of 32×32"),
         (["shots", "--targets", "t.csv", "--kinds", "door:colour"], "--kinds door:colour: write name:kind with"),
