@@ -91,8 +91,8 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12345\n
 #: What a file may be, all under the name of an .npz; what is said that it is, and what to do.
 OTHER_FILES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "nothing": (lambda: b"", "the file is empty", "np.savez"),
-    "a single array": (npy, "a single .npy array", "np.savez"),
-    "HDF5": (lambda: b"\x89HDF\r\n\x1a\n" + bytes(40), "an HDF5 file", "h5py"),
+    "a single array": (npy, "a single .npy array", "citris pack"),
+    "HDF5": (lambda: b"\x89HDF\r\n\x1a\n" + bytes(40), "an HDF5 file", "citris pack"),
     "MATLAB": (lambda: b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\1IM", "a MATLAB file", "loadmat"),
     "PNG": (lambda: saved("PNG"), "a PNG picture", "citris encode"),
     "JPEG": (lambda: saved("JPEG"), "a JPEG picture", "citris encode"),
@@ -100,15 +100,15 @@ OTHER_FILES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "BMP": (lambda: saved("BMP"), "a BMP picture", "citris encode"),
     "TIFF": (lambda: saved("TIFF"), "a TIFF picture", "citris encode"),
     "WebP": (lambda: saved("WEBP"), "a WebP picture", "citris encode"),
-    "MP4": (lambda: film(".mp4"), "a film (MP4)", "imageio.v3.imread"),
-    "WebM": (lambda: film(".mkv"), "a film (WebM or Matroska)", "imageio.v3.imread"),
-    "AVI": (lambda: film(".avi"), "a film (AVI)", "imageio.v3.imread"),
+    "MP4": (lambda: film(".mp4"), "a film (MP4)", "citris pack"),
+    "WebM": (lambda: film(".mkv"), "a film (WebM or Matroska)", "citris pack"),
+    "AVI": (lambda: film(".avi"), "a film (AVI)", "citris pack"),
     "a model": (lambda: safetensors_bytes({"w": np.zeros(2, np.float32)}), "a safetensors model", "--model"),
     "a checkpoint": (checkpoint, "a PyTorch checkpoint", "citris import-checkpoint"),
     "a pickle": (lambda: pickle.dumps({"images": PICTURE}), "a pickle", "np.savez"),
     "an archive": (packed, "a compressed archive", "unpack"),
-    "CSV": (lambda: b"x,y\n0.5,1\n" * 200, "a table in text (CSV)", "np.genfromtxt"),
-    "QuickTime": (lambda: b"\0\0\0\x14ftypqt  " + bytes(40), "a film (QuickTime)", "imageio.v3.imread"),
+    "CSV": (lambda: b"x,y\n0.5,1\n" * 200, "a table in text (CSV)", "citris pack"),
+    "QuickTime": (lambda: b"\0\0\0\x14ftypqt  " + bytes(40), "a film (QuickTime)", "citris pack"),
     "AVIF": (lambda: b"\0\0\0\x1cftypavif" + bytes(40), "an AVIF picture", "np.savez"),
     "Parquet": (lambda: b"PAR1" + bytes(40), "a Parquet table", "np.savez"),
     "Excel": (lambda: zipped("[Content_Types].xml", "xl/workbook.xml"), "an office document", "np.savez"),
@@ -125,7 +125,7 @@ OTHER_FILES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "JSON": (lambda: b'{"images": [[0, 1]]}', "a JSON document", "np.savez"),
     "text": (lambda: b"What I did,\nand why.\n\n", "this is text", "np.savez"),
     "text with umlauts": (lambda: ("ä" * 600).encode(), "text", "np.savez"),
-    "text with a byte order mark": (lambda: "\ufeffx;y\n1;2\n".encode(), "text", "np.savez"),
+    "text with a byte order mark": (lambda: "\ufeffx;y\n1;2\n".encode(), "text", "citris pack"),
 }
 
 
