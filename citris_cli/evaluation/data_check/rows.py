@@ -1,0 +1,47 @@
+"""Rows of targets beside steps, as they stand and moved in time, without crossing from one episode into another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from citris_cli.data.datasets import SequenceData
+from citris_cli.evaluation.data_check.changes import Steps
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Targets of sequences by the frame before their step.
+
+    Attributes:
+        targets: bool [N, K], see :class:`~citris_cli.data.datasets.SequenceData`.
+        episodes: int64 [N], the number of the run of steps that a frame begins a step of; -1 of frames that begin none.
+    """
+
+    targets: Array
+    episodes: Array
+
+    @classmethod
+    def of(cls, data: SequenceData) -> Rows:
+        """Those of some data."""
+        starts = data.starts.numpy()
+        episodes = np.full(len(data.frames), -1, np.int64)
+        episodes[starts] = np.cumsum(np.diff(starts, prepend=starts[:1]) != 1)
+        return cls(data.targets.numpy().astype(bool), episodes)
+
+    def at(self, steps: Steps, lag: int) -> tuple[Array, Array]:
+        """The row that each of P steps reads at a lag: bool [P, K], and whether its episode has one there: bool [P]."""
+        asked = steps.starts + lag
+        inside = np.clip(asked, 0, len(self.targets) - 1)
+        there = (asked == inside) & (self.episodes[inside] == self.episodes[steps.starts])
+        return self.targets[inside] & there[:, None], there
+
+    def centred(self, steps: Steps, lag: int) -> Array:
+        """The same as columns of a regression, float64 [P, K]: with mean 0, and 0 where there is no row."""
+        rows, there = self.at(steps, lag)
+        mean = rows[there].mean(0) if there.any() else np.zeros(rows.shape[1])
+        return np.where(there[:, None], rows - mean, 0.0)
