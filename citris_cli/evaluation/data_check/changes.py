@@ -78,10 +78,16 @@ class Changes:
 VISIBLE = 0.1
 
 
+def runs_of(starts: Array) -> Array:
+    """The number, from 0 on, of the run without a gap that each of some steps [P] belongs to, by the frames before."""
+    numbers: Array = np.cumsum(np.diff(starts, prepend=starts[:1] - 1) != 1)
+    return numbers
+
+
 def all_steps(data: SequenceData) -> Steps:
     """Every step of the data."""
     starts = data.starts.numpy()
-    return Steps(starts, np.cumsum(np.diff(starts, prepend=starts[:1]) != 1))
+    return Steps(starts, runs_of(starts))
 
 
 def spread_steps(steps: Steps, most: int) -> Steps:
@@ -93,7 +99,7 @@ def spread_steps(steps: Steps, most: int) -> Steps:
     firsts = np.linspace(0, len(steps) - length, pieces).astype(np.int64)
     chosen = np.unique((firsts[:, None] + np.arange(length)).reshape(-1))
     starts = steps.starts[chosen]
-    return Steps(starts, np.cumsum(np.diff(starts, prepend=starts[:1]) != 1))
+    return Steps(starts, runs_of(starts))
 
 
 def changes(data: SequenceData, steps: Steps, weights: Array, sample: Steps) -> Changes:
@@ -173,4 +179,4 @@ def _coarse(frames: torch.Tensor, grid: int) -> Array:
 
 
 def _digest(frame: Array) -> int:
-    return int.from_bytes(hashlib.blake2b(frame, digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(frame.data, digest_size=8).digest(), "little")

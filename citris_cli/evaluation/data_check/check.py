@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from citris_cli.data.datasets import SequenceData
-from citris_cli.data.identifiability import few_samples, findings
+from citris_cli.data.identifiability import Finding, few_samples, findings
 from citris_cli.evaluation.data_check.alignment import Verdict, ratios_by_lag, verdict
 from citris_cli.evaluation.data_check.changes import MOST_STEPS, Changes, all_steps, changes, spread_steps
 from citris_cli.evaluation.data_check.dependence import depends_on_past
@@ -46,7 +45,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
     names = data.variables.names
     aligned = verdict(seen_in, found, rows)
     lag = aligned.lag or 0
-    shows = shown(seen_in, rows, found.sample, lag)
+    shows = shown(seen_in, rows, found, lag)
     maps = found.maps.reshape(len(LAGS), len(names), *found.maps.shape[1:])[LAGS.index(lag)]
     depends = depends_on_past(found, seen_in, rows, lag, shows)
     targets, _ = rows.at(steps, lag)
@@ -67,7 +66,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
     seen = pictures(found, rows)
     stands = rows.at(steps, 0)[0].astype(np.int64)
     said = findings(data)
-    problems, hints = _said(aligned, alignment, [(one.name, one.shows) for one in variables], seen, found)
+    problems, hints = _said(aligned, alignment, [(one.name, one.shows) for one in variables], seen, found, rows)
     imperfect = [one.name for one in variables if one.depends]
     if imperfect:
         hints.append(
@@ -89,7 +88,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
         data=name if name is not None else data.label,
         frames=len(data.frames),
         steps=len(steps),
-        episodes=int(steps.runs[-1]) + 1,
+        episodes=len(data.frames) - len(steps),  # each has one last frame
         size=(data.frames.height, data.frames.width),
         channels=data.frames.channels,
         without=int((~stands.astype(bool).any(1)).sum()),
@@ -101,8 +100,8 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
         pictures=seen,
         sheet=sheet,
         sheet_targets=sheet_targets,
-        problems=(*problems, *(one.sentence for one in said if not one.identifiable), *_few(len(steps))),
-        hints=(*hints, *(one.sentence for one in said if one.identifiable)),
+        problems=(*problems, *(one.sentence for one in said if _stands_in_the_way(one)), *_few(len(steps))),
+        hints=(*hints, *(one.sentence for one in said if not _stands_in_the_way(one))),
         unchecked=tuple(unchecked),
     )
 
@@ -121,12 +120,12 @@ def quick_check(data: SequenceData, targets: bool = True) -> tuple[str, ...]:
     found = changes(data, steps, np.zeros((0, len(steps)), np.float32), steps)
     seen = pictures(found, rows)
     if not targets:
-        return tuple(faults(seen, found)[0])
+        return tuple(faults(seen, found, rows.idle(steps, 0))[0])
     seen_in = features(found)
     aligned = verdict(seen_in, found, rows)
-    shows = shown(seen_in, rows, steps, aligned.lag or 0)
+    shows = shown(seen_in, rows, found, aligned.lag or 0)
     alignment = _alignment(aligned, ratios_by_lag(found, rows), data.rows_a_frame)
-    problems, _ = _said(aligned, alignment, list(zip(data.variables.names, shows, strict=True)), seen, found)
+    problems, _ = _said(aligned, alignment, list(zip(data.variables.names, shows, strict=True)), seen, found, rows)
     return tuple(problems)
 
 
@@ -136,11 +135,12 @@ def _said(
     shows: Sequence[tuple[str, bool | None]],
     seen: Pictures,
     found: Changes,
+    rows: Rows,
 ) -> tuple[list[str], list[str]]:
     """What is wrong and what is worth knowing, of rows, variables and frames."""
     problems = [alignment.sentence] if aligned.lag else []
     nothing = [name for name, one in shows if one is False]
-    of_frames, hints = faults(seen, found)
+    of_frames, hints = faults(seen, found, rows.idle(found.steps, aligned.lag or 0))
     if not found.change.any():
         return of_frames, hints
     if nothing and len(nothing) == len(shows):
@@ -150,8 +150,8 @@ def _said(
         )
     elif nothing:
         problems.append(
-            f"{_listed(nothing)}: interventions change nothing in the frame that chance would not; what they change is "
-            "not to be seen there, or later than the next frame"
+            f"{_listed(nothing)}: nothing in the frames tells steps with {'its' if len(nothing) == 1 else 'their'} "
+            "interventions from others; make sure that what they change can be seen in the very next frame"
         )
     return problems + of_frames, hints
 
@@ -169,7 +169,7 @@ def _sentence(found: Verdict, ratios: dict[int, float | None], rows_a_frame: boo
         return f"rows and frames are aligned (confidence {found.confidence:.4g})"
     moved, stands = ratios[lag], ratios[0]
     by = ""
-    if moved is not None and stands is not None:
+    if moved is not None and stands is not None and moved > stands and moved > 1:
         by = f"steps with an intervention then change the frame {moved:.2f} times as much as others, now {stands:.2f}; "
     away = f"{_number(abs(lag))} {'step' if abs(lag) == 1 else 'steps'}"
     return (
@@ -199,6 +199,11 @@ def _number(number: int) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}"
+
+
+def _stands_in_the_way(finding: Finding) -> bool:
+    """Whether the variables cannot be identified; a column without interventions is nothing that anyone asked for."""
+    return not finding.identifiable and finding.kind != "never"
 
 
 def _few(steps: int) -> tuple[str, ...]:

@@ -72,9 +72,7 @@ def _depends(found: Changes, innovations: Array, alone: Array, none: Array) -> b
     return False if free else None
 
 
-def _directions(
-    found: Changes, innovations: Array, alone: Array, none: Array
-) -> Iterator[tuple[float, float, float]]:
+def _directions(found: Changes, innovations: Array, alone: Array, none: Array) -> Iterator[tuple[float, float, float]]:
     """Directions in which interventions surprise most beside what else does, where they show and over the whole frame.
 
     Yields:

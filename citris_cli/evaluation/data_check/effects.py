@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def effects(features: Features, groups: Sequence[Array]) -> list[Effect | None]:
         if not columns.shape[1]:
             found.append(None)
             continue
-        several = [explained[:, index, a:b].mean(1) for a, b in zip(edges, edges[1:], strict=False)]
+        several = [explained[:, index, a:b].mean(1) for a, b in pairwise(edges)]
         found.append(_against_chance(np.stack(several, axis=1)))
     return found
 

@@ -16,8 +16,12 @@ Array = np.ndarray[Any, Any]
 
 #: Frames that are written out in a sentence.
 _LISTED = 5
-#: Where more steps than this part change nothing, that is how the system is and no fault.
+#: Where more than this part of the steps without an intervention change nothing, or of all frames were there before,
+#: that is how the system is and no fault.
 _STILL = 0.5
+#: A camera hung if a frame stands so many times in a row more, or if frames stand still more often than they almost do,
+#: by this part of the median change.
+_HUNG, _ALMOST = 5, 0.1
 #: So many frames in a row that all were there before, in that order, are a recording that is there twice.
 _REPEATED = 4
 #: At a cut more than this part of the pixels changes, and the frame by so many times what it does in the 99th of 100
@@ -82,12 +86,13 @@ def _goes_back(found: Changes) -> bool:
     return power > 0 and float((one * two).sum()) < -_BACK * power
 
 
-def faults(seen: Pictures, found: Changes) -> tuple[list[str], list[str]]:
+def faults(seen: Pictures, found: Changes, idle: Array) -> tuple[list[str], list[str]]:
     """Sentences on what is wrong with the frames, and on what is worth knowing.
 
     Args:
         seen: the faults.
         found: what they were found in.
+        idle: bool [P], steps without an intervention.
     """
     problems, hints = [], []
     if not found.change.any():
@@ -97,18 +102,19 @@ def faults(seen: Pictures, found: Changes) -> tuple[list[str], list[str]]:
             f"the picture changes as a whole, without an intervention, at {_places(seen.cuts)}: looks like a cut "
             "between two recordings; mark it as the end of an episode"
         )
-    if seen.frozen and len(seen.frozen) <= _STILL * len(found.steps):
+    still = found.change == 0
+    if still[idle].sum() > _STILL * idle.sum():
+        hints.append(f"nothing at all changes in {int(still.sum()):,} of {counted(len(still), 'step')}")
+    elif seen.frozen and _hung(found):
         problems.append(
             f"{_places(seen.frozen)} {'equals' if len(seen.frozen) == 1 else 'equal'} the frame before: a camera that "
             "hung, or frames that were saved twice; leave them out, with their rows"
         )
-    elif seen.frozen:
-        hints.append(f"nothing at all changes in {len(seen.frozen):,} of {counted(len(found.steps), 'step')}")
     again = _recorded_twice(found)
     if again:
         problems.append(
-            f"{counted(len(again), 'frame')} from frame {again[0]:,} on repeat earlier ones in their order: a recording "
-            "is in the data twice; leave one out"
+            f"{counted(len(again), 'frame')} from frame {again[0]:,} on repeat earlier ones in their order: a "
+            "recording is in the data twice; leave one out"
         )
     if seen.flickers:
         problems.append(
@@ -116,6 +122,15 @@ def faults(seen: Pictures, found: Changes) -> tuple[list[str], list[str]]:
             "the light or the exposure flickers; fix the exposure, or even the frames' brightness out"
         )
     return problems, hints
+
+
+def _hung(found: Changes) -> bool:
+    """Whether frames stand still otherwise than a system does that moves little now and then."""
+    still = (found.change == 0).astype(np.int8)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], still, [0]])))
+    longest = int((edges[1::2] - edges[::2]).max())
+    almost = (found.change > 0) & (found.change < _ALMOST * np.median(found.change))
+    return longest >= _HUNG or int(still.sum()) > max(2, int(almost.sum()))
 
 
 def _places(frames: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from citris_cli.data.datasets import SequenceData
-from citris_cli.evaluation.data_check.changes import Steps
+from citris_cli.evaluation.data_check.changes import Steps, runs_of
 
 Array = np.ndarray[Any, Any]
 
@@ -30,7 +30,7 @@ class Rows:
         """Those of some data."""
         starts = data.starts.numpy()
         episodes = np.full(len(data.frames), -1, np.int64)
-        episodes[starts] = np.cumsum(np.diff(starts, prepend=starts[:1]) != 1)
+        episodes[starts] = runs_of(starts)
         return cls(data.targets.numpy().astype(bool), episodes)
 
     def at(self, steps: Steps, lag: int) -> tuple[Array, Array]:
@@ -39,6 +39,12 @@ class Rows:
         inside = np.clip(asked, 0, len(self.targets) - 1)
         there = (asked == inside) & (self.episodes[inside] == self.episodes[steps.starts])
         return self.targets[inside] & there[:, None], there
+
+    def idle(self, steps: Steps, lag: int) -> Array:
+        """Steps that read a row without any target: bool [P]."""
+        rows, there = self.at(steps, lag)
+        none: Array = there & ~rows.any(1)
+        return none
 
     def centred(self, steps: Steps, lag: int) -> Array:
         """The same as columns of a regression, float64 [P, K]: with mean 0, and 0 where there is no row."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from citris_cli.evaluation.data_check.changes import Steps
+from citris_cli.evaluation.data_check.changes import Changes, Steps
 from citris_cli.evaluation.data_check.effects import STEPS_A_COLUMN, Effect, effects
 from citris_cli.evaluation.data_check.features import Features
 from citris_cli.evaluation.data_check.report import LAGS
@@ -18,8 +18,9 @@ Array = np.ndarray[Any, Any]
 
 #: Steps of a kind that a mean is taken of, at the least.
 FEW_STEPS = 5
-#: So many interventions that change nothing are not by chance too few to see.
-ENOUGH = 30
+#: So many interventions that change nothing are not by chance too few to see; fewer, where little else happens: where
+#: what is not foretold in steps without any is less than this part of the frames' variance.
+ENOUGH, ENOUGH_IN_STILL, STILL = 300, 30, 0.05
 #: An effect is there if chance makes one less often, over all variables; it is not if it does more often than the
 #: second.
 SURE, CHANCE = 0.01, 0.05
@@ -86,7 +87,7 @@ def _slopes(columns: Array) -> list[Array | None]:
 
 
 def map_weights(rows: Rows, steps: Steps) -> tuple[Array, dict[int, list[Contrast | None]]]:
-    """What each step counts in the maps of change: for each of :data:`LAGS` and each variable, the contrast's difference.
+    """What each step counts in maps of change: for each of :data:`LAGS` and each variable, the contrast's difference.
 
     Returns:
         float32 [lags · K, P] and the contrasts by lag; zeros where there is none.
@@ -106,37 +107,46 @@ def ratio(contrast: Contrast | None, change: Array) -> float | None:
     return max(0.0, float(contrast.intervened @ change)) / other if other > 0 else None
 
 
-def shown(features: Features, rows: Rows, sample: Steps, lag: int) -> list[bool | None]:
+def shown(features: Features, rows: Rows, found: Changes, lag: int) -> list[bool | None]:
     """Whether each variable's interventions change the frame; None where it cannot be told.
 
     Args:
         features: of the sample's steps.
         rows: of targets.
-        sample: the steps.
+        found: whose sample that is.
         lag: at which the rows are read.
     """
+    sample = found.sample
     targets, _ = rows.at(sample, lag)
+    enough = ENOUGH_IN_STILL if _still(features, found, rows.idle(sample, lag)) else ENOUGH
     if not features.families:  # nothing ever changes
-        return [False if targets[:, k].sum() >= ENOUGH else None for k in range(targets.shape[1])]
+        return [False if targets[:, k].sum() >= enough else None for k in range(targets.shape[1])]
     columns = rows.centred(sample, lag)
     others = np.concatenate([rows.centred(sample, one) for one in LAGS if one != lag], axis=1)
     single = [columns[:, k : k + 1] for k in range(columns.shape[1])]
     groups = [*single, others]
     if sum(one.shape[1] for one in groups) * STEPS_A_COLUMN > len(sample):
         groups = single
-    found = effects(features, groups)[: len(single)]
-    for k, one in enumerate(found):
+    each = effects(features, groups)[: len(single)]
+    for k, one in enumerate(each):
         if one is None:  # others have the same targets, or it is one too many for so few steps
-            found[k] = effects(features, single[k : k + 1])[0]
-    return [_decided(one, int(targets[:, k].sum()), len(found)) for k, one in enumerate(found)]
+            each[k] = effects(features, single[k : k + 1])[0]
+    counts = targets.sum(0).tolist()
+    return [_decided(one, count >= enough, len(each)) for one, count in zip(each, counts, strict=True)]
 
 
-def _decided(effect: Effect | None, interventions: int, variables: int) -> bool | None:
-    if effect is None or interventions < 2:
+def _still(features: Features, found: Changes, idle: Array) -> bool:
+    """Whether little happens without interventions that is not foretold."""
+    variance = float(found.after.var(0).mean())
+    return variance == 0 or (bool(idle.any()) and float((features.innovations[idle] ** 2).mean()) < STILL * variance)
+
+
+def _decided(effect: Effect | None, enough: bool, variables: int) -> bool | None:
+    if effect is None:
         return None
     if effect.p * variables < SURE:
         return True
-    return False if effect.p > CHANCE and interventions >= ENOUGH else None
+    return False if effect.p > CHANCE and enough else None
 
 
 def heat(difference: Array) -> Array:
