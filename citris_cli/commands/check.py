@@ -68,6 +68,8 @@ def _load(
 
 def document(found: DataCheck) -> dict[str, Any]:
     """A check as docs/json.md has it."""
+    from citris_cli.evaluation.data_check.report import LAGS
+
     return {
         "data": found.data,
         "fit": not found.problems,
@@ -99,7 +101,8 @@ def document(found: DataCheck) -> dict[str, Any]:
         "alignment": {
             "lag": found.alignment.lag,
             "confidence": found.alignment.confidence,
-            "change_ratios": _by_lag(found),
+            "lags": list(LAGS),
+            "change_ratios": list(found.alignment.ratios),
             "sentence": found.alignment.sentence,
         },
         "pictures": {
@@ -112,14 +115,9 @@ def document(found: DataCheck) -> dict[str, Any]:
     }
 
 
-def _by_lag(found: DataCheck) -> dict[str, float | None]:
-    from citris_cli.evaluation.data_check.report import LAGS
-
-    return {f"{lag:+d}" if lag else "0": one for lag, one in zip(LAGS, found.alignment.ratios, strict=True)}
-
-
 def _show(console: Console, found: DataCheck) -> None:
     """Tables and sentences of a check."""
+    from citris_cli.evaluation.data_check.report import LAGS
     from citris_cli.wording import counted
 
     names = [one.name for one in found.variables]
@@ -144,12 +142,11 @@ def _show(console: Console, found: DataCheck) -> None:
     if len(names) > 1:
         rows = [[name, *(f"{count:,}" for count in counts)] for name, counts in zip(names, found.together, strict=True)]
         console.table("Steps with interventions on both", ["", *names], rows)
-    by_lag = _by_lag(found)
     console.table(
         "Change of the frame in steps with an intervention, by that in others, with the targets read so many rows "
         "earlier",
-        ["rows", *by_lag],
-        [["change", *map(_times, by_lag.values())]],
+        ["rows", *(f"{lag:+d}" if lag else "0" for lag in LAGS)],
+        [["change", *map(_times, found.alignment.ratios)]],
     )
     if found.alignment.lag == 0:
         console.note(found.alignment.sentence)

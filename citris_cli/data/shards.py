@@ -327,8 +327,9 @@ def _said_of_lead(
     last = "the last row holds" if ends.sum() == 1 else f"the last rows of {counted(int(ends.sum()), 'episode')} hold"
     if not rows[starts].any():
         return (
-            f"{where}: {last} interventions and the first none: the rows look shifted by one. They are read as steps "
-            "out of their frames, and the last is of no step; --targets-lead in reads them as steps into their frames",
+            f"{where}: {last} interventions and the first none, as where each row is of the step into its frame. They "
+            "are read as steps out of their frames, and the last is of no step; --targets-lead in reads them as steps "
+            "into their frames, and 'citris check' tells by the frames which fits",
         )
     return (
         f"{where}: {last} interventions and no step follows, so they are not used; --targets-lead in reads each row "

@@ -27,7 +27,7 @@ ALL_LAGS = (LAGS[0] - 1, *LAGS, LAGS[-1] + 1)
 #: if it does less often than the second.
 SURE, SURE_OF_SHIFT = 1e-3, 1e-5
 #: A lag that may have an effect is one that chance explains less often than this.
-DOUBTFUL = 0.02
+DOUBTFUL = 0.05
 #: The effect is at least this part of the largest one's; of rows that are called shifted, the second.
 SHARE, SHARE_OF_SHIFT = 0.25, 0.8
 #: Beside an effect, this part of it is none.
@@ -88,6 +88,8 @@ def verdict(features: Features, found: Changes, rows: Rows) -> Verdict:
         return Verdict(None, why="there are too few interventions")
     if not features.families:
         return Verdict(None, why="the frames hardly change")
+    if not any(rows.at(sample, lag)[1].any() for lag in LAGS if lag):
+        return Verdict(None, why="no step follows another")
     columns = [rows.centred(sample, lag) for lag in ALL_LAGS]
     # By variable, which sees most; and by how many are intervened on, where that is too much for so few steps.
     forms = [columns] if targets.shape[1] * len(ALL_LAGS) * STEPS_A_COLUMN <= len(sample) else []
@@ -102,7 +104,7 @@ def verdict(features: Features, found: Changes, rows: Rows) -> Verdict:
 
 def _judged(by_lag: Sequence[Effect | None], forms: int) -> Verdict:
     """The verdict on effects at :data:`ALL_LAGS`, of one of several forms of the targets."""
-    if by_lag[ALL_LAGS.index(0)] is None and all(one is None for one in by_lag):
+    if all(one is None for one in by_lag):
         return Verdict(None, why="there are too few steps, or the targets repeat themselves")
     if any(one is None for one in by_lag):
         return Verdict(None, why="the targets at one lag follow from those at others")

@@ -17,13 +17,14 @@ from citris_cli.evaluation.data_check.pictures import faults, pictures
 from citris_cli.evaluation.data_check.report import LAGS, Alignment, DataCheck, Pictures, VariableCheck
 from citris_cli.evaluation.data_check.rows import Rows
 from citris_cli.evaluation.data_check.visibility import heat, map_weights, ratio, shown, told_otherwise
+from citris_cli.wording import enumerated
 
 Array = np.ndarray[Any, Any]
 
 #: Frames on a contact sheet.
 SHEET = 24
-#: Steps that a training looks at before it begins.
-QUICK_STEPS = 2_000
+#: Steps that a training looks at before it begins: fewer where frames are large, by bytes, but some in any case.
+QUICK_STEPS, QUICK_BYTES, LEAST_STEPS = 2_000, 64 << 20, 500
 
 
 def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
@@ -63,14 +64,14 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
     )
     ratios = ratios_by_lag(found, rows)
     alignment = _alignment(aligned, ratios, data.rows_a_frame)
-    seen = pictures(found, rows)
+    seen = pictures(found, rows.idle(steps, lag))
     stands = rows.at(steps, 0)[0].astype(np.int64)
     said = findings(data)
     problems, hints = _said(aligned, alignment, [(one.name, one.shows) for one in variables], seen, found, rows)
     imperfect = [one.name for one in variables if one.depends]
     if imperfect:
         hints.append(
-            f"{_listed(imperfect)}: what follows an intervention still depends on the frame before; train with "
+            f"{enumerated(imperfect)}: what follows an intervention still depends on the frame before; train with "
             "--imperfect-interventions"
         )
     sheet, sheet_targets = _sheet(data, rows)
@@ -81,9 +82,9 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
         )
     if aligned.lag is None:
         unchecked.append(alignment.sentence)
-    unknown = [one.name for one in variables if one.shows is None]
+    unknown = [one.name for one in variables if one.shows is None and one.ratio is not None]
     if unknown:
-        unchecked.append(f"{_listed(unknown)}: too little to tell whether interventions show in the frame")
+        unchecked.append(f"{enumerated(unknown)}: too little to tell whether interventions show in the frame")
     return DataCheck(
         data=name if name is not None else data.label,
         frames=len(data.frames),
@@ -95,7 +96,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
         variables=variables,
         together=stands.T @ stands,
         findings=said,
-        latents_needed=len(names) + 1,
+        latents_needed=len(names),
         alignment=alignment,
         pictures=seen,
         sheet=sheet,
@@ -107,7 +108,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
 
 
 def quick_check(data: SequenceData, targets: bool = True) -> tuple[str, ...]:
-    """What is wrong with some data, as far as :data:`QUICK_STEPS` of its steps tell; nothing of what can be identified.
+    """What is wrong with some data, as far as a sample of its steps tells; nothing of what can be identified.
 
     Args:
         data: sequences.
@@ -116,13 +117,16 @@ def quick_check(data: SequenceData, targets: bool = True) -> tuple[str, ...]:
     Raises:
         ChangedDataError: the frames changed meanwhile.
     """
-    steps, rows = spread_steps(all_steps(data), QUICK_STEPS), Rows.of(data)
+    frame = data.frames.height * data.frames.width * data.frames.channels
+    most = int(np.clip(QUICK_BYTES // frame, LEAST_STEPS, QUICK_STEPS))
+    steps, rows = spread_steps(all_steps(data), most), Rows.of(data)
     found = changes(data, steps, np.zeros((0, len(steps)), np.float32), steps)
-    seen = pictures(found, rows)
     if not targets:
-        return tuple(faults(seen, found, rows.idle(steps, 0))[0])
+        idle = rows.idle(steps, 0)
+        return tuple(faults(pictures(found, idle), found, idle)[0])
     seen_in = features(found)
     aligned = verdict(seen_in, found, rows)
+    seen = pictures(found, rows.idle(steps, aligned.lag or 0))
     shows = shown(seen_in, rows, found, aligned.lag or 0)
     alignment = _alignment(aligned, ratios_by_lag(found, rows), data.rows_a_frame)
     problems, _ = _said(aligned, alignment, list(zip(data.variables.names, shows, strict=True)), seen, found, rows)
@@ -150,7 +154,7 @@ def _said(
         )
     elif nothing:
         problems.append(
-            f"{_listed(nothing)}: nothing in the frames tells steps with {'its' if len(nothing) == 1 else 'their'} "
+            f"{enumerated(nothing)}: nothing in the frames tells steps with {'its' if len(nothing) == 1 else 'their'} "
             "interventions from others; make sure that what they change can be seen in the very next frame"
         )
     return problems + of_frames, hints
@@ -195,10 +199,6 @@ def _earlier(lag: int) -> str:
 
 def _number(number: int) -> str:
     return {1: "one", 2: "two"}.get(number, str(number))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}"
 
 
 def _stands_in_the_way(finding: Finding) -> bool:

@@ -63,7 +63,7 @@ def effects(features: Features, groups: Sequence[Array]) -> list[Effect | None]:
     basis = _orthonormal(everything, everything)
     own: list[Array] = []  # of each group in terms of the basis [q, k]
     for index, group in enumerate(groups):
-        rest = np.concatenate([other for i, other in enumerate(groups) if i != index], axis=1)
+        rest = np.concatenate([group[:, :0], *(other for i, other in enumerate(groups) if i != index)], axis=1)
         others = _orthonormal(rest, rest)
         own.append(basis.T @ _orthonormal(group - others @ (others.T @ group), group))
     values = np.concatenate(features.families, axis=1)
@@ -110,10 +110,10 @@ def _explained(basis: Array, values: Array, shift: int, own: Sequence[Array]) ->
 
 def _against_chance(several: Array) -> Effect:
     """The effect that is behind what several families explain [1 + shifts, families], the first unshifted."""
-    from scipy.stats import gamma
+    from scipy.special import gammaincc
 
     chance = several[1:]
     mean, variance = chance.mean(0), np.maximum(chance.var(0), 1e-30)
     # What chance explains is much like a sum of squares: a gamma distribution with that mean and variance.
-    p = gamma.sf(several[0], mean**2 / variance, scale=variance / mean)
+    p = gammaincc(mean**2 / variance, several[0] * mean / variance)
     return Effect(float(np.max(several[0] - mean, initial=0)), float(min(1.0, len(p) * np.min(p))))

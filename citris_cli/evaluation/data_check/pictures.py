@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from citris_cli.evaluation.data_check.changes import Changes
-from citris_cli.evaluation.data_check.report import LAGS, Pictures
-from citris_cli.evaluation.data_check.rows import Rows
+from citris_cli.evaluation.data_check.report import Pictures
 from citris_cli.wording import counted
 
 Array = np.ndarray[Any, Any]
@@ -25,20 +24,20 @@ _HUNG, _ALMOST = 5, 0.1
 #: So many frames in a row that all were there before, in that order, are a recording that is there twice.
 _REPEATED = 4
 #: At a cut more than this part of the pixels changes, and the frame by so many times what it does in the 99th of 100
-#: steps.
-_WHOLE, _BEYOND = 0.5, 1.5
+#: steps; in steps with an intervention, by so many times.
+_WHOLE, _BEYOND, _FAR_BEYOND = 0.5, 1.5, 3.0
 #: A light flickers if it makes more than this part of what changes, and goes back in the next step by this part of it.
 _FLICKER, _BACK = 0.5, 0.25
 #: Fewer steps than this tell nothing of a light.
 _FEW = 20
 
 
-def pictures(found: Changes, rows: Rows) -> Pictures:
+def pictures(found: Changes, idle: Array) -> Pictures:
     """The faults of the frames that were looked at.
 
     Args:
         found: what one pass over them found.
-        rows: of targets: where something was intervened on the frame may change as a whole, and the light too.
+        idle: bool [P], steps without an intervention: in others the frame may well change as a whole.
     """
     place = np.searchsorted(found.frames, found.steps.starts)
     same = found.digests[place] == found.digests[place + 1]
@@ -49,7 +48,7 @@ def pictures(found: Changes, rows: Rows) -> Pictures:
     return Pictures(
         frozen=_listed(frozen),
         duplicates=_listed(np.setdiff1d(repeated, frozen)),
-        cuts=_listed(_cuts(found, rows)),
+        cuts=_listed(_cuts(found, idle)),
         flicker=share,
         flickers=share > _FLICKER and _goes_back(found),
     )
@@ -59,14 +58,13 @@ def _listed(numbers: Array) -> tuple[int, ...]:
     return tuple(map(int, numbers))
 
 
-def _cuts(found: Changes, rows: Rows) -> Array:
-    """Frames at which a step's change is a whole other picture and no intervention is near."""
+def _cuts(found: Changes, idle: Array) -> Array:
+    """Frames at which a step's change is a whole other picture."""
     if len(found.steps) < _FEW:
         return np.empty(0, np.int64)
-    near = np.any([rows.at(found.steps, lag)[0].any(1) for lag in LAGS], axis=0)
     usual = float(np.quantile(found.change, 0.99))
-    cut = ~near & (found.spread > _WHOLE) & (found.change > _BEYOND * usual)
-    return found.steps.starts[cut] + 1
+    beyond = found.change > np.where(idle, _BEYOND, _FAR_BEYOND) * usual
+    return found.steps.starts[beyond & (found.spread > _WHOLE)] + 1
 
 
 def _flicker(found: Changes) -> float:
@@ -99,7 +97,7 @@ def faults(seen: Pictures, found: Changes, idle: Array) -> tuple[list[str], list
         return ["all frames are equal: there is nothing to learn from"], []
     if seen.cuts:
         problems.append(
-            f"the picture changes as a whole, without an intervention, at {_places(seen.cuts)}: looks like a cut "
+            f"the picture changes as a whole at {_places(seen.cuts)}: looks like a cut "
             "between two recordings; mark it as the end of an episode"
         )
     still = found.change == 0

@@ -10,9 +10,10 @@ import numpy as np
 
 from citris_cli.evaluation.data_check.changes import Changes, Steps
 from citris_cli.evaluation.data_check.effects import STEPS_A_COLUMN, Effect, effects
-from citris_cli.evaluation.data_check.features import Features
+from citris_cli.evaluation.data_check.features import Features, principal
 from citris_cli.evaluation.data_check.report import LAGS
 from citris_cli.evaluation.data_check.rows import Rows
+from citris_cli.wording import enumerated
 
 Array = np.ndarray[Any, Any]
 
@@ -21,6 +22,8 @@ FEW_STEPS = 5
 #: So many interventions that change nothing are not by chance too few to see; fewer, where little else happens: where
 #: what is not foretold in steps without any is less than this part of the frames' variance.
 ENOUGH, ENOUGH_IN_STILL, STILL = 300, 30, 0.05
+#: What is not foretold is noise if so many directions hold less than this part of it.
+NOISE_DIRECTIONS, NOISE = 8, 0.2
 #: An effect is there if chance makes one less often, over all variables; it is not if it does more often than the
 #: second.
 SURE, CHANCE = 0.01, 0.05
@@ -136,9 +139,17 @@ def shown(features: Features, rows: Rows, found: Changes, lag: int) -> list[bool
 
 
 def _still(features: Features, found: Changes, idle: Array) -> bool:
-    """Whether little happens without interventions that is not foretold."""
+    """Whether little happens without interventions that is not foretold, or only noise."""
     variance = float(found.after.var(0).mean())
-    return variance == 0 or (bool(idle.any()) and float((features.innovations[idle] ** 2).mean()) < STILL * variance)
+    if variance == 0 or not idle.any():
+        return variance == 0
+    left = features.innovations[idle]
+    power = float((left**2).mean())
+    if power < STILL * variance:
+        return True
+    # Noise of a camera is spread over all directions; what moves has a few.
+    moves = left @ principal(left, NOISE_DIRECTIONS)
+    return float((moves**2).sum()) < NOISE * power * left.size
 
 
 def _decided(effect: Effect | None, enough: bool, variables: int) -> bool | None:
@@ -162,14 +173,14 @@ def told_otherwise(contrasts: Sequence[Contrast | None], names: Sequence[str]) -
     said = []
     if adjusted:
         said.append(
-            f"{', '.join(adjusted)}: too few steps with the target alone or with none to compare; their ratios come "
+            f"{enumerated(adjusted)}: too few steps with the target alone or with none to compare; their ratios come "
             "from a regression of the change on all targets"
         )
     if without:
         said.append(
-            f"{', '.join(without)}: too few steps with the target alone or with none to compare; their ratios compare "
+            f"{enumerated(without)}: too few steps with the target alone or with none to compare; their ratios compare "
             "steps with the target and all others"
         )
     if lacking:
-        said.append(f"{', '.join(lacking)}: too few steps with or without the target to measure what it changes")
+        said.append(f"{enumerated(lacking)}: too few steps with or without the target to measure what it changes")
     return tuple(said)
