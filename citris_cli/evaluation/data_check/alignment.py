@@ -34,6 +34,8 @@ SHARE, SHARE_OF_SHIFT = 0.25, 0.8
 NEGLIGIBLE = 0.1
 #: No sentence says that it is surer than this.
 MOST_CONFIDENT = 0.9999
+#: More variables than this are looked at in groups.
+MOST_VARIABLES = 50
 #: Fewer steps with an intervention than this tell nothing.
 FEW_STEPS = 12
 
@@ -59,7 +61,7 @@ def ratios_by_lag(found: Changes, rows: Rows) -> tuple[float | None, ...]:
     Where hardly any step has none, the largest over the variables of the mean change in steps with its target by that
     in steps without. None where there are too few steps of either.
     """
-    return tuple(_ratio(found.change, *rows.at(found.steps, lag)) for lag in LAGS)
+    return tuple(_ratio(found.change, *rows.at(found.starts, lag)) for lag in LAGS)
 
 
 def _ratio(change: Array, targets: Array, there: Array) -> float | None:
@@ -91,15 +93,20 @@ def verdict(features: Features, found: Changes, rows: Rows) -> Verdict:
     if not any(rows.at(sample, lag)[1].any() for lag in LAGS if lag):
         return Verdict(None, why="no step follows another")
     columns = [rows.centred(sample, lag) for lag in ALL_LAGS]
-    # By variable, which sees most; and by how many are intervened on, where that is too much for so few steps.
-    forms = [columns] if targets.shape[1] * len(ALL_LAGS) * STEPS_A_COLUMN <= len(sample) else []
-    if targets.shape[1] > 1 or not forms:
-        forms.append([column.sum(1, keepdims=True) for column in columns])
+    # By variable, which sees most, or by some variables together where that is too much; and by all together.
+    most = min(MOST_VARIABLES, len(sample) // (len(ALL_LAGS) * STEPS_A_COLUMN))
+    numbers = [most, 1] if min(most, targets.shape[1]) > 1 else [1]
+    forms = [[_merged(column, number) for column in columns] for number in numbers]
     verdicts = [_judged(effects(features, form), len(forms)) for form in forms]
     told = [one for one in verdicts if one.lag is not None]
     if len({one.lag for one in told}) > 1:
         return Verdict(None, why="the effects of different variables speak for different lags")
     return max(told, key=lambda one: one.confidence) if told else verdicts[0]
+
+
+def _merged(columns: Array, most: int) -> Array:
+    """Columns [S, K] added up to at most so many."""
+    return np.stack([columns[:, first::most].sum(1) for first in range(min(most, columns.shape[1]))], axis=1)
 
 
 def _judged(by_lag: Sequence[Effect | None], forms: int) -> Verdict:

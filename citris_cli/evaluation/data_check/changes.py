@@ -7,6 +7,7 @@ Frames may be larger than memory. What grows with them here are a few bytes a fr
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,48 +28,32 @@ _CHUNK = 8 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class Steps:
-    """Steps that are looked at, P of them, in order.
-
-    Attributes:
-        starts: int64 [P], the frame before each.
-        runs: int64 [P], the same for steps that follow each other without a gap.
-    """
-
-    starts: Array
-    runs: Array
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-
-@dataclass(frozen=True, eq=False)
 class Changes:
     """What one pass over the frames found; P steps, F frames that these lie between, S of the steps in the sample.
 
     Attributes:
         frames: int64 [F], numbers of the frames that were looked at, in order.
-        steps: the steps between them.
+        starts: int64 [P], the frame before each of the steps between them.
         change: float64 [P], mean absolute change of each step, intensities 0 … 1.
         spread: float32 [P], share of the pixels that changed by more than :data:`VISIBLE`.
         brightness: float64 [F], mean of each frame, 0 … 1.
         digests: uint64 [F], equal for equal frames.
         maps: float32 [R, H, W], sums over the steps of absolute changes (mean over channels, 0 … 1), each weighted with
             one of R rows of weights.
-        sample: the S steps whose coarse frames are kept.
+        sample: int64 [S], the frame before each step whose coarse frames are kept.
         before, after: float32 [S, D], the coarse frames before and after each of these, 0 … 1: D is
             grid · grid · channels, channels last.
         grid: rows and columns of the coarse frames.
     """
 
     frames: Array
-    steps: Steps
+    starts: Array
     change: Array
     spread: Array
     brightness: Array
     digests: Array
     maps: Array
-    sample: Steps
+    sample: Array
     before: Array
     after: Array
     grid: int
@@ -84,49 +69,45 @@ def runs_of(starts: Array) -> Array:
     return numbers
 
 
-def all_steps(data: SequenceData) -> Steps:
-    """Every step of the data."""
-    starts = data.starts.numpy()
-    return Steps(starts, runs_of(starts))
-
-
-def spread_steps(steps: Steps, most: int) -> Steps:
-    """At most so many of some steps, in consecutive runs at even distances over all of them; no randomness."""
-    if len(steps) <= most:
-        return steps
+def spread_over(starts: Array, most: int) -> Array:
+    """At most so many of some steps [P], in consecutive runs at even distances over all of them; no randomness."""
+    if len(starts) <= most:
+        return starts
     pieces = max(1, most // LEAST_RUN)
     length = most // pieces
-    firsts = np.linspace(0, len(steps) - length, pieces).astype(np.int64)
-    chosen = np.unique((firsts[:, None] + np.arange(length)).reshape(-1))
-    starts = steps.starts[chosen]
-    return Steps(starts, runs_of(starts))
+    firsts = np.linspace(0, len(starts) - length, pieces).astype(np.int64)
+    chosen: Array = starts[np.unique((firsts[:, None] + np.arange(length)).reshape(-1))]
+    return chosen
 
 
-def changes(data: SequenceData, steps: Steps, weights: Array, sample: Steps) -> Changes:
+def changes(
+    data: SequenceData, starts: Array, sample: Array, weights: Callable[[Array], Array] | None = None
+) -> Changes:
     """Look at the frames that some steps lie between, each once.
 
     Args:
         data: sequences.
-        steps: the steps to look at; frames that belong to none of them are looked at if these are all of the data's.
-        weights: float32 [R, P], what each step's change counts in each of R maps.
-        sample: steps among these whose coarse frames are kept.
+        starts: int64 [P], the frame before each step that is looked at, in order; if these are all of the data's steps,
+            so are frames that belong to none of them.
+        sample: int64 [S], steps among these whose coarse frames are kept.
+        weights: of some steps, what the change of each counts in each of R maps: float32 [R, steps]; None for no maps.
 
     Raises:
         ChangedDataError: the frames changed meanwhile.
     """
     frames, height, width = data.frames, data.frames.height, data.frames.width
-    count = len(steps)
-    numbers = np.arange(len(frames)) if count == len(data.starts) else np.unique((steps.starts, steps.starts + 1))
-    place = np.full(len(frames), -1, np.int64)  # of a step in `steps`, by the frame before it
-    place[steps.starts] = np.arange(count)
+    count = len(starts)
+    numbers = np.arange(len(frames)) if count == len(data.starts) else np.unique((starts, starts + 1))
+    place = np.full(len(frames), -1, np.int64)  # of a step in `starts`
+    place[starts] = np.arange(count)
     kept = np.full(len(frames), -1, np.int64)  # of a step in `sample`
-    kept[sample.starts] = np.arange(len(sample))
+    kept[sample] = np.arange(len(sample))
     grid = GRID if frames.channels <= FEW_CHANNELS else GRID // 2
     size = grid * grid * frames.channels
     before, after = (np.zeros((len(sample), size), np.float32) for _ in range(2))
     change, spread = np.zeros(count), np.zeros(count, np.float32)
     brightness, digests = np.zeros(len(numbers)), np.zeros(len(numbers), np.uint64)
-    maps = np.zeros((len(weights), height * width))
+    maps = np.zeros((0 if weights is None else len(weights(starts[:1])), height * width))
     rows = max(2, _CHUNK // (height * width * frames.channels))
     last: torch.Tensor | None = None
     for begin in range(0, len(numbers), rows):
@@ -148,8 +129,8 @@ def changes(data: SequenceData, steps: Steps, weights: Array, sample: Steps) -> 
         moved = (np.maximum(one, two) - np.minimum(one, two)).mean(-1, dtype=np.float32).reshape(len(inside), -1) / 255
         change[steps_here] = moved.mean(1, dtype=np.float64)
         spread[steps_here] = (moved > VISIBLE).mean(1)
-        if len(weights):
-            maps += weights[:, steps_here] @ moved
+        if weights is not None:
+            maps += weights(firsts[inside]) @ moved
         if (kept[firsts[inside]] >= 0).any():
             coarse = _coarse(joined, grid)
             here = kept[firsts[inside]] >= 0
@@ -158,7 +139,7 @@ def changes(data: SequenceData, steps: Steps, weights: Array, sample: Steps) -> 
     frames.require_unchanged()
     return Changes(
         frames=numbers,
-        steps=steps,
+        starts=starts,
         change=change,
         spread=spread,
         brightness=brightness,

@@ -10,13 +10,13 @@ import numpy as np
 from citris_cli.data.datasets import SequenceData
 from citris_cli.data.identifiability import Finding, few_samples, findings
 from citris_cli.evaluation.data_check.alignment import Verdict, ratios_by_lag, verdict
-from citris_cli.evaluation.data_check.changes import MOST_STEPS, Changes, all_steps, changes, spread_steps
+from citris_cli.evaluation.data_check.changes import MOST_STEPS, Changes, changes, spread_over
 from citris_cli.evaluation.data_check.dependence import depends_on_past
 from citris_cli.evaluation.data_check.features import features
 from citris_cli.evaluation.data_check.pictures import faults, pictures
 from citris_cli.evaluation.data_check.report import LAGS, Alignment, DataCheck, Pictures, VariableCheck
-from citris_cli.evaluation.data_check.rows import Rows
-from citris_cli.evaluation.data_check.visibility import heat, map_weights, ratio, shown, told_otherwise
+from citris_cli.evaluation.data_check.rows import Rows, joint_counts
+from citris_cli.evaluation.data_check.visibility import contrasts, heat, map_weights, ratio, shown, told_otherwise
 from citris_cli.wording import enumerated
 
 Array = np.ndarray[Any, Any]
@@ -39,33 +39,35 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
     Raises:
         ChangedDataError: the frames changed meanwhile.
     """
-    steps, rows = all_steps(data), Rows.of(data)
-    weights, by_lag = map_weights(rows, steps)
-    found = changes(data, steps, weights, spread_steps(steps, MOST_STEPS))
+    steps, rows = data.starts.numpy(), Rows.of(data)
+    compared = contrasts(*rows.at(steps, 0))
+    found = changes(data, steps, spread_over(steps, MOST_STEPS), map_weights(compared, rows, 0))
     seen_in = features(found)
     names = data.variables.names
     aligned = verdict(seen_in, found, rows)
-    lag = aligned.lag or 0
+    lag, maps = aligned.lag or 0, found.maps
+    targets, there = rows.at(steps, lag)
+    if lag:  # seldom, so that the maps of one lag are all that is kept in memory
+        compared = contrasts(targets, there)
+        maps = changes(data, steps, steps[:0], map_weights(compared, rows, lag)).maps
     shows = shown(seen_in, rows, found, lag)
-    maps = found.maps.reshape(len(LAGS), len(names), *found.maps.shape[1:])[LAGS.index(lag)]
     depends = depends_on_past(found, seen_in, rows, lag, shows)
-    targets, _ = rows.at(steps, lag)
     variables = tuple(
         VariableCheck(
             name=names[k],
             interventions=int(targets[:, k].sum()),
             alone=int((targets[:, k] & (targets.sum(1) == 1)).sum()),
-            ratio=ratio(contrast, found.change),
+            ratio=ratio(contrast, found.change, targets, there),
             shows=shows[k],
             heat=None if contrast is None else heat(maps[k]),
             depends=depends[k],
         )
-        for k, contrast in enumerate(by_lag[lag])
+        for k, contrast in enumerate(compared)
     )
     ratios = ratios_by_lag(found, rows)
     alignment = _alignment(aligned, ratios, data.rows_a_frame)
     seen = pictures(found, rows.idle(steps, lag))
-    stands = rows.at(steps, 0)[0].astype(np.int64)
+    stands, _ = rows.at(steps, 0)
     said = findings(data)
     problems, hints = _said(aligned, alignment, [(one.name, one.shows) for one in variables], seen, found, rows)
     imperfect = [one.name for one in variables if one.depends]
@@ -75,7 +77,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
             "--imperfect-interventions"
         )
     sheet, sheet_targets = _sheet(data, rows)
-    unchecked = list(told_otherwise(by_lag[lag], names))
+    unchecked = list(told_otherwise(compared, names))
     if lag:
         unchecked.append(
             f"what interventions on each variable change is told of the rows as they fit, read {_earlier(lag)}"
@@ -92,9 +94,9 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
         episodes=len(data.frames) - len(steps),  # each has one last frame
         size=(data.frames.height, data.frames.width),
         channels=data.frames.channels,
-        without=int((~stands.astype(bool).any(1)).sum()),
+        without=int((~stands.any(1)).sum()),
         variables=variables,
-        together=stands.T @ stands,
+        together=joint_counts(stands),
         findings=said,
         latents_needed=len(names),
         alignment=alignment,
@@ -119,8 +121,8 @@ def quick_check(data: SequenceData, targets: bool = True) -> tuple[str, ...]:
     """
     frame = data.frames.height * data.frames.width * data.frames.channels
     most = int(np.clip(QUICK_BYTES // frame, LEAST_STEPS, QUICK_STEPS))
-    steps, rows = spread_steps(all_steps(data), most), Rows.of(data)
-    found = changes(data, steps, np.zeros((0, len(steps)), np.float32), steps)
+    steps, rows = spread_over(data.starts.numpy(), most), Rows.of(data)
+    found = changes(data, steps, steps)
     if not targets:
         idle = rows.idle(steps, 0)
         return tuple(faults(pictures(found, idle), found, idle)[0])
@@ -144,7 +146,7 @@ def _said(
     """What is wrong and what is worth knowing, of rows, variables and frames."""
     problems = [alignment.sentence] if aligned.lag else []
     nothing = [name for name, one in shows if one is False]
-    of_frames, hints = faults(seen, found, rows.idle(found.steps, aligned.lag or 0))
+    of_frames, hints = faults(seen, found, rows.idle(found.starts, aligned.lag or 0))
     if not found.change.any():
         return of_frames, hints
     if nothing and len(nothing) == len(shows):

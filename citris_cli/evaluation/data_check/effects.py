@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,8 @@ _WORK = 1e10
 _NEAR = 10
 #: There are at least so many steps for each column of the regression.
 STEPS_A_COLUMN = 4
-# A column that others explain but for this part of it says nothing of its own.
-_COLLINEAR = 1e-3
+# A column that others explain but for this part of its variance says nothing of its own.
+_COLLINEAR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -53,37 +52,76 @@ def effects(features: Features, groups: Sequence[Array]) -> list[Effect | None]:
     Returns:
         For each group, and None where its columns say nothing of their own or there are too few steps.
     """
-    steps = len(groups[0])
     everything = np.concatenate(groups, axis=1)
-    width = sum(family.shape[1] for family in features.families)
-    most = _WORK / max(1, everything.shape[1] * width * steps)
-    shifts = _shifts(steps, int(np.clip(most, LEAST_SHIFTS, SHIFTS)))
-    if everything.shape[1] * STEPS_A_COLUMN > steps or len(shifts) < LEAST_SHIFTS or not features.families:
+    shifts = _shifts(features, everything)
+    if not len(shifts):
         return [None] * len(groups)
     basis = _orthonormal(everything, everything)
-    own: list[Array] = []  # of each group in terms of the basis [q, k]
+    own: list[Array] = []  # of each group in terms of the basis, [q, k]
     for index, group in enumerate(groups):
         rest = np.concatenate([group[:, :0], *(other for i, other in enumerate(groups) if i != index)], axis=1)
         others = _orthonormal(rest, rest)
         own.append(basis.T @ _orthonormal(group - others @ (others.T @ group), group))
-    values = np.concatenate(features.families, axis=1)
-    basis32 = np.ascontiguousarray(basis.T, np.float32)
-    explained = np.stack([_explained(basis32, values, shift, own) for shift in (0, *shifts)])  # [1 + shifts, G, P]
-    edges = np.cumsum([0, *(family.shape[1] for family in features.families)])
-    found: list[Effect | None] = []
-    for index, columns in enumerate(own):
-        if not columns.shape[1]:
-            found.append(None)
-            continue
-        several = [explained[:, index, a:b].mean(1) for a, b in pairwise(edges)]
-        found.append(_against_chance(np.stack(several, axis=1)))
-    return found
+    return _tested(features, basis, own, shifts)
 
 
-def _shifts(steps: int, most: int) -> Array:
-    """At most so many distinct shifts of so many steps, drawn as always: the same for the same numbers."""
+def effects_of_each(features: Features, columns: Array, others: Array) -> list[Effect | None]:
+    """What each single column explains beyond the other columns and some others besides.
+
+    Args:
+        features: of S steps.
+        columns: float [S, K], with mean about 0.
+        others: float [S, any], likewise.
+
+    Returns:
+        For each column, and None where it follows from others or there are too few steps.
+    """
+    everything = np.concatenate([columns, others], axis=1)
+    shifts = _shifts(features, everything)
+    if not len(shifts):
+        return [None] * columns.shape[1]
+    each = own_parts(everything.T @ everything)
+    basis = _orthonormal(everything, everything)
+    parts = basis.T @ (everything @ each.coefficients[:, : columns.shape[1]])
+    lengths = np.sqrt((parts**2).sum(0))
+    told = (each.left[: columns.shape[1]] > _COLLINEAR) & (lengths > 0)
+    own = [parts[:, k : k + 1] / lengths[k] if told[k] else parts[:, :0] for k in range(columns.shape[1])]
+    return _tested(features, basis, own, shifts)
+
+
+@dataclass(frozen=True)
+class OwnParts:
+    """What of each of q columns the others do not tell.
+
+    Attributes:
+        coefficients: float64 [q, q]; the columns times column k of these are what is left of column k.
+        left: float64 [q], share of column k's sum of squares that is left; 0 where it follows from others.
+    """
+
+    coefficients: Array
+    left: Array
+
+
+def own_parts(products: Array) -> OwnParts:
+    """The own parts of columns, by their products X'X: float64 [q, q]."""
+    scale = np.sqrt(np.maximum(np.diag(products), 1e-12))
+    variances, directions = np.linalg.eigh(products / np.outer(scale, scale))
+    kept = variances > _COLLINEAR * max(float(variances.max(initial=0)), 1e-12)
+    inverse = (directions[:, kept] / variances[kept]) @ directions[:, kept].T
+    diagonal = np.maximum(np.diag(inverse), 1e-12)
+    free = (directions[:, kept] ** 2).sum(1) > 1 - 1e-6  # no part of it is among what follows from others
+    return OwnParts(inverse / diagonal * scale / scale[:, None], np.where(free, 1 / diagonal, 0.0))
+
+
+def _shifts(features: Features, columns: Array) -> Array:
+    """Distinct shifts of the steps, the same for the same numbers; none where there are too few to learn from."""
+    steps, count = columns.shape
     near = min(_NEAR, steps // 20)
     possible = np.arange(near + 1, steps - near)
+    if count * STEPS_A_COLUMN > steps or len(possible) < LEAST_SHIFTS or not features.families:
+        return possible[:0]
+    width = sum(family.shape[1] for family in features.families)
+    most = int(np.clip(_WORK / (max(count, 1) * width * steps), LEAST_SHIFTS, SHIFTS))
     if len(possible) <= most:
         return possible
     return np.sort(np.random.default_rng(0).choice(possible, most, replace=False))
@@ -93,19 +131,43 @@ def _orthonormal(columns: Array, of: Array) -> Array:
     """An orthonormal basis [S, q] of columns; what is small beside the largest column of ``of`` is none."""
     if not columns.shape[1]:
         return columns
-    scale = float(np.sqrt((of**2).sum(0).max(initial=0)))
+    scale = float((of**2).sum(0).max(initial=0))
     # Of many rows and few columns, by the products of the columns.
     lengths, turned = np.linalg.eigh(columns.T @ columns)
-    kept = lengths > max((_COLLINEAR * scale) ** 2, 1e-12)
+    kept = lengths > max(_COLLINEAR * scale, 1e-12)
     basis: Array = columns @ (turned[:, kept] / np.sqrt(lengths[kept]))
     return basis
 
 
-def _explained(basis: Array, values: Array, shift: int, own: Sequence[Array]) -> Array:
+def _tested(features: Features, basis: Array, own: Sequence[Array], shifts: Array) -> list[Effect | None]:
+    """The effect of each group, by its part of an orthonormal basis [S, q]: orthonormal [q, k], or [q, 0] for none."""
+    values = np.concatenate(features.families, axis=1)
+    told = [index for index, part in enumerate(own) if part.shape[1]]
+    found: list[Effect | None] = [None] * len(own)
+    if not told:
+        return found
+    together = np.concatenate([own[index] for index in told], axis=1).T
+    firsts = np.cumsum([0, *(own[index].shape[1] for index in told)])[:-1]
+    edges = np.cumsum([0, *(family.shape[1] for family in features.families)])[:-1]
+    turned = np.ascontiguousarray(basis.T, np.float32)
+    # Of every family the mean over its features: [1 + shifts, groups, families].
+    explained = np.stack(
+        [
+            np.add.reduceat(_explained(turned, np.roll(values, shift, axis=0), together, firsts), edges, axis=1)
+            for shift in (0, *shifts)
+        ]
+    ) / np.diff([*edges, values.shape[1]])
+    for place, index in enumerate(told):
+        found[index] = _against_chance(explained[:, place])
+    return found
+
+
+def _explained(basis: Array, values: Array, own: Array, firsts: Array) -> Array:
     """Share of each feature's variance that each group explains by itself, beside what nothing explains: [G, P]."""
-    products = (basis @ (np.roll(values, shift, axis=0) if shift else values)).astype(np.float64)  # [q, P]
+    products = (basis @ values).astype(np.float64)  # [q, P]
     left = np.maximum(len(values) - (products**2).sum(0), 1e-9 * len(values))
-    return np.stack([((columns.T @ products) ** 2).sum(0) / left for columns in own])
+    shares: Array = np.add.reduceat((own @ products) ** 2, firsts, axis=0) / left
+    return shares
 
 
 def _against_chance(several: Array) -> Effect:

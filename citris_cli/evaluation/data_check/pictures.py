@@ -39,9 +39,9 @@ def pictures(found: Changes, idle: Array) -> Pictures:
         found: what one pass over them found.
         idle: bool [P], steps without an intervention: in others the frame may well change as a whole.
     """
-    place = np.searchsorted(found.frames, found.steps.starts)
+    place = np.searchsorted(found.frames, found.starts)
     same = found.digests[place] == found.digests[place + 1]
-    frozen = found.steps.starts[same] + 1
+    frozen = found.starts[same] + 1
     _, first, back = np.unique(found.digests, return_index=True, return_inverse=True)
     repeated = found.frames[first[back.reshape(-1)] != np.arange(len(found.frames))]
     share = _flicker(found)
@@ -60,11 +60,11 @@ def _listed(numbers: Array) -> tuple[int, ...]:
 
 def _cuts(found: Changes, idle: Array) -> Array:
     """Frames at which a step's change is a whole other picture."""
-    if len(found.steps) < _FEW:
+    if len(found.starts) < _FEW:
         return np.empty(0, np.int64)
     usual = float(np.quantile(found.change, 0.99))
     beyond = found.change > np.where(idle, _BEYOND, _FAR_BEYOND) * usual
-    return found.steps.starts[beyond & (found.spread > _WHOLE)] + 1
+    return found.starts[beyond & (found.spread > _WHOLE)] + 1
 
 
 def _flicker(found: Changes) -> float:
@@ -76,9 +76,9 @@ def _flicker(found: Changes) -> float:
 
 def _goes_back(found: Changes) -> bool:
     """Whether a change of brightness is undone in the next step, as a light's that flickers and no lamp's."""
-    place = np.searchsorted(found.frames, found.steps.starts)
+    place = np.searchsorted(found.frames, found.starts)
     change = found.brightness[place + 1] - found.brightness[place]
-    follows = np.diff(found.steps.runs) == 0
+    follows = np.diff(found.starts) == 1
     one, two = change[:-1][follows], change[1:][follows]
     power = float((one**2).sum())
     return power > 0 and float((one * two).sum()) < -_BACK * power

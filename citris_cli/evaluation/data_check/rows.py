@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from citris_cli.data.datasets import SequenceData
-from citris_cli.evaluation.data_check.changes import Steps, runs_of
+from citris_cli.evaluation.data_check.changes import runs_of
 
 Array = np.ndarray[Any, Any]
+
+#: Rows that become numbers at a time, so that many of them take no memory to speak of.
+ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,21 +36,30 @@ class Rows:
         episodes[starts] = runs_of(starts)
         return cls(data.targets.numpy().astype(bool), episodes)
 
-    def at(self, steps: Steps, lag: int) -> tuple[Array, Array]:
-        """The row that each of P steps reads at a lag: bool [P, K], and whether its episode has one there: bool [P]."""
-        asked = steps.starts + lag
+    def at(self, starts: Array, lag: int) -> tuple[Array, Array]:
+        """The rows that steps [P] read at a lag, by the frames before them: bool [P, K]; and which have one: [P]."""
+        asked = starts + lag
         inside = np.clip(asked, 0, len(self.targets) - 1)
-        there = (asked == inside) & (self.episodes[inside] == self.episodes[steps.starts])
+        there = (asked == inside) & (self.episodes[inside] == self.episodes[starts])
         return self.targets[inside] & there[:, None], there
 
-    def idle(self, steps: Steps, lag: int) -> Array:
+    def idle(self, starts: Array, lag: int) -> Array:
         """Steps that read a row without any target: bool [P]."""
-        rows, there = self.at(steps, lag)
+        rows, there = self.at(starts, lag)
         none: Array = there & ~rows.any(1)
         return none
 
-    def centred(self, steps: Steps, lag: int) -> Array:
+    def centred(self, starts: Array, lag: int) -> Array:
         """The same as columns of a regression, float64 [P, K]: with mean 0, and 0 where there is no row."""
-        rows, there = self.at(steps, lag)
+        rows, there = self.at(starts, lag)
         mean = rows[there].mean(0) if there.any() else np.zeros(rows.shape[1])
         return np.where(there[:, None], rows - mean, 0.0)
+
+
+def joint_counts(targets: Array) -> Array:
+    """In how many rows [P, K] two targets are both set: int64 [K, K]."""
+    counts = np.zeros((targets.shape[1], targets.shape[1]), np.int64)
+    for start in range(0, len(targets), ROWS_AT_ONCE):
+        rows = targets[start : start + ROWS_AT_ONCE].astype(np.float32)
+        counts += (rows.T @ rows).astype(np.int64)
+    return counts

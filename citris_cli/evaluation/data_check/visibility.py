@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from citris_cli.evaluation.data_check.changes import Changes, Steps
-from citris_cli.evaluation.data_check.effects import STEPS_A_COLUMN, Effect, effects
+from citris_cli.evaluation.data_check.changes import Changes
+from citris_cli.evaluation.data_check.effects import STEPS_A_COLUMN, Effect, effects, effects_of_each, own_parts
 from citris_cli.evaluation.data_check.features import Features, principal
 from citris_cli.evaluation.data_check.report import LAGS
-from citris_cli.evaluation.data_check.rows import Rows
+from citris_cli.evaluation.data_check.rows import ROWS_AT_ONCE, Rows, joint_counts
 from citris_cli.wording import enumerated
 
 Array = np.ndarray[Any, Any]
@@ -27,24 +27,48 @@ NOISE_DIRECTIONS, NOISE = 8, 0.2
 #: An effect is there if chance makes one less often, over all variables; it is not if it does more often than the
 #: second.
 SURE, CHANCE = 0.01, 0.05
+#: With more columns than this, the rows at other lags are left out of the regression.
+MOST_COLUMNS = 400
 # Part of a column that others have to leave, so that its own effect can be told.
 _COLLINEAR = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """Two weighted means over P steps whose difference is what interventions on a variable change.
+    """Two weighted means over steps whose difference is what interventions on a variable change.
 
     Attributes:
-        intervened, other: float64 [P], weights that sum to 1 each.
+        variable: its number k.
         how: what the second mean is of: "none" (steps with no target, the first of steps with this one alone),
             "adjusted" (all steps, less what a regression on all targets gives to this one) or "without" (steps without
             this target).
+        counts: how many steps the two means are of, both of all steps where it is adjusted.
+        means: float64 [K], mean of each target.
+        slopes: float64 [K], what each target, less its mean, counts in this one's coefficient of the regression.
     """
 
-    intervened: Array
-    other: Array
+    variable: int
     how: str
+    counts: tuple[int, int]
+    means: Array
+    slopes: Array
+
+    def weights(self, targets: Array, there: Array) -> tuple[Array, Array]:
+        """What some steps count in the two means: float64 [P] each, of which all steps' sum to 1.
+
+        Args:
+            targets: bool [P, K].
+            there: bool [P], which steps count.
+        """
+        first, second = self.counts
+        with_it = there & targets[:, self.variable]
+        if self.how == "without":
+            return with_it / first, (there & ~with_it) / second
+        if self.how == "none":
+            return (with_it & (targets.sum(1) == 1)) / first, (there & ~targets.any(1)) / second
+        own = np.where(there, (targets - self.means) @ self.slopes, 0.0)
+        other = there / second - self.means[self.variable] * own
+        return other + own, other
 
 
 def contrasts(targets: Array, there: Array) -> list[Contrast | None]:
@@ -54,60 +78,68 @@ def contrasts(targets: Array, there: Array) -> list[Contrast | None]:
         targets: bool [P, K].
         there: bool [P], which steps count.
     """
-    counted = targets[there].sum(1)
-    none = there & ~targets.any(1)
-    alone = [there & targets[:, k] & (targets.sum(1) == 1) for k in range(targets.shape[1])]
-    enough = none.sum() >= FEW_STEPS and all(one.sum() >= FEW_STEPS for one in alone)
-    slopes = None if enough or not len(counted) else _slopes(targets[there].astype(np.float64))
+    count, variables = int(there.sum()), targets.shape[1]
+    if not count:
+        return [None] * variables
+    number = targets.sum(1)
+    none = int((there & (number == 0)).sum())
+    together = joint_counts(targets[there])
+    with_it = np.diag(together)
+    alone = targets[there & (number == 1)].sum(0)
+    means = with_it / count
+    products = together - count * np.outer(means, means)
+    parts = own_parts(products)
     found: list[Contrast | None] = []
-    for k, single in enumerate(alone):
-        with_it = there & targets[:, k]
-        without = there & ~targets[:, k]
-        if min(with_it.sum(), without.sum()) < FEW_STEPS:
+    for k in range(variables):
+        slopes = np.zeros(variables)
+        if min(with_it[k], count - with_it[k]) < FEW_STEPS:
             found.append(None)
-        elif none.sum() >= FEW_STEPS and single.sum() >= FEW_STEPS:
-            found.append(Contrast(single / single.sum(), none / none.sum(), "none"))
-        elif slopes is not None and slopes[k] is not None:
-            own = np.zeros(len(there))
-            own[there] = slopes[k]
-            other = there / there.sum() - with_it.sum() / there.sum() * own
-            found.append(Contrast(other + own, other, "adjusted"))
+            continue
+        if min(none, alone[k]) >= FEW_STEPS:
+            how, counts = "none", (int(alone[k]), none)
+        elif parts.left[k] > _COLLINEAR:
+            how, counts = "adjusted", (count, count)
+            slopes = parts.coefficients[:, k] / (parts.left[k] * products[k, k])
         else:
-            found.append(Contrast(with_it / with_it.sum(), without / without.sum(), "without"))
+            how, counts = "without", (int(with_it[k]), int(count - with_it[k]))
+        found.append(Contrast(k, how, counts, means, slopes))
     return found
 
 
-def _slopes(columns: Array) -> list[Array | None]:
-    """Weights [P] that give each column's coefficient in a regression with intercept; None of one that others tell."""
-    centred = columns - columns.mean(0)
-    found: list[Array | None] = []
-    for k in range(columns.shape[1]):
-        rest = np.delete(centred, k, axis=1)
-        own = centred[:, k] - rest @ np.linalg.lstsq(rest, centred[:, k], rcond=1e-6)[0]
-        left, whole = float(own @ own), float(centred[:, k] @ centred[:, k])
-        found.append(own / left if left > _COLLINEAR * whole else None)
-    return found
+def map_weights(found: Sequence[Contrast | None], rows: Rows, lag: int) -> Callable[[Array], Array]:
+    """What steps count in maps of change, one for each variable: the difference of its means; zeros without a contrast.
 
-
-def map_weights(rows: Rows, steps: Steps) -> tuple[Array, dict[int, list[Contrast | None]]]:
-    """What each step counts in maps of change: for each of :data:`LAGS` and each variable, the contrast's difference.
+    Args:
+        found: one for each variable.
+        rows: of targets.
+        lag: at which they are read.
 
     Returns:
-        float32 [lags · K, P] and the contrasts by lag; zeros where there is none.
+        Of steps, by the frames before them [n], the weights float32 [K, n].
     """
-    by_lag = {lag: contrasts(*rows.at(steps, lag)) for lag in LAGS}
-    weights = [
-        np.zeros(len(steps)) if one is None else one.intervened - one.other for lag in LAGS for one in by_lag[lag]
-    ]
-    return np.array(weights, np.float32).reshape(len(weights), len(steps)), by_lag
+
+    def weights(starts: Array) -> Array:
+        targets, there = rows.at(starts, lag)
+        each = np.zeros((len(found), len(starts)), np.float32)
+        for k, one in enumerate(found):
+            if one is not None:
+                first, second = one.weights(targets, there)
+                each[k] = first - second
+        return each
+
+    return weights
 
 
-def ratio(contrast: Contrast | None, change: Array) -> float | None:
+def ratio(contrast: Contrast | None, change: Array, targets: Array, there: Array) -> float | None:
     """The two means of a change [P], the first by the second; None without a contrast, or if nothing else changes."""
     if contrast is None:
         return None
-    other = float(contrast.other @ change)
-    return max(0.0, float(contrast.intervened @ change)) / other if other > 0 else None
+    one, other = 0.0, 0.0
+    for start in range(0, len(change), ROWS_AT_ONCE):
+        some = slice(start, start + ROWS_AT_ONCE)
+        first, second = contrast.weights(targets[some], there[some])
+        one, other = one + float(first @ change[some]), other + float(second @ change[some])
+    return max(0.0, one) / other if other > 0 else None
 
 
 def shown(features: Features, rows: Rows, found: Changes, lag: int) -> list[bool | None]:
@@ -126,14 +158,13 @@ def shown(features: Features, rows: Rows, found: Changes, lag: int) -> list[bool
         return [False if targets[:, k].sum() >= enough else None for k in range(targets.shape[1])]
     columns = rows.centred(sample, lag)
     others = np.concatenate([rows.centred(sample, one) for one in LAGS if one != lag], axis=1)
-    single = [columns[:, k : k + 1] for k in range(columns.shape[1])]
-    groups = [*single, others]
-    if sum(one.shape[1] for one in groups) * STEPS_A_COLUMN > len(sample):
-        groups = single
-    each = effects(features, groups)[: len(single)]
+    together = columns.shape[1] + others.shape[1]
+    if together > MOST_COLUMNS or together * STEPS_A_COLUMN > len(sample):
+        others = others[:, :0]
+    each = effects_of_each(features, columns, others)
     for k, one in enumerate(each):
         if one is None:  # others have the same targets, or it is one too many for so few steps
-            each[k] = effects(features, single[k : k + 1])[0]
+            each[k] = effects(features, [columns[:, k : k + 1]])[0]
     counts = targets.sum(0).tolist()
     return [_decided(one, count >= enough, len(each)) for one, count in zip(each, counts, strict=True)]
 
