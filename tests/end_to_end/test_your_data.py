@@ -23,7 +23,8 @@ def section() -> str:
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", section(), re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", section(), re.DOTALL | re.MULTILINE)
+    return [text for named, text in found if named == language]
 
 
 def test_every_line_of_the_recipe_runs(tmp_path: Path, inside: Citris) -> None:
