@@ -102,6 +102,7 @@ class SequenceData(_Data):
         variables: the K variables that are intervened on at least once.
         dropped: the variables that never are.
         truth: float32 [N, F], the true values of `factors`, or None.
+        rows_a_frame: whether the files have as many rows of targets as frames, so that a lead can be given.
     """
 
     starts: torch.Tensor
@@ -109,6 +110,7 @@ class SequenceData(_Data):
     variables: Variables
     dropped: Variables
     truth: torch.Tensor | None
+    rows_a_frame: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +197,7 @@ def load_sequences(
         variables=variables,
         dropped=dropped,
         truth=truth,
+        rows_a_frame=all(shard.rows_a_frame for shard in shards),
         identities=_identities(shards),
         arrays=_given_arrays(inputs),
         unused=_unused(shards),

@@ -68,6 +68,7 @@ class Shard:
         truth: float32 [N, F] or [N, 3, F], the true values, or None.
         notes: sentences that the user should read.
         unused: names of arrays that nothing reads.
+        rows_a_frame: whether a sequence has as many rows of targets as frames, so that a lead can be given.
         identity: of the file, or None of what came in no file.
     """
 
@@ -82,6 +83,7 @@ class Shard:
     truth: np.ndarray[Any, Any] | None
     notes: tuple[str, ...]
     unused: tuple[str, ...]
+    rows_a_frame: bool
     identity: FileIdentity | None
 
 
@@ -208,13 +210,14 @@ def _read_shard(
     shape, lead = source.shape(frame_key), arranged.lead
     kept = _kept(source, arranged)
     notes: tuple[str, ...] = ()
-    columns, ends = None, None
+    columns, ends, rows_a_frame = None, None, False
     where = source.label
     if column_key is not None:
         where = f"{source.label}: key {column_key!r}"
         _require_targets(source.shape(column_key), arranged, where)
         columns = _read_binary(source, column_key, where)
         if arranged.form is not Form.TRIPLETS:
+            rows_a_frame = arranged.form is not Form.PAIRS and columns.shape[-2] == arranged.lead[-1]
             columns, ends, notes = _steps(source, columns, arranged, reading.lead, where)
             columns, ends = columns[kept], ends[kept]
     truth, of_truth = _read_truth(source, lead)
@@ -246,6 +249,7 @@ def _read_shard(
         None if told.factors is None else truth,
         (*notes, *loaded.notes),
         unused_keys(source),
+        rows_a_frame,
         source.identity,
     )
 
@@ -323,8 +327,9 @@ def _said_of_lead(
     last = "the last row holds" if ends.sum() == 1 else f"the last rows of {counted(int(ends.sum()), 'episode')} hold"
     if not rows[starts].any():
         return (
-            f"{where}: {last} interventions and the first none: the rows look shifted by one. They are read as steps "
-            "out of their frames, and the last is of no step; --targets-lead in reads them as steps into their frames",
+            f"{where}: {last} interventions and the first none, as where each row is of the step into its frame. They "
+            "are read as steps out of their frames, and the last is of no step; --targets-lead in reads them as steps "
+            "into their frames, and 'citris check' tells by the frames which fits",
         )
     return (
         f"{where}: {last} interventions and no step follows, so they are not used; --targets-lead in reads each row "

@@ -177,7 +177,7 @@ def test_rows_that_look_shifted_by_one_are_said_to() -> None:
     ):
         (note,) = load_sequences([{"images": frames, "targets": rows}]).notes
         assert last in note
-        assert "interventions and the first none: the rows look shifted by one" in note
+        assert "interventions and the first none, as where each row is of the step into its frame" in note
         assert "--targets-lead in" in note
 
 

@@ -1,0 +1,226 @@
+"""The whole check on data whose truth is known, and on data that are hardly any."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from citris_cli.data.datasets import load_sequences
+from citris_cli.evaluation.data_check.check import check_data, quick_check
+from citris_cli.evaluation.data_check.report import LAGS, DataCheck
+from tests.evaluation.data_check.lamps import lamps, loaded, moved
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def checked(arrays: dict[str, Any], lead: str | None = None) -> DataCheck:
+    """A check whose parts agree with each other."""
+    data = loaded(arrays, lead)
+    with np.errstate(all="raise", under="ignore"):
+        found = check_data(data)
+        quick_check(data)
+        quick_check(data, targets=False)
+    count, (height, width) = len(found.variables), found.size
+    assert found.frames == found.steps + found.episodes
+    assert found.together.shape == (count, count)
+    assert len(found.alignment.ratios) == len(LAGS)
+    assert (found.alignment.lag is None) == (found.alignment.confidence is None)
+    assert found.sheet.dtype == np.uint8
+    assert found.sheet.shape[1:] == (height, width, found.channels)
+    assert found.sheet_targets.shape == (len(found.sheet), count)
+    assert not found.sheet_targets[0].any()
+    if not found.alignment.lag:
+        assert np.diag(found.together).tolist() == [one.interventions for one in found.variables]
+    for one in found.variables:
+        assert 0 <= one.alone <= one.interventions
+        if one.heat is not None:
+            assert one.heat.shape == (height, width)
+            assert np.isfinite(one.heat).all()
+            assert one.heat.min() >= 0
+    assert all("\n" not in said for said in (*found.problems, *found.hints, *found.unchecked))
+    return found
+
+
+def test_sound_data_have_no_problems_and_heat_where_the_lamp_is() -> None:
+    found = checked(lamps(1200, 3))
+    assert found.problems == ()
+    assert found.alignment.lag == 0
+    assert (found.frames, found.steps, found.episodes, found.size, found.channels) == (1200, 1199, 1, (32, 32), 3)
+    for k, one in enumerate(found.variables):
+        assert (one.name, one.shows, one.depends) == (f"lamp_{k}", True, False)
+        assert one.ratio is not None
+        assert one.ratio > 1
+        assert one.heat is not None
+        lamp = one.heat[:5, 6 * k : 6 * k + 5]
+        assert lamp.mean() > 10 * (one.heat.sum() - lamp.sum()) / (one.heat.size - lamp.size)
+
+
+@pytest.mark.parametrize(
+    ("lag", "rows", "says"),
+    [
+        (1, 0, r"look one step late: .* read one row earlier .*; save row i \+ 1 as row i, which leaves the first row"),
+        (2, 0, r"look two steps late: .*; save row i \+ 2 as row i"),
+        (-1, 0, r"look one step early: .* read one row later .*; save row i as row i \+ 1, with zeros"),
+        (1, 1, r"look one step late: .*; each row is of the step into its frame: give --targets-lead in$"),
+        (-1, 1, r"look one step early: .*; each row is of the step out of its frame: give --targets-lead out$"),
+    ],
+)
+def test_rows_that_are_off_come_first_with_how_to_mend_them(lag: int, rows: int, says: str) -> None:
+    import re
+
+    arrays = lamps(1000, 3)
+    lead = None
+    if rows and lag > 0:
+        arrays = {**arrays, "targets": np.concatenate([arrays["targets"][:1] * 0, arrays["targets"]])}
+    elif rows:
+        arrays = {**arrays, "targets": np.concatenate([arrays["targets"], arrays["targets"][:1] * 0])}
+        lead = "in"
+    else:
+        arrays = moved(arrays, lag)
+    found = checked(arrays, lead)
+    assert found.alignment.lag == lag
+    assert found.problems[0] == found.alignment.sentence
+    assert re.search(says, found.problems[0])
+    assert [one.shows for one in found.variables] == [True] * 3
+    if rows:
+        assert checked(arrays, "in" if lag > 0 else "out").alignment.lag == 0
+
+
+def test_a_variable_that_changes_nothing_is_named() -> None:
+    arrays = lamps(3600, 2, size=32)
+    ghost = np.random.default_rng(5).random((3599, 1)) < 0.1
+    arrays["targets"] = np.concatenate([arrays["targets"], ghost], axis=1).astype(np.uint8)
+    found = checked({**arrays, "keys": ["a", "b", "ghost"]})
+    assert [one.shows for one in found.variables] == [True, True, False]
+    assert [said for said in found.problems if said.startswith("ghost: nothing in the frames tells")]
+    assert len(found.problems) == 1
+
+
+def test_in_a_still_scene_fewer_interventions_tell() -> None:
+    arrays = lamps(900, 2, fading=1.0, wander=0.0)
+    ghost = np.random.default_rng(5).random((899, 1)) < 0.1
+    arrays["targets"] = np.concatenate([arrays["targets"], ghost], axis=1).astype(np.uint8)
+    found = checked({**arrays, "keys": ["a", "b", "ghost"]})
+    assert [one.shows for one in found.variables] == [True, True, False]
+
+
+def test_random_targets_are_one_problem() -> None:
+    arrays = lamps(1000, 3)
+    arrays["targets"] = (np.random.default_rng(1).random((999, 3)) < 0.4).astype(np.uint8)
+    found = checked(arrays)
+    assert found.alignment.lag is None
+    assert [one.shows for one in found.variables] == [False] * 3
+    assert [said.partition(" more than")[0] for said in found.problems] == ["no intervention changes the frame"]
+
+
+def test_a_value_that_is_mirrored_depends_on_the_past() -> None:
+    found = checked(lamps(1500, 2, imperfect=True))
+    assert [one.depends for one in found.variables] == [True, True]
+    assert any("--imperfect-interventions" in hint for hint in found.hints)
+
+
+def test_faults_of_frames_are_named_with_their_places() -> None:
+    def faulty(change: Any) -> tuple[DataCheck, str]:
+        arrays = lamps(500, 2)
+        change(arrays["images"])
+        found = checked(arrays)
+        assert len(found.problems) == 1, found.problems
+        return found, found.problems[0]
+
+    def hang(frames: Any) -> None:
+        frames[201:207] = frames[200]
+
+    def repeat(frames: Any) -> None:
+        frames[300:340] = frames[100:140]
+
+    def cut(frames: Any) -> None:
+        frames[250:] = 255 - frames[250:]
+
+    def flicker(frames: Any) -> None:
+        light = 1 + 0.2 * np.random.default_rng(0).standard_normal((500, 1, 1, 1))
+        frames[:] = (frames * light).clip(0, 255)
+
+    found, said = faulty(hang)
+    assert found.pictures.frozen == (201, 202, 203, 204, 205, 206)
+    assert said.startswith("6 frames (201, 202, 203, 204, 205, …) equal the frame before")
+    found, said = faulty(repeat)
+    assert found.pictures.duplicates == tuple(range(300, 340))
+    assert said.startswith("40 frames from frame 300 on repeat earlier ones")
+    found, said = faulty(cut)
+    assert found.pictures.cuts == (250,)
+    assert said.startswith("the picture changes as a whole at frame 250: looks like a cut")
+    found, said = faulty(flicker)
+    assert found.pictures.flickers
+    assert said.endswith("the light or the exposure flickers; fix the exposure, or even the frames' brightness out")
+
+
+def test_a_system_that_rests_has_no_hung_camera() -> None:
+    found = checked(lamps(600, 2, noise=0.0, fading=1.0, wander=0.0))
+    assert len(found.pictures.frozen) > 400
+    assert found.problems == ()
+    assert any(hint.startswith("nothing at all changes in") for hint in found.hints)
+
+
+def test_hardly_any_data() -> None:
+    two = lamps(2, 1)
+    two["targets"][:] = 1
+    found = checked(two)
+    assert found.alignment.lag is None
+    assert found.variables[0].ratio is None
+    assert any("too small" in said for said in found.problems)
+    constant = lamps(300, 2)
+    constant["images"][:] = 3
+    assert checked(constant).problems == ("all frames are equal: there is nothing to learn from",)
+
+
+def test_designs_without_steps_to_compare_with_say_what_stands_for_them() -> None:
+    always = lamps(600, 3)
+    always["targets"][:, 0] = 1
+    found = checked(always)
+    assert [one.shows for one in found.variables] == [None, True, True]
+    assert any("a regression of the change on all targets" in said for said in found.unchecked)
+    found = checked(lamps(600, 3, design="one"))
+    assert found.without == 0
+    assert [one.shows for one in found.variables] == [True] * 3
+    assert any("steps with the target and all others" in said for said in found.unchecked)
+
+
+@pytest.mark.parametrize("channels", [1, 8])
+def test_channels(channels: int) -> None:
+    assert checked(lamps(400, 2, channels=channels)).alignment.lag == 0
+
+
+def test_many_variables_episodes_and_shards() -> None:
+    assert len(checked(lamps(700, 20)).variables) == 20
+    arrays = lamps(601)
+    rows = np.concatenate([arrays["targets"], arrays["targets"][:1]])
+    found = checked({**arrays, "targets": rows, "lengths": [1, 200, 1, 300, 99]})
+    assert (found.steps, found.episodes, found.alignment.lag) == (596, 5, 0)
+    shards = check_data(load_sequences([lamps(300), lamps(400, seed=1)]))
+    assert (shards.steps, shards.episodes, shards.alignment.lag) == (698, 2, 0)
+
+
+def test_a_training_looks_at_a_sample() -> None:
+    late = loaded(moved(lamps(12_000, 2), 1))
+    began = time.process_time()
+    said = quick_check(late)
+    assert time.process_time() - began < 5
+    assert [sentence[:32] for sentence in said] == ["the targets look one step late: "]
+    assert quick_check(late, targets=False) == ()
+
+
+@pytest.mark.parametrize("name", ["voronoi", "pinball", "interventional_pong"])
+def test_worlds_have_no_problems(real_data, name: str) -> None:
+    found = check_data(load_sequences([real_data / "published" / name / "train.npz"]))
+    assert found.problems == ()
+    assert not [one.name for one in found.variables if one.depends]
+
+
+def test_the_recording_whose_rows_are_late(real_data) -> None:
+    found = check_data(load_sequences([real_data / "recordings/late.npz"]))
+    assert found.alignment.lag == 1
+    assert len(found.problems) == 1
+    assert {one.name: one.depends for one in found.variables} == {"box": True, "ball_y": False}
