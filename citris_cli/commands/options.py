@@ -141,6 +141,14 @@ Overwrite = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+NoCheck = Annotated[
+    bool,
+    typer.Option(
+        "--no-check",
+        help="Leave out the look for faults of the data, such as rows that are shifted, before the training.",
+        rich_help_panel=DATA,
+    ),
+]
 SaveEvery = Annotated[
     float, typer.Option("--save-every", help="Seconds between saved states.", min=0.0, rich_help_panel=TRAINING)
 ]

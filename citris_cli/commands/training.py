@@ -37,6 +37,7 @@ def train(
     group: str | None = None,
     ae: Path | None = None,
     targets_lead: str | None = None,
+    check: bool = True,
 ) -> None:
     """Train a model of a kind and report it.
 
@@ -45,7 +46,7 @@ def train(
         data: where the data are.
         changes: settings that were given.
         asked: where the model goes, and how that is told.
-        preset, device, resume, overwrite, save_every, group, ae, val, targets_lead: see
+        preset, device, resume, overwrite, save_every, group, ae, val, targets_lead, check: see
             :class:`~citris_cli.training.request.Request`.
         variables: the value of ``--vars``, or None.
         show_config: print what the run would use, and do nothing.
@@ -69,6 +70,7 @@ def train(
             device=device,
             resume=resume,
             overwrite=overwrite,
+            check=check,
             save_every=save_every,
             command=["citris", *sys.argv[1:]],
             on_progress=shown.update,

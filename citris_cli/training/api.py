@@ -51,6 +51,7 @@ def train_ae(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    check: bool = True,
     save_every: float = 30.0,
     progress: OnProgress = ignore,
     note: OnNote = ignore,
@@ -76,6 +77,8 @@ def train_ae(
             finished one.
         overwrite: replace what lies at ``output``; else a model that was made with other settings or of other data is
             refused there, and so is what is no model.
+        check: whether to look first for what is wrong with the data, in about a second, and to say so with ``note``;
+            ``citris check`` looks at more.
         save_every: seconds between saved states.
         progress: called with a :class:`~citris_cli.training.request.Progress` at the start and at the log's every line.
         note: called with sentences that a user may want to know.
@@ -91,7 +94,9 @@ def train_ae(
         InterruptedRunError: a signal ended it after its state was saved; without ``output`` signals are left alone.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_ae")
-    return run.autoencoder(_with(_led(request, targets_lead), device, resume, overwrite, save_every, progress, note))
+    return run.autoencoder(
+        _with(_led(request, targets_lead, check), device, resume, overwrite, save_every, progress, note)
+    )
 
 
 @permissions_told()
@@ -110,6 +115,7 @@ def train_nf(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    check: bool = True,
     save_every: float = 30.0,
     progress: OnProgress = ignore,
     note: OnNote = ignore,
@@ -123,7 +129,8 @@ def train_nf(
         ae: the autoencoder: its file, or what :func:`train_ae` returned. None: with an output, the one of this dataset
             under ``runs/``; else, or where there is none, one is trained first.
         val: held-out data (``val_indep`` with ground truth, ``val_triplets``) to measure on; the best model is kept.
-        preset, variables, targets_lead, device, resume, overwrite, save_every, progress, note: as of :func:`train_ae`.
+        preset, variables, targets_lead, device, resume, overwrite, check, save_every, progress, note: as of
+            :func:`train_ae`.
         model: a configuration instead of the preset's; latents and variables are filled in. A transition prior of your
             own (:func:`citris_cli.core.priors.register`) is its ``prior``.
         training: how to train, instead of the preset's.
@@ -137,7 +144,7 @@ def train_nf(
         InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_nf", val, group, ae)
-    request = _with(_led(request, targets_lead), device, resume, overwrite, save_every, progress, note)
+    request = _with(_led(request, targets_lead, check), device, resume, overwrite, save_every, progress, note)
     return CausalModel(run.citris_nf(request))
 
 
@@ -156,6 +163,7 @@ def train_vae(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    check: bool = True,
     save_every: float = 30.0,
     progress: OnProgress = ignore,
     note: OnNote = ignore,
@@ -165,7 +173,7 @@ def train_vae(
 
     Args:
         data: sequences, as :func:`train_ae` takes them.
-        output, preset, variables, targets_lead, device, resume, overwrite, save_every, progress, note: as there.
+        output, preset, variables, targets_lead, device, resume, overwrite, check, save_every, progress, note: as there.
         val, group: as of :func:`train_nf`.
         model: a configuration instead of the preset's; width and variables are filled in.
         training: how to train, instead of the preset's.
@@ -178,7 +186,7 @@ def train_vae(
         InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_vae", val, group)
-    request = _with(_led(request, targets_lead), device, resume, overwrite, save_every, progress, note)
+    request = _with(_led(request, targets_lead, check), device, resume, overwrite, save_every, progress, note)
     return CausalModel(run.citris_vae(request))
 
 
@@ -257,10 +265,11 @@ def _request(
     )
 
 
-def _led(request: Request, targets_lead: str | None) -> Request:
+def _led(request: Request, targets_lead: str | None, check: bool) -> Request:
     if targets_lead not in (None, *LEADS):
         raise InputError(f"targets_lead is {targets_lead!r}; give {' or '.join(map(repr, LEADS))}, or leave it out")
-    return replace(request, targets_lead=targets_lead)
+    _require("check", check, bool, "True or False")
+    return replace(request, targets_lead=targets_lead, check=check)
 
 
 def _with(

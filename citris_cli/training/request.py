@@ -82,6 +82,8 @@ class Request:
         resume: go on with the training whose state lies there: an unfinished one, or with more steps a finished one.
         overwrite: replace what lies at ``output``, whatever it is; else a model made with other settings stays, and
             the new one goes beside it under ``runs/`` or is refused.
+        check: whether to look for what is wrong with sequences first, see
+            :func:`citris_cli.evaluation.data_check.check.quick_check`.
         save_every: seconds between saved states.
         command: how it was asked for, for the model's provenance.
         on_progress: is called at the start, and with every line of the log.
@@ -103,6 +105,7 @@ class Request:
     device: str = "auto"
     resume: bool = False
     overwrite: bool = False
+    check: bool = True
     save_every: float = 30.0
     command: Sequence[str] = ()
     on_progress: OnProgress = ignore

@@ -25,6 +25,7 @@ from citris_cli.data.frames import Frames, encode_frames
 from citris_cli.data.identifiability import few_latents, findings
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError, InterruptedRunError
+from citris_cli.evaluation.data_check.check import quick_check
 from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.training.autoencoder import AutoencoderTask
@@ -63,6 +64,7 @@ def autoencoder(request: Request) -> LoadedModel:
         CitrisError: as :func:`citris_cli.training.loop.train`.
     """
     session = open_frames(request)
+    _say_what_is_wrong(session, targets=False)
     return _train_autoencoder(session, autoencoder_plan(session, request.changes, request.output))
 
 
@@ -74,6 +76,7 @@ def citris_nf(request: Request) -> LoadedModel:
     """
     session = open_sequences(request)
     _say_what_is_identifiable(session)
+    _say_what_is_wrong(session)
     # Settled before an autoencoder is trained: what is wrong with the flow is said before time is spent.
     under, plan = flow_plan(session)
     if finished := plan.finished(session):
@@ -123,6 +126,7 @@ def citris_vae(request: Request) -> LoadedModel:
     """
     session = open_sequences(request)
     _say_what_is_identifiable(session)
+    _say_what_is_wrong(session)
     plan = vae_plan(session)
     if finished := plan.finished(session):
         return finished
@@ -280,6 +284,13 @@ def _say_what_is_identifiable(session: Session[SequenceData]) -> None:
     """Notes on variables that the targets do not tell apart."""
     for finding in findings(session.data):
         session.note(finding.sentence)
+
+
+def _say_what_is_wrong(session: Session[SequenceData], targets: bool = True) -> None:
+    """Notes on faults of the frames, and of the targets if they matter, that would cost the training."""
+    if session.request.check and session.processes.first:
+        for problem in quick_check(session.data, targets):
+            session.note(problem)
 
 
 def _say_if_latents_are_few(session: Session[SequenceData], latents: int, of: str) -> None:

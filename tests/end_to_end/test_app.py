@@ -41,6 +41,7 @@ from tests.end_to_end.conftest import Citris, run_citris
 from tests.end_to_end.test_bad_input import check_refusal
 
 COMMANDS = [
+    "check",
     "train-ae",
     "train-nf",
     "train-vae",
@@ -227,6 +228,7 @@ ABOUT_THE_RUN = {
     "resume",
     "overwrite",
     "save_every",
+    "no_check",
     "show_config",
     "as_json",
 }
