@@ -15,6 +15,7 @@ import typer
 
 from citris_cli import __version__
 from citris_cli.commands.animate_latents import animate_latents
+from citris_cli.commands.check import check
 from citris_cli.commands.encode import encode
 from citris_cli.commands.eval_correlation import eval_correlation
 from citris_cli.commands.eval_triplets import eval_triplets
@@ -66,6 +67,7 @@ def _options(
     """Options of all commands; --debug is read by main(), which has to know it before anything can fail."""
 
 
+app.command("check")(check)
 app.command("train-ae")(train_ae)
 app.command("train-nf")(train_nf)
 app.command("train-vae")(train_vae)
