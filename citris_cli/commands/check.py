@@ -143,8 +143,7 @@ def _show(console: Console, found: DataCheck) -> None:
         rows = [[name, *(f"{count:,}" for count in counts)] for name, counts in zip(names, found.together, strict=True)]
         console.table("Steps with interventions on both", ["", *names], rows)
     console.table(
-        "Change of the frame in steps with an intervention, by that in others, with the targets read so many rows "
-        "earlier",
+        "Change in steps with an intervention, by that in others, with the targets read so many rows earlier",
         ["rows", *(f"{lag:+d}" if lag else "0" for lag in LAGS)],
         [["change", *map(_times, found.alignment.ratios)]],
     )

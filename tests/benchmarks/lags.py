@@ -66,9 +66,13 @@ def whole(data: SequenceData, late: int) -> list[str]:
         rows = Rows.of(shifted(data, lag - late))
         told = verdict(seen_in, found, rows)
         ratio = ratios_by_lag(found, rows)[LAGS.index(0)]
-        said = "cannot tell" if told.lag is None else f"{told.lag:+d} ({told.confidence:.4f})"
+        said = "cannot tell" if told.lag is None else f"{_signed(told.lag)} ({told.confidence:.4f})"
         cells.append(f"{said}{'' if told.lag in (None, lag) else ' WRONG'}; {'–' if ratio is None else f'{ratio:.2f}'}")
     return cells
+
+
+def _signed(lag: int) -> str:
+    return f"{lag:+d}" if lag else "0"
 
 
 def in_parts(data: SequenceData, late: int, parts: int) -> dict[int, Counter[str]]:
@@ -123,7 +127,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=30, help="unrelated targets drawn for each world and length")
     parser.add_argument("--out", type=Path, default=Path("lags.md"), help="default: %(default)s")
     given = parser.parse_args()
-    head = " | ".join(f"{lag:+d}" if lag else "0" for lag in LAGS)
+    head = " | ".join(map(_signed, LAGS))
     line = "|---" * (len(LAGS) + 1) + "|"
     tables: dict[str, list[str]] = {
         "Whole: the verdict (and its confidence); the ratio of change as the rows stand": [],

@@ -135,3 +135,19 @@ def test_an_autoencoder_is_told_of_faults_of_the_frames(tmp_path: Path, inside: 
     np.savez(tmp_path / "hung.npz", **arrays)
     done = inside("train-ae", "hung.npz", *TINY_AE, "--steps", "2", cwd=tmp_path)
     assert "9 frames (101, 102, 103, 104, 105, …) equal the frame before" in done.stderr.decode()
+
+
+def test_python_says_it_too_unless_it_is_left_out(folder: Path) -> None:
+    import citris_cli
+    from citris_cli.errors import InputError
+
+    arrays = moved(lamps(300, 2), 1)
+    said: list[str] = []
+    small = {"steps": 1, "latents": 4, "channels": 8, "hidden": 8, "batch_size": 8}
+    citris_cli.train_vae(arrays, **small, note=said.append)
+    assert [one for one in said if one.startswith(LATE)]
+    said.clear()
+    citris_cli.train_vae(arrays, **small, note=said.append, check=False)
+    assert not [one for one in said if one.startswith(LATE)]
+    with pytest.raises(InputError, match="check is a str; give True or False"):
+        citris_cli.train_vae(arrays, **small, check="no")

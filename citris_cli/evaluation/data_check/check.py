@@ -189,10 +189,11 @@ def _mended(lag: int, rows_a_frame: bool) -> str:
         return "each row is of the step into its frame: give --targets-lead in"
     if lag == -1 and rows_a_frame:
         return "each row is of the step out of its frame: give --targets-lead out"
-    rows = "rows" if abs(lag) > 1 else "row"
+    rows, number = ("rows", f"{abs(lag)} ") if abs(lag) > 1 else ("row", "")
+    again = f", or pack the recording again with --lead {'in' if lag > 0 else 'out'}" if abs(lag) == 1 else ""
     if lag > 0:
-        return f"save row i + {lag} as row i, which leaves the first {f'{lag} ' if lag > 1 else ''}{rows} out"
-    return f"save row i as row i + {-lag}, with zeros for the first {f'{-lag} ' if lag < -1 else ''}{rows}"
+        return f"save row i + {lag} as row i, which leaves the first {number}{rows} out{again}"
+    return f"save row i as row i + {-lag}, with zeros for the first {number}{rows}{again}"
 
 
 def _earlier(lag: int) -> str:
