@@ -56,14 +56,17 @@ def open_film(path: Path) -> Recording:
             )
         found = _packets(container, stream)
         ratio = stream.sample_aspect_ratio
+        notes = _of_stream(path, container, stream)
     with _Problems(path), av.open(str(path), metadata_errors="ignore") as container:
         first = next(container.decode(video=0), None)
     if first is None or not len(found.times):
         raise InputError(f"{path}: no frame of this film can be decoded; it is damaged, get it again")
     turns = round(getattr(first, "rotation", 0) / 90) % 4
+    mirrored = _mirrored(first)
     width, height = first.width, first.height
-    notes: tuple[str, ...] = ()
-    if turns:
+    if mirrored:
+        notes += (f"{path}: {'turned and ' if turns % 2 else ''}mirrored, as its header says",)
+    elif turns:
         notes += (f"{path}: turned by {turns * 90}° against the clock, as its header says",)
     if ratio not in (None, 0, 1):
         notes += (
@@ -76,12 +79,34 @@ def open_film(path: Path) -> Recording:
         lengths=(len(found.times),),
         size=(height, width) if turns % 2 else (width, height),
         channels=3,
-        read=lambda wanted: _frames(path, wanted, turns),
+        read=lambda wanted: _frames(path, wanted, turns, mirrored),
         name=path.stem,
         times=found.times,
         notes=notes,
         missing=found.missing,
     )
+
+
+def _of_stream(path: Path, container: Any, stream: Any) -> tuple[str, ...]:
+    """What is left out of a film, in sentences."""
+    import av
+
+    notes: tuple[str, ...] = ()
+    covers = av.stream.Disposition.attached_pic
+    if others := [one for one in container.streams.video if one is not stream and not one.disposition & covers]:
+        notes += (f"{path}: the first of {len(others) + 1} streams of pictures is read",)
+    if any(component.is_alpha for component in stream.codec_context.format.components):
+        notes += (f"{path}: transparency (alpha) is dropped",)
+    return notes
+
+
+def _mirrored(frame: Any) -> bool:
+    """Whether what turns a frame upright, a matrix in its header, mirrors it too."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+            return bool(a * d - b * c < 0)
+    return False
 
 
 def _av(path: Path) -> Any:
@@ -157,7 +182,7 @@ def _seconds(text: str) -> float:
         return 0.0
 
 
-def _frames(path: Path, wanted: Array, turns: int) -> Iterator[Array]:
+def _frames(path: Path, wanted: Array, turns: int, mirrored: bool) -> Iterator[Array]:
     """The wanted frames of a film, decoded in order; those between are decoded too, as later ones are made of them."""
     import imageio.v3 as iio
 
@@ -166,12 +191,13 @@ def _frames(path: Path, wanted: Array, turns: int) -> Iterator[Array]:
         frames = file.iter(thread_type="FRAME")
         for number, frame in enumerate(frames):
             if number < len(wanted) and wanted[number]:
-                yield np.rot90(frame, turns) if turns else frame
+                yield np.rot90(frame[::-1] if mirrored else frame, turns)
             # To the end where all are wanted: only there it is known whether some were left out on the way.
             if number >= last and last < len(wanted) - 1:
                 return
-    if number + 1 < len(wanted):
+    if number + 1 != len(wanted):
         raise InputError(
-            f"{path}: {counted(number + 1, 'frame')} of {len(wanted):,} can be decoded; the film is damaged or was cut "
-            "short, so that rows would belong to other frames; get it again, or convert it with FFmpeg"
+            f"{path}: it should have {counted(len(wanted), 'frame')}, and {number + 1:,} can be decoded; the film is "
+            "damaged or was cut short, so that rows would belong to other frames; get it again, or convert it with "
+            "FFmpeg"
         )

@@ -150,7 +150,7 @@ def pack(
         CitrisError: the disk is full.
     """
     with ExitStack() as stack:
-        recordings = open_recordings(sources, packing.frames_key)
+        recordings = open_recordings(sources, packing.frames_key, Fitting(DEFAULT_SIZE, grey=packing.grey).channels)
         for recording in recordings:
             stack.callback(recording.close)
             if recording.missing:
@@ -269,8 +269,8 @@ def _kept(recordings: Sequence[Recording], labels: Sequence[Labels], packing: Pa
             steps = told.counts[used.start : used.stop].copy()
             steps[-1:] = 0  # the step out of the last one that is used
             joined = np.add.reduceat(steps.astype(np.int64), frames - used.start, axis=0)
-            twice += int((joined > 1).any(1).sum())
             joined[-1] = 0  # nor is there a step from the last one that is kept
+            twice += int((joined > 1).any(1).sum())
             targets.append(joined > 0)
             truth.append(told.truth[frames])
             lengths.append(len(frames))

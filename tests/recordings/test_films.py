@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -100,6 +102,50 @@ def test_a_film_that_was_cut_short(tmp_path: Path, make: Maker, film: Path) -> N
         *range(8)
     ]
     assert not list(tmp_path.glob(".made*"))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "kept", "said"),
+    [
+        ((0, 1, -1, 0), lambda frame: np.rot90(frame, -1), "turned by 270° against the clock"),
+        ((-1, 0, 0, -1), lambda frame: frame[::-1, ::-1], "turned by 180° against the clock"),
+        ((-1, 0, 0, 1), lambda frame: frame[:, ::-1], "mirrored"),
+        ((1, 0, 0, -1), lambda frame: frame[::-1], "mirrored"),
+        ((0, 1, 1, 0), lambda frame: frame.transpose(1, 0, 2), "turned and mirrored"),
+    ],
+)
+def test_frames_are_turned_upright_as_the_header_says(
+    tmp_path: Path, matrix: tuple[int, ...], kept: Callable[[np.ndarray], np.ndarray], said: str
+) -> None:
+    film = written(tmp_path / "film.mp4", 3)
+    stored = next(open_film(film).read(np.array([True, False, False])))
+    a, b, c, d = (value << 16 for value in matrix)
+    content, plain = film.read_bytes(), struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    at = content.index(plain, content.index(b"tkhd"))  # the matrix of the track, after that of the film
+    film.write_bytes(content[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + content[at + len(plain) :])
+    recording = open_film(film)
+    upright = next(recording.read(np.array([True, False, False])))
+    np.testing.assert_array_equal(upright, kept(stored))
+    assert recording.size == (upright.shape[1], upright.shape[0])
+    assert recording.notes == (f"{film}: {said}, as its header says",)
+
+
+def test_what_of_a_film_is_left_out_is_said(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "two.mkv"), "w") as film:
+        streams = [film.add_stream("ffv1", rate=10) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 32, 32, "bgra"
+        for number in range(3):
+            for stream in streams:
+                frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 4), np.uint8), format="bgra")
+                frame.pts = number
+                film.mux(stream.encode(frame))
+        for stream in streams:
+            film.mux(stream.encode())
+    notes = open_film(tmp_path / "two.mkv").notes
+    assert any("the first of 2 streams of pictures is read" in note for note in notes)
+    assert any("transparency (alpha) is dropped" in note for note in notes)
 
 
 def test_a_sound_is_no_film(tmp_path: Path) -> None:
