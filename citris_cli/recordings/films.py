@@ -19,8 +19,8 @@ from citris_cli.wording import counted, reason
 
 #: Wider or higher films have frames of more pixels than a picture may have.
 _MAX_PIXELS = 64_000_000
-#: Seconds by which the last frame may end before the film does.
-_TOLERATED = 0.5
+#: Seconds for which any frame may be shown.
+_TOLERATED = 0.1
 
 
 class _Packets(NamedTuple):
@@ -49,6 +49,11 @@ def open_film(path: Path) -> Recording:
         if not container.streams.video:
             raise InputError(f"{path}: there are no pictures in this film, only sound or text; name another one")
         stream = container.streams.video[0]
+        if stream.codec_context is None or stream.codec_context.format is None:
+            raise InputError(
+                f"{path}: its frames are stored in a way that is unknown here, or the film is damaged; convert it with "
+                "FFmpeg"
+            )
         width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > _MAX_PIXELS:
             raise InputError(
@@ -116,7 +121,9 @@ def _av(path: Path) -> Any:
         raise InputError(
             f"{path}: this is a film, and reading films needs PyAV; install it with pip install 'citris-cli[video]'"
         ) from None
-    av.logging.set_level(av.logging.PANIC)  # what FFmpeg would print of a damaged film is told in a sentence
+    # What FFmpeg would print of a damaged film is told in a sentence. None leaves its messages out before they reach
+    # Python; at any level, a thread of the decoder that has one waits for the interpreter, which waits for the thread.
+    av.logging.set_level(None)
     return av
 
 
@@ -155,22 +162,21 @@ def _packets(container: Any, stream: Any) -> _Packets:
             times.append(packets if stamp is None else stamp)
     unit = stream.time_base or Fraction(1, 30)
     seconds = np.sort(np.array(times, dtype=np.float64)) * float(unit)
-    seconds -= seconds[0] if len(seconds) else 0
+    begins = float(seconds[0]) if len(seconds) else 0.0
+    seconds -= begins
     missing = ""
     if packets < stream.frames:
         missing = f"its header tells of {counted(stream.frames, 'frame')} and {packets:,} can be read"
     elif damaged:
         missing = f"it ends in the middle of frame {packets - 1:,}"
-    elif (told := _seconds(stream.metadata.get("DURATION", ""))) > _ends_at(seconds) + _TOLERATED:
-        missing = f"its header tells of {told:.1f} seconds and {_ends_at(seconds):.1f} can be read"
+    elif len(seconds) and (told := _seconds(stream.metadata.get("DURATION", "")) - begins) > _ends_at(seconds):
+        missing = f"its header tells of {told:.1f} seconds and {seconds[-1]:.1f} can be read"
     return _Packets(seconds, missing)
 
 
 def _ends_at(seconds: Array) -> float:
-    """When the last frame ends, if it is shown as long as most are."""
-    if len(seconds) < 2:
-        return float(seconds[-1]) if len(seconds) else 0.0
-    return float(seconds[-1] + np.median(np.diff(seconds)))
+    """When the last frame ends at the latest, if it is shown no longer than some other, twice as long to be sure."""
+    return float(seconds[-1] + max(2 * np.max(np.diff(seconds), initial=0.0), _TOLERATED))
 
 
 def _seconds(text: str) -> float:

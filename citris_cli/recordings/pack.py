@@ -18,6 +18,7 @@ from citris_cli.artifacts.arrays import npz_writer
 from citris_cli.artifacts.files import Writer, check_writable, write_folder, write_together
 from citris_cli.data.identity import FileIdentity
 from citris_cli.data.layout import KINDS_KEY, NAMES_KEY, PROVENANCE_KEY, SPLITS, TARGET_NAMES_KEY
+from citris_cli.data.truth import check_values
 from citris_cli.data.variables import KINDS, Variables, canonical_name, parse_vars
 from citris_cli.errors import InputError
 from citris_cli.recordings.choosing import used_frames
@@ -162,11 +163,17 @@ def pack(
         variables, factors = _variables(told, packing.kinds)
         fitting = _fitting(recordings, packing)
         kept = _kept(recordings, told.labels, packing)
+        of_values = (
+            *_of_kinds(variables, factors),
+            *check_values(kept.truth, tuple(factors), "--truth", "leave its kind out of --kinds"),
+        )
         if output.suffix == ".npz" and packing.val + packing.test > 0:
             raise InputError(f"-o {output}: --val and --test make several files; name a folder")
         splits = split(kept.lengths.tolist(), packing.val, packing.test)
         paths = _paths(output, splits, overwrite)
         for note in _notes(recordings, told, fitting, kept, packing, splits, paths):
+            on_note(note)
+        for note in of_values:
             on_note(note)
         digests = Digests(recordings, told.files)
         stack.callback(digests.stop)
@@ -242,6 +249,17 @@ def _described(names: Sequence[str], kinds: Mapping[str, str]) -> Variables:
             raise InputError(f"the column {legible(name)!r} has a name with commas or colons; call it something else")
     given = (f"{name}:{kinds[canonical_name(name)]}" if canonical_name(name) in kinds else name for name in names)
     return parse_vars(",".join(given)) if names else Variables()
+
+
+def _of_kinds(variables: Variables, factors: Variables) -> tuple[str, ...]:
+    """What is not kept: a dataset tells of the kinds of its true values, or of its targets if there are none."""
+    lost = [item.name for item in variables if factors and item.kind != "continuous" and item.name not in factors.names]
+    if not lost:
+        return ()
+    return (
+        f"--kinds: the kind of {enumerated(lost)} is not kept, as the dataset tells of the kinds of the true values; "
+        "give it to the commands that need it with --vars",
+    )
 
 
 def _fitting(recordings: Sequence[Recording], packing: Packing) -> Fitting:

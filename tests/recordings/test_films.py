@@ -164,3 +164,24 @@ def test_what_is_missing_is_named(film: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(InputError, match=r"pip install 'citris-cli\[video\]'"):
         open_film(film)
+
+
+def test_messages_of_the_decoder_do_not_reach_python(film: Path) -> None:
+    """Of a damaged film they come from the decoder's threads, which closing it then waits for, without end."""
+    av = pytest.importorskip("av")
+    av.logging.set_level(av.logging.PANIC)
+    open_film(film)
+    assert av.logging.get_level() is None
+
+
+def test_a_film_that_lacks_its_last_seconds_and_one_that_begins_late(tmp_path: Path) -> None:
+    film = written(tmp_path / "film.mkv", 25, times=list(range(50, 75)))
+    assert open_film(film).missing == ""
+    film = written(tmp_path / "film.mkv", 25)
+    content = film.read_bytes()
+    for _ in range(5):  # blocks of a frame
+        content = content[: content.rindex(b"\xa3")]
+    film.write_bytes(content)
+    recording = open_film(film)
+    assert 18 < recording.frames < 25
+    assert "its header tells of 2.5 seconds" in recording.missing

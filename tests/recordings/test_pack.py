@@ -63,6 +63,18 @@ def test_what_is_made_is_read_as_it_was_meant(tmp_path: Path, make: Maker) -> No
     assert data.unused == ()
 
 
+def test_true_values_of_another_unit_are_refused_before_an_hour_is_spent(tmp_path: Path, make: Maker) -> None:
+    source = array(tmp_path / "d.npz", 3)
+    path = str(table(tmp_path / "t.csv", "x,angle,door", ["0,0,0", "1,90,1", "0,270,0.5"]))
+    reading = Reading((path,), ("x",), lead="in", truth=("angle", "door"))
+    with pytest.raises(InputError, match="angle is an angle and holds 270; save radians, or leave its kind out"):
+        make(source, reading=reading, kinds="angle:angle")
+    with pytest.raises(InputError, match="door is categorical and holds 0 … 1"):
+        make(source, reading=reading, kinds="door:categorical")
+    make(source, reading=reading, kinds="x:categorical")
+    assert make.said("the kind of x is not kept")
+
+
 def test_every_joins_the_targets_of_steps_between(tmp_path: Path, make: Maker) -> None:
     source = array(tmp_path / "d.npz", 8)
     reading = Reading((str(rows(tmp_path / "t.csv", [1, 0, 0, 0, 1, 1, 1])),))
@@ -400,3 +412,13 @@ def test_names_that_no_variable_can_have(tmp_path: Path, make: Maker, names: lis
     path = str(table(tmp_path / "t.csv", header, ["0,1", "1,0", "0,0", "1,1"]))
     with pytest.raises(InputError, match="name"):
         make(array(tmp_path / "d.npz", 5), reading=Reading((path,)))
+
+
+@pytest.mark.parametrize(
+    "header", ["{'shape': (-5, 64, 64, 3), ", "{'shape': (1000000000, 64, 64, 3), ", "{'sha\0pe: (("]
+)
+def test_a_damaged_npy_is_refused(tmp_path: Path, make: Maker, header: str) -> None:
+    told = (header + "'descr': '|u1', 'fortran_order': False}").encode().ljust(117) + b"\n"
+    (tmp_path / "d.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00" + told + bytes(100))
+    with pytest.raises(InputError, match=r"d\.npy: this \.npy cannot be read"):
+        make(tmp_path / "d.npy")
