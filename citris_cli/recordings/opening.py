@@ -51,8 +51,10 @@ def open_recordings(
 
 
 def _require_alike(recordings: Sequence[Recording], channels_of: Callable[[int], int]) -> None:
-    first = recordings[0]
-    for other in recordings[1:]:
+    first, labels = recordings[0], [recording.label for recording in recordings]
+    for index, other in enumerate(recordings[1:], start=1):
+        if other.label in labels[:index]:
+            raise InputError(f"{other.label}: this recording is named twice; name each once")
         if channels_of(other.channels) != channels_of(first.channels):
             grey = {first.channels, other.channels} == {1, 3}
             raise InputError(

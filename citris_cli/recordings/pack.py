@@ -216,6 +216,7 @@ def _write_files(output: Path, paths: dict[str, Path], writers: dict[str, Writer
 
 def _paths(output: Path, splits: Sequence[Split], overwrite: bool) -> dict[str, Path]:
     """The file of each split; refused where something is there already."""
+    check_writable(output)
     if output.suffix == ".npz":
         paths = {"train": output}
     elif output.is_file() or output.suffix.lower() in _NO_FOLDER:

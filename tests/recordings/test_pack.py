@@ -422,3 +422,22 @@ def test_a_damaged_npy_is_refused(tmp_path: Path, make: Maker, header: str) -> N
     (tmp_path / "d.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00" + told + bytes(100))
     with pytest.raises(InputError, match=r"d\.npy: this \.npy cannot be read"):
         make(tmp_path / "d.npy")
+
+
+def test_a_recording_that_is_named_twice_is_refused(tmp_path: Path, make: Maker) -> None:
+    one = array(tmp_path / "a.npz", 3)
+    with pytest.raises(InputError, match="named twice"):
+        make(one, one, reading=Reading((str(rows(tmp_path / "t.csv", [1, 0, 1, 0])),)))
+
+
+def test_a_name_that_no_disk_takes_is_refused(tmp_path: Path, make: Maker) -> None:
+    reading = Reading((str(rows(tmp_path / "t.csv", [1, 0])),))
+    with pytest.raises(InputError, match="cannot be written"):
+        make(array(tmp_path / "a.npz", 3), reading=reading, output=tmp_path / ("a" * 300))
+
+
+def test_a_link_to_nothing_among_pictures_is_said(tmp_path: Path, make: Maker) -> None:
+    folder = pictures(tmp_path / "shots", 3)
+    (folder / "shot_4.png").symlink_to(tmp_path / "gone.png")
+    make(folder, reading=Reading((str(rows(tmp_path / "t.csv", [1, 0])),)))
+    assert make.said("left out, as these are no pictures that are read here: shot_4.png")
