@@ -21,6 +21,8 @@ ROW_OF = {
 }
 #: Rows this many usual intervals apart have a gap between them.
 _GAP = 1.5
+#: An intervention this part of an interval before or after a frame is at it, as times are rounded.
+_AT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,15 +145,18 @@ def first_number(
     )
 
 
-def match(table: Table, recording: Recording, by: tuple[str, str] | None, events: bool, first: int = 0) -> Matched:
+def match(
+    table: Table, recording: Recording, by: tuple[str, str] | None, events: bool, lead: str | None, first: int
+) -> Matched:
     """The frames of a recording that rows belong to.
 
     Args:
         table: rows of this recording.
         recording: its frames.
         by: what :func:`row_column` found.
-        first: what :func:`first_number` found.
         events: whether there is a row for each intervention only, not for each frame.
+        lead: whether rows are of the step "in" to their frame, or out of it.
+        first: what :func:`first_number` found.
 
     Raises:
         InputError: as many rows as fit nothing, or rows of frames that are not there, or twice.
@@ -171,7 +176,7 @@ def match(table: Table, recording: Recording, by: tuple[str, str] | None, events
     elif kind == "file":
         places = _by_file(table, recording, column)
     else:
-        return _by_time(table, recording, column, events)
+        return _by_time(table, recording, column, events, lead)
     if recording.missing:  # rows of what was cut off
         kept = np.flatnonzero((places >= 0) & (places < recording.frames))
         table, places = table.taken(kept), places[kept]
@@ -233,7 +238,7 @@ def _by_file(table: Table, recording: Recording, column: str) -> Array:
     return places
 
 
-def _by_time(table: Table, recording: Recording, column: str, events: bool) -> Matched:
+def _by_time(table: Table, recording: Recording, column: str, events: bool, lead: str | None) -> Matched:
     if recording.times is None:
         raise InputError(
             f"--row-of time: nothing tells when the frames of {recording.label} were taken; match rows by frame or file"
@@ -253,12 +258,14 @@ def _by_time(table: Table, recording: Recording, column: str, events: bool) -> M
             "0 to "
             f"{times[-1]:.2f} seconds; give seconds from its first frame on"
         )
+    if events:
+        places = _of_moments(rows, times, interval * _AT, lead)
+        shown = np.flatnonzero((places >= 0) & (places < len(times)))
+        return placed(table.taken(shown), places[shown], recording, False)
     places = _nearest(rows, times)
     complete = np.zeros(len(times), bool)
     complete[places] = True
-    if events:
-        complete[:] = True
-    elif len(rows) > 1:
+    if len(rows) > 1:
         # A frame between two rows as close as most has none of its own because it comes more often than they do.
         in_order = np.sort(rows)
         usual = max(float(np.median(np.diff(in_order))), interval) * _GAP
@@ -282,6 +289,17 @@ def _by_time(table: Table, recording: Recording, column: str, events: bool) -> M
 def _path(text: str) -> PurePath:
     """A cell that names a file, perhaps as Windows writes it."""
     return PurePath(text.strip().replace("\\", "/"))
+
+
+def _of_moments(moments: Array, times: Array, near: float, lead: str | None) -> Array:
+    """The frames whose steps hold moments: what is done between two frames is of the step from one to the other.
+
+    Only of what is done at a frame, or `near` it, `lead` tells which of two steps it is. Beyond the first and the last
+    frame are -1 and len(times).
+    """
+    if lead == "in":
+        return np.searchsorted(times, moments - near)
+    return np.searchsorted(times, moments + near, side="right") - 1
 
 
 def _nearest(values: Array, among: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -216,10 +217,9 @@ def _write_files(output: Path, paths: dict[str, Path], writers: dict[str, Writer
 
 def _paths(output: Path, splits: Sequence[Split], overwrite: bool) -> dict[str, Path]:
     """The file of each split; refused where something is there already."""
-    check_writable(output)
     if output.suffix == ".npz":
         paths = {"train": output}
-    elif output.is_file() or output.suffix.lower() in _NO_FOLDER:
+    elif os.path.isfile(output) or output.suffix.lower() in _NO_FOLDER:
         raise InputError(f"-o {output}: a dataset is an .npz or a folder; name one of these")
     else:
         paths = {one.name: output / f"{one.name}.npz" for one in splits}

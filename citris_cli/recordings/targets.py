@@ -135,7 +135,7 @@ def read_targets(recordings: Sequence[Recording], reading: Reading) -> Told:
     notes += of_first
     for recording, rows in zip(recordings, parts, strict=True):
         if rows.places is None:
-            matched = match(rows.table, recording, columns.rows_by, reading.events, first)
+            matched = match(rows.table, recording, columns.rows_by, reading.events, reading.lead, first)
         else:
             matched = placed(rows.table, rows.places, recording, rows.of_steps)
         lengths = recording.lengths

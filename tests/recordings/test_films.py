@@ -75,6 +75,19 @@ def test_times_of_a_log_that_runs_faster_or_slower(tmp_path: Path, make: Maker) 
         make(film, reading=Reading((str(table(tmp_path / "t.csv", "time,x", late)),), lead="in"))
 
 
+def test_what_is_done_between_two_frames_is_of_the_step_between_them(tmp_path: Path, make: Maker) -> None:
+    film = written(tmp_path / "film.mp4", 10)
+    path = str(table(tmp_path / "t.csv", "time,what", ["0.22,x", "0.28,y", "0.501,z", "0.95,y"]))
+    for lead, of_z in (("in", 4), ("out", 5)):
+        made = make(film, reading=Reading((path,), one_of="what", lead=lead, events=True))["train"]
+        assert [np.flatnonzero(column).tolist() for column in made["interventions"].T] == [[2], [2], [of_z]]
+    path = str(table(tmp_path / "t.csv", "time,what,v", ["0.22,x,1", "0.28,y,2"]))
+    with pytest.raises(
+        InputError, match="have no row"
+    ):  # true values of a moment are not those of all frames around it
+        make(film, reading=Reading((path,), one_of="what", lead="in", events=True, truth=("v",)))
+
+
 def test_from_and_to_as_times(tmp_path: Path, make: Maker) -> None:
     film = written(tmp_path / "film.mp4", 20)
     reading = Reading((str(table(tmp_path / "t.csv", "x,n", ["1,5"] * 19)),))
