@@ -73,6 +73,15 @@ def pack(
             rich_help_panel=TABLE,
         ),
     ] = None,
+    first_frame: Annotated[
+        int | None,
+        typer.Option(
+            "--first-frame",
+            help="The first frame's number in the table.  \\[default: 1 if its last is the number of frames, else 0]",
+            metavar="N",
+            rich_help_panel=TABLE,
+        ),
+    ] = None,
     episode: Annotated[
         str | None,
         typer.Option(
@@ -211,6 +220,7 @@ def pack(
         columns=_listed("--columns", columns),
         one_of=one_of,
         row_of=row_of,
+        first_frame=first_frame,
         episode=episode,
         lead=lead.value if lead else None,
         truth=_listed("--truth", truth) or (),

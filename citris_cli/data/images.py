@@ -248,8 +248,9 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def list_others(folder: Path) -> list[Path]:
-    """The files in a folder that one may take for pictures and that cannot be read here: HEIC, films, ``.npy``."""
-    found = (path for path in listed(folder) if path.suffix.lower() in _NOT_READ and not is_hidden(path.name))
+    """What one may take for pictures in a folder and cannot be read here: HEIC, films, ``.npy``, links to nothing."""
+    there = (path for path in listed(folder) if not is_hidden(path.name) and not path.is_dir())
+    found = (path for path in there if path.suffix.lower() in (_NOT_READ if path.is_file() else _NOT_READ | _SUFFIXES))
     return sorted(found, key=natural_key)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from citris_cli.data.datasets import IndependentData, SequenceData, TripletData
 from citris_cli.data.variables import Variable
 from citris_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from citris_cli.data.datasets import IndependentData, SequenceData, TripletData
 
 #: More categories than this are numbers of another kind.
 MOST_CATEGORIES = 1000
@@ -31,29 +34,50 @@ def check_true_values(data: SequenceData | IndependentData | TripletData) -> tup
     """
     if data.truth is None or data.factors is None:
         return ()
-    values = data.truth.reshape(-1, data.truth.shape[-1])
+    values = data.truth.reshape(-1, data.truth.shape[-1]).numpy()
+    return check_values(values, tuple(data.factors), data.label, "say with --vars that it is none (…,{}:continuous,…)")
+
+
+def check_values(
+    values: np.ndarray[Any, Any], factors: Sequence[Variable], label: str, otherwise: str
+) -> tuple[str, ...]:
+    """The same of values alone.
+
+    Args:
+        values: [N, F], N at least 1.
+        factors: F of them.
+        label: what messages call the values.
+        otherwise: what to do if the factor's kind is another, with ``{}`` for its name.
+
+    Returns:
+        As :func:`check_true_values`.
+
+    Raises:
+        InputError: as :func:`check_true_values`.
+    """
     notes = []
-    for factor, column in zip(data.factors, values.unbind(1), strict=True):
+    for factor, column in zip(factors, values.T, strict=True):
         low, high = float(column.min()), float(column.max())
-        _check(factor, column, low, high, data.label)
+        _check(factor, column, label, otherwise.format(factor.name))
         if factor.kind == "angle" and -1 <= low < high <= 1:
             shown = "0 … 1" if low >= 0 else "−1 … 1"
             factor_of = "2π" if low >= 0 else "π"
             notes.append(
-                f"{data.label}: {factor.name} is an angle, read in radians, and all its values lie within {shown}; "
+                f"{label}: {factor.name} is an angle, read in radians, and all its values lie within {shown}; "
                 f"if that is a whole turn, multiply them by {factor_of}"
             )
     return tuple(notes)
 
 
-def _check(factor: Variable, values: Tensor, low: float, high: float, where: str) -> None:
+def _check(factor: Variable, values: np.ndarray[Any, Any], where: str, otherwise: str) -> None:
+    low, high = float(values.min()), float(values.max())
     if factor.kind == "angle" and max(-low, high) > 2 * math.pi * (1 + _ROUNDING):
         raise InputError(
             f"{where}: {factor.name} is an angle and holds {high if high > -low else low:g}; save radians, "
-            f"or say with --vars that it is none (…,{factor.name}:continuous,…)"
+            f"or {otherwise}"
         )
-    if factor.kind == "categorical" and (low < 0 or high >= MOST_CATEGORIES or not torch.equal(values, values.round())):
+    if factor.kind == "categorical" and (low < 0 or high >= MOST_CATEGORIES or bool((values != values.round()).any())):
         raise InputError(
             f"{where}: {factor.name} is categorical and holds {low:g} … {high:g}; save whole numbers from 0 to "
-            f"{MOST_CATEGORIES - 1}, or say with --vars that it is none (…,{factor.name}:continuous,…)"
+            f"{MOST_CATEGORIES - 1}, or {otherwise}"
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def open_npy(path: Path) -> list[Recording]:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, TokenError) as error:
         raise InputError(f"{path}: this .npy cannot be read ({reason(error)}); save it again with np.save") from None
     source = ArraySource({"array": array}, str(path))
     return [_recording(source, "array", path, path.stem)]
@@ -112,6 +113,8 @@ def open_hdf5(path: Path, inner: str, key: str | None) -> list[Recording]:
     except (KeyError, ValueError, RuntimeError):
         here = [f"/{name}" for name in file]
         raise InputError(f"{label}: there is no such group or dataset; the file has {enumerated(here)}") from None
+    if item.file != file:
+        raise InputError(f"{label}: this lies in another file, {item.file.filename}, which is not read; name that one")
     if hasattr(item, "dtype"):
         if key is not None:
             raise InputError(f"{label}: this is a dataset already; leave --frames-key out, or name its group")
@@ -317,5 +320,5 @@ def open_arrays(path: Path, inner: str, key: str | None) -> list[Recording] | No
 
 def inner_path(given: Path) -> tuple[Path, str]:
     """``file.h5:/path`` taken apart: the file, and the path in it or ""; a file of that very name is itself."""
-    match = None if given.exists() else re.fullmatch(r"(.+?):(/.*)", str(given), re.DOTALL)
-    return (given, "") if match is None else (Path(match[1]), match[2])
+    match = None if given.exists() else re.fullmatch(r"(.+?):(/.*)?", str(given), re.DOTALL)
+    return (given, "") if match is None or not Path(match[1]).is_file() else (Path(match[1]), match[2] or "")

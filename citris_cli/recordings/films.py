@@ -19,8 +19,8 @@ from citris_cli.wording import counted, reason
 
 #: Wider or higher films have frames of more pixels than a picture may have.
 _MAX_PIXELS = 64_000_000
-#: Seconds by which the last frame may end before the film does.
-_TOLERATED = 0.5
+#: Seconds for which any frame may be shown.
+_TOLERATED = 0.1
 
 
 class _Packets(NamedTuple):
@@ -49,6 +49,11 @@ def open_film(path: Path) -> Recording:
         if not container.streams.video:
             raise InputError(f"{path}: there are no pictures in this film, only sound or text; name another one")
         stream = container.streams.video[0]
+        if stream.codec_context is None or stream.codec_context.format is None:
+            raise InputError(
+                f"{path}: its frames are stored in a way that is unknown here, or the film is damaged; convert it with "
+                "FFmpeg"
+            )
         width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > _MAX_PIXELS:
             raise InputError(
@@ -56,14 +61,17 @@ def open_film(path: Path) -> Recording:
             )
         found = _packets(container, stream)
         ratio = stream.sample_aspect_ratio
+        notes = _of_stream(path, container, stream)
     with _Problems(path), av.open(str(path), metadata_errors="ignore") as container:
         first = next(container.decode(video=0), None)
     if first is None or not len(found.times):
         raise InputError(f"{path}: no frame of this film can be decoded; it is damaged, get it again")
     turns = round(getattr(first, "rotation", 0) / 90) % 4
+    mirrored = _mirrored(first)
     width, height = first.width, first.height
-    notes: tuple[str, ...] = ()
-    if turns:
+    if mirrored:
+        notes += (f"{path}: {'turned and ' if turns % 2 else ''}mirrored, as its header says",)
+    elif turns:
         notes += (f"{path}: turned by {turns * 90}° against the clock, as its header says",)
     if ratio not in (None, 0, 1):
         notes += (
@@ -76,12 +84,34 @@ def open_film(path: Path) -> Recording:
         lengths=(len(found.times),),
         size=(height, width) if turns % 2 else (width, height),
         channels=3,
-        read=lambda wanted: _frames(path, wanted, turns),
+        read=lambda wanted: _frames(path, wanted, turns, mirrored),
         name=path.stem,
         times=found.times,
         notes=notes,
         missing=found.missing,
     )
+
+
+def _of_stream(path: Path, container: Any, stream: Any) -> tuple[str, ...]:
+    """What is left out of a film, in sentences."""
+    import av
+
+    notes: tuple[str, ...] = ()
+    covers = av.stream.Disposition.attached_pic
+    if others := [one for one in container.streams.video if one is not stream and not one.disposition & covers]:
+        notes += (f"{path}: the first of {len(others) + 1} streams of pictures is read",)
+    if any(component.is_alpha for component in stream.codec_context.format.components):
+        notes += (f"{path}: transparency (alpha) is dropped",)
+    return notes
+
+
+def _mirrored(frame: Any) -> bool:
+    """Whether what turns a frame upright, a matrix in its header, mirrors it too."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+            return bool(a * d - b * c < 0)
+    return False
 
 
 def _av(path: Path) -> Any:
@@ -91,7 +121,9 @@ def _av(path: Path) -> Any:
         raise InputError(
             f"{path}: this is a film, and reading films needs PyAV; install it with pip install 'citris-cli[video]'"
         ) from None
-    av.logging.set_level(av.logging.PANIC)  # what FFmpeg would print of a damaged film is told in a sentence
+    # What FFmpeg would print of a damaged film is told in a sentence. None leaves its messages out before they reach
+    # Python; at any level, a thread of the decoder that has one waits for the interpreter, which waits for the thread.
+    av.logging.set_level(None)
     return av
 
 
@@ -130,22 +162,21 @@ def _packets(container: Any, stream: Any) -> _Packets:
             times.append(packets if stamp is None else stamp)
     unit = stream.time_base or Fraction(1, 30)
     seconds = np.sort(np.array(times, dtype=np.float64)) * float(unit)
-    seconds -= seconds[0] if len(seconds) else 0
+    begins = float(seconds[0]) if len(seconds) else 0.0
+    seconds -= begins
     missing = ""
     if packets < stream.frames:
         missing = f"its header tells of {counted(stream.frames, 'frame')} and {packets:,} can be read"
     elif damaged:
         missing = f"it ends in the middle of frame {packets - 1:,}"
-    elif (told := _seconds(stream.metadata.get("DURATION", ""))) > _ends_at(seconds) + _TOLERATED:
-        missing = f"its header tells of {told:.1f} seconds and {_ends_at(seconds):.1f} can be read"
+    elif len(seconds) and (told := _seconds(stream.metadata.get("DURATION", "")) - begins) > _ends_at(seconds):
+        missing = f"its header tells of {told:.1f} seconds and {seconds[-1]:.1f} can be read"
     return _Packets(seconds, missing)
 
 
 def _ends_at(seconds: Array) -> float:
-    """When the last frame ends, if it is shown as long as most are."""
-    if len(seconds) < 2:
-        return float(seconds[-1]) if len(seconds) else 0.0
-    return float(seconds[-1] + np.median(np.diff(seconds)))
+    """When the last frame ends at the latest, if it is shown no longer than some other, twice as long to be sure."""
+    return float(seconds[-1] + max(2 * np.max(np.diff(seconds), initial=0.0), _TOLERATED))
 
 
 def _seconds(text: str) -> float:
@@ -157,7 +188,7 @@ def _seconds(text: str) -> float:
         return 0.0
 
 
-def _frames(path: Path, wanted: Array, turns: int) -> Iterator[Array]:
+def _frames(path: Path, wanted: Array, turns: int, mirrored: bool) -> Iterator[Array]:
     """The wanted frames of a film, decoded in order; those between are decoded too, as later ones are made of them."""
     import imageio.v3 as iio
 
@@ -166,12 +197,13 @@ def _frames(path: Path, wanted: Array, turns: int) -> Iterator[Array]:
         frames = file.iter(thread_type="FRAME")
         for number, frame in enumerate(frames):
             if number < len(wanted) and wanted[number]:
-                yield np.rot90(frame, turns) if turns else frame
+                yield np.rot90(frame[::-1] if mirrored else frame, turns)
             # To the end where all are wanted: only there it is known whether some were left out on the way.
             if number >= last and last < len(wanted) - 1:
                 return
-    if number + 1 < len(wanted):
+    if number + 1 != len(wanted):
         raise InputError(
-            f"{path}: {counted(number + 1, 'frame')} of {len(wanted):,} can be decoded; the film is damaged or was cut "
-            "short, so that rows would belong to other frames; get it again, or convert it with FFmpeg"
+            f"{path}: it should have {counted(len(wanted), 'frame')}, and {number + 1:,} can be decoded; the film is "
+            "damaged or was cut short, so that rows would belong to other frames; get it again, or convert it with "
+            "FFmpeg"
         )

@@ -41,13 +41,14 @@ class Fitting:
         """Channels of the result for frames of so many."""
         return found - 2 if self.grey and found >= 3 else found
 
-    def check(self, size: tuple[int, int], label: str) -> None:
-        """Refuse a crop that reaches beyond frames of a width and height (InputError)."""
+    def check(self, size: tuple[int, int], label: str | None = None) -> None:
+        """Refuse a crop that reaches beyond frames of a width and height, of a recording of this name (InputError)."""
         if self.crop is not None:
             left, top, width, height = self.crop
             if left + width > size[0] or top + height > size[1]:
+                whose = "there are" if label is None else f"{label} has"
                 raise InputError(
-                    f"--crop {','.join(map(str, self.crop))}: {label} has frames of {size[0]}×{size[1]}, which end "
+                    f"--crop {','.join(map(str, self.crop))}: {whose} frames of {size[0]}×{size[1]}, which end "
                     f"before {left + width}×{top + height}; choose X,Y,W,H inside of them"
                 )
 
@@ -80,7 +81,7 @@ class Fitting:
         Raises:
             InputError: the crop reaches beyond it.
         """
-        self.check((frame.shape[1], frame.shape[0]), "a frame")
+        self.check((frame.shape[1], frame.shape[0]))
         if self.crop is not None:
             left, top, width, height = self.crop
             frame = frame[top : top + height, left : left + width]

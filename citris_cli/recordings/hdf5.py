@@ -51,7 +51,9 @@ def datasets_in(group: Any, label: str) -> list[str]:
 
     found: list[str] = []
 
-    def visit(name: str, item: Any) -> bool | None:
+    def visit(name: str | bytes, item: Any) -> bool | None:
+        if isinstance(name, bytes):
+            raise ValueError("a name in it is no UTF-8")
         if isinstance(item, h5py.Dataset):
             found.append(name)
         return True if len(found) > _MOST else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePath
 
 import numpy as np
@@ -21,6 +21,8 @@ ROW_OF = {
 }
 #: Rows this many usual intervals apart have a gap between them.
 _GAP = 1.5
+#: An intervention this part of an interval before or after a frame is at it, as times are rounded.
+_AT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +79,20 @@ def row_column(
     """
     if row_of is None:
         files = {PurePath(name).name for recording in recordings for name in recording.names}
-        for name, texts in table.columns.items():
-            if files and name not in taken and all(PurePath(text.strip()).name in files for text in texts):
+        known = {name: [_path(text).name in files for text in texts] for name, texts in table.columns.items()}
+        for name in table.columns:
+            if name not in taken and known[name] and all(known[name]):
                 return "file", name
         for kind, names in ROW_OF.items():
-            found = [name for name in table.columns if name.lower() in names[:3] and name not in taken]
-            useful = kind == "frame" or (kind == "time" and recordings[0].times is not None)
-            if found and useful and not table.is_binary(found[0]):
-                return kind, found[0]
+            for name in table.columns:
+                # Of a column of files most are known, or it is of other files; which are not is said later.
+                useful = {
+                    "frame": True,
+                    "time": recordings[0].times is not None,
+                    "file": 2 * sum(known[name]) > len(table),
+                }
+                if name.lower() in names[:3] and name not in taken and useful[kind]:
+                    return kind, name
         return None
     kind, _, named = row_of.partition("=")
     if kind not in ROW_OF:
@@ -101,7 +109,45 @@ def row_column(
     )
 
 
-def match(table: Table, recording: Recording, by: tuple[str, str] | None, events: bool) -> Matched:
+def first_number(
+    tables: Sequence[Table], recordings: Sequence[Recording], by: tuple[str, str] | None, told: int | None
+) -> tuple[int, tuple[str, ...]]:
+    """The number of a recording's first frame, in a column of frames: the same for all recordings; and notes.
+
+    Args:
+        tables: the rows of each recording.
+        recordings: in the same order.
+        by: what :func:`row_column` found.
+        told: by the user, or None: 1 if no row has 0 and one has as many as there are frames, else 0.
+
+    Raises:
+        InputError: there is no column of frames, and the user told of its first number.
+    """
+    if by is None or by[0] != "frame":
+        if told is not None:
+            raise InputError(
+                f"--first-frame {told}: no column tells the numbers of frames; name it with --row-of frame=COLUMN"
+            )
+        return 0, ()
+    if told is not None:
+        return told, ()
+    parts = [(table.whole(by[1]), recording.frames) for table, recording in zip(tables, recordings, strict=True)]
+    parts = [(numbers, frames) for numbers, frames in parts if len(numbers)]
+    if not parts or min(int(numbers.min()) for numbers, _ in parts) != 1:
+        return 0, ()
+    label = f"{tables[0].label}: {by[1]!r}"
+    for numbers, frames in parts:
+        if int(numbers.max()) == frames:
+            return 1, (f"{label} counts frames from 1, as its last is {frames:,}",)
+    return 0, (
+        f"{label} is taken to count frames from 0, of which it has no row; if its first frame is 1, give --first-frame "
+        "1",
+    )
+
+
+def match(
+    table: Table, recording: Recording, by: tuple[str, str] | None, events: bool, lead: str | None, first: int
+) -> Matched:
     """The frames of a recording that rows belong to.
 
     Args:
@@ -109,10 +155,14 @@ def match(table: Table, recording: Recording, by: tuple[str, str] | None, events
         recording: its frames.
         by: what :func:`row_column` found.
         events: whether there is a row for each intervention only, not for each frame.
+        lead: whether rows are of the step "in" to their frame, or out of it.
+        first: what :func:`first_number` found.
 
     Raises:
         InputError: as many rows as fit nothing, or rows of frames that are not there, or twice.
     """
+    if by is not None and not len(table):  # an episode in which nothing was intervened on, or of a single frame
+        return placed(table, np.zeros(0, np.int64), recording, False, events)
     if by is None:
         if events:
             raise InputError(
@@ -121,19 +171,18 @@ def match(table: Table, recording: Recording, by: tuple[str, str] | None, events
             )
         return _in_order(table, recording)
     kind, column = by
-    notes: tuple[str, ...]
     if kind == "frame":
-        places, notes = _by_number(table, recording, column)
+        places = _by_number(table, recording, column, first)
     elif kind == "file":
-        places, notes = _by_file(table, recording, column), ()
+        places = _by_file(table, recording, column)
     else:
-        return _by_time(table, recording, column, events)
+        return _by_time(table, recording, column, events, lead)
     if recording.missing:  # rows of what was cut off
         kept = np.flatnonzero((places >= 0) & (places < recording.frames))
         table, places = table.taken(kept), places[kept]
     if not events:
         _require_once(table, places, column)
-    return replace(placed(table, places, recording, False, events), notes=notes)
+    return placed(table, places, recording, False, events)
 
 
 def _in_order(table: Table, recording: Recording) -> Matched:
@@ -153,21 +202,17 @@ def _in_order(table: Table, recording: Recording) -> Matched:
     )
 
 
-def _by_number(table: Table, recording: Recording, column: str) -> tuple[Array, tuple[str, ...]]:
-    numbers, frames = table.whole(column), recording.frames
-    notes: tuple[str, ...] = ()
-    if int(numbers.min()) >= 1 and int(numbers.max()) == frames:
-        numbers = numbers - 1
-        notes = (f"{table.label}: {column!r} counts frames from 1, as its last is {frames:,}",)
-    outside = np.flatnonzero((numbers < 0) | (numbers >= frames))
+def _by_number(table: Table, recording: Recording, column: str, first: int) -> Array:
+    frames, places = recording.frames, table.whole(column) - first
+    outside = np.flatnonzero((places < 0) | (places >= frames))
     if len(outside) and not recording.missing:
         row = int(outside[0])
         raise InputError(
             f"{table.at(row)}: {column!r} is {table.columns[column][row].strip()}, and {recording.label} has "
-            f"{counted(frames, 'frame')}, 0 to {frames - 1:,}; correct it, or check that the table belongs to this "
-            "recording"
+            f"{counted(frames, 'frame')}, {first:,} to {first + frames - 1:,}; correct it, or check that the table "
+            "belongs to this recording"
         )
-    return numbers, notes
+    return places
 
 
 def _by_file(table: Table, recording: Recording, column: str) -> Array:
@@ -182,7 +227,7 @@ def _by_file(table: Table, recording: Recording, column: str) -> Array:
             known[spelled] = number if known.get(spelled, number) == number else -1
     places = np.empty(len(table), np.int64)
     for row, text in enumerate(table.columns[column]):
-        path = PurePath(text.strip().replace("\\", "/"))
+        path = _path(text)
         number = known.get(str(path), known.get(path.name, -1))
         if number < 0:
             raise InputError(
@@ -193,7 +238,7 @@ def _by_file(table: Table, recording: Recording, column: str) -> Array:
     return places
 
 
-def _by_time(table: Table, recording: Recording, column: str, events: bool) -> Matched:
+def _by_time(table: Table, recording: Recording, column: str, events: bool, lead: str | None) -> Matched:
     if recording.times is None:
         raise InputError(
             f"--row-of time: nothing tells when the frames of {recording.label} were taken; match rows by frame or file"
@@ -203,6 +248,8 @@ def _by_time(table: Table, recording: Recording, column: str, events: bool) -> M
     if recording.missing:  # rows of what was cut off
         kept = np.flatnonzero(rows <= times[-1] + interval / 2)
         table, rows = table.taken(kept), rows[kept]
+        if not len(kept):
+            return placed(table, kept, recording, False, events)
     outside = np.flatnonzero((rows < times[0] - interval) | (rows > times[-1] + interval))
     if len(outside):
         row = int(outside[0])
@@ -211,12 +258,14 @@ def _by_time(table: Table, recording: Recording, column: str, events: bool) -> M
             "0 to "
             f"{times[-1]:.2f} seconds; give seconds from its first frame on"
         )
+    if events:
+        places = _of_moments(rows, times, interval * _AT, lead)
+        shown = np.flatnonzero((places >= 0) & (places < len(times)))
+        return placed(table.taken(shown), places[shown], recording, False)
     places = _nearest(rows, times)
     complete = np.zeros(len(times), bool)
     complete[places] = True
-    if events:
-        complete[:] = True
-    elif len(rows) > 1:
+    if len(rows) > 1:
         # A frame between two rows as close as most has none of its own because it comes more often than they do.
         in_order = np.sort(rows)
         usual = max(float(np.median(np.diff(in_order))), interval) * _GAP
@@ -237,6 +286,22 @@ def _by_time(table: Table, recording: Recording, column: str, events: bool) -> M
     return Matched(table, places, nearest, False, complete, notes)
 
 
+def _path(text: str) -> PurePath:
+    """A cell that names a file, perhaps as Windows writes it."""
+    return PurePath(text.strip().replace("\\", "/"))
+
+
+def _of_moments(moments: Array, times: Array, near: float, lead: str | None) -> Array:
+    """The frames whose steps hold moments: what is done between two frames is of the step from one to the other.
+
+    Only of what is done at a frame, or `near` it, `lead` tells which of two steps it is. Beyond the first and the last
+    frame are -1 and len(times).
+    """
+    if lead == "in":
+        return np.searchsorted(times, moments - near)
+    return np.searchsorted(times, moments + near, side="right") - 1
+
+
 def _nearest(values: Array, among: Array) -> Array:
     """For each value, the number of the nearest of some that rise."""
     after = np.clip(np.searchsorted(among, values), min(1, len(among) - 1), len(among) - 1)
@@ -251,6 +316,6 @@ def _require_once(table: Table, places: Array, column: str) -> None:
         first, second = (int(order[twice[0] + step]) for step in (0, 1))
         raise InputError(
             f"{table.at(second)}: {column!r} is {table.columns[column][second].strip()}, as in row "
-            f"{first + table.first}; give each frame one row, or say with --events that there is one for each "
+            f"{table.lines[first]}; give each frame one row, or say with --events that there is one for each "
             "intervention"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from citris_cli.data import signatures
@@ -16,12 +16,15 @@ from citris_cli.recordings.recording import Recording
 from citris_cli.wording import counted
 
 
-def open_recordings(sources: Sequence[Path], frames_key: str | None = None) -> list[Recording]:
+def open_recordings(
+    sources: Sequence[Path], frames_key: str | None = None, channels_of: Callable[[int], int] = int
+) -> list[Recording]:
     """Recordings, one for each source, group or folder; still pictures that are named one by one are one recording.
 
     Args:
         sources: films, folders of pictures, pictures, ``.npy``, ``.npz``, HDF5 (``file.h5:/path``), quoted patterns.
         frames_key: of the frames in sources with keys; None to find it.
+        channels_of: of the dataset, for frames of so many.
 
     Raises:
         InputError: one is not there, is nothing of the kind, or is damaged.
@@ -43,15 +46,22 @@ def open_recordings(sources: Sequence[Path], frames_key: str | None = None) -> l
         for recording in made:
             recording.close()
         raise
-    channels = {recording.channels for recording in made}
-    if len(channels) > 1:
-        one, other = (next(r for r in made if r.channels == count) for count in sorted(channels)[:2])
-        raise InputError(
-            f"{one.label} has {counted(one.channels, 'channel')} and {other.label} {other.channels}; the recordings "
-            "of one "
-            "dataset need as many, make them grey with --grey if they are in colour"
-        )
+    _require_alike(made, channels_of)
     return made
+
+
+def _require_alike(recordings: Sequence[Recording], channels_of: Callable[[int], int]) -> None:
+    first, labels = recordings[0], [recording.label for recording in recordings]
+    for index, other in enumerate(recordings[1:], start=1):
+        if other.label in labels[:index]:
+            raise InputError(f"{other.label}: this recording is named twice; name each once")
+        if channels_of(other.channels) != channels_of(first.channels):
+            grey = {first.channels, other.channels} == {1, 3}
+            raise InputError(
+                f"{first.label} has {counted(first.channels, 'channel')} and {other.label} {other.channels}; the "
+                "recordings of one dataset need as many, "
+                + ("make them grey with --grey" if grey else "pack them apart")
+            )
 
 
 def _named(sources: Sequence[Path]) -> list[tuple[Path, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from citris_cli.artifacts.files import Writer, check_writable, write_folder, wri
 from citris_cli.core.config import WIDTHS
 from citris_cli.data.identity import FileIdentity
 from citris_cli.data.layout import KINDS_KEY, NAMES_KEY, PROVENANCE_KEY, SPLITS, TARGET_NAMES_KEY
+from citris_cli.data.truth import check_values
 from citris_cli.data.variables import KINDS, Variables, canonical_name, parse_vars
 from citris_cli.errors import InputError
 from citris_cli.recordings.choosing import used_frames
@@ -151,7 +153,7 @@ def pack(
         CitrisError: the disk is full.
     """
     with ExitStack() as stack:
-        recordings = open_recordings(sources, packing.frames_key)
+        recordings = open_recordings(sources, packing.frames_key, Fitting(DEFAULT_SIZE, grey=packing.grey).channels)
         for recording in recordings:
             stack.callback(recording.close)
             if recording.missing:
@@ -163,11 +165,17 @@ def pack(
         variables, factors = _variables(told, packing.kinds)
         fitting = _fitting(recordings, packing)
         kept = _kept(recordings, told.labels, packing)
+        of_values = (
+            *_of_kinds(variables, factors),
+            *check_values(kept.truth, tuple(factors), "--truth", "leave its kind out of --kinds"),
+        )
         if output.suffix == ".npz" and packing.val + packing.test > 0:
             raise InputError(f"-o {output}: --val and --test make several files; name a folder")
         splits = split(kept.lengths.tolist(), packing.val, packing.test)
         paths = _paths(output, splits, overwrite)
         for note in _notes(recordings, told, fitting, kept, packing, splits, paths):
+            on_note(note)
+        for note in of_values:
             on_note(note)
         digests = Digests(recordings, told.files)
         stack.callback(digests.stop)
@@ -212,7 +220,7 @@ def _paths(output: Path, splits: Sequence[Split], overwrite: bool) -> dict[str, 
     """The file of each split; refused where something is there already."""
     if output.suffix == ".npz":
         paths = {"train": output}
-    elif output.is_file() or output.suffix.lower() in _NO_FOLDER:
+    elif os.path.isfile(output) or output.suffix.lower() in _NO_FOLDER:
         raise InputError(f"-o {output}: a dataset is an .npz or a folder; name one of these")
     else:
         paths = {one.name: output / f"{one.name}.npz" for one in splits}
@@ -245,6 +253,17 @@ def _described(names: Sequence[str], kinds: Mapping[str, str]) -> Variables:
     return parse_vars(",".join(given)) if names else Variables()
 
 
+def _of_kinds(variables: Variables, factors: Variables) -> tuple[str, ...]:
+    """What is not kept: a dataset tells of the kinds of its true values, or of its targets if there are none."""
+    lost = [item.name for item in variables if factors and item.kind != "continuous" and item.name not in factors.names]
+    if not lost:
+        return ()
+    return (
+        f"--kinds: the kind of {enumerated(lost)} is not kept, as the dataset tells of the kinds of the true values; "
+        "give it to the commands that need it with --vars",
+    )
+
+
 def _fitting(recordings: Sequence[Recording], packing: Packing) -> Fitting:
     fitting = Fitting(packing.size or DEFAULT_SIZE, packing.fit, packing.crop, packing.grey)
     for recording in recordings:
@@ -270,8 +289,8 @@ def _kept(recordings: Sequence[Recording], labels: Sequence[Labels], packing: Pa
             steps = told.counts[used.start : used.stop].copy()
             steps[-1:] = 0  # the step out of the last one that is used
             joined = np.add.reduceat(steps.astype(np.int64), frames - used.start, axis=0)
-            twice += int((joined > 1).any(1).sum())
             joined[-1] = 0  # nor is there a step from the last one that is kept
+            twice += int((joined > 1).any(1).sum())
             targets.append(joined > 0)
             truth.append(told.truth[frames])
             lengths.append(len(frames))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -132,7 +131,7 @@ def _has_pictures(folder: Path) -> bool:
 
 
 def _left_out(folder: Path) -> tuple[str, ...]:
-    others = [path.name for path in list_others(folder) if not re.search(r"\.npy$", path.name)]
+    others = [path.name for path in list_others(folder) if path.suffix.lower() != ".npy"]
     if not others:
         return ()
     return (f"{folder}: left out, as these are no pictures that are read here: {enumerated(others)}",)

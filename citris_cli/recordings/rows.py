@@ -102,7 +102,7 @@ def _of_key(recording: Recording, key: str, columns: Sequence[str] | None) -> Ro
         names = tuple(columns)
     if not array.size and array.ndim in (1, 2):  # of a recording of one frame
         empty = names or [f"{key.rsplit('/', 1)[-1]}_{index}" for index in range(width)] if width > 1 else [key]
-        table = Table(label, {name: [] for name in (names or empty)}, first=0)
+        table = Table(label, {name: [] for name in (names or empty)}, np.zeros(0, np.int64))
         return Rows(table, np.zeros(0, np.int64), of_steps=True)
     table = of_array(label, array, names, key)
     if lead is None:
@@ -136,7 +136,11 @@ def rows_of_episodes(lead: tuple[int, ...], recording: Recording, fewer: int) ->
 
 
 def parted(
-    recordings: Sequence[Recording], rows: Sequence[Rows], episode: str | None, by: tuple[str, str] | None
+    recordings: Sequence[Recording],
+    rows: Sequence[Rows],
+    episode: str | None,
+    by: tuple[str, str] | None,
+    events: bool,
 ) -> list[Rows]:
     """The rows of each recording.
 
@@ -145,6 +149,7 @@ def parted(
         rows: as :func:`find_rows` found them.
         episode: the column that names a row's recording, or None.
         by: how rows are matched with frames, see :func:`citris_cli.recordings.matching.row_column`.
+        events: whether a recording may have none, as nothing was intervened on.
 
     Raises:
         InputError: nothing tells whose they are, or they are of a recording that is not there.
@@ -166,7 +171,7 @@ def parted(
     parts = []
     for index, recording in enumerate(recordings):
         mine = np.flatnonzero(whose == index)
-        if not len(mine) and recording.frames > 1:
+        if not len(mine) and recording.frames > 1 and not events:
             raise InputError(f"{table.label}: no row is of {recording.label}; add its rows, or leave it out")
         parts.append(Rows(table.taken(mine)))
     return parts

@@ -24,7 +24,7 @@ from citris_cli.wording import counted, enumerated, legible, reason, size_in_wor
 _MAX_BYTES = 4 << 30
 _ENCODINGS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
 #: What tables write where they mean yes or no.
-_ONE, _ZERO = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false"})
+_YES_OR_NO = {"1": True, "true": True, "0": False, "false": False}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +34,14 @@ class Table:
     Attributes:
         label: what messages call it.
         columns: text, by name, in order; R of them each.
-        first: number of the first row, as messages count: 2 of a file with a header, 0 of an array.
+        lines: int64 [R], by which messages call each row: its last line in the file, or its place in an array.
         decimal_comma: whether numbers are written as 1,5.
         notes: sentences on how it was read.
     """
 
     label: str
     columns: Mapping[str, Sequence[str]]
-    first: int = 2
+    lines: Array
     decimal_comma: bool = False
     notes: tuple[str, ...] = ()
 
@@ -73,18 +73,19 @@ class Table:
 
     def at(self, row: int) -> str:
         """What messages call a row, counted from 0."""
-        return f"{self.label}, row {row + self.first}"
+        return f"{self.label}, row {self.lines[row]}"
 
     def is_binary(self, name: str) -> bool:
         """Whether a column holds nothing but 0 and 1."""
-        return set(map(_cell, set(self.columns[name]))) <= _ONE | _ZERO
+        return None not in map(self._bit, set(self.columns[name]))
 
     def is_nearly_binary(self, name: str) -> bool:
         """Whether a column looks like a target with other cells, no numbers: most are 0 or 1, or all 1 or empty."""
-        cells = Counter(map(_cell, self.columns[name]))
-        others = [text for text in cells if text not in _ONE | _ZERO]
-        told = sum(count for text, count in cells.items() if text in _ONE | _ZERO)
-        marks = others == [""] and any(text in cells for text in _ONE)
+        cells = Counter(text.strip() for text in self.columns[name])
+        bits = {text: self._bit(text) for text in cells}
+        others = [text for text, bit in bits.items() if bit is None]
+        told = sum(count for text, count in cells.items() if bits[text] is not None)
+        marks = others == [""] and True in bits.values()
         return bool(others) and (marks or (2 * told > len(self) and not any(map(_is_number, others))))
 
     def binary(self, name: str) -> Array:
@@ -93,9 +94,9 @@ class Table:
         Raises:
             InputError: it holds something else, naming the row.
         """
-        values = {text: _cell(text) in _ONE for text in set(self.columns[name])}
-        for text in values:
-            if _cell(text) not in _ONE | _ZERO:
+        values = {text: self._bit(text) for text in set(self.columns[name])}
+        for text, bit in values.items():
+            if bit is None:
                 row = self.columns[name].index(text)
                 shown = f"{legible(text)!r}" if text.strip() else "nothing"
                 raise InputError(
@@ -103,6 +104,23 @@ class Table:
                     "choose other columns with --columns"
                 )
         return np.fromiter((values[text] for text in self.columns[name]), bool, len(self))
+
+    def plain(self, text: str) -> str:
+        """A cell without blanks around it; a whole number as such: 1 of 1.0 and 01."""
+        cell = text.strip()
+        number = self._number(cell)
+        return str(int(number)) if number.is_integer() else cell
+
+    def _bit(self, text: str) -> bool | None:
+        """Whether a cell says yes or no; None if it says something else."""
+        return _YES_OR_NO.get(self.plain(text).lower())
+
+    def _number(self, text: str) -> float:
+        """The number in a cell; NaN of what is none."""
+        try:
+            return float(text.replace(",", ".") if self.decimal_comma else text)
+        except ValueError:
+            return float("nan")
 
     def numbers(self, name: str) -> Array:
         """A column of numbers as float64 [R].
@@ -112,10 +130,7 @@ class Table:
         """
         made = np.empty(len(self))
         for row, text in enumerate(self.columns[name]):
-            try:
-                made[row] = float(text.replace(",", ".") if self.decimal_comma else text)
-            except ValueError:
-                made[row] = np.nan
+            made[row] = self._number(text)
             if not np.isfinite(made[row]):
                 shown = f"{legible(text)!r}" if text.strip() else "nothing"
                 raise InputError(
@@ -164,14 +179,10 @@ class Table:
         return made
 
     def taken(self, rows: Array) -> Table:
-        """The same with some of the rows, whose numbers messages no longer know."""
+        """The same with some of the rows."""
         chosen = rows.tolist()
         columns = {name: [values[row] for row in chosen] for name, values in self.columns.items()}
-        return Table(self.label, columns, self.first, self.decimal_comma)
-
-
-def _cell(text: str) -> str:
-    return text.strip().lower()
+        return Table(self.label, columns, self.lines[rows], self.decimal_comma)
 
 
 def _is_number(text: str) -> bool:
@@ -215,7 +226,9 @@ def read_table(path: Path) -> Table:
             raise InputError(f"{path}: its header has {what}; give every column a name of its own")
     columns: dict[str, list[str]] = {name: [] for name in names}
     filled = list(columns.values())
+    numbers: list[int] = []
     for number, cells in rows:
+        numbers.append(number)
         if len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
             raise InputError(
                 f"{path}, row {number}: {counted(len(cells), 'cell')} under a header of {len(names)}; give every row "
@@ -225,7 +238,7 @@ def read_table(path: Path) -> Table:
             column.append(cell)
     if not filled[0]:
         raise InputError(f"{path}: the table has a header and no rows; add a row for each frame or step")
-    return Table(str(path), columns, decimal_comma=separator == ";", notes=notes)
+    return Table(str(path), columns, np.array(numbers), decimal_comma=separator == ";", notes=notes)
 
 
 def _text(path: Path) -> tuple[str, tuple[str, ...]]:
@@ -294,7 +307,7 @@ def of_array(label: str, array: Array, names: Sequence[str], found: str) -> Tabl
         short = found.rsplit("/", 1)[-1]
         names = [short] if array.shape[1] == 1 else [f"{short}_{index}" for index in range(array.shape[1])]
     columns = {name: _texts(array[:, index]) for index, name in enumerate(names)}
-    return Table(label, columns, first=0)
+    return Table(label, columns, np.arange(len(array)))
 
 
 def _texts(values: Array) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,14 +12,14 @@ import numpy as np
 
 from citris_cli.data.paths import natural_key
 from citris_cli.errors import InputError
-from citris_cli.recordings.matching import Matched, match, placed, row_column
+from citris_cli.recordings.matching import Matched, first_number, match, placed, row_column
 from citris_cli.recordings.recording import Array, Recording
 from citris_cli.recordings.rows import find_rows, parted, rows_of_episodes
 from citris_cli.recordings.tables import Table
 from citris_cli.wording import counted, enumerated, legible
 
 #: What a cell that names no variable holds.
-_NONE = ("", "0", "none")
+_NONE = ("", "0", "none", "nan", "null")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Reading:
         columns: of the targets; with `one_of`, the variables' names. None: all that hold only 0 and 1.
         one_of: the column that names the variable that was intervened on, or None.
         row_of: what rows are matched by, see :func:`citris_cli.recordings.matching.row_column`.
+        first_frame: number of the first frame where rows are matched by frame, or None to find it.
         episode: the column that tells a row's recording, or None.
         lead: whether a row is of the step "in" to its frame or "out" of it; None: out, which is said.
         truth: columns of true values, or keys of the sources.
@@ -40,6 +42,7 @@ class Reading:
     columns: tuple[str, ...] | None = None
     one_of: str | None = None
     row_of: str | None = None
+    first_frame: int | None = None
     episode: str | None = None
     lead: str | None = None
     truth: tuple[str, ...] = ()
@@ -127,11 +130,12 @@ def read_targets(recordings: Sequence[Recording], reading: Reading) -> Told:
     columns = _Columns(tables, recordings, reading)
     notes = [*given.notes, *(note for table in tables for note in table.notes), *columns.notes]
     labels = []
-    for recording, rows in zip(
-        recordings, parted(recordings, given.rows, columns.episode, columns.rows_by), strict=True
-    ):
+    parts = parted(recordings, given.rows, columns.episode, columns.rows_by, reading.events)
+    first, of_first = first_number([rows.table for rows in parts], recordings, columns.rows_by, reading.first_frame)
+    notes += of_first
+    for recording, rows in zip(recordings, parts, strict=True):
         if rows.places is None:
-            matched = match(rows.table, recording, columns.rows_by, reading.events)
+            matched = match(rows.table, recording, columns.rows_by, reading.events, reading.lead, first)
         else:
             matched = placed(rows.table, rows.places, recording, rows.of_steps)
         lengths = recording.lengths
@@ -222,8 +226,14 @@ class _Columns:
             and all(name in table.columns and table.is_binary(name) for table in self._tables)
         ]
         for name in first.columns:
-            if name not in (*apart, *self._own) and (bad := [t for t in self._tables if t.is_nearly_binary(name)]):
-                bad[0].binary(name)  # which says what is wrong
+            if name in (*apart, *self._own):
+                continue
+            for table in self._tables:
+                if name not in table.columns:
+                    if first.is_binary(name):
+                        raise InputError(f"{table.label} has no column {name!r}, as {first.label} has; give it one")
+                elif table.is_nearly_binary(name):
+                    table.binary(name)  # which says what is wrong
         if not found:
             raise InputError(
                 f"{first.label}: no column holds only 0 and 1; name the targets with --columns, or with --one-of the "
@@ -237,7 +247,13 @@ class _Columns:
         """The variable that a value of the column `one_of` names; "" for none."""
         column = self.one_of or ""
         texts = {text for table in self._tables for text in set(table.columns[column])}
-        cells = {text: text.strip() for text in texts}
+        cells = {text: self._tables[0].plain(text) for text in texts}
+        for cell in cells.values():
+            if re.fullmatch(r"-\d+", cell):
+                raise InputError(
+                    f"{self._place(cell)}: the column {column!r} holds {cell} where the number of a variable is "
+                    "needed; count variables from 1, and write 0 or nothing for none"
+                )
         real = sorted(
             {cell for cell in cells.values() if cell.lower() not in _NONE}, key=lambda c: natural_key(Path(c))
         )
@@ -251,13 +267,20 @@ class _Columns:
             called = {cell: cell for cell in real if names is None or cell in names}
         for cell in real:
             if cell not in called:
-                table = next(t for t in self._tables if cell in map(str.strip, t.columns[column]))
-                row = [text.strip() for text in table.columns[column]].index(cell)
                 raise InputError(
-                    f"{table.at(row)}: the column {column!r} holds {legible(cell)!r}, which --columns "
+                    f"{self._place(cell)}: the column {column!r} holds {legible(cell)!r}, which --columns "
                     f"({enumerated(names or ())}) does not have; correct one of the two"
                 )
         return {text: called.get(cell, "") for text, cell in cells.items()}
+
+    def _place(self, cell: str) -> str:
+        """What messages call the first row that has this in the column `one_of`."""
+        column = self.one_of or ""
+        for table in self._tables:
+            for row, text in enumerate(table.columns[column]):
+                if table.plain(text) == cell:
+                    return table.at(row)
+        return self._tables[0].label
 
     def _named(self) -> list[str]:
         found = list(dict.fromkeys(name for name in self._values.values() if name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -73,6 +75,19 @@ def test_times_of_a_log_that_runs_faster_or_slower(tmp_path: Path, make: Maker) 
         make(film, reading=Reading((str(table(tmp_path / "t.csv", "time,x", late)),), lead="in"))
 
 
+def test_what_is_done_between_two_frames_is_of_the_step_between_them(tmp_path: Path, make: Maker) -> None:
+    film = written(tmp_path / "film.mp4", 10)
+    path = str(table(tmp_path / "t.csv", "time,what", ["0.22,x", "0.28,y", "0.501,z", "0.95,y"]))
+    for lead, of_z in (("in", 4), ("out", 5)):
+        made = make(film, reading=Reading((path,), one_of="what", lead=lead, events=True))["train"]
+        assert [np.flatnonzero(column).tolist() for column in made["interventions"].T] == [[2], [2], [of_z]]
+    path = str(table(tmp_path / "t.csv", "time,what,v", ["0.22,x,1", "0.28,y,2"]))
+    with pytest.raises(
+        InputError, match="have no row"
+    ):  # true values of a moment are not those of all frames around it
+        make(film, reading=Reading((path,), one_of="what", lead="in", events=True, truth=("v",)))
+
+
 def test_from_and_to_as_times(tmp_path: Path, make: Maker) -> None:
     film = written(tmp_path / "film.mp4", 20)
     reading = Reading((str(table(tmp_path / "t.csv", "x,n", ["1,5"] * 19)),))
@@ -102,6 +117,50 @@ def test_a_film_that_was_cut_short(tmp_path: Path, make: Maker, film: Path) -> N
     assert not list(tmp_path.glob(".made*"))
 
 
+@pytest.mark.parametrize(
+    ("matrix", "kept", "said"),
+    [
+        ((0, 1, -1, 0), lambda frame: np.rot90(frame, -1), "turned by 270° against the clock"),
+        ((-1, 0, 0, -1), lambda frame: frame[::-1, ::-1], "turned by 180° against the clock"),
+        ((-1, 0, 0, 1), lambda frame: frame[:, ::-1], "mirrored"),
+        ((1, 0, 0, -1), lambda frame: frame[::-1], "mirrored"),
+        ((0, 1, 1, 0), lambda frame: frame.transpose(1, 0, 2), "turned and mirrored"),
+    ],
+)
+def test_frames_are_turned_upright_as_the_header_says(
+    tmp_path: Path, matrix: tuple[int, ...], kept: Callable[[np.ndarray], np.ndarray], said: str
+) -> None:
+    film = written(tmp_path / "film.mp4", 3)
+    stored = next(open_film(film).read(np.array([True, False, False])))
+    a, b, c, d = (value << 16 for value in matrix)
+    content, plain = film.read_bytes(), struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    at = content.index(plain, content.index(b"tkhd"))  # the matrix of the track, after that of the film
+    film.write_bytes(content[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + content[at + len(plain) :])
+    recording = open_film(film)
+    upright = next(recording.read(np.array([True, False, False])))
+    np.testing.assert_array_equal(upright, kept(stored))
+    assert recording.size == (upright.shape[1], upright.shape[0])
+    assert recording.notes == (f"{film}: {said}, as its header says",)
+
+
+def test_what_of_a_film_is_left_out_is_said(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "two.mkv"), "w") as film:
+        streams = [film.add_stream("ffv1", rate=10) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 32, 32, "bgra"
+        for number in range(3):
+            for stream in streams:
+                frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 4), np.uint8), format="bgra")
+                frame.pts = number
+                film.mux(stream.encode(frame))
+        for stream in streams:
+            film.mux(stream.encode())
+    notes = open_film(tmp_path / "two.mkv").notes
+    assert any("the first of 2 streams of pictures is read" in note for note in notes)
+    assert any("transparency (alpha) is dropped" in note for note in notes)
+
+
 def test_a_sound_is_no_film(tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     with av.open(str(tmp_path / "sound.mp4"), "w") as file:
@@ -118,3 +177,24 @@ def test_what_is_missing_is_named(film: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(InputError, match=r"pip install 'citris-cli\[video\]'"):
         open_film(film)
+
+
+def test_messages_of_the_decoder_do_not_reach_python(film: Path) -> None:
+    """Of a damaged film they come from the decoder's threads, which closing it then waits for, without end."""
+    av = pytest.importorskip("av")
+    av.logging.set_level(av.logging.PANIC)
+    open_film(film)
+    assert av.logging.get_level() is None
+
+
+def test_a_film_that_lacks_its_last_seconds_and_one_that_begins_late(tmp_path: Path) -> None:
+    film = written(tmp_path / "film.mkv", 25, times=list(range(50, 75)))
+    assert open_film(film).missing == ""
+    film = written(tmp_path / "film.mkv", 25)
+    content = film.read_bytes()
+    for _ in range(5):  # blocks of a frame
+        content = content[: content.rindex(b"\xa3")]
+    film.write_bytes(content)
+    recording = open_film(film)
+    assert 18 < recording.frames < 25
+    assert "its header tells of 2.5 seconds" in recording.missing

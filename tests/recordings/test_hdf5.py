@@ -89,3 +89,17 @@ def test_damage_and_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
     with pytest.raises(InputError, match=r"pip install 'citris-cli\[hdf5\]'"):
         open_recordings([path])
+
+
+def test_the_root_and_what_lies_in_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "e.h5"
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["obs"] = numbered(3)
+    with h5py.File(path, "w") as file:
+        file["run/obs"] = numbered(4)
+        file["obs"] = h5py.ExternalLink("other.h5", "/obs")
+    assert open_recordings([Path(f"{path}:/")])[0].frames == 4
+    with pytest.raises(InputError, match=r"lies in another file, .*other\.h5, which is not read"):
+        open_recordings([Path(f"{path}:/obs")])
+    with pytest.raises(InputError, match=r"gone\.h5:/obs: there is no such file"):
+        open_recordings([tmp_path / "gone.h5:/obs"])

@@ -63,6 +63,18 @@ def test_what_is_made_is_read_as_it_was_meant(tmp_path: Path, make: Maker) -> No
     assert data.unused == ()
 
 
+def test_true_values_of_another_unit_are_refused_before_an_hour_is_spent(tmp_path: Path, make: Maker) -> None:
+    source = array(tmp_path / "d.npz", 3)
+    path = str(table(tmp_path / "t.csv", "x,angle,door", ["0,0,0", "1,90,1", "0,270,0.5"]))
+    reading = Reading((path,), ("x",), lead="in", truth=("angle", "door"))
+    with pytest.raises(InputError, match="angle is an angle and holds 270; save radians, or leave its kind out"):
+        make(source, reading=reading, kinds="angle:angle")
+    with pytest.raises(InputError, match="door is categorical and holds 0 … 1"):
+        make(source, reading=reading, kinds="door:categorical")
+    make(source, reading=reading, kinds="x:categorical")
+    assert make.said("the kind of x is not kept")
+
+
 def test_every_joins_the_targets_of_steps_between(tmp_path: Path, make: Maker) -> None:
     source = array(tmp_path / "d.npz", 8)
     reading = Reading((str(rows(tmp_path / "t.csv", [1, 0, 0, 0, 1, 1, 1])),))
@@ -123,9 +135,82 @@ def test_events(tmp_path: Path, make: Maker) -> None:
         make(source, reading=Reading((path,), one_of="what", lead="out"))
 
 
+def test_episodes_without_events_and_of_one_frame(tmp_path: Path, make: Maker) -> None:
+    sources = [array(tmp_path / f"{name}.npz", count) for name, count in (("a", 4), ("b", 3), ("c", 1))]
+    path = str(table(tmp_path / "t.csv", "take,frame,x", ["a,1,1", "a,0,0"]))
+    reading = Reading((path,), ("x",), row_of="frame", episode="take", lead="in", events=True)
+    assert make(*sources, reading=reading)["train"]["interventions"].ravel().tolist() == [1, 0, 0, 0, 0, 0, 0]
+    assert make.packed is not None
+    assert make.packed.interventions == (1,)
+    rows = [f"{take},{number},1" for take, count in (("a", 4), ("b", 3)) for number in range(count)]
+    path = str(table(tmp_path / "t.csv", "take,frame,x", rows))
+    reading = Reading((path,), ("x",), episode="take", lead="out")
+    assert make(*sources, reading=reading)["train"]["lengths"].tolist() == [4, 3, 1]
+    path = str(table(tmp_path / "t.csv", "take,frame,x", rows[:4]))
+    with pytest.raises(InputError, match=r"no row is of .*b\.npz"):
+        make(*sources, reading=Reading((path,), ("x",), episode="take", lead="out"))
+
+
+def test_a_column_of_frames_is_one_in_short_recordings_too(tmp_path: Path, make: Maker) -> None:
+    """Of two frames it holds only 0 and 1; read as a target, or left out, rows would be taken in order."""
+    sources = [array(tmp_path / f"{name}.npz", count) for name, count in (("a", 2), ("b", 4))]
+    one = str(table(tmp_path / "a.csv", "frame,x", ["0,1", "1,0"]))
+    two = str(table(tmp_path / "b.csv", "frame,x", ["3,0", "2,1", "1,0", "0,1"]))
+    made = make(*sources, reading=Reading((one, two), lead="out"))["train"]
+    assert made["keys"].tolist() == ["x"]
+    assert made["interventions"].ravel().tolist() == [1, 0, 1, 0, 1]
+
+
+def test_where_numbers_of_frames_begin(tmp_path: Path, make: Maker) -> None:
+    sources = [array(tmp_path / f"{name}.npz", 4) for name in ("a", "b")]
+    # Only the last frame of b tells that both count from 1.
+    path = str(table(tmp_path / "t.csv", "take,frame,x", ["a,1,1", "a,3,1", "b,4,1"]))
+    reading = Reading((path,), ("x",), row_of="frame", episode="take", lead="in", events=True)
+    assert make(*sources, reading=reading)["train"]["interventions"].ravel().tolist() == [0, 1, 0, 0, 0, 0, 1]
+    assert make.said("counts frames from 1")
+    events = str(table(tmp_path / "t.csv", "frame,x", ["1,1", "3,1"]))
+    made = make(sources[0], reading=Reading((events,), ("x",), lead="out", events=True))["train"]
+    assert made["interventions"].ravel().tolist() == [0, 1, 0]
+    assert make.said("is taken to count frames from 0, of which it has no row; if its first frame is 1")
+    reading = Reading((events,), ("x",), lead="out", events=True, first_frame=1)
+    assert make(sources[0], reading=reading)["train"]["interventions"].ravel().tolist() == [1, 0, 1]
+    later = str(table(tmp_path / "t.csv", "frame,x", [f"{number},1" for number in range(100, 104)]))
+    made = make(sources[0], reading=Reading((later,), ("x",), lead="out", first_frame=100))["train"]
+    assert made["interventions"].ravel().tolist() == [1, 1, 1]
+    with pytest.raises(InputError, match=r"row 5: 'frame' is 103, and .* has 4 frames, 99 to 102"):
+        make(sources[0], reading=Reading((later,), ("x",), lead="out", first_frame=99))
+    with pytest.raises(InputError, match="--first-frame 1: no column tells the numbers of frames"):
+        make(sources[0], reading=Reading((str(rows(tmp_path / "n.csv", [1, 0, 1])),), first_frame=1))
+
+
+def test_interventions_after_the_last_frame_that_is_kept_are_no_step(tmp_path: Path, make: Maker) -> None:
+    reading = Reading((str(rows(tmp_path / "t.csv", [0, 0, 0, 0, 1, 1])),))
+    made = make(array(tmp_path / "d.npz", 7), reading=reading, every=4)["train"]
+    assert made["interventions"].ravel().tolist() == [0]
+    assert not make.said("several interventions on one variable")
+
+
+def test_recordings_in_grey_and_in_colour(tmp_path: Path, make: Maker) -> None:
+    one = array(tmp_path / "a.npz", 3)
+    np.save(tmp_path / "b.npy", numbered(3, channels=1))
+    tables = tuple(str(rows(tmp_path / f"{name}.csv", [1, 0])) for name in ("a", "b"))
+    with pytest.raises(InputError, match="make them grey with --grey"):
+        make(one, tmp_path / "b.npy", reading=Reading(tables))
+    made = make(one, tmp_path / "b.npy", reading=Reading(tables), grey=True)["train"]
+    assert values(made["images"]) == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_target_that_another_table_lacks_is_refused(tmp_path: Path, make: Maker) -> None:
+    one, two = (array(tmp_path / f"{name}.npz", 3) for name in ("a", "b"))
+    tables = (str(table(tmp_path / "a.csv", "x,y", ["1,0", "0,1"])), str(table(tmp_path / "b.csv", "x", ["1", "0"])))
+    with pytest.raises(InputError, match=r"b\.csv has no column 'y', as .*a\.csv has"):
+        make(one, two, reading=Reading(tables))
+
+
 @pytest.mark.parametrize(
     ("cells", "columns", "keys"),
     [
+        (["2.0", "0.0", "1.0", "nan"], None, ["what_1", "what_2"]),
         (["lamp", "", "x", "0"], None, ["lamp", "x"]),
         (["2", "0", "1", "none"], None, ["what_1", "what_2"]),
         (["2", "0", "1", ""], ("x", "lamp"), ["x", "lamp"]),
@@ -149,6 +234,12 @@ def test_a_name_that_is_no_variable_is_refused(tmp_path: Path, make: Maker) -> N
         make(array(tmp_path / "d.npz", 5), reading=Reading((path,), ("lamp",), one_of="what"))
 
 
+def test_minus_one_is_no_variable(tmp_path: Path, make: Maker) -> None:
+    path = str(table(tmp_path / "t.csv", "what,n", ["0,1", "-1,1", "1,1", "-1,1"]))
+    with pytest.raises(InputError, match=r"row 3: the column 'what' holds -1 .*; count variables from 1"):
+        make(array(tmp_path / "d.npz", 5), reading=Reading((path,), one_of="what"))
+
+
 def test_text_in_a_target_is_refused_and_not_left_out(tmp_path: Path, make: Maker) -> None:
     path = str(table(tmp_path / "t.csv", "x,lamp,speed", ["1,0,0", "0,on,0", "0,0,0", "1,0,3"]))
     with pytest.raises(InputError, match="row 3: the column 'lamp' holds 'on'"):
@@ -166,6 +257,16 @@ def test_pictures_are_in_natural_order_and_rows_found_by_file(tmp_path: Path, ma
     one_by_one = make(*sorted(folder.iterdir()), reading=Reading((str(tmp_path / "t.tsv"),), lead="in"))["train"]
     assert values(one_by_one["images"]) == list(range(12))
     assert make.said("natural order")
+
+
+def test_a_file_that_is_not_there_is_said_and_rows_are_not_taken_in_order(tmp_path: Path, make: Maker) -> None:
+    folder = pictures(tmp_path / "shots", 4)
+    lines = [f"C:\\takes\\shot_{number}.png,{int(number == 1)}" for number in (4, 3, 2, 1)]
+    made = make(folder, reading=Reading((str(table(tmp_path / "t.csv", "file,x", lines)),), lead="out"))["train"]
+    assert made["interventions"].ravel().tolist() == [1, 0, 0]
+    lines[1] = lines[1].replace("shot", "shoot")
+    with pytest.raises(InputError, match=r"row 3: there is no picture .*shoot_3\.png"):
+        make(folder, reading=Reading((str(table(tmp_path / "t.csv", "file,x", lines)),), lead="out"))
 
 
 def test_folders_in_a_folder_are_episodes(tmp_path: Path, make: Maker) -> None:
@@ -311,3 +412,32 @@ def test_names_that_no_variable_can_have(tmp_path: Path, make: Maker, names: lis
     path = str(table(tmp_path / "t.csv", header, ["0,1", "1,0", "0,0", "1,1"]))
     with pytest.raises(InputError, match="name"):
         make(array(tmp_path / "d.npz", 5), reading=Reading((path,)))
+
+
+@pytest.mark.parametrize(
+    "header", ["{'shape': (-5, 64, 64, 3), ", "{'shape': (1000000000, 64, 64, 3), ", "{'sha\0pe: (("]
+)
+def test_a_damaged_npy_is_refused(tmp_path: Path, make: Maker, header: str) -> None:
+    told = (header + "'descr': '|u1', 'fortran_order': False}").encode().ljust(117) + b"\n"
+    (tmp_path / "d.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00" + told + bytes(100))
+    with pytest.raises(InputError, match=r"d\.npy: this \.npy cannot be read"):
+        make(tmp_path / "d.npy")
+
+
+def test_a_recording_that_is_named_twice_is_refused(tmp_path: Path, make: Maker) -> None:
+    one = array(tmp_path / "a.npz", 3)
+    with pytest.raises(InputError, match="named twice"):
+        make(one, one, reading=Reading((str(rows(tmp_path / "t.csv", [1, 0, 1, 0])),)))
+
+
+def test_a_name_that_no_disk_takes_is_refused(tmp_path: Path, make: Maker) -> None:
+    reading = Reading((str(rows(tmp_path / "t.csv", [1, 0])),))
+    with pytest.raises(InputError, match="cannot be written"):
+        make(array(tmp_path / "a.npz", 3), reading=reading, output=tmp_path / ("a" * 300))
+
+
+def test_a_link_to_nothing_among_pictures_is_said(tmp_path: Path, make: Maker) -> None:
+    folder = pictures(tmp_path / "shots", 3)
+    (folder / "shot_4.png").symlink_to(tmp_path / "gone.png")
+    make(folder, reading=Reading((str(rows(tmp_path / "t.csv", [1, 0])),)))
+    assert make.said("left out, as these are no pictures that are read here: shot_4.png")

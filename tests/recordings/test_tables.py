@@ -32,6 +32,22 @@ def test_tables_as_programs_write_them(tmp_path: Path, content: bytes | str) -> 
     assert table.binary("x").tolist() == [True, False]
 
 
+@pytest.mark.parametrize(
+    "content", ["x\n1.000000e+00\n0.0\n", "x;n\n1,0;0,5\n0,0;1,5\n", "x\nTRUE\nFalse\n", "x\n01\n 0 \n"]
+)
+def test_ones_and_zeros_as_programs_write_them(tmp_path: Path, content: str) -> None:
+    table = read_table(written(tmp_path / "t.csv", content))
+    assert table.is_binary("x")
+    assert not table.is_nearly_binary("x")
+    assert table.binary("x").tolist() == [True, False]
+
+
+def test_a_message_tells_the_line_of_the_file(tmp_path: Path) -> None:
+    table = read_table(written(tmp_path / "t.csv", "x\n1\n\n\n0\nno\n1\n")).taken(np.array([2, 3]))
+    with pytest.raises(InputError, match="row 6: the column 'x' holds 'no'"):
+        table.binary("x")
+
+
 def test_other_encodings_are_said(tmp_path: Path) -> None:
     table = read_table(written(tmp_path / "t.csv", "frame,höhe\n0,1\n".encode("cp1252")))
     assert list(table.columns) == ["frame", "höhe"]
