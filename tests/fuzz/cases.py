@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -81,6 +82,10 @@ def _picture(suffix: str) -> Kind:
     return Kind("picture", f"frame.{suffix}", f"in/frame.{suffix}", commands)
 
 
+def _packed(film: str, table: str) -> Command:
+    return ("pack", film, "--targets", table, "--lead", "in", "--size", "32", "-o", "p")
+
+
 _RESUMED = ("train-nf", SEQUENCE, "--ae", AE, *TINY["train-nf"], "--steps", "6", "--resume", "-o", "m.safetensors")
 _RUN = tuple((f"run/m.{part}", f"work/m.{part}") for part in ("state.safetensors", "metrics.jsonl"))
 _STATE = tuple(f"work/m.{part}" for part in ("state.safetensors", "best.safetensors", "metrics.jsonl"))
@@ -94,6 +99,8 @@ KINDS: dict[str, Kind] = {
         (
             ("info", "../in/d.npz"),
             ("info", "../in/d.npz", "--json"),
+            ("check", "../in/d.npz", "-o", "check.json"),
+            ("pack", "../in/d.npz", "-o", "p.npz"),
             ("encode", "../in/d.npz", "-m", NF, "-o", "z.npz"),
             ("animate-latents", "../in/d.npz", "-m", NF, "--frames", "3", "-o", "a.html"),
             ("train-ae", "../in/d.npz", *TINY["train-ae"], "-o", "m.safetensors"),
@@ -195,6 +202,9 @@ KINDS: dict[str, Kind] = {
         "in/p.safetensors",
         (("info", "../in/p.safetensors"), ("import-checkpoint", "../in/p.safetensors", "-o", "m.safetensors")),
     ),
+    "film": Kind("bytes", "film.mp4", "in/film.mp4", (_packed("../in/film.mp4", f"{SAMPLES}/film.csv"),)),
+    "table": Kind("bytes", "film.csv", "in/t.csv", (_packed(f"{SAMPLES}/film.mp4", "../in/t.csv"),)),
+    "hdf5": Kind("bytes", "e.h5", "in/e.h5", (("pack", "../in/e.h5", "--targets", "acts", "-o", "p"),)),
     **{suffix: _picture(suffix) for suffix in PICTURES},
 }
 
@@ -317,3 +327,28 @@ def _save_others(folder: Path) -> None:
         frame = Image.fromarray(file["images"][0])
     for suffix in PICTURES:
         frame.save(folder / f"frame.{suffix}")
+    _save_recordings(folder)
+
+
+def _save_recordings(folder: Path) -> None:
+    """A film and its table, and an HDF5 file; where their libraries are not installed, what is refused at once."""
+    (folder / "film.mp4").write_bytes(b"\0\0\0\x14ftypisom")
+    (folder / "e.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    (folder / "film.csv").write_text("frame,x,y\n" + "".join(f"{row},{row % 2},{row % 3 // 2}\n" for row in range(12)))
+    frames = np.random.default_rng(0).integers(0, 256, (12, 48, 64, 3), np.uint8)
+    with suppress(ImportError):
+        import av
+
+        with av.open(str(folder / "film.mp4"), "w") as film:
+            stream = film.add_stream("mpeg4", rate=10)
+            stream.width, stream.height = 64, 48
+            for pixels in frames:
+                film.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            film.mux(stream.encode())
+    with suppress(ImportError):
+        import h5py
+
+        with h5py.File(folder / "e.h5", "w") as file:
+            for name in ("one", "two"):
+                file.create_dataset(f"{name}/obs", data=frames[:6], chunks=(1, 48, 64, 3), compression="gzip")
+                file[f"{name}/acts"] = np.arange(10).reshape(5, 2) % 3 == 0

@@ -659,4 +659,5 @@ MUTATIONS: dict[str, dict[str, Mutation]] = {
     "picture": _named(_BYTES, _PICTURE),
     "lines": _named(_BYTES, (json_line,)),
     "json": _named(_BYTES, (json_document,)),
+    "bytes": _named(_BYTES),
 }
