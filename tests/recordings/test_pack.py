@@ -441,3 +441,18 @@ def test_a_link_to_nothing_among_pictures_is_said(tmp_path: Path, make: Maker) -
     (folder / "shot_4.png").symlink_to(tmp_path / "gone.png")
     make(folder, reading=Reading((str(rows(tmp_path / "t.csv", [1, 0])),)))
     assert make.said("left out, as these are no pictures that are read here: shot_4.png")
+
+
+def test_a_column_of_episodes_is_no_target(tmp_path: Path, make: Maker) -> None:
+    path = str(table(tmp_path / "t.csv", "episode,x", ["0,1", "0,0", "1,1", "1,0"]))
+    made = make(array(tmp_path / "a.npz", 4), reading=Reading((path,), lead="out"))["train"]
+    assert made["keys"].tolist() == ["x"]
+    assert make.said("give --episode episode")
+    made = make(tmp_path / "a.npz", reading=Reading((path,), lead="out", episode="episode"))["train"]
+    assert made["lengths"].tolist() == [2, 2]
+
+
+def test_true_values_that_do_not_fit_are_refused(tmp_path: Path, make: Maker) -> None:
+    path = str(table(tmp_path / "t.csv", "x,v", ["0,1", "1,1e300", "0,2"]))
+    with pytest.raises(InputError, match="larger than float32 takes"):
+        make(array(tmp_path / "a.npz", 3), reading=Reading((path,), ("x",), lead="in", truth=("v",)))
