@@ -141,7 +141,9 @@ def read_targets(recordings: Sequence[Recording], reading: Reading) -> Told:
         else:
             matched = placed(rows.table, rows.places, recording, rows.of_steps)
         lengths = recording.lengths
-        if len(recordings) == 1 and columns.episode is not None:
+        if (
+            len(given.rows) == len(recordings) and columns.episode is not None
+        ):  # a table of each, which it parts further
             lengths = _episodes(matched, recording, columns.episode)
         recording = replace(recording, lengths=lengths)
         notes += [*matched.notes, *_of_lead(matched, columns, recording, reading.lead)]
@@ -153,6 +155,8 @@ def read_targets(recordings: Sequence[Recording], reading: Reading) -> Told:
 def _episodes(matched: Matched, recording: Recording, column: str) -> tuple[int, ...]:
     """Frames of each episode, by a column that holds the same in all rows of one."""
     table = matched.table
+    if len({text.strip() for text in table.columns[column]}) < 2:
+        return recording.lengths
     if matched.of_steps or len(table) != recording.frames:
         raise InputError(
             f"--episode {column}: {table.label} has {counted(len(table), 'row')}, and {recording.label} "

@@ -298,9 +298,14 @@ def test_one_recording_in_episodes(tmp_path: Path, make: Maker) -> None:
     made = make(array(tmp_path / "d.npz", 5), reading=Reading((path,), ("x",), episode="take", lead="out"))["train"]
     assert made["lengths"].tolist() == [3, 2]
     assert made["interventions"].ravel().tolist() == [1, 1, 0, 1]
+    table(tmp_path / "s.csv", "x,take", ["1,a", "1,a", "1,a", "1,b", "1,b"])
     back = str(table(tmp_path / "t.csv", "x,take", ["1,a", "1,b", "1,a", "1,b", "1,b"]))
     with pytest.raises(InputError, match="go back to an episode"):
         make(array(tmp_path / "d.npz", 5), reading=Reading((back,), ("x",), episode="take", lead="out"))
+    one = str(table(tmp_path / "o.csv", "x,take", ["1,c", "1,c", "1,c"]))
+    sources = array(tmp_path / "d.npz", 5), array(tmp_path / "e.npz", 3)
+    made = make(*sources, reading=Reading((path.replace("t.csv", "s.csv"), one), ("x",), episode="take", lead="out"))
+    assert made["train"]["lengths"].tolist() == [3, 2, 3]
 
 
 def test_several_sources_and_tables(tmp_path: Path, make: Maker) -> None:
