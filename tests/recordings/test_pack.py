@@ -461,3 +461,9 @@ def test_true_values_that_do_not_fit_are_refused(tmp_path: Path, make: Maker) ->
     path = str(table(tmp_path / "t.csv", "x,v", ["0,1", "1,1e300", "0,2"]))
     with pytest.raises(InputError, match="larger than float32 takes"):
         make(array(tmp_path / "a.npz", 3), reading=Reading((path,), ("x",), lead="in", truth=("v",)))
+
+
+def test_what_is_nothing_that_is_known_is_said(tmp_path: Path, make: Maker) -> None:
+    (tmp_path / "d.mp4").write_bytes(bytes(range(7, 200)) * 50)
+    with pytest.raises(InputError, match=r"d\.mp4: this is no film, picture or array that can be read"):
+        make(tmp_path / "d.mp4")
