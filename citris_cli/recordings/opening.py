@@ -97,7 +97,15 @@ def _opened(path: Path, inner: str, frames_key: str | None) -> list[Recording] |
     if found is not None and found.family == "film":
         return [open_film(path)]
     # A file that no first bytes tell may still be a picture (TGA).
-    return [open_animation(path)] if len(look_at(path, str(path)).sizes) > 1 else None
+    try:
+        picture = look_at(path, str(path))
+    except InputError:
+        if found is not None:
+            raise
+        raise InputError(
+            f"{path}: this is no film, picture or array that can be read; name another file, or convert this one"
+        ) from None
+    return [open_animation(path)] if len(picture.sizes) > 1 else None
 
 
 def _one_by_one(files: Sequence[Path]) -> Recording:

@@ -228,6 +228,11 @@ def read_table(path: Path) -> Table:
     filled = list(columns.values())
     numbers: list[int] = []
     for number, cells in rows:
+        if len(names) == 1 and numbers and number > numbers[-1] + 1 + cells[0].count("\n"):
+            raise InputError(
+                f"{path}, row {number - 1}: an empty line in a table of one column may be a row or none; write 0 into "
+                "it, or remove it"
+            )
         numbers.append(number)
         if len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
             raise InputError(
@@ -260,12 +265,12 @@ def _text(path: Path) -> tuple[str, tuple[str, ...]]:
         what = f"this is {found.name}" if found.name else "the file is empty"
         raise InputError(f"{path}: {what} where a table was expected; save it as CSV or TSV, with a header")
     encoding = next((encoding for mark, encoding in _ENCODINGS if content.startswith(mark)), "utf-8")
+    if encoding != "utf-16" and b"\0" in content[:4096]:
+        raise InputError(f"{path}: this is no text where a table was expected; save it as CSV or TSV, with a header")
     try:
         return content.decode(encoding), ()
     except UnicodeDecodeError:
         pass
-    if b"\0" in content[:4096]:
-        raise InputError(f"{path}: this is no text where a table was expected; save it as CSV or TSV, with a header")
     note = f"{path}: not in UTF-8, read as Windows' Western European encoding"
     return content.decode("cp1252", errors="replace"), (note,)
 

@@ -18,6 +18,8 @@ from citris_cli.recordings.rows import find_rows, parted, rows_of_episodes
 from citris_cli.recordings.tables import Table
 from citris_cli.wording import counted, enumerated, legible
 
+#: Names of columns that tell episodes.
+_EPISODE = ("episode", "episode_id", "episode_index", "trial", "run")
 #: What a cell that names no variable holds.
 _NONE = ("", "0", "none", "nan", "null")
 
@@ -139,7 +141,9 @@ def read_targets(recordings: Sequence[Recording], reading: Reading) -> Told:
         else:
             matched = placed(rows.table, rows.places, recording, rows.of_steps)
         lengths = recording.lengths
-        if len(recordings) == 1 and columns.episode is not None:
+        if (
+            len(given.rows) == len(recordings) and columns.episode is not None
+        ):  # a table of each, which it parts further
             lengths = _episodes(matched, recording, columns.episode)
         recording = replace(recording, lengths=lengths)
         notes += [*matched.notes, *_of_lead(matched, columns, recording, reading.lead)]
@@ -151,6 +155,8 @@ def read_targets(recordings: Sequence[Recording], reading: Reading) -> Told:
 def _episodes(matched: Matched, recording: Recording, column: str) -> tuple[int, ...]:
     """Frames of each episode, by a column that holds the same in all rows of one."""
     table = matched.table
+    if len({text.strip() for text in table.columns[column]}) < 2:
+        return recording.lengths
     if matched.of_steps or len(table) != recording.frames:
         raise InputError(
             f"--episode {column}: {table.label} has {counted(len(table), 'row')}, and {recording.label} "
@@ -219,6 +225,12 @@ class _Columns:
 
     def _binary(self, apart: Sequence[str]) -> list[str]:
         first = self._tables[0]
+        if self.episode is None and (alike := [name for name in first.columns if name.lower() in _EPISODE]):
+            apart = [*apart, *alike]
+            self.notes.append(
+                f"{first.label}: {alike[0]!r} is read as no target; if it tells the episode of each row, give "
+                f"--episode {alike[0]}"
+            )
         found = [
             name
             for name in first.columns
@@ -316,12 +328,21 @@ class _Columns:
                 )
             known = matched.rows >= 0
             told = np.stack([table.numbers(name) for name in self._own], axis=1)
+            _require_float32(told, table.label)
             values[:, : len(self._own)] = np.where(known[:, None], told[matched.rows], 0)
         start = len(self._own)
         for name, names in self._beside:
-            values[:, start : start + len(names)] = _beside(recording, name, len(names))
+            told = _beside(recording, name, len(names))
+            _require_float32(told, recording.label)
+            values[:, start : start + len(names)] = told
             start += len(names)
         return values, known
+
+
+def _require_float32(values: Array, label: str) -> None:
+    largest = float(np.max(np.abs(values.astype(np.float64)), initial=0))
+    if largest > float(np.finfo(np.float32).max):
+        raise InputError(f"--truth: {label} holds {largest:g}, larger than float32 takes; give it in another unit")
 
 
 def _names_of(recording: Recording, key: str) -> list[str]:

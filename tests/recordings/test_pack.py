@@ -298,9 +298,14 @@ def test_one_recording_in_episodes(tmp_path: Path, make: Maker) -> None:
     made = make(array(tmp_path / "d.npz", 5), reading=Reading((path,), ("x",), episode="take", lead="out"))["train"]
     assert made["lengths"].tolist() == [3, 2]
     assert made["interventions"].ravel().tolist() == [1, 1, 0, 1]
+    table(tmp_path / "s.csv", "x,take", ["1,a", "1,a", "1,a", "1,b", "1,b"])
     back = str(table(tmp_path / "t.csv", "x,take", ["1,a", "1,b", "1,a", "1,b", "1,b"]))
     with pytest.raises(InputError, match="go back to an episode"):
         make(array(tmp_path / "d.npz", 5), reading=Reading((back,), ("x",), episode="take", lead="out"))
+    one = str(table(tmp_path / "o.csv", "x,take", ["1,c", "1,c", "1,c"]))
+    sources = array(tmp_path / "d.npz", 5), array(tmp_path / "e.npz", 3)
+    made = make(*sources, reading=Reading((path.replace("t.csv", "s.csv"), one), ("x",), episode="take", lead="out"))
+    assert made["train"]["lengths"].tolist() == [3, 2, 3]
 
 
 def test_several_sources_and_tables(tmp_path: Path, make: Maker) -> None:
@@ -441,3 +446,24 @@ def test_a_link_to_nothing_among_pictures_is_said(tmp_path: Path, make: Maker) -
     (folder / "shot_4.png").symlink_to(tmp_path / "gone.png")
     make(folder, reading=Reading((str(rows(tmp_path / "t.csv", [1, 0])),)))
     assert make.said("left out, as these are no pictures that are read here: shot_4.png")
+
+
+def test_a_column_of_episodes_is_no_target(tmp_path: Path, make: Maker) -> None:
+    path = str(table(tmp_path / "t.csv", "episode,x", ["0,1", "0,0", "1,1", "1,0"]))
+    made = make(array(tmp_path / "a.npz", 4), reading=Reading((path,), lead="out"))["train"]
+    assert made["keys"].tolist() == ["x"]
+    assert make.said("give --episode episode")
+    made = make(tmp_path / "a.npz", reading=Reading((path,), lead="out", episode="episode"))["train"]
+    assert made["lengths"].tolist() == [2, 2]
+
+
+def test_true_values_that_do_not_fit_are_refused(tmp_path: Path, make: Maker) -> None:
+    path = str(table(tmp_path / "t.csv", "x,v", ["0,1", "1,1e300", "0,2"]))
+    with pytest.raises(InputError, match="larger than float32 takes"):
+        make(array(tmp_path / "a.npz", 3), reading=Reading((path,), ("x",), lead="in", truth=("v",)))
+
+
+def test_what_is_nothing_that_is_known_is_said(tmp_path: Path, make: Maker) -> None:
+    (tmp_path / "d.mp4").write_bytes(bytes(range(7, 200)) * 50)
+    with pytest.raises(InputError, match=r"d\.mp4: this is no film, picture or array that can be read"):
+        make(tmp_path / "d.mp4")

@@ -43,7 +43,7 @@ def test_ones_and_zeros_as_programs_write_them(tmp_path: Path, content: str) -> 
 
 
 def test_a_message_tells_the_line_of_the_file(tmp_path: Path) -> None:
-    table = read_table(written(tmp_path / "t.csv", "x\n1\n\n\n0\nno\n1\n")).taken(np.array([2, 3]))
+    table = read_table(written(tmp_path / "t.csv", "x,y\n1,1\n\n\n0,1\nno,1\n1,1\n")).taken(np.array([2, 3]))
     with pytest.raises(InputError, match="row 6: the column 'x' holds 'no'"):
         table.binary("x")
 
@@ -116,3 +116,16 @@ def test_arrays_are_tables() -> None:
     assert of_array("x", np.array(["box", ""]), (), "what").columns["what"] == ["box", ""]
     with pytest.raises(InputError, match="needs"):
         of_array("x", np.zeros((2, 2, 2, 2)), (), "acts")
+
+
+def test_an_empty_line_in_one_column_may_be_a_row(tmp_path: Path) -> None:
+    """Without it a table of frames would have a row fewer, as one of steps has."""
+    with pytest.raises(InputError, match="row 3: an empty line in a table of one column may be a row or none"):
+        read_table(written(tmp_path / "t.csv", "flag\nx\n\nlamp\nx\n"))
+    quoted = read_table(written(tmp_path / "t.csv", 'flag\n\nx\n"a\nb"\nlamp\n\n'))
+    assert quoted.columns["flag"] == ["x", "a\nb", "lamp"]
+
+
+def test_utf_16_without_its_mark_is_no_text(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="this is no text"):
+        read_table(written(tmp_path / "t.csv", "frame,x\n0,1\n".encode("utf-16-le")))
