@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from citris_cli.commands import options
 from citris_cli.commands.options import DATA, OUTPUT
+
+if TYPE_CHECKING:
+    from citris_cli.recordings.pack import Packed
+    from citris_cli.show.console import Console
 
 #: Panels of the help page.
 TABLE, FRAMES = "Table", "Frames"
@@ -193,7 +198,6 @@ def pack(
 
     from citris_cli.artifacts.overwriting import files_read, require_not_read
     from citris_cli.commands.interruption import ends_clean
-    from citris_cli.commands.outputs import document_text
     from citris_cli.core.config import WIDTHS, WIDTHS_TOLD
     from citris_cli.data.frames import nearest_widths
     from citris_cli.errors import InputError
@@ -251,27 +255,35 @@ def pack(
             on_note=console.note,
             on_progress=shown.update,
         )
-    rows = [[name, str(count)] for name, count in zip(packed.variables, packed.interventions, strict=True)]
+    _report(console, packed, output, as_json)
+
+
+def _report(console: Console, packed: Packed, output: Path, as_json: bool) -> None:
+    """Say what was made."""
+    from citris_cli.commands.outputs import document_text
+
+    interventions = dict(zip(packed.variables, packed.interventions, strict=True))
     steps = sum(packed.steps.values())
+    rows = [[name, f"{count:,}"] for name, count in interventions.items()]
     console.table(f"Interventions in {steps:,} steps", ["variable", "steps"], rows)
-    console.note(f"look at it before training: citris check {output}")
-    if as_json:
-        document = {
-            "files": [str(path) for path in packed.files.values()],
-            "dataset": str(output),
-            "frames": sum(packed.frames.values()),
-            "frames_per_split": packed.frames,
-            "steps": steps,
-            "episodes": packed.episodes,
-            "frame_size": [packed.size, packed.size],
-            "channels": packed.channels,
-            "variables": list(packed.variables),
-            "interventions": dict(zip(packed.variables, packed.interventions, strict=True)),
-            "factors": list(packed.factors),
-        }
-        console.result(document_text(document))
-    else:
+    console.note(f"look at it before training: citris check {shlex.quote(str(output))}")
+    if not as_json:
         console.result(output)
+        return
+    document = {
+        "files": [str(path) for path in packed.files.values()],
+        "dataset": str(output),
+        "frames": sum(packed.frames.values()),
+        "frames_per_split": packed.frames,
+        "steps": steps,
+        "episodes": packed.episodes,
+        "frame_size": [packed.size, packed.size],
+        "channels": packed.channels,
+        "variables": list(packed.variables),
+        "interventions": interventions,
+        "factors": list(packed.factors),
+    }
+    console.result(document_text(document))
 
 
 def _listed(option: str, text: str | None) -> tuple[str, ...] | None:

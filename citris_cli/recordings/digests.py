@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from citris_cli.data.identity import FileIdentity
 from citris_cli.errors import InputError
 from citris_cli.recordings.recording import Recording
 
@@ -22,6 +23,8 @@ class Digests:
 
     def __init__(self, recordings: Sequence[Recording], tables: Sequence[Path]) -> None:
         self._recordings, self._tables = recordings, tables
+        files = dict.fromkeys(path for recording in recordings for path in recording.files)
+        self._identities = [FileIdentity.of(path, path.stat()) for path in (*files, *tables)]
         self._stop = threading.Event()
         self._found: dict[str, Any] = {}
         self._failed: list[OSError] = []
@@ -37,9 +40,12 @@ class Digests:
         """``recordings`` and ``tables``, each with its name and hash; waits until they are computed.
 
         Raises:
-            InputError: a file can no longer be read.
+            InputError: a file can no longer be read, or is another one than when this began.
         """
         self._thread.join()
+        for identity in self._identities:
+            if change := identity.change():
+                raise InputError(f"{identity.path} {change} while it was read; run the command again")
         for error in self._failed:
             raise InputError(
                 f"{error.filename}: the file cannot be read any more ({error.strerror}); run the command again"

@@ -18,7 +18,6 @@ from citris_cli import __version__
 from citris_cli.artifacts.arrays import npz_writer
 from citris_cli.artifacts.files import Writer, check_writable, write_folder, write_together
 from citris_cli.core.config import WIDTHS
-from citris_cli.data.identity import FileIdentity
 from citris_cli.data.layout import KINDS_KEY, NAMES_KEY, PROVENANCE_KEY, SPLITS, TARGET_NAMES_KEY
 from citris_cli.data.truth import check_values
 from citris_cli.data.variables import KINDS, Variables, canonical_name, parse_vars
@@ -160,8 +159,6 @@ def pack(
                 for span in recording.spans():
                     used_frames(span, recording, packing.start, packing.stop)
         told = read_targets(recordings, reading)
-        files = tuple(dict.fromkeys(path for recording in recordings for path in recording.files))
-        identities = [FileIdentity.of(path, path.stat()) for path in (*files, *told.files)]
         variables, factors = _variables(told, packing.kinds)
         fitting = _fitting(recordings, packing)
         kept = _kept(recordings, told.labels, packing)
@@ -179,17 +176,14 @@ def pack(
             on_note(note)
         digests = Digests(recordings, told.files)
         stack.callback(digests.stop)
-        settings = {"sources": [str(source) for source in sources], "command": list(command)}
         channels = fitting.channels(recordings[0].channels)
         shape = (fitting.size, fitting.size, channels)
         frames = _frames(recordings, kept, fitting, on_progress)
 
         def provenance() -> str:
-            document = {**settings, **digests.result(), "versions": {"citris": __version__, "numpy": np.__version__}}
-            for identity in identities:
-                if change := identity.change():
-                    raise InputError(f"{identity.path} {change} while it was read; run the command again")
-            return json.dumps(document)
+            versions = {"citris": __version__, "numpy": np.__version__}
+            named = {"command": list(command), "sources": [str(source) for source in sources]}
+            return json.dumps({**named, **digests.result(), "versions": versions})
 
         writers: dict[str, Writer] = {
             one.name: partial(_write, frames, one, kept, shape, variables, factors, provenance) for one in splits
