@@ -7,7 +7,7 @@ A new world is a file with a class that fulfils :class:`~citris_cli.worlds.world
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from citris_cli.errors import InputError
 
@@ -19,7 +19,8 @@ class WorldEntry(NamedTuple):
     """One line of the table.
 
     Attributes:
-        where: module and class, as ``module:Class``; called without arguments, the class gives the published world.
+        where: module and class, as ``module:Class``: a dataclass, of which the fields with a line of help are options of
+            the command; called without arguments, it gives the published world.
         summary: a sentence for the help of the command.
     """
 
@@ -36,8 +37,8 @@ WORLDS: dict[str, WorldEntry] = {
 """Every world by its name on the command line."""
 
 
-def load_world(name: str) -> World:
-    """The world of this name, with its published constants.
+def world_class(name: str) -> type[World]:
+    """The class of the world of this name.
 
     Raises:
         InputError: there is none.
@@ -45,5 +46,14 @@ def load_world(name: str) -> World:
     if name not in WORLDS:
         raise InputError(f"there is no world {name!r}; the worlds are {', '.join(WORLDS)}")
     module, _, made_by = WORLDS[name].where.partition(":")
-    world: World = getattr(import_module(module), made_by)()
-    return world
+    found: type[World] = getattr(import_module(module), made_by)
+    return found
+
+
+def load_world(name: str, **options: Any) -> World:
+    """The world of this name, with its published constants except for the options that are given.
+
+    Raises:
+        InputError: there is none, or an option that it refuses.
+    """
+    return world_class(name)(**options)
