@@ -80,7 +80,8 @@ def succeed(*arguments: object, cwd: Path, **keywords) -> str:
 def shorten(path: Path, rows: int) -> None:
     """Leave a file only the first of its frames or triplets: every validation reads all that there are."""
     with np.load(path, allow_pickle=False) as file:
-        arrays = {name: values if name == "keys" else values[:rows] for name, values in file.items()}
+        frames = len(file["images"])
+        arrays = {name: values[:rows] if np.shape(values)[:1] == (frames,) else values for name, values in file.items()}
     np.savez(path, **arrays)
 
 
