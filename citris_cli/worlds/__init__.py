@@ -53,6 +53,10 @@ class WorldEntry(NamedTuple):
 
 
 WORLDS: dict[str, WorldEntry] = {
+    "pong": WorldEntry(
+        "citris_cli.worlds.pong:Pong",
+        "Interventional Pong: a ball between two paddles; interventions on ball and paddles.",
+    ),
     "ball-in-boxes": WorldEntry(
         "citris_cli.worlds.ball_in_boxes:BallInBoxes",
         "A ball in one of two boxes; interventions move it to the other box or redraw its height.",

@@ -295,14 +295,14 @@ def _independent(world: World, count: int, rng: np.random.Generator) -> Iterator
 def _triplets(world: World, states: Array, count: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
     """Two random states and their recombination, one after another [3n, F], and the masks [n, K].
 
-    The mask is uniform over the variables that interventions reach, but for all or none of them, with which the third
-    would be one of the two; where interventions reach a single variable, it is that one.
+    The mask is uniform over the variables that interventions reach, but for none of them and, where they are three or
+    more, for all: there is more to tell from a mixture.
     """
     reached = np.flatnonzero(world.intervened_on)
     for start in range(0, count, _DRAWN):
         size = min(_DRAWN, count - start)
         first, second = (states[rows] for rows in rng.integers(0, len(states), (2, size)))
         mask = np.zeros((size, len(world.targets)), np.uint8)
-        codes = rng.integers(1, max(2 ** len(reached) - 1, 2), size)
+        codes = rng.integers(1, 2 ** len(reached) - (len(reached) > 2), size)
         mask[:, reached] = codes[:, None] >> np.arange(len(reached)) & 1
         yield np.stack([first, second, world.combine(first, second, mask)], axis=1).reshape(3 * size, -1), mask

@@ -55,6 +55,7 @@ COMMANDS = [
     "info",
     "simulate",
     "simulate ball-in-boxes",
+    "simulate pong",
 ]
 
 #: Runs command lines, one an argument, and tells last which heavy packages that has imported.

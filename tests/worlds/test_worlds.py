@@ -33,7 +33,7 @@ def test_a_world_is_known_by_its_name(world: World) -> None:
 
 
 def test_an_unknown_world_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(InputError, match="there is no world 'tetris'; the worlds are ball-in-boxes"):
+    with pytest.raises(InputError, match="there is no world 'tetris'; the worlds are pong, "):
         load_world("tetris")
 
 
