@@ -276,18 +276,16 @@ class Pong:
         scores = np.rint(latents[:, SCORE_LEFT:]).astype(int) % self.max_points
         frames[:] = self._fields[scores[:, 0], scores[:, 1]]
         inside = slice(self.border_size, self.size - self.border_size)
-        rows = np.arange(self.size)[inside]
-        for column, centre, colour in (
-            (LEFT, self.paddle_left_x, (0, 0, 255)),
-            (RIGHT, self.paddle_right_x, (0, 128, 0)),
-        ):
+        rows, ground = np.arange(self.size)[inside], np.array(_level(0.9))
+        blue, green = (0, 0, 255), (0, 128, 0)
+        for column, centre, colour in ((LEFT, self.paddle_left_x, blue), (RIGHT, self.paddle_right_x, green)):
             top = (self.size - latents[:, column] - np.float32(self.paddle_height / 2))[:, None]
             share = np.minimum(top + np.float32(self.paddle_height), rows + 1) - np.maximum(top, rows)
             cover = np.clip(share * 256 + np.float32(1e-3), 0, 255).astype(np.int32)
             left = centre - self.paddle_width // 2
             wide = slice(left, left + self.paddle_width)
             for channel, level in enumerate(colour):
-                frames[:, inside, wide, channel] = blend(_level(0.9), level, cover)[:, :, None]
+                frames[:, inside, wide, channel] = blend(ground, level, cover)[:, :, None]
         direction, speed, x, y = latents[:, :LEFT].T
         self._disc(frames[..., :3], x, y, np.array([255, 0, 0]))
         self._disc(frames[..., 3:], x + speed * np.sin(direction), y + speed * np.cos(direction), 0)
