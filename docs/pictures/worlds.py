@@ -1,7 +1,7 @@
 """Makes the pictures of docs/worlds.md: a strip of consecutive frames of every world, or of those that are named.
 
-With the folder of published datasets as ``--published DIR``, ``<world>-published.png`` as well: published frames, ours of
-the same latents, and their difference, 20 times as bright.
+With the folder of published datasets as ``--published DIR``, ``<world>-published.png`` as well: published frames, ours
+of the same latents, and their difference, 20 times as bright.
 """
 
 from __future__ import annotations
