@@ -8,8 +8,8 @@ import platform
 import signal
 import stat
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: Files that are standard output itself, on systems that have them.
@@ -155,6 +155,23 @@ _handlers: list[object] = []
 def closed_terminal_signal() -> signal.Signals | None:
     """The signal that comes when the terminal is closed; None where a system knows none."""
     return getattr(signal, "SIGHUP", None)
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """A block in which processes that are started never see the signals that end a command, which its user sends.
+
+    They come to this process after the block. On a system without masks of signals nothing is held back.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    ending = [one for one in (signal.SIGINT, signal.SIGTERM, closed_terminal_signal()) if one is not None]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _linux_memory() -> int | None:

@@ -6,9 +6,10 @@ Those of the trainings' settings are made of the configurations' fields: :mod:`c
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,6 +71,11 @@ TargetsLead = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+
+
+def choice(words: Sequence[str]) -> Any:
+    """A type of one of these words, as Typer takes it."""
+    return Enum("Choice", {word: word for word in words}, type=str)
 
 
 def require_number(option: str, value: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -205,7 +205,7 @@ def pack(
     from citris_cli.recordings.pack import Packing
     from citris_cli.recordings.pack import pack as make
     from citris_cli.recordings.targets import Reading
-    from citris_cli.show.console import Console
+    from citris_cli.show.console import Console, WorkProgress
 
     if str(output) in ("-", "/dev/stdout"):
         raise InputError("-o -: a dataset is files, which standard output cannot take; name a folder, or an .npz")
@@ -244,7 +244,7 @@ def pack(
         frames_key=frames_key,
     )
     console = Console()
-    with ends_clean("run the command again"), _Shown() as shown:
+    with ends_clean("run the command again"), WorkProgress("packing", "frame") as shown:
         packed = make(
             sources,
             output,
@@ -296,33 +296,3 @@ def _listed(option: str, text: str | None) -> tuple[str, ...] | None:
     if not all(names) or len(set(names)) < len(names):
         raise InputError(f"{option} {text}: write different names with commas between them")
     return names
-
-
-class _Shown:
-    """The progress of a packing, which begins with the first frame."""
-
-    def __init__(self) -> None:
-        from contextlib import ExitStack
-
-        self._stack = ExitStack()
-        self._display: Any = None
-        self._began = 0.0
-
-    def __enter__(self) -> _Shown:
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self._stack.close()
-
-    def update(self, done: int, total: int) -> None:
-        """Show how many frames are written."""
-        import time
-
-        from citris_cli.show.console import Progress
-
-        if self._display is None:
-            self._began = time.monotonic()
-            self._display = self._stack.enter_context(Progress(total, "packing", unit="frames", step="frame"))
-        if done % 64 == 0 or done == total:
-            passed = max(time.monotonic() - self._began, 1e-6)
-            self._display.update(done, done / passed, {})

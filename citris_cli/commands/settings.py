@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from citris_cli.commands.options import MODEL, TRAINING
+from citris_cli.commands.options import MODEL, TRAINING, choice
 from citris_cli.core.config import PRIOR_CONFIGS, WIDTHS, PriorConfig
 from citris_cli.training.presets import PRESETS, WIDTH_STEPS
 
@@ -101,16 +101,11 @@ def _parameter(field: dataclasses.Field[Any], value: Any, panel: str, shown: str
     elif kind is bool:
         option += f"/--{said['off'] or 'no-' + field.name.replace('_', '-')}"
     elif kind is str and said["choices"]:
-        kind = _choice(said["choices"])
+        kind = choice(said["choices"])
     elif kind in (int, float):
         common |= {"min": said["least"], "max": said["most"]}
     annotation = Annotated[kind | None, typer.Option(option, **common)]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-def _choice(words: Sequence[str]) -> Any:
-    """A type of one of these words, as Typer takes it."""
-    return Enum("Choice", {word: word for word in words}, type=str)
 
 
 def _shown(field: dataclasses.Field[Any], of: Callable[[str, int], Any]) -> str:

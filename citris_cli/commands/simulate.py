@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from citris_cli.commands import options
-from citris_cli.worlds import WORLDS
+from citris_cli.commands.options import DATA, OUTPUT, choice
+from citris_cli.worlds import WORLDS, Option
+
+#: Panel of the help page for what makes a world.
+WORLD = "World"
 
 simulate_app = typer.Typer(help="Write sequences of a simulated world, with ground truth.", no_args_is_help=True)
 
@@ -17,36 +23,139 @@ simulate_app = typer.Typer(help="Write sequences of a simulated world, with grou
 def _command(name: str) -> Callable[..., None]:
     """The command that writes a dataset of one world."""
     default = Path("data") / name.replace("-", "_")
+    own = WORLDS[name].options
 
     def simulate(
-        output: Annotated[Path, typer.Option("-o", "--output", help="Directory for the dataset.")] = default,
-        frames: Annotated[int, typer.Option(help="Frames of the training sequence.", min=2)] = 20_000,
-        seed: Annotated[int, typer.Option(help="Same seed, same files.", min=0, max=options.LARGEST_SEED)] = 0,
+        output: Annotated[
+            Path, typer.Option("-o", "--output", help="Directory for the dataset.", rich_help_panel=OUTPUT)
+        ] = default,
+        frames: Annotated[
+            int, typer.Option(help="Frames of the training sequence.", min=2, rich_help_panel=DATA)
+        ] = 20_000,
+        seed: Annotated[
+            int,
+            typer.Option(help="Same seed, same files.", min=0, max=options.LARGEST_SEED, rich_help_panel=DATA),
+        ] = 0,
+        splits: Annotated[
+            str,
+            typer.Option(
+                "--splits",
+                help="Which files: all, none, or some of train, val, test, val_indep, test_indep, val_triplets, "
+                "test_triplets.",
+                metavar="LIST",
+                rich_help_panel=DATA,
+            ),
+        ] = "all",
+        independent: Annotated[
+            int,
+            typer.Option(
+                help="Frames of independent.npz, each drawn by itself.  \\[default: no such file]",
+                min=0,
+                show_default=False,
+                rich_help_panel=DATA,
+            ),
+        ] = 0,
+        workers: Annotated[
+            int | None,
+            typer.Option(
+                help="Most processes that draw; the files are the same.  \\[default: one a core]",
+                min=1,
+                rich_help_panel=OUTPUT,
+            ),
+        ] = None,
         overwrite: Annotated[
             bool,
-            typer.Option("--overwrite", help="Replace files of another dataset there.  \\[default: it is refused]"),
+            typer.Option(
+                "--overwrite",
+                help="Replace files of another dataset there.  \\[default: it is refused]",
+                rich_help_panel=OUTPUT,
+            ),
         ] = False,
         as_json: options.Json = False,
+        **given: Any,
     ) -> None:
+        from citris_cli.commands.interruption import ends_clean
         from citris_cli.commands.outputs import document_text
+        from citris_cli.data.layout import SPLITS
         from citris_cli.errors import InputError
-        from citris_cli.show.console import Console
+        from citris_cli.show.console import Console, WorkProgress
+        from citris_cli.system import available_cores
         from citris_cli.worlds import load_world
-        from citris_cli.worlds.dataset import write_dataset
+        from citris_cli.worlds.dataset import INDEPENDENT, split_sizes, write_dataset
 
         if output == Path("-"):
             raise InputError(
                 "-o -: a dataset is a directory of files, which standard output cannot take; name a directory"
             )
-        files = write_dataset(load_world(name), output, frames, seed, overwrite)
+        fields = {
+            option.field: _plain(option, given[option.field]) for option in own if given.get(option.field) is not None
+        }
+        world = load_world(name, seed, **fields)
+        with ends_clean("run the command again"), WorkProgress("simulating", "frame", after=1.0) as shown:
+            files = write_dataset(
+                world,
+                output,
+                frames,
+                seed,
+                overwrite,
+                splits=_splits(splits, SPLITS),
+                independent=independent,
+                workers=workers or available_cores(),
+                on_progress=shown.update,
+            )
         console = Console()
         if as_json:
-            document = {"files": [str(path) for path in files], "dataset": str(output), "frames": frames, "seed": seed}
+            sizes = {**split_sizes(frames), INDEPENDENT: independent}
+            document = {
+                "files": [str(path) for path in files],
+                "dataset": str(output),
+                "frames": frames,
+                "seed": seed,
+                "world": name,
+                "settings": world.settings,
+                "rows_per_split": {path.stem: sizes[path.stem] for path in files},
+            }
             console.result(document_text(document))
         else:
             console.result(output)
 
+    # What Typer reads: the world's own options in the place of **given.
+    common = [one for one in inspect.signature(simulate, eval_str=True).parameters.values() if one.name != "given"]
+    parameters = [*map(_parameter, own), *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in common)]
+    vars(simulate)["__signature__"] = inspect.Signature(parameters)
+    simulate.__annotations__ = {one.name: one.annotation for one in parameters}
     return simulate
+
+
+def _splits(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """What ``--splits`` says."""
+    return {"all": known, "none": ()}.get(text.strip(), tuple(part.strip() for part in text.split(",")))
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    """What Typer makes an option of; without it the world's own default holds."""
+    shown = ("yes" if option.default else "no") if isinstance(option.default, bool) else option.default
+    common: dict[str, Any] = {
+        "help": f"{option.help}  \\[default: {shown}]",
+        "show_default": False,
+        "rich_help_panel": WORLD,
+    }
+    kind: Any = type(option.default)
+    if option.choices:
+        kind = choice(list(map(str, option.choices)))
+    elif kind is not bool:
+        common |= {"min": option.least, "max": option.most}
+    annotation = Annotated[kind | None, typer.Option(f"--{option.name}", **common)]
+    return inspect.Parameter(option.field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _plain(option: Option, value: Any) -> Any:
+    """An option's value as its field has it."""
+    if isinstance(value, Enum):
+        return type(option.default)(value.value)
+    if isinstance(value, float):
+        options.require_number(f"--{option.name}", value)
+    return value
 
 
 for _name, _entry in WORLDS.items():

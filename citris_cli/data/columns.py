@@ -144,7 +144,14 @@ def described_columns(
     if names is None and of_values is not None and own_given is None and (known is None or len(known) != count):
         names = _groups(factors or Variables(), count)
     variables = infer_variables(
-        count, names, _size(frame_size), own_given, where, about if names is not None else known, own_kinds
+        # A target that has the name of a true value is of its kind.
+        count,
+        names,
+        _size(frame_size),
+        own_given,
+        where,
+        _with_world(about, factors) if names is not None else known,
+        own_kinds,
     )
     if factors is None and values is not None and not finer:
         factors = variables[:values]

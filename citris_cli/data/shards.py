@@ -323,7 +323,8 @@ def _said_of_lead(
     rows = episodes.reshape(len(ends), -1)
     starts = np.roll(ends, 1)
     lost = int(rows[ends].any(1).sum())
-    if not lost:
+    # Frames drawn independently of each other say that all is redrawn, and there is no step to speak of.
+    if not lost or rows.all():
         return ()
     last = "the last row holds" if ends.sum() == 1 else f"the last rows of {counted(int(ends.sum()), 'episode')} hold"
     if not rows[starts].any():

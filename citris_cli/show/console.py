@@ -226,6 +226,43 @@ class Progress:
         )
 
 
+class WorkProgress:
+    """The progress of a work that tells how much is done: of one that is over at once nothing is shown.
+
+    Args:
+        title: what is being done.
+        step: what is done one after another.
+        after: seconds of work from which on it is shown.
+    """
+
+    def __init__(self, title: str, step: str, after: float = 0.0) -> None:
+        self._title, self._step, self._after = title, step, after
+        self._display: Progress | None = None
+        self._began = self._shown = time.monotonic()
+
+    def __enter__(self) -> WorkProgress:
+        self._began = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._display is not None:
+            self._display.__exit__(kind, error, trace)
+
+    def update(self, done: int, total: int) -> None:
+        """Show how many of all are done; called as often as one likes."""
+        now = time.monotonic()
+        if self._display is None:
+            if now - self._began < self._after:
+                return
+            self._display = Progress(total, self._title, unit=f"{self._step}s", step=self._step).__enter__()
+        elif now - self._shown < 0.05 and done < total:
+            return
+        self._shown = now
+        self._display.update(done, done / max(now - self._began, 1e-6), {})
+
+
 def _visible(names: Sequence[str]) -> list[str]:
     return list(map(visible, names))
 

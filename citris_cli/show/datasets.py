@@ -353,4 +353,6 @@ def _seen(data: SequenceData | IndependentData | TripletData) -> Facts:
         "kinds": {item.name: item.kind for item in (*data.columns, *factors)},
         "unused": list(data.unused),
     }
+    if groups := data.columns.groups or (data.factors.groups if data.factors is not None else {}):
+        facts["groups"] = groups
     return facts | ({"factors": [factor.name for factor in factors]} if factors else {})

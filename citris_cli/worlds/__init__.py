@@ -6,8 +6,9 @@ A new world is a file with a class that fulfils :class:`~citris_cli.worlds.world
 
 from __future__ import annotations
 
+import dataclasses
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from citris_cli.errors import InputError
 
@@ -15,19 +16,47 @@ if TYPE_CHECKING:
     from citris_cli.worlds.world import World
 
 
+class Option(NamedTuple):
+    """An option of a world's command. It stands here, as help is to be quick and a world's own file needs NumPy.
+
+    Attributes:
+        field: of the world's dataclass, which has the default.
+        name: on the command line, without dashes.
+        help: one line.
+        default: what the help shows: the field's default.
+        least, most: bounds of a number.
+        choices: what it may be.
+    """
+
+    field: str
+    name: str
+    help: str
+    default: bool | int | float | str
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[int | str, ...] = ()
+
+
 class WorldEntry(NamedTuple):
     """One line of the table.
 
     Attributes:
-        where: module and class, as ``module:Class``; called without arguments, the class gives the published world.
+        where: module and class, as ``module:Class``, a dataclass; called without arguments, it gives the published
+            world. A field ``seed`` is what the world itself is drawn from, and gets the seed of the dataset.
         summary: a sentence for the help of the command.
+        options: what else its command takes.
     """
 
     where: str
     summary: str
+    options: tuple[Option, ...] = ()
 
 
 WORLDS: dict[str, WorldEntry] = {
+    "pong": WorldEntry(
+        "citris_cli.worlds.pong:Pong",
+        "Interventional Pong: a ball between two paddles; interventions on ball and paddles.",
+    ),
     "ball-in-boxes": WorldEntry(
         "citris_cli.worlds.ball_in_boxes:BallInBoxes",
         "A ball in one of two boxes; interventions move it to the other box or redraw its height.",
@@ -36,8 +65,8 @@ WORLDS: dict[str, WorldEntry] = {
 """Every world by its name on the command line."""
 
 
-def load_world(name: str) -> World:
-    """The world of this name, with its published constants.
+def world_class(name: str) -> type[Any]:
+    """The class of the world of this name.
 
     Raises:
         InputError: there is none.
@@ -45,5 +74,23 @@ def load_world(name: str) -> World:
     if name not in WORLDS:
         raise InputError(f"there is no world {name!r}; the worlds are {', '.join(WORLDS)}")
     module, _, made_by = WORLDS[name].where.partition(":")
-    world: World = getattr(import_module(module), made_by)()
+    found: type[Any] = getattr(import_module(module), made_by)
+    return found
+
+
+def load_world(name: str, seed: int | None = None, **options: Any) -> World:
+    """The world of this name, with its published constants except for the options that are given.
+
+    Args:
+        name: on the command line.
+        seed: of a world that is drawn itself; of no meaning for the others.
+        options: fields of its dataclass.
+
+    Raises:
+        InputError: there is none, or an option that it refuses.
+    """
+    form = world_class(name)
+    if seed is not None and any(field.name == "seed" for field in dataclasses.fields(form)):
+        options["seed"] = seed
+    world: World = form(**options)
     return world

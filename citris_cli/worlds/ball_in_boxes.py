@@ -6,16 +6,19 @@ so the ball's place inside the box must stay out of that variable, although both
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from citris_cli.data.variables import Variable, Variables
-from citris_cli.worlds.world import Array
+from citris_cli.worlds.world import Array, combine_by_owner, settings_of
 
 #: Published names of the columns: place inside the box, height, which box.
 KEYS = ("ball_x", "ball_y", "ball_b")
+#: Steps whose random numbers are drawn at once; another number would change the sequence of a seed.
+_STEPS = 65_536
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class BallInBoxes:
     """
 
     name: ClassVar[str] = "ball-in-boxes"
-    keys: ClassVar[tuple[str, ...]] = KEYS
+    channels: ClassVar[int] = 3
+    targets: ClassVar[tuple[str, ...]] = KEYS
 
     size: int = 32
     border: int = 2
@@ -64,7 +68,7 @@ class BallInBoxes:
             [
                 Variable("ball_x", low=self.x_range[0], high=self.x_range[1]),
                 Variable("ball_y", low=self.y_range[0], high=self.y_range[1]),
-                Variable("box", "categorical", categories=2),
+                Variable("ball_b", "categorical", categories=2),
             ]
         )
 
@@ -72,6 +76,11 @@ class BallInBoxes:
     def intervened_on(self) -> Array:
         """Bool [3]: the place inside the box never, its height and the box."""
         return np.array([False, True, True])
+
+    @property
+    def owners(self) -> Array:
+        """Int64 [3]: every true value has a target of its own."""
+        return np.arange(3)
 
     @property
     def graph_temporal(self) -> Array:
@@ -86,65 +95,54 @@ class BallInBoxes:
         """Uint8 [3, 3], zeros: no variable acts on another within a frame."""
         return np.zeros((3, 3), np.uint8)
 
-    def simulate(self, frames: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """One sequence; at most one variable is intervened on in a step.
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its constants."""
+        return settings_of(self)
 
-        Args:
-            frames: number of frames N.
-            rng: source of randomness.
-
-        Returns:
-            Latents float32 [N, 3] (inner x and y in pixels, box 0 or 1) and targets uint8 [N-1, 3], both in the order
-            of :data:`KEYS`; row i of the targets leads from frame i to i+1.
-        """
-        steps = rng.normal(scale=self.step, size=(frames, 2))
+    def sequence(self, frames: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
+        """One sequence; at most one variable is intervened on in a step. See :meth:`World.sequence`."""
         free = (1 - self.probability) ** 2
-        choice = np.where(rng.random(frames) < free, 0, rng.integers(1, 3, frames))  # 0 none, 1 ball_y, 2 box
-        redrawn = rng.uniform(*self.y_range, size=frames)
-        start = self._uniform(1, rng)[0]
-        latents = np.empty((frames, 3), np.float32)
-        x, y, box = float(start[0]), float(start[1]), int(start[2])
         (x_low, x_high), (y_low, y_high) = self.x_range, self.y_range
-        latents[0] = x, y, box
-        for i in range(1, frames):  # clamped walks are sequential; everything random was drawn above at once
-            x = min(max(x + steps[i, 0], x_low), x_high)
-            y = redrawn[i] if choice[i] == 1 else min(max(y + steps[i, 1], y_low), y_high)
-            box = 1 - box if choice[i] == 2 else box
-            latents[i] = x, y, box
-        targets = np.stack([np.zeros(frames - 1), choice[1:] == 1, choice[1:] == 2], axis=1).astype(np.uint8)
-        return latents, targets
-
-    def _uniform(self, count: int, rng: np.random.Generator) -> Array:
-        columns = rng.uniform(*self.x_range, count), rng.uniform(*self.y_range, count), rng.integers(0, 2, count)
-        return np.stack(columns, axis=1).astype(np.float32)
+        state: tuple[float, ...] = ()
+        for begin in range(0, frames, _STEPS):
+            count = min(_STEPS, frames - begin)
+            steps = rng.normal(scale=self.step, size=(count, 2))
+            choice = np.where(rng.random(count) < free, 0, rng.integers(1, 3, count))  # 0 none, 1 ball_y, 2 box
+            redrawn = rng.uniform(y_low, y_high, size=count)
+            if not state:  # no step leads into the first frame
+                state = tuple(self.independent(1, rng)[0].tolist())
+                steps, choice, redrawn = steps[1:], choice[1:], redrawn[1:]
+            latents = np.empty((len(steps), 3), np.float32)
+            # Clamped walks are sequential; everything random was drawn above at once.
+            rows = zip(steps.tolist(), choice.tolist(), redrawn.tolist(), strict=True)
+            for i, ((dx, dy), chosen, drawn) in enumerate(rows):
+                latents[i] = x, y, box = state
+                x = min(max(x + dx, x_low), x_high)
+                y = drawn if chosen == 1 else min(max(y + dy, y_low), y_high)
+                state = x, y, 1 - box if chosen == 2 else box
+            yield latents, np.stack([np.zeros(len(steps)), choice == 1, choice == 2], axis=1).astype(np.uint8)
+        yield np.array([state], np.float32), np.zeros((1, 3), np.uint8)
 
     def independent(self, count: int, rng: np.random.Generator) -> Array:
         """Latents [count, 3] drawn uniformly and independently."""
-        return self._uniform(count, rng)
+        columns = rng.uniform(*self.x_range, count), rng.uniform(*self.y_range, count), rng.integers(0, 2, count)
+        return np.stack(columns, axis=1).astype(np.float32)
 
-    def triplets(self, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Pairs of independent states and their recombination.
-
-        Returns:
-            Latents float32 [count, 3, 3] (image, factor) and mask int64 [count, 3]: 1 where the third image's factor
-            comes from the second. Inner x is never intervened on and always comes from the first; at least one of
-            the others comes from the second.
-        """
-        first, second = self._uniform(count, rng), self._uniform(count, rng)
-        which = rng.integers(1, 4, count)
-        mask = np.stack([np.zeros(count), which & 1, which >> 1], axis=1).astype(np.int64)
-        return np.stack([first, second, np.where(mask == 1, second, first)], axis=1), mask
+    def combine(self, first: Array, second: Array, mask: Array) -> Array:
+        """States [n, 3] with the masked values of the second; see :meth:`World.combine`."""
+        return combine_by_owner(self.owners, first, second, mask)
 
     def render(self, latents: Array) -> Array:
         """Draw states, the ball anti-aliased at its place between the pixels.
 
         Args:
-            latents: [..., 3], inner x and y in pixels, box 0 or 1.
+            latents: [n, 3], inner x and y in pixels, box 0 or 1.
 
         Returns:
-            uint8 [..., size, size, 3].
+            uint8 [n, size, size, 3].
         """
-        flat = np.asarray(latents, dtype=np.float32).reshape(-1, 3)
+        flat = np.asarray(latents, dtype=np.float32)
         x = flat[:, 0] + flat[:, 2] * (self.size / 2)
         frames = np.broadcast_to(self._empty(), (len(flat), self.size, self.size, 3)).copy()
         # Only the pixels around the ball change: a window that holds it wherever it lies between pixels.
@@ -158,7 +156,7 @@ class BallInBoxes:
         at = index, rows.clip(0, self.size - 1)[:, :, None], columns.clip(0, self.size - 1)[:, None, :]
         # Offsets beyond the frame are clipped onto its rim, which the ball never covers.
         frames[at] = np.rint(frames[at] * (1 - cover) + np.array(self.ball, np.float32) * cover).astype(np.uint8)
-        return frames.reshape(*np.shape(latents)[:-1], self.size, self.size, 3)
+        return frames
 
     def _empty(self) -> Array:
         frame = np.empty((self.size, self.size, 3), np.uint8)

@@ -1,7 +1,9 @@
-"""What every simulated world can tell and do. Letters: N frames, K variables, W the frame width in pixels."""
+"""What every simulated world can tell and do. Letters: N frames, F true values, K targets, W pixels, C channels."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,11 +14,16 @@ Array = np.ndarray[Any, Any]
 
 
 class World(Protocol):
-    """A system of K variables that changes in discrete steps, is intervened on, and can be drawn.
+    """A system that changes in discrete steps, is intervened on, and can be drawn.
 
-    A state of the world is its K latents: float32, one a variable in the order of `variables`; in the unit that the
-    world documents for a continuous variable, radians for an angle, 0, 1, 2, … for a categorical one. Everything
-    random comes from the generator that is passed in: the same generator state gives the same arrays.
+    A state of the world is its F true values: float32, one a variable in the order of `variables`; in the unit that
+    the world documents for a continuous variable, radians for an angle, 0, 1, 2, … for a categorical one. Its K causal
+    variables are what is intervened on as one: each owns one or several of the true values. Everything random comes
+    from the generator that is passed in: the same generator state gives the same arrays.
+
+    A world is a frozen dataclass of its constants. Those that :func:`~citris_cli.core.config.setting` makes are options
+    of the command. It is pickled to the processes that draw, so what it keeps beside its fields has to be picklable or
+    left out of its state.
     """
 
     @property
@@ -28,16 +35,24 @@ class World(Protocol):
         """W, the width and height of its frames in pixels, one of :data:`~citris_cli.core.config.WIDTHS`."""
 
     @property
-    def variables(self) -> Variables:
-        """The K variables with their kinds, and their ranges where they are bounded."""
+    def channels(self) -> int:
+        """C: 3 for RGB, 4 where a fourth channel shows what a picture cannot, such as a velocity."""
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """The names of the K columns as the world's published files spell them."""
+    def variables(self) -> Variables:
+        """The F true values as the published files spell them (`keys`), with kinds, groups, and ranges if bounded."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the K columns of targets; those of the `variables` where each true value has one."""
 
     @property
     def intervened_on(self) -> Array:
-        """Bool [K]: which variables interventions target at all."""
+        """Bool [K]: which columns interventions target at all."""
+
+    @property
+    def owners(self) -> Array:
+        """Int64 [F]: the column of the targets that each true value belongs to; -1 for none."""
 
     @property
     def graph_temporal(self) -> Array:
@@ -53,29 +68,93 @@ class World(Protocol):
         Entry [i, j] is 1 iff variable i at time t is a cause of variable j at that time; the diagonal is 0.
         """
 
-    def simulate(self, frames: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """One sequence with interventions.
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The constants and options that make this very world, as JSON takes them."""
+
+    def sequence(self, frames: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
+        """One sequence with interventions, in chunks, so that any length takes the memory of a chunk.
 
         Args:
             frames: the number of frames N, at least 2.
             rng: source of all randomness.
 
-        Returns:
-            Latents float32 [N, K], and intervention targets uint8 [N-1, K] of 0 and 1; row i of the targets belongs to
-            the step from frame i to frame i+1.
+        Yields:
+            Latents float32 [n, F] and targets uint8 [n, K] of 0 and 1 for the next n frames, N in all. Row i of the
+            targets belongs to the step from frame i to frame i+1; that of the very last frame is not used.
         """
 
     def independent(self, count: int, rng: np.random.Generator) -> Array:
-        """Latents float32 [count, K] of states that are drawn independently, every variable by itself."""
+        """Latents float32 [count, F] of states that are drawn independently, every factor by itself."""
 
-    def triplets(self, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Pairs of independent states, and states that combine the two.
+    def combine(self, first: Array, second: Array, mask: Array) -> Array:
+        """States that combine two, mostly :func:`combine_by_owner`.
+
+        Args:
+            first: latents [n, F].
+            second: latents [n, F].
+            mask: uint8 [n, K]: 1 where a variable's values are those of the second state.
 
         Returns:
-            Latents float32 [count, 3, K] (image, variable), and mask int64 [count, K]: 1 where the third image's
-            variable is that of the second, 0 where it is that of the first. At least one in every row is 1; variables
-            that are never intervened on are 0.
+            Latents float32 [n, F].
         """
 
     def render(self, latents: Array) -> Array:
-        """Draw states: latents [..., K] to frames uint8 [..., W, W, 3], RGB 0…255. Nothing about it is random."""
+        """Draw states: latents [n, F] to frames uint8 [n, W, W, C]. Nothing about it is random."""
+
+
+def combine_by_owner(owners: Array, first: Array, second: Array, mask: Array) -> Array:
+    """The true values of `second` whose owner is in the mask, the others of `first`.
+
+    Args:
+        owners: int64 [F], as :attr:`World.owners`; what has none (-1) is the first's.
+        first: latents [n, F].
+        second: latents [n, F].
+        mask: [n, K] of 0 and 1.
+
+    Returns:
+        Latents float32 [n, F].
+    """
+    taken = (mask[:, owners] == 1) & (owners >= 0)
+    return np.where(taken, second, first).astype(np.float32)
+
+
+def graph_of(names: Sequence[str], causes: Mapping[str, Sequence[str]]) -> Array:
+    """A graph from the causes of each variable that has some.
+
+    Args:
+        names: of the K variables.
+        causes: by the effect's name.
+
+    Returns:
+        Uint8 [K, K]; entry [i, j] is 1 iff names[i] is a cause of names[j].
+    """
+    graph = np.zeros((len(names), len(names)), np.uint8)
+    for effect, found in causes.items():
+        for cause in found:
+            graph[names.index(cause), names.index(effect)] = 1
+    return graph
+
+
+def settings_of(world: Any) -> dict[str, Any]:
+    """The fields of a world that is a dataclass, as JSON takes them."""
+    return {
+        field.name: list(value) if isinstance(value, tuple) else value
+        for field in dataclasses.fields(world)
+        for value in [getattr(world, field.name)]
+    }
+
+
+def whole_sequence(world: World, frames: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """A sequence in one piece, for those that are short.
+
+    Args:
+        world: whose sequence.
+        frames: the number of frames N, at least 2.
+        rng: source of all randomness.
+
+    Returns:
+        Latents float32 [N, F], and targets uint8 [N-1, K]; row i of the targets leads from frame i to frame i+1.
+    """
+    latents, targets = zip(*world.sequence(frames, rng), strict=True)
+    return np.concatenate(latents), np.concatenate(targets)[:-1]

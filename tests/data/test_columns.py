@@ -78,7 +78,7 @@ def test_names_and_kinds_belong_to_the_columns_that_are_as_many() -> None:
     data = load_sequences([COARSE | {"keys_targets": ["place", "lamp"], "kinds": ["angle", "angle", "categorical"]}])
     assert data.columns.names == ("place", "lamp")
     assert data.factors == parse_vars("x:angle,y:angle,lamp:categorical")
-    assert [item.kind for item in data.columns] == ["continuous", "continuous"]
+    assert [item.kind for item in data.columns] == ["continuous", "categorical"]  # the lamp is that of the true values
     of_targets = load_sequences([COARSE | {"kinds": ["angle", "categorical"]}])
     assert [(item.name, item.kind) for item in of_targets.columns] == [("var_0", "angle"), ("var_1", "categorical")]
     given = load_sequences([COARSE], parse_vars("a,b"))

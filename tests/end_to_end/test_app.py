@@ -56,6 +56,7 @@ COMMANDS = [
     "info",
     "simulate",
     "simulate ball-in-boxes",
+    "simulate pong",
 ]
 
 #: Runs command lines, one an argument, and tells last which heavy packages that has imported.

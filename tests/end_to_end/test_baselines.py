@@ -16,7 +16,7 @@ from citris_cli.data.datasets import IndependentData
 from citris_cli.data.frames import Frames
 from citris_cli.data.variables import parse_vars
 from citris_cli.evaluation.validation import assignment_by_labels
-from tests.end_to_end.conftest import Citris
+from tests.end_to_end.conftest import Citris, first_rows
 from tests.end_to_end.test_bad_input import check_refusal
 
 TINY = ["--steps", "6", "--batch-size", "8", "--channels", "4", "--latents", "4", "--hidden", "4"]
@@ -28,9 +28,9 @@ def few(home: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "few"
     folder.mkdir()
     for split in ("train", "val_indep", "test_triplets"):
-        with np.load(home / f"boxes/{split}.npz", allow_pickle=False) as read:
-            arrays = {name: read[name] if name == "keys" else read[name][:60] for name in read.files}
-        arrays |= {name: arrays[name][:59] for name in arrays.keys() & {"targets"}}
+        arrays = first_rows(home / f"boxes/{split}.npz", 60)
+        if split == "train":
+            arrays["targets"] = arrays["targets"][:59]
         np.savez(folder / f"{split}.npz", **arrays)
     return tmp_path
 

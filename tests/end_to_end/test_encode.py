@@ -227,7 +227,8 @@ def test_a_default_place_is_used_again_for_the_same_pictures_alone(
 def test_what_a_folder_has_besides_is_named(home: Path, tmp_path: Path, model: Path, inside: Citris) -> None:
     done = inside("encode", home / "boxes", "-m", model, "-o", "z.npz", cwd=tmp_path)
     assert done.stderr.decode().splitlines()[0] == (
-        f"{home}/boxes: train.npz taken, not test_indep.npz, test_triplets.npz, val_indep.npz, val_triplets.npz"
+        f"{home}/boxes: train.npz taken, not test.npz, test_indep.npz, test_triplets.npz, val.npz, "
+        "val_indep.npz, val_triplets.npz"
     )
     (tmp_path / "d").mkdir()
     (tmp_path / "d/data.npz").write_bytes((home / "boxes/val_indep.npz").read_bytes())
@@ -387,7 +388,7 @@ def test_through_a_pipe(home: Path, tmp_path: Path, frames: np.ndarray, model: P
     assert check_arrays(io.BytesIO(done.stdout), model, frames[[0, 4, 5]]) == ["-", "two.npz", "two.npz"]
     assert not (tmp_path / "runs").exists()
     # More than a pipe holds, and a reader that leaves: quiet, with the status of a process that SIGPIPE ended.
-    done = shell(f"citris encode boxes/test_indep.npz -m {model} -o - | head -c 10", home)
+    done = shell(f"citris encode {'boxes/test_indep.npz ' * 4} -m {model} -o - | head -c 10", home)
     assert done.stdout[:2] == b"PK"
     assert done.stderr == b""
     assert done.returncode == 141

@@ -16,7 +16,7 @@ def test_table_json_and_picture(inside: Citris, home: Path, model: Path, tmp_pat
     done = inside("eval-triplets", home / "boxes", "-m", model, "-o", "t.json", "--rows", 3, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, b"t.json\n"), done.stderr
     report = json.loads((tmp_path / "t.json").read_text())
-    assert report["triplets"] == 250
+    assert report["triplets"] == 100
     # So short a training reconstructs no better than a copy: then there is no score.
     assert report["score"] is None or 0 <= report["score"] <= 1
     assert set(report["measures"]) == {"prediction", "reconstruction", "copy_of_image_1", "copy_of_image_2"}
@@ -47,12 +47,12 @@ def test_columns_by_name(inside: Citris, home: Path, model: Path, tmp_path: Path
     with np.load(home / "boxes/val_triplets.npz", allow_pickle=False) as file:
         arrays = dict(file)
     np.savez(tmp_path / "a.npz", **arrays)
-    turned = {"mask": arrays["mask"][:, ::-1], "keys": arrays["keys"][::-1], "latents": arrays["latents"][..., ::-1]}
+    turned = {"mask": arrays["targets"][:, ::-1], "keys": arrays["keys"][::-1], "latents": arrays["latents"][..., ::-1]}
     np.savez(tmp_path / "b.npz", images=arrays["images"], **turned)
     plain = inside("eval-triplets", "a.npz", "-m", model, "--json", cwd=tmp_path)
     other = inside("eval-triplets", "b.npz", "-m", model, "--json", cwd=tmp_path)
     assert json.loads(plain.stdout)["measures"] == json.loads(other.stdout)["measures"]
-    np.savez(tmp_path / "c.npz", images=arrays["images"], mask=arrays["mask"][:, :2], keys=arrays["keys"][:2])
+    np.savez(tmp_path / "c.npz", images=arrays["images"], mask=arrays["targets"][:, :2], keys=arrays["keys"][:2])
     check_refusal(inside("eval-triplets", "c.npz", "-m", model, "-o", "c.json", cwd=tmp_path), r"c\.npz.*box.*--vars")
     assert not (tmp_path / "c.json").exists()
 
@@ -76,7 +76,7 @@ def test_a_causal_encoder_tells_which_factors_are_off(inside: Citris, home: Path
         assert list(distances[column]["factors"]) == ["ball_x", "ball_y", "box"]
         assert 0 <= distances[column]["factors"]["box"]["distance"] <= 1
     with np.load(home / "boxes/test_triplets.npz", allow_pickle=False) as file:
-        np.savez(tmp_path / "bare.npz", images=file["images"], mask=file["mask"], keys=file["keys"])
+        np.savez(tmp_path / "bare.npz", images=file["images"], mask=file["targets"], keys=file["keys"])
     named = ["--causal-encoder", "causal_encoder.safetensors", "-m", model]
     done = inside("eval-triplets", "bare.npz", *named, "--json", "-o", "b.json", cwd=tmp_path)
     bare = json.loads(done.stdout)["distances"]
@@ -90,7 +90,7 @@ def test_a_mask_without_names_has_those_of_the_training(
     inside: Citris, home: Path, model: Path, tmp_path: Path
 ) -> None:
     with np.load(home / "boxes/test_triplets.npz", allow_pickle=False) as file:
-        np.savez(tmp_path / "bare.npz", images=file["images"], mask=file["mask"])
+        np.savez(tmp_path / "bare.npz", images=file["images"], mask=file["targets"])
     named = inside("eval-triplets", home / "boxes", "-m", model, "--json", "-o", "a.json", cwd=tmp_path)
     bare = inside("eval-triplets", "bare.npz", "-m", model, "--json", "-o", "b.json", cwd=tmp_path)
     assert json.loads(named.stdout)["measures"] == json.loads(bare.stdout)["measures"]

@@ -41,7 +41,7 @@ def test_it_is_measured_by_name(home: Path, merged: Path) -> None:
     assert report["own_rows"] == [None, "ball", "ball"]
     diag = np.mean([report["r2"][0][1], report["r2"][0][2]])
     assert report["r2_diag"] == pytest.approx(diag, abs=1e-5)
-    mask = np.load(home / "boxes/test_triplets.npz")["mask"][:, 1:]
+    mask = np.load(home / "boxes/test_triplets.npz")["targets"][:, 1:]
     triplets = json.loads(succeed("eval-triplets", "boxes", "-m", merged, "--json", cwd=home))
     assert triplets["triplets"] == (mask[:, 0] == mask[:, 1]).sum() > 0
 

@@ -102,12 +102,12 @@ def test_what_intervene_wrote(home: Path, model: Path, inside: Citris) -> None:
 def test_triplets(home: Path, tmp_path: Path, inside: Citris) -> None:
     found = document(inside, home, "boxes/test_triplets.npz")
     assert found["kind"] == "triplets"
-    assert (found["arrays"]["mask"]["dtype"], found["arrays"]["mask"]["shape"]) == ("int64", [250, 3])
+    assert (found["arrays"]["targets"]["dtype"], found["arrays"]["targets"]["shape"]) == ("uint8", [100, 3])
     with np.load(home / "boxes/test_triplets.npz", allow_pickle=False) as triplets:
-        counts = triplets["mask"].sum(0).tolist()
-        images, mask = triplets["images"], triplets["mask"]
+        counts = triplets["targets"].sum(0).tolist()
+        images, mask = triplets["images"], triplets["targets"]
     assert found["evaluation"] == {
-        "triplets": 250,
+        "triplets": 100,
         "frame_size": [32, 32],
         "channels": 3,
         "kinds": {"ball_x": "continuous", "ball_y": "continuous", "box": "categorical"},
@@ -119,7 +119,7 @@ def test_triplets(home: Path, tmp_path: Path, inside: Citris) -> None:
     np.savez(tmp_path / "short.npz", images=images, mask=mask[:3])
     found = refused(inside, tmp_path, "short.npz")
     assert found["kind"] == "triplets"
-    assert found["reason"] == "short.npz: key 'mask' has 3 rows for 250 triplets; it needs 250"
+    assert found["reason"] == "short.npz: key 'mask' has 3 rows for 100 triplets; it needs 100"
 
 
 def test_independent_frames(home: Path, tmp_path: Path, inside: Citris) -> None:

@@ -95,6 +95,7 @@ def test_the_tables_are_read_and_faults_are_found() -> None:
             bare = written.removesuffix(", optional").removesuffix(" or null").removesuffix(" by name")
             assert re.sub("^(list of )+", "", bare) in PLAIN.keys() | TABLES.keys(), written
     right = {"files": ["x"], "dataset": "x", "frames": 3, "seed": 0}
+    right |= {"world": "x", "settings": {}, "rows_per_split": {"train": 3}}
     assert faults(right, "simulate", "x") == []
     for wrong in ({"frames": "3"}, {"frames": True}, {"files": "x"}, {"files": [1]}, {"dataset": None}, {"new": 1}):
         assert len(faults(right | wrong, "simulate", "x")) == 1

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.end_to_end.conftest import Citris, succeed
+from tests.end_to_end.conftest import Citris, first_rows, succeed
 from tests.end_to_end.test_bad_input import check_refusal
 
 #: Every command that makes an artifact of a finished model: its arguments, its file's ending and its default place.
@@ -46,9 +46,7 @@ def data(home: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("contract")
     (folder / "d").mkdir()
     for name in ("test_indep", "test_triplets"):
-        with np.load(home / f"boxes/{name}.npz", allow_pickle=False) as file:
-            arrays = {key: values if key == "keys" else values[:12] for key, values in file.items()}
-        np.savez(folder / f"d/{name}.npz", **arrays)
+        np.savez(folder / f"d/{name}.npz", **first_rows(home / f"boxes/{name}.npz", 12))
     shutil.copy(model, folder / "m.safetensors")
     assert succeed("export", "m.safetensors", "-o", "p.safetensors", cwd=folder) == "p.safetensors"
     return folder

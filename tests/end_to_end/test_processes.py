@@ -68,7 +68,7 @@ def folder(home: Path, tmp_path: Path) -> Path:
     with np.load(home / "boxes/train.npz", allow_pickle=False) as boxes:
         np.savez(tmp_path / "d.npz", images=boxes["images"][:40], targets=boxes["targets"][:39])
     with np.load(home / "boxes/val_triplets.npz", allow_pickle=False) as boxes:
-        np.savez(tmp_path / "val.npz", images=boxes["images"][:9], mask=boxes["mask"][:9])
+        np.savez(tmp_path / "val.npz", images=boxes["images"][:9], mask=boxes["targets"][:9])
     return tmp_path
 
 

@@ -36,7 +36,7 @@ def write(folder: Path, source: Path, channels: int, **rows: int) -> Path:
             arrays = dict(file)
         count = rows.get(split, 24)
         for name, values in arrays.items():
-            if name in ("images", "latents", "mask"):
+            if name in ("images", "latents"):
                 arrays[name] = values[:count]
             if name == "targets":
                 arrays[name] = values[: count - (split == "train")]

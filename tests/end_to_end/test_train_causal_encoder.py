@@ -18,6 +18,7 @@ from citris_cli.evaluation.distances import columns_of, compare, read_factors
 from citris_cli.loading import load_model
 from citris_cli.training.causal_encoder import CausalEncoderTask
 from citris_cli.worlds.ball_in_boxes import KEYS, BallInBoxes
+from citris_cli.worlds.world import whole_sequence
 from tests.end_to_end.conftest import Citris
 from tests.end_to_end.test_bad_input import check_refusal
 
@@ -31,7 +32,7 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labelled")
     (folder / "boxes").mkdir()
     world, rng = BallInBoxes(), np.random.default_rng(0)
-    latents, targets = world.simulate(200, rng)
+    latents, targets = whole_sequence(world, 200, rng)
     save(folder / "boxes/train.npz", world, latents, targets)
     independent = world.independent(50, rng)
     save(folder / "boxes/val_indep.npz", world, independent, np.ones((49, 3), np.uint8))

@@ -64,7 +64,7 @@ def test_it_resumes_with_the_validation_data_that_it_began_with(
 ) -> None:
     with np.load(home / "boxes/val_triplets.npz", allow_pickle=False) as file:
         for name, rows in (("one", slice(0, 20)), ("other", slice(20, 40))):
-            np.savez(tmp_path / f"{name}.npz", images=file["images"][rows], mask=file["mask"][rows])
+            np.savez(tmp_path / f"{name}.npz", images=file["images"][rows], mask=file["targets"][rows])
     common = ["train-nf", home / "boxes/train.npz", "--ae", home / "runs/boxes/ae.safetensors", *TINY_NF, "-o", "m"]
     original = CitrisNFTask.batch
 

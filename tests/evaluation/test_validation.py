@@ -25,8 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_dataset(BallInBoxes(), path, frames=40, seed=0)
     for name in ("val_indep", "val_triplets"):
         with np.load(path / f"{name}.npz", allow_pickle=False) as file:
-            rows = {key: value if key == "keys" else value[:30] for key, value in file.items()}
-        rows |= {"targets": rows["targets"][:29]} if "targets" in rows else {}
+            rows = {key: file[key][:30] for key in ("images", "latents", "targets")} | {"keys": file["keys"]}
         np.savez(path / f"{name}.npz", **rows)
     return path
 

@@ -239,7 +239,7 @@ def few_samples() -> None:
     """Make simulated datasets small (in the process that simulates)."""
     from citris_cli.worlds import dataset
 
-    dataset.INDEPENDENT, dataset.TRIPLETS = 40, 8
+    dataset.LEAST_HELD_OUT, dataset.LEAST_INDEPENDENT, dataset.LEAST_TRIPLETS = 10, 40, 8
 
 
 def make_samples(root: Path) -> Path:

@@ -55,7 +55,7 @@ def _training(name: str, data: str, *options: str) -> Killed:
 
 _OUT = ("-o", "m.safetensors")
 _NF = ("-m", "../in/nf.safetensors")
-_SPLITS = ("train", "val_indep", "test_indep", "val_triplets", "test_triplets")
+_SPLITS = ("train", "val", "test", "val_indep", "test_indep", "val_triplets", "test_triplets")
 COMMANDS: dict[str, Killed] = {
     "train-ae": _training("train-ae", "boxes/train.npz", *_OUT),
     "train-nf": _training("train-nf", "boxes/train.npz", "--ae", "../in/ae.safetensors", *_OUT),

@@ -3,13 +3,14 @@ import pytest
 
 from citris_cli.worlds.ball_in_boxes import KEYS, BallInBoxes
 from citris_cli.worlds.dataset import write_dataset
+from citris_cli.worlds.world import whole_sequence
 
 WORLD = BallInBoxes()
 
 
 @pytest.fixture(scope="module")
 def sequence() -> tuple[np.ndarray, np.ndarray]:
-    return WORLD.simulate(20_000, np.random.default_rng(0))
+    return whole_sequence(WORLD, 20_000, np.random.default_rng(0))
 
 
 def test_box_changes_exactly_when_it_is_intervened_on(sequence):
@@ -98,7 +99,7 @@ def test_files_have_the_published_layout_and_the_third_image_is_the_recombinatio
         assert tuple(train["keys"]) == KEYS
         np.testing.assert_array_equal(WORLD.render(train["latents"]), train["images"])
     with np.load(tmp_path / "test_triplets.npz", allow_pickle=False) as triplets:
-        latents, mask = triplets["latents"], triplets["mask"]
+        latents, mask = triplets["latents"], triplets["targets"]
         np.testing.assert_array_equal(latents[:, 2], np.where(mask == 1, latents[:, 1], latents[:, 0]))
         np.testing.assert_array_equal(WORLD.render(latents[:, 2]), triplets["images"][:, 2])
         assert (mask[:, 0] == 0).all()

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import multiprocessing
+import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from citris_cli.data.datasets import load_independent, load_sequences, load_triplets
-from citris_cli.errors import InputError
-from citris_cli.worlds import dataset
+from citris_cli.data.layout import SPLITS
+from citris_cli.errors import CitrisError, InputError
+from citris_cli.worlds import drawing
 from citris_cli.worlds.ball_in_boxes import BallInBoxes
-from citris_cli.worlds.dataset import SPLITS, write_dataset
+from citris_cli.worlds.dataset import split_sizes, write_dataset
 from citris_cli.worlds.world import World
 from tests.worlds.turntable import Turntable
 
-#: First digits of the SHA-256 of what datasets of seed 5 with 300 frames have always held. It is NumPy's generator that
-#: decides them: a version of it that draws other numbers would change them, and every result that names a seed.
-PUBLISHED = {
-    "train": {"images": "0fe1eb5ab542682c", "latents": "7569b903206ae269", "targets": "1e28b72916348862"},
-    "val_indep": {"images": "e66fb61bbbc32121", "latents": "a75c5d0b124e9ac2", "targets": "c42d47300c1def02"},
-    "test_triplets": {
-        "images": "5f873a539b14d3c0",
-        "latents": "f2161db601e54fed",
-        "mask": "82ad138f24f2576e",
-    },
-}
+#: First digits of the SHA-256 of what a training sequence of seed 5 with 300 frames has always held. It is NumPy's
+#: generator that decides them: a version of it that draws other numbers would change them, and every result that names
+#: a seed.
+PUBLISHED = {"images": "0fe1eb5ab542682c", "latents": "7569b903206ae269", "targets": "1e28b72916348862"}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -37,45 +36,96 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_frames_states_and_targets_of_a_seed_are_the_published_ones(tmp_path: Path) -> None:
-    write_dataset(BallInBoxes(), tmp_path, frames=300, seed=5)
-    for split, arrays in PUBLISHED.items():
-        with np.load(tmp_path / f"{split}.npz", allow_pickle=False) as file:
-            for name, digest in arrays.items():
-                assert hashlib.sha256(file[name].tobytes()).hexdigest().startswith(digest), (split, name)
+    write_dataset(BallInBoxes(), tmp_path, frames=300, seed=5, splits=["train"])
+    with np.load(tmp_path / "train.npz", allow_pickle=False) as file:
+        for name, digest in PUBLISHED.items():
+            assert hashlib.sha256(file[name].tobytes()).hexdigest().startswith(digest), name
 
 
 @pytest.mark.parametrize("world", [BallInBoxes(), Turntable()])
 def test_every_file_describes_its_columns(tmp_path: Path, world: World) -> None:
-    files = write_dataset(world, tmp_path, frames=5, seed=0)
-    assert files == [tmp_path / f"{split}.npz" for split in SPLITS]
+    files = write_dataset(world, tmp_path, frames=5, seed=3, independent=7)
+    assert files == [tmp_path / f"{split}.npz" for split in (*SPLITS, "independent")]
     for path in files:
         with np.load(path, allow_pickle=False) as file:
-            assert tuple(file["keys"]) == world.keys
+            assert tuple(file["keys"]) == world.variables.names
+            if world.targets == world.variables.names:
+                assert "keys_targets" not in file
+            else:
+                assert tuple(file["keys_targets"]) == world.targets
             assert file["kinds"].tolist() == [variable.kind for variable in world.variables]
             for name in ("graph_temporal", "graph_instantaneous"):
                 np.testing.assert_array_equal(file[name], getattr(world, name))
                 assert file[name].dtype == np.uint8
-            images = file["images"]
-            np.testing.assert_array_equal(world.render(file["latents"]), images)
-            assert images.shape[-3:] == (world.size, world.size, 3)
+            images, latents, targets = file["images"], file["latents"], file["targets"]
+            shape = (world.size, world.size, world.channels)
+            np.testing.assert_array_equal(
+                world.render(latents.reshape(-1, latents.shape[-1])), images.reshape(-1, *shape)
+            )
+            steps = len(images) - (path.stem in ("train", "val", "test"))
+            assert (targets.shape, targets.dtype) == ((steps, len(world.targets)), np.uint8)
+            if "indep" in path.stem:
+                assert targets.all()
+            told = json.loads(str(file["provenance"]))
+            assert (told["world"], told["seed"], told["split"], told["count"]) == (
+                world.name,
+                3,
+                path.stem,
+                len(images),
+            )
+            assert told["settings"] == json.loads(json.dumps(world.settings))
+            assert told["versions"]["numpy"] == np.__version__
+
+
+def test_sizes_are_in_the_published_proportions_and_none_too_small_to_measure_with(tmp_path: Path) -> None:
+    assert list(split_sizes(100_000).values()) == [100_000, 10_000, 10_000, 25_000, 25_000, 10_000, 10_000]
+    small = split_sizes(20)
+    assert list(small.values()) == [20, 100, 100, 500, 500, 100, 100]
+    for path in write_dataset(BallInBoxes(), tmp_path, frames=20, seed=0, independent=9):
+        with np.load(path, allow_pickle=False) as file:
+            assert len(file["images"]) == {**small, "independent": 9}[path.stem]
+
+
+@pytest.mark.parametrize("world", [BallInBoxes(), Turntable()])
+def test_triplets_are_pairs_of_frames_of_the_held_out_sequence_and_their_recombination(
+    tmp_path: Path, world: World
+) -> None:
+    write_dataset(world, tmp_path, frames=5, seed=0)
+    masks = []
+    for split in ("val", "test"):
+        with np.load(tmp_path / f"{split}_triplets.npz", allow_pickle=False) as file:
+            latents, mask = file["latents"], file["targets"]
+        with np.load(tmp_path / f"{split}.npz", allow_pickle=False) as file:
+            sequence = {row.tobytes() for row in file["latents"]}
+        assert {row.tobytes() for row in latents[:, :2].reshape(-1, latents.shape[-1])} <= sequence
+        np.testing.assert_array_equal(latents[:, 2], world.combine(latents[:, 0], latents[:, 1], mask))
+        masks.append(mask)
+    mask = np.concatenate(masks)
+    assert not mask[:, ~world.intervened_on].any()
+    reached = mask[:, world.intervened_on]
+    assert {tuple(row) for row in reached.tolist()} == {(0, 1), (1, 0), (1, 1)}
+    assert (np.abs(reached.mean(0) - 2 / 3) < 0.12).all()
 
 
 def test_what_is_written_of_any_world_is_read_with_its_kinds(tmp_path: Path) -> None:
     world = Turntable()
     write_dataset(world, tmp_path, frames=30, seed=0)
-    kinds = [variable.kind for variable in world.variables]
     data, independent, triplets = load_sequences([tmp_path]), load_independent(tmp_path), load_triplets(tmp_path)
     for read in (data, independent, triplets):
         # "tint" and "angle" are names that nobody knows: the files alone tell what they are.
-        assert read.columns.names == world.keys
-        assert [variable.kind for variable in read.columns] == kinds
-        assert read.factors == read.columns
+        assert read.columns.names == world.targets
+        assert [variable.kind for variable in read.columns] == ["angle", "continuous", "categorical"]
+        assert read.factors is not None
+        assert read.factors.names == world.variables.names
+        assert [factor.kind for factor in read.factors] == [variable.kind for variable in world.variables]
+        assert not read.notes
     assert data.variables.names == ("angle", "tint")
-    assert len(triplets.mask) == dataset.TRIPLETS
-    assert len(independent.frames) == dataset.INDEPENDENT
+    assert (len(triplets.mask), len(independent.frames)) == (100, 500)
+    # Independent frames are a sequence to whom they are given as one, of which nothing needs to be said.
+    assert not load_sequences([tmp_path / "val_indep.npz"]).notes
 
 
-def test_same_seed_same_bytes_and_the_length_of_train_changes_no_other_file(tmp_path: Path) -> None:
+def test_same_seed_same_bytes_and_neither_length_nor_absence_of_a_split_changes_another(tmp_path: Path) -> None:
     for folder, frames, seed in (("a", 40, 1), ("b", 40, 1), ("c", 60, 1), ("d", 40, 2)):
         write_dataset(BallInBoxes(), tmp_path / folder, frames, seed)
     a, b, c, d = (contents(tmp_path / folder) for folder in "abcd")
@@ -83,11 +133,15 @@ def test_same_seed_same_bytes_and_the_length_of_train_changes_no_other_file(tmp_
     assert a["train.npz"] != c["train.npz"]
     assert {name: a[name] for name in a if name != "train.npz"} == {name: c[name] for name in c if name != "train.npz"}
     assert all(a[name] != d[name] for name in a)
+    for split in SPLITS:
+        written = write_dataset(BallInBoxes(), tmp_path / split, 40, 1, splits=[split], independent=3)
+        assert [path.name for path in written] == [f"{split}.npz", "independent.npz"]
+        assert contents(tmp_path / split)[f"{split}.npz"] == a[f"{split}.npz"]
 
 
 def test_the_size_of_a_chunk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dataset(BallInBoxes(), tmp_path / "whole", 50, 0)
-    monkeypatch.setattr(dataset, "CHUNK", 7)
+    monkeypatch.setattr(drawing, "CHUNK", 7)
     sizes: list[int] = []
     world = BallInBoxes()
     render = BallInBoxes.render
@@ -95,6 +149,53 @@ def test_the_size_of_a_chunk_changes_nothing(tmp_path: Path, monkeypatch: pytest
     write_dataset(world, tmp_path / "parts", 50, 0)
     assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
     assert max(sizes) == 7
+
+
+def test_several_processes_write_the_same_bytes_as_one_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[int, int]] = []
+    write_dataset(Turntable(), tmp_path / "one", 50, 0, independent=700)
+    monkeypatch.setattr(drawing, "_WORTH", -1e9)
+    monkeypatch.setattr(drawing, "CHUNK", 100)
+    write_dataset(
+        Turntable(), tmp_path / "two", 50, 0, independent=700, workers=2, on_progress=lambda *done: shown.append(done)
+    )
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    total = 50 + 2 * 100 + 2 * 500 + 2 * 300 + 700
+    assert shown[-1] == (total, total)
+    assert [done for done, _ in shown] == sorted({done for done, _ in shown})
+    assert not multiprocessing.active_children()
+
+
+def test_a_process_that_dies_is_told_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "_WORTH", -1e9)
+    with pytest.raises(CitrisError, match="a process that draws frames has died"):
+        write_dataset(Deadly(), tmp_path / "d", 1000, 0, workers=2)
+    assert not list(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class Deadly(Turntable):
+    """Ends the process that draws it, where that is not the first."""
+
+    def render(self, latents: np.ndarray) -> np.ndarray:
+        if multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().render(latents)
+
+
+def test_memory_is_that_of_some_chunks(tmp_path: Path) -> None:
+    """Of a sequence ten times as long no more is taken: its frames alone would be 180 MB."""
+    script = (
+        "import resource, sys; from pathlib import Path; from citris_cli.worlds.ball_in_boxes import BallInBoxes\n"
+        "from citris_cli.worlds.dataset import write_dataset\n"
+        "write_dataset(BallInBoxes(), Path(sys.argv[1]), int(sys.argv[2]), 0, splits=['train'])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    taken = []
+    for frames in (6_000, 60_000):
+        command = [sys.executable, "-c", script, str(tmp_path / str(frames)), str(frames)]
+        taken.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    assert taken[1] - taken[0] < 60_000  # kilobytes: the draws of 65,536 steps, and what is cached of the states
 
 
 def test_a_drawing_that_fails_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +246,7 @@ def test_killed_between_two_files_it_is_no_dataset(tmp_path: Path) -> None:
     died = subprocess.run([sys.executable, "-c", script, "2", tmp_path / "d"], check=False)
     assert died.returncode == -signal.SIGKILL
     left = [path.name for path in (tmp_path / "d").iterdir()]
-    assert len(left) == 7  # four files with their names, and three without
+    assert len(left) == 11  # six files with their names, and five without
     assert "train.npz" not in left
     with pytest.raises(InputError, match=r"has no train\.npz"):
         load_sequences([tmp_path / "d"])
@@ -155,11 +256,24 @@ def test_killed_between_two_files_it_is_no_dataset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("frames", "says"), [(1, "1 frame has no step"), (10**12, "1,000,000,000,000 frames need about .* GiB of memory")]
+    ("frames", "says"), [(1, "1 frame has no step"), (10**12, "the dataset takes about .* and .* are free there")]
 )
 def test_sequences_that_cannot_be_are_refused_before_anything_is_written(
     tmp_path: Path, frames: int, says: str
 ) -> None:
     with pytest.raises(InputError, match=says):
         write_dataset(BallInBoxes(), tmp_path / "new", frames, 0)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"splits": ["train", "vla"]}, "there is no split 'vla'; the splits are train, val, test"),
+        ({"splits": []}, "there is nothing to write"),
+    ],
+)
+def test_splits_that_cannot_be_are_refused(tmp_path: Path, asked: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        write_dataset(BallInBoxes(), tmp_path / "new", 20, 0, **asked)
     assert not (tmp_path / "new").exists()

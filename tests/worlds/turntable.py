@@ -1,35 +1,62 @@
-"""A small world of another kind than the published one: an angle, a hue that it causes, and a lamp, 64 pixels wide."""
+"""A small world of another kind than the published ones: an angle, a hue that it causes, and a lamp, 64 pixels wide."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from citris_cli.data.variables import Variable, Variables
+from citris_cli.worlds.world import combine_by_owner, settings_of
 
 
+@dataclass(frozen=True)
 class Turntable:
-    """The angle turns; the hue follows it within a frame; the lamp is on, off, or blinking, and is never touched."""
+    """The angle turns, and its spin is of the same target; the hue follows the angle within a frame; the lamp is on,
+    off, or blinking, and is never touched. Two of the fields are options; the seed is that of the dataset."""
 
-    name = "turntable"
-    size = 64
-    keys = ("angle", "tint", "lamp")
-    variables = Variables([Variable("angle", "angle"), Variable("tint"), Variable("lamp", "categorical", categories=3)])
-    intervened_on = np.array([True, True, False])
-    graph_temporal = np.diag([1, 0, 1]).astype(np.uint8)
-    graph_instantaneous = np.array([[0, 1, 0], [0, 0, 0], [0, 0, 0]], np.uint8)
+    name: ClassVar[str] = "turntable"
+    size: ClassVar[int] = 64
+    channels: ClassVar[int] = 4
+    targets: ClassVar[tuple[str, ...]] = ("angle", "tint", "lamp")
+    variables: ClassVar[Variables] = Variables(
+        [
+            Variable("angle", "angle"),
+            Variable("spin"),
+            Variable("tint"),
+            Variable("lamp", "categorical", categories=3),
+        ]
+    )
+    intervened_on: ClassVar[np.ndarray] = np.array([True, True, False])
+    owners: ClassVar[np.ndarray] = np.array([0, 0, 1, 2])
+    graph_temporal: ClassVar[np.ndarray] = np.diag([1, 0, 1]).astype(np.uint8)
+    graph_instantaneous: ClassVar[np.ndarray] = np.array([[0, 1, 0], [0, 0, 0], [0, 0, 0]], np.uint8)
 
-    def simulate(self, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        return self.independent(frames, rng), rng.integers(0, 2, (frames - 1, 3), dtype=np.uint8) * self.intervened_on
+    brightness: float = 30.0
+    lit: bool = False
+    way: str = "left"
+    sides: int = 4
+    seed: int = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return settings_of(self)
+
+    def sequence(self, frames: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, frames, 100):  # in chunks that divide no number of frames that is asked for
+            count = min(100, frames - start)
+            yield self.independent(count, rng), rng.integers(0, 2, (count, 3), dtype=np.uint8) * self.intervened_on
 
     def independent(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        columns = rng.uniform(0, 2 * np.pi, count), rng.normal(size=count), rng.integers(0, 3, count)
+        numbers = rng.normal(size=(count, 2))
+        columns = rng.uniform(0, 2 * np.pi, count), *numbers.T, rng.integers(0, 3, count)
         return np.stack(columns, axis=1).astype(np.float32)
 
-    def triplets(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        first, second = self.independent(count, rng), self.independent(count, rng)
-        mask = np.tile(np.array([[1, 0, 0], [1, 1, 0]]), (count, 1))[:count]
-        return np.stack([first, second, np.where(mask == 1, second, first)], axis=1), mask
+    def combine(self, first: np.ndarray, second: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return combine_by_owner(self.owners, first, second, mask)
 
     def render(self, latents: np.ndarray) -> np.ndarray:
-        shade = (np.abs(latents) * 30).clip(0, 255).astype(np.uint8)
-        return np.broadcast_to(shade[..., None, None, :], (*latents.shape[:-1], 64, 64, 3))
+        shade = (np.abs(latents) * self.brightness).clip(0, 255).astype(np.uint8)
+        return np.broadcast_to(shade[:, None, None, :], (len(latents), 64, 64, 4))

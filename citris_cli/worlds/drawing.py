@@ -1,0 +1,128 @@
+"""Frames of a world drawn in chunks, by this process or by several, in the same order with the same bytes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import TypeAlias
+
+import numpy as np
+
+from citris_cli.errors import CitrisError
+from citris_cli.system import signals_held_back
+from citris_cli.worlds.world import Array, World
+
+#: Is given the number of frames that are drawn, and of all.
+OnProgress: TypeAlias = Callable[[int, int], None]
+
+#: Frames drawn at a time.
+CHUNK = 256
+#: Seconds that processes have to spare: each takes half a second to be ready.
+_WORTH = 2.0
+#: Bytes a second at which frames come from another process: those of a simple world are drawn as fast.
+_SENT = 200e6
+#: Chunks that wait for each process or to be written: bounds the memory.
+_AHEAD = 2
+
+
+class Drawing:
+    """Draws the frames of a dataset; closed at the end of the block.
+
+    Args:
+        world: what is drawn.
+        workers: most processes.
+        total: frames in all.
+        on_progress: is told after every chunk.
+    """
+
+    def __init__(self, world: World, workers: int, total: int, on_progress: OnProgress) -> None:
+        self._world = world
+        self._workers = workers
+        self._total = total
+        self._on_progress = on_progress
+        self._done = 0
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Drawing:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def frames(self, latents: Array) -> Iterator[Array]:
+        """The frames of states, in order.
+
+        Args:
+            latents: [n, F].
+
+        Yields:
+            uint8 [at most CHUNK, W, W, C].
+
+        Raises:
+            CitrisError: a process that draws has died.
+        """
+        chunks = (np.array(latents[start : start + CHUNK]) for start in range(0, len(latents), CHUNK))
+        while self._pool is None:
+            chunk = next(chunks, None)
+            if chunk is None:
+                return
+            began = time.process_time()  # what the processor takes, whatever else the machine does
+            frames = self._world.render(chunk)
+            spared = (time.process_time() - began) * (1 - 1 / self._workers) - frames.nbytes / _SENT
+            yield self._told(frames)
+            if self._workers > 1 and spared / len(chunk) * (self._total - self._done) > _WORTH:
+                context = multiprocessing.get_context("spawn")
+                self._pool = ProcessPoolExecutor(self._workers, context, _begin, (self._world,))
+        for frames in self._by_processes(self._pool, chunks):
+            yield self._told(frames)
+
+    def _told(self, frames: Array) -> Array:
+        self._done += len(frames)
+        self._on_progress(self._done, self._total)
+        return frames
+
+    def _by_processes(self, pool: ProcessPoolExecutor, chunks: Iterator[Array]) -> Iterator[Array]:
+        waiting: deque[Future[Array]] = deque()
+        try:
+            for chunk in chunks:
+                with signals_held_back():  # a process may be started here, and this one alone is to be interrupted
+                    waiting.append(pool.submit(_draw, chunk))
+                if len(waiting) > _AHEAD * self._workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise CitrisError(
+                "a process that draws frames has died, perhaps for want of memory; run again with --workers 1"
+            ) from None
+
+
+# What each process draws; set as it begins.
+_worlds: list[World] = []
+
+
+def _begin(world: World) -> None:
+    _worlds.append(world)
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
+
+
+def _end_with_the_first() -> None:
+    """End where the process that wants the frames was killed: nobody else would tell this one."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _draw(latents: Array) -> Array:
+    return _worlds[0].render(latents)
