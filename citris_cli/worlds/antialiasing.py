@@ -72,28 +72,33 @@ def blend(under: Array, colour: Array | int, cover: Array) -> Array:
     return np.where(cover == 255, colour, mixed)
 
 
-def polygon_cover(corners: Array, size: int, lines: int = 32) -> Array:
-    """The cover of a convex polygon in every pixel of a frame.
+def convex_cover(normals: Array, offsets: Array, size: int, lines: int = 32) -> Array:
+    """The share of every pixel of a frame that a convex shape covers.
 
     Args:
-        corners: [m, 2], x and y in pixels from the left and from the top, in order around it.
+        normals, offsets: [m, 2] and [m]: the shape is where ``normal · (x, y) <= offset`` for all m, x and y in pixels
+            from the left and from the top.
         size: width and height of the frame.
-        lines: lines on which its width is measured in every pixel row.
+        lines: lines on which the shape's width is measured in every pixel row.
 
     Returns:
-        int32 [size, size], 0 … 255.
+        float64 [size, size], 0 … 1.
     """
-    corners = np.asarray(corners, np.float64)
     y = (np.arange(size * lines) + 0.5) / lines
-    low, high = np.full(len(y), np.inf), np.full(len(y), -np.inf)
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        if y0 == y1:
-            continue
-        met = (y >= min(y0, y1)) & (y < max(y0, y1))
-        x = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
-        low, high = np.where(met, np.minimum(low, x), low), np.where(met, np.maximum(high, x), high)
-    edges = np.arange(size + 1)
-    inside = np.clip(edges, *(np.where(low <= high, side, 0)[:, None] for side in (low, high)))
-    share = np.diff(inside, axis=1).reshape(size, lines, size).mean(1) * 256
-    # What adds up to the whole of a pixel but for rounding is the whole of it.
-    return np.minimum(share + 1e-6, 255).astype(np.int32)
+    left, right = np.zeros(len(y)), np.full(len(y), float(size))
+    for (across, down), offset in zip(np.asarray(normals, float), np.asarray(offsets, float), strict=True):
+        room = offset - down * y
+        if across > 0:
+            right = np.minimum(right, room / across)
+        elif across < 0:
+            left = np.maximum(left, room / across)
+        else:
+            right = np.where(room < 0, left, right)
+    inside = np.clip(np.arange(size + 1), left[:, None], np.maximum(left, right)[:, None])
+    share: Array = np.diff(inside, axis=1).reshape(size, lines, size).mean(1)
+    return share
+
+
+def levels(share: Array) -> Array:
+    """Shares of a pixel in Agg's 256ths: int32, 0 (none) … 255 (all)."""
+    return np.minimum(share * 256 + 1e-6, 255).astype(np.int32)

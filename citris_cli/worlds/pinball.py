@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from citris_cli.data.columns import PINBALL
 from citris_cli.data.variables import Variables
-from citris_cli.worlds.antialiasing import blend, disc_cover, polygon_cover, window_of
-from citris_cli.worlds.world import Array
+from citris_cli.worlds.antialiasing import blend, convex_cover, disc_cover, levels, window_of
+from citris_cli.worlds.world import Array, combine_by_owner, graph_of, settings_of
 
 #: Steps whose random numbers are drawn at once.
 CHUNK = 4096
@@ -33,6 +33,9 @@ BALL_TARGET, BUMPERS_TARGET, PADDLES_TARGET, SCORE_TARGET = 0, 1, 2, 4
 
 #: What the ball meets besides bumpers, which have their indices.
 WALL, PADDLE = -1, -2
+
+#: Cover, of 255, of the outermost pixels by the border of Matplotlib's axes, which is thinner than a pixel.
+RIM = 3
 
 #: The ten digits, five rows of three squares.
 DIGITS = (
@@ -172,22 +175,17 @@ class Pinball:
     @property
     def graph_temporal(self) -> Array:
         """Uint8 [5, 5]: everything goes on from itself, and what the ball met on its way follows from where it was."""
-        graph = np.eye(5, dtype=np.uint8)
-        graph[BALL_TARGET, BUMPERS_TARGET] = 1
-        return graph
+        return graph_of(self.targets, {**{name: [name] for name in self.targets}, "cyl": ["ball", "cyl"]})
 
     @property
     def graph_instantaneous(self) -> Array:
         """Uint8 [5, 5]: paddles → ball → bumpers → score."""
-        graph = np.zeros((5, 5), np.uint8)
-        graph[PADDLES_TARGET : PADDLES_TARGET + 2, BALL_TARGET] = 1
-        graph[BALL_TARGET, BUMPERS_TARGET] = graph[BUMPERS_TARGET, SCORE_TARGET] = 1
-        return graph
+        return graph_of(self.targets, {"ball": ["paddle_left", "paddle_right"], "cyl": ["ball"], "score": ["cyl"]})
 
     @property
     def settings(self) -> dict[str, Any]:
         """The constants."""
-        return asdict(self)
+        return settings_of(self)
 
     @property
     def bumpers(self) -> tuple[tuple[float, float], ...]:
@@ -419,6 +417,10 @@ class Pinball:
         ]  # fmt: skip
         return np.concatenate(columns, axis=1).astype(np.float32)
 
+    def combine(self, first: Array, second: Array, mask: Array) -> Array:
+        """States [n, 12] with the masked values of the second; see :meth:`World.combine`."""
+        return combine_by_owner(self.owners, first, second, mask)
+
     # What it looks like
 
     def render(self, latents: Array) -> Array:
@@ -487,10 +489,13 @@ class Pinball:
         wall, pit, offset = round(self.border_size * dpi), self.pit, round(self.triangle_border_offset * dpi)
         table[:wall] = table[:, :wall] = table[:, size - wall :] = dark
         table[size - offset :, : round(pit[0] * dpi)] = table[size - offset :, round(pit[1] * dpi) :] = dark
+        # A slope is what is left of the line from its upper end to its foot, between their heights; or right of it.
         upper, lower = size - offset - self.triangle_border_size * dpi, size - offset
-        for top, foot in ((wall, round(pit[0] * dpi)), (size - wall, round(pit[1] * dpi))):
-            slope = np.array([(top, upper), (foot, lower), (top, lower)])
-            table = blend(table, dark, polygon_cover(slope, size))
+        for side, top, foot in ((1, wall, round(pit[0] * dpi)), (-1, size - wall, round(pit[1] * dpi))):
+            across, down = lower - upper, top - foot
+            normals = np.array([(side * across, side * down), (0, -1), (0, 1)])
+            offsets = np.array([side * (across * top + down * upper), -upper, lower])
+            table = blend(table, dark, levels(convex_cover(normals, offsets, size)))
         for x, y in self.bumpers:
             everything = np.zeros(1, np.int64)
             centre = np.array([x * dpi]), np.array([size - y * dpi])
@@ -505,9 +510,9 @@ class Pinball:
                 panel[:, column : column + 3] = np.array([*DIGITS[digit]]).reshape(5, 3) == "1"
             lit = panel.repeat(dpi, 0).repeat(dpi, 1)
             frame[top : top + 5 * dpi, left : left + 7 * dpi, :3] = np.where(lit[..., None], colour, _level(0.8))
-        # The axes' own border, of which a hundredth falls into the frame.
-        for side in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
-            tables[side] = blend(tables[side], 0, np.int32(3))
+
+        for rim in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
+            tables[rim] = blend(tables[rim], 0, np.array(RIM))
         return tables.astype(np.uint8)
 
 
