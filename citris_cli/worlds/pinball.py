@@ -17,6 +17,7 @@ import numpy as np
 from citris_cli.data.columns import PINBALL
 from citris_cli.data.variables import Variables
 from citris_cli.worlds.antialiasing import blend, convex_cover, disc_cover, levels, window_of
+from citris_cli.worlds.digits import digit
 from citris_cli.worlds.world import Array, combine_by_owner, graph_of, settings_of
 
 #: Steps whose random numbers are drawn at once.
@@ -36,20 +37,6 @@ WALL, PADDLE = -1, -2
 
 #: Cover, of 255, of the outermost pixels by the border of Matplotlib's axes, which is thinner than a pixel.
 RIM = 3
-
-#: The ten digits, five rows of three squares.
-DIGITS = (
-    "111101101101111",
-    "010010010010010",
-    "111001111100111",
-    "111001111001111",
-    "101101111001001",
-    "111100111001111",
-    "111100111101111",
-    "111001001001001",
-    "111101111101111",
-    "111101111001111",
-)
 
 
 class Draws(NamedTuple):
@@ -506,8 +493,7 @@ class Pinball:
         colour = _level(np.array([0.4, 0.4, 0.9]))
         for score, frame in enumerate(tables):
             panel = np.zeros((5, 7), bool)
-            for digit, column in ((score // 10, 0), (score % 10, 4)):
-                panel[:, column : column + 3] = np.array([*DIGITS[digit]]).reshape(5, 3) == "1"
+            panel[:, :3], panel[:, 4:] = digit(score // 10), digit(score % 10)
             lit = panel.repeat(dpi, 0).repeat(dpi, 1)
             frame[top : top + 5 * dpi, left : left + 7 * dpi, :3] = np.where(lit[..., None], colour, _level(0.8))
 
