@@ -36,6 +36,7 @@ EDGE = 0.5
 HIDDEN, LEAK = 32, 0.1
 #: States, restarts and steps of the simulation that calibrates the mechanisms, and the momentum of their statistics.
 #: The paper's restarts are 20; after five more, with 20 steps that count, less than GRAIN is left of what was before.
+#: Each begins at uniform angles: how is not told, and this spreads values about as far as the published ones.
 STATES, RESTARTS, STEPS, MOMENTUM = 10_000, 5, 5, 0.5
 #: What is added to a variance before it is divided by, as PyTorch's batch normalisation does.
 EPSILON = 1e-5
@@ -289,7 +290,7 @@ class Voronoi:
             return inputs[:, 0]
 
         for _ in range(RESTARTS):
-            states = self.independent(STATES, rng).astype(np.float64)
+            states = rng.uniform(-self.limit, self.limit, (STATES, count))
             for step in range(STEPS):
                 now = np.zeros_like(states)
                 intervened = self._targets(STATES, rng)
