@@ -61,6 +61,35 @@ WORLDS: dict[str, WorldEntry] = {
         "citris_cli.worlds.ball_in_boxes:BallInBoxes",
         "A ball in one of two boxes; interventions move it to the other box or redraw its height.",
     ),
+    "pinball": WorldEntry(
+        "citris_cli.worlds.pinball:Pinball",
+        "Causal Pinball: paddles, ball, bumpers and score act on each other within a frame.",
+    ),
+    "voronoi": WorldEntry(
+        "citris_cli.worlds.voronoi:Voronoi",
+        "The Voronoi benchmark: hues of cells mix the variables of a random graph.",
+        (
+            Option("number", "variables", "Number of variables.", 6, choices=(4, 6, 9)),
+            Option("graph", "graph", "Effects within a frame.", "random", choices=("random", "chain", "full")),
+            Option("instantaneous", "instantaneous", "Probability of an edge within a frame.", 0.5, least=0, most=1),
+            Option("temporal", "temporal", "Probability of an edge to the next frame.", 0.25, least=0, most=1),
+            Option(
+                "interventions",
+                "targets",
+                "Which variables are intervened on in a step.",
+                "independent",
+                choices=("independent", "single", "grouped"),
+            ),
+            Option(
+                "target_noise",
+                "target-noise",
+                "Probability that a recorded intervention does not happen.",
+                0.0,
+                least=0,
+                most=1,
+            ),
+        ),
+    ),
 }
 """Every world by its name on the command line."""
 
