@@ -114,7 +114,8 @@ def _judged(by_lag: Sequence[Effect | None], forms: int) -> Verdict:
     if all(one is None for one in by_lag):
         return Verdict(None, why="there are too few steps, or the interventions follow a fixed schedule")
     if any(one is None for one in by_lag):
-        return Verdict(None, why="the targets of one step follow from those of its neighbours, as in a fixed schedule or in very short episodes")
+        cause = "as in a fixed schedule or in very short episodes"
+        return Verdict(None, why=f"the targets of one step follow from those of its neighbours, {cause}")
     tried = forms * len(ALL_LAGS)
     effect = {lag: one for lag, one in zip(ALL_LAGS, by_lag, strict=True) if one is not None}
     p = {lag: min(1.0, one.p * tried) for lag, one in effect.items()}
