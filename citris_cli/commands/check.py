@@ -143,7 +143,7 @@ def _show(console: Console, found: DataCheck) -> None:
         rows = [[name, *(f"{count:,}" for count in counts)] for name, counts in zip(names, found.together, strict=True)]
         console.table("Steps with interventions on both", ["", *names], rows)
     console.table(
-        "Change in steps with an intervention, by that in others, with the targets read so many rows earlier",
+        "Change in steps with an intervention, divided by that in others, if targets are read so many rows earlier",
         ["rows", *(f"{lag:+d}" if lag else "0" for lag in LAGS)],
         [["change", *map(_times, found.alignment.ratios)]],
     )
@@ -152,7 +152,9 @@ def _show(console: Console, found: DataCheck) -> None:
     for what, sentences in (("problem", found.problems), ("hint", found.hints), ("unchecked", found.unchecked)):
         for sentence in sentences:
             console.note(f"{what}: {sentence}")
-    if not found.problems:
+    if not found.problems and found.unchecked:
+        console.note("no problem was found, but not everything could be checked")
+    elif not found.problems:
         console.note("nothing was found that stands in the way of learning from these data")
 
 

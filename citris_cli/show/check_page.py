@@ -439,10 +439,14 @@ def _faults(check: DataCheck) -> str:
         )
         for kind, (places, meaning) in kinds.items()
     )
-    tone, verdict = ("bad", "the frames flicker") if pictures.flickers else ("good", "no flicker")
+    tone, verdict = {
+        True: ("bad", "the frames flicker"),
+        False: ("good", "no flicker"),
+        None: ("unsure", "cannot tell, too few steps are without an intervention"),
+    }[pictures.flickers]
     flicker = (
         f'<p>Brightness: <span class="{tone}">{verdict}</span>; {pictures.flicker:.1%} of the variation over time is '
-        "brightness of the frame as a whole.</p>"
+        "brightness of the frame as a whole, in steps without an intervention.</p>"
     )
     return _table("Faults of the frames", columns, rows) + flicker + _note("Frames are counted from 0 over all files.")
 

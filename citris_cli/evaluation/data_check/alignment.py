@@ -97,7 +97,7 @@ def verdict(features: Features, found: Changes, rows: Rows) -> Verdict:
     most = min(MOST_VARIABLES, len(sample) // (len(ALL_LAGS) * STEPS_A_COLUMN))
     numbers = [most, 1] if min(most, targets.shape[1]) > 1 else [1]
     forms = [[_merged(column, number) for column in columns] for number in numbers]
-    verdicts = [_judged(effects(features, form), len(forms)) for form in forms]
+    verdicts = [_judged(effects(features, form, form[ALL_LAGS.index(0)]), len(forms)) for form in forms]
     told = [one for one in verdicts if one.lag is not None]
     if len({one.lag for one in told}) > 1:
         return Verdict(None, why="the effects of different variables speak for different lags")
@@ -112,9 +112,10 @@ def _merged(columns: Array, most: int) -> Array:
 def _judged(by_lag: Sequence[Effect | None], forms: int) -> Verdict:
     """The verdict on effects at :data:`ALL_LAGS`, of one of several forms of the targets."""
     if all(one is None for one in by_lag):
-        return Verdict(None, why="there are too few steps, or the targets repeat themselves")
+        return Verdict(None, why="there are too few steps, or the interventions follow a fixed schedule")
     if any(one is None for one in by_lag):
-        return Verdict(None, why="the targets at one lag follow from those at others")
+        cause = "as in a fixed schedule or in very short episodes"
+        return Verdict(None, why=f"the targets of one step follow from those of its neighbours, {cause}")
     tried = forms * len(ALL_LAGS)
     effect = {lag: one for lag, one in zip(ALL_LAGS, by_lag, strict=True) if one is not None}
     p = {lag: min(1.0, one.p * tried) for lag, one in effect.items()}

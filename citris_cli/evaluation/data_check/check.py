@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from citris_cli.data.datasets import SequenceData
-from citris_cli.data.identifiability import Finding, few_samples, findings
+from citris_cli.data.identifiability import FEW_SAMPLES, Finding, few_samples, findings
 from citris_cli.evaluation.data_check.alignment import Verdict, ratios_by_lag, verdict
 from citris_cli.evaluation.data_check.changes import MOST_STEPS, Changes, changes, spread_over
 from citris_cli.evaluation.data_check.dependence import depends_on_past
@@ -17,7 +17,7 @@ from citris_cli.evaluation.data_check.pictures import faults, pictures
 from citris_cli.evaluation.data_check.report import LAGS, Alignment, DataCheck, Pictures, VariableCheck
 from citris_cli.evaluation.data_check.rows import Rows, joint_counts
 from citris_cli.evaluation.data_check.visibility import contrasts, heat, map_weights, ratio, shown, told_otherwise
-from citris_cli.wording import enumerated
+from citris_cli.wording import counted, enumerated
 
 Array = np.ndarray[Any, Any]
 
@@ -79,14 +79,19 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
     sheet, sheet_targets = _sheet(data, rows)
     unchecked = list(told_otherwise(compared, names))
     if lag:
-        unchecked.append(
-            f"what interventions on each variable change is told of the rows as they fit, read {_earlier(lag)}"
-        )
+        hints.append(f"what interventions on each variable change was measured with the rows read {_earlier(lag)}")
     if aligned.lag is None:
         unchecked.append(alignment.sentence)
     unknown = [one.name for one in variables if one.shows is None and one.ratio is not None]
-    if unknown:
-        unchecked.append(f"{enumerated(unknown)}: too little to tell whether interventions show in the frame")
+    if unknown and not any(one.shows for one in variables):
+        unchecked.append(
+            f"cannot tell whether any intervention shows in the frame, of {counted(int(targets.any(1).sum()), 'step')} "
+            "with one: make sure that these targets belong to these frames"
+        )
+    elif unknown:
+        unchecked.append(f"{enumerated(unknown)}: cannot tell whether interventions show in the frame")
+    if seen.flickers is None and len(steps) >= FEW_SAMPLES:
+        unchecked.append("too few steps are without an intervention to tell whether the light flickers")
     return DataCheck(
         data=name if name is not None else data.label,
         frames=len(data.frames),
@@ -190,7 +195,8 @@ def _mended(lag: int, rows_a_frame: bool) -> str:
     if lag == -1 and rows_a_frame:
         return "each row is of the step out of its frame: give --targets-lead out"
     rows, number = ("rows", f"{abs(lag)} ") if abs(lag) > 1 else ("row", "")
-    again = f", or pack the recording again with --lead {'in' if lag > 0 else 'out'}" if abs(lag) == 1 else ""
+    packed, other = ("out", "in") if lag > 0 else ("in", "out")
+    again = f", or if you packed it with --lead {packed}, pack it again with --lead {other}" if abs(lag) == 1 else ""
     if lag > 0:
         return f"save row i + {lag} as row i, which leaves the first {number}{rows} out{again}"
     return f"save row i as row i + {-lag}, with zeros for the first {number}{rows}{again}"

@@ -8,7 +8,7 @@ which keeps whatever order they have.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,15 @@ SHIFTS, LEAST_SHIFTS = 300, 40
 _WORK = 1e10
 #: Shifts of fewer steps may still see what an intervention leads to.
 _NEAR = 10
+#: A shift is none if so much of the targets is foretold by the shifted ones, as a correlation beyond that of chance:
+#: targets that come round repeat themselves, and what repeats is no chance.
+_REPEATS = 0.6
 #: There are at least so many steps for each column of the regression.
 STEPS_A_COLUMN = 4
-# A column that others explain but for this part of its variance says nothing of its own.
+# A column that others explain but for this part of its variance follows from them.
 _COLLINEAR = 1e-6
+# One that others explain but for this part says nothing of its own: the ends of episodes alone may leave as much.
+_LEAST_OWN = 0.01
 
 
 @dataclass(frozen=True)
@@ -36,24 +41,28 @@ class Effect:
     Attributes:
         share: of the features' variance, above what chance explains: the largest of all families; not negative.
         p: probability of explaining as much by chance, 0 … 1.
+        own: part of a single column's variance that no other column tells, 0 … 1; of groups 1.
     """
 
     share: float
     p: float
+    own: float = 1.0
 
 
-def effects(features: Features, groups: Sequence[Array]) -> list[Effect | None]:
+def effects(features: Features, groups: Sequence[Array], targets: Array) -> list[Effect | None]:
     """What each of several groups of columns explains beyond all other columns.
 
     Args:
         features: of S steps.
         groups: float [S, K] each, with mean about 0.
+        targets: float [S, any], likewise: all that were set in these steps, at one lag.
 
     Returns:
-        For each group, and None where its columns say nothing of their own or there are too few steps.
+        For each group, and None where its columns say nothing of their own, there are too few steps, or the targets
+        come round in so short a time that chance cannot be learnt from shifting them.
     """
     everything = np.concatenate(groups, axis=1)
-    shifts = _shifts(features, everything)
+    shifts = _shifts(features, everything, targets)
     if not len(shifts):
         return [None] * len(groups)
     basis = _orthonormal(everything, everything)
@@ -61,7 +70,7 @@ def effects(features: Features, groups: Sequence[Array]) -> list[Effect | None]:
     for index, group in enumerate(groups):
         rest = np.concatenate([group[:, :0], *(other for i, other in enumerate(groups) if i != index)], axis=1)
         others = _orthonormal(rest, rest)
-        own.append(basis.T @ _orthonormal(group - others @ (others.T @ group), group))
+        own.append(basis.T @ _orthonormal(group - others @ (others.T @ group), group, _LEAST_OWN))
     return _tested(features, basis, own, shifts)
 
 
@@ -74,19 +83,21 @@ def effects_of_each(features: Features, columns: Array, others: Array) -> list[E
         others: float [S, any], likewise.
 
     Returns:
-        For each column, and None where it follows from others or there are too few steps.
+        For each column, and None where it follows from others or chance cannot be learnt, as of :func:`effects`.
     """
     everything = np.concatenate([columns, others], axis=1)
-    shifts = _shifts(features, everything)
+    shifts = _shifts(features, everything, columns)
     if not len(shifts):
         return [None] * columns.shape[1]
     each = own_parts(everything.T @ everything)
     basis = _orthonormal(everything, everything)
     parts = basis.T @ (everything @ each.coefficients[:, : columns.shape[1]])
     lengths = np.sqrt((parts**2).sum(0))
-    told = (each.left[: columns.shape[1]] > _COLLINEAR) & (lengths > 0)
+    left = each.left[: columns.shape[1]]
+    told = (left > _LEAST_OWN) & (lengths > 0)
     own = [parts[:, k : k + 1] / lengths[k] if told[k] else parts[:, :0] for k in range(columns.shape[1])]
-    return _tested(features, basis, own, shifts)
+    tested = _tested(features, basis, own, shifts)
+    return [one and replace(one, own=float(part)) for one, part in zip(tested, left, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,7 @@ def own_parts(products: Array) -> OwnParts:
     return OwnParts(inverse / diagonal * scale / scale[:, None], np.where(free, 1 / diagonal, 0.0))
 
 
-def _shifts(features: Features, columns: Array) -> Array:
+def _shifts(features: Features, columns: Array, targets: Array) -> Array:
     """Distinct shifts of the steps, the same for the same numbers; none where there are too few to learn from."""
     steps, count = columns.shape
     near = min(_NEAR, steps // 20)
@@ -122,19 +133,36 @@ def _shifts(features: Features, columns: Array) -> Array:
         return possible[:0]
     width = sum(family.shape[1] for family in features.families)
     most = int(np.clip(_WORK / (max(count, 1) * width * steps), LEAST_SHIFTS, SHIFTS))
-    if len(possible) <= most:
-        return possible
-    return np.sort(np.random.default_rng(0).choice(possible, most, replace=False))
+    if len(possible) > most:
+        possible = np.sort(np.random.default_rng(0).choice(possible, most, replace=False))
+    chance = possible[~_repeating(targets, possible)]
+    return chance if len(chance) >= LEAST_SHIFTS else chance[:0]
 
 
-def _orthonormal(columns: Array, of: Array) -> Array:
-    """An orthonormal basis [S, q] of columns; what is small beside the largest column of ``of`` is none."""
+def _repeating(targets: Array, shifts: Array) -> Array:
+    """At which shifts targets [S, K] fall on others of them, or between them: bool, one for each shift."""
+    basis = np.asarray(_orthonormal(targets, targets), np.float32)
+    steps, size = basis.shape
+    if not size:
+        return np.zeros(len(shifts), bool)
+    repeating = np.zeros(len(shifts), bool)
+    for index, shift in enumerate(shifts):
+        # The longer of two parts: what comes round is out of step with itself where the end meets the beginning.
+        apart = min(shift, steps - shift)
+        products = basis[apart:].T @ basis[: steps - apart] * (steps / (steps - apart))
+        by_chance = 2 * np.sqrt(size / (steps - apart))
+        repeating[index] = np.linalg.norm(products, 2) > _REPEATS + by_chance
+    return repeating
+
+
+def _orthonormal(columns: Array, of: Array, least: float = _COLLINEAR) -> Array:
+    """An orthonormal basis [S, q] of columns; what is less than a part of the largest column of ``of`` is none."""
     if not columns.shape[1]:
         return columns
     scale = float((of**2).sum(0).max(initial=0))
     # Of many rows and few columns, by the products of the columns.
     lengths, turned = np.linalg.eigh(columns.T @ columns)
-    kept = lengths > max(_COLLINEAR * scale, 1e-12)
+    kept = lengths > max(least * scale, 1e-12)
     basis: Array = columns @ (turned[:, kept] / np.sqrt(lengths[kept]))
     return basis
 

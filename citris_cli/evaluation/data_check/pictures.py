@@ -28,6 +28,8 @@ _REPEATED = 4
 _WHOLE, _BEYOND, _FAR_BEYOND = 0.5, 1.5, 3.0
 #: A light flickers if it makes more than this part of what changes, and goes back in the next step by this part of it.
 _FLICKER, _BACK = 0.5, 0.25
+#: Of the steps without an intervention those that change most are left out there: a cut is no flicker.
+_USUAL = 0.95
 #: Fewer steps than this tell nothing of a light.
 _FEW = 20
 
@@ -44,13 +46,14 @@ def pictures(found: Changes, idle: Array) -> Pictures:
     frozen = found.starts[same] + 1
     _, first, back = np.unique(found.digests, return_index=True, return_inverse=True)
     repeated = found.frames[first[back.reshape(-1)] != np.arange(len(found.frames))]
-    share = _flicker(found)
+    calm = idle & (found.change <= np.quantile(found.change[idle], _USUAL)) if idle.any() else idle
+    light, undone = _flicker(found, calm), _goes_back(found, calm)
     return Pictures(
         frozen=_listed(frozen),
         duplicates=_listed(np.setdiff1d(repeated, frozen)),
         cuts=_listed(_cuts(found, idle)),
-        flicker=share,
-        flickers=share > _FLICKER and _goes_back(found),
+        flicker=light or 0.0,
+        flickers=None if light is None or undone is None else light > _FLICKER and undone,
     )
 
 
@@ -67,18 +70,26 @@ def _cuts(found: Changes, idle: Array) -> Array:
     return found.starts[beyond & (found.spread > _WHOLE)] + 1
 
 
-def _flicker(found: Changes) -> float:
-    """Share of the change that is one of the whole frame's brightness, over the sample's steps."""
-    moved = (found.after - found.before).astype(np.float64)
+def _flicker(found: Changes, calm: Array) -> float | None:
+    """Share of the change that is one of the whole frame's brightness, over the sample's calm steps; None if few."""
+    steps = calm[np.searchsorted(found.starts, found.sample)]
+    if steps.sum() < _FEW:
+        return None
+    moved = (found.after[steps] - found.before[steps]).astype(np.float64)
     power = float((moved**2).mean())
-    return float((moved.mean(1) ** 2).mean()) / power if power > 0 and len(moved) >= _FEW else 0.0
+    return float((moved.mean(1) ** 2).mean()) / power if power > 0 else 0.0
 
 
-def _goes_back(found: Changes) -> bool:
-    """Whether a change of brightness is undone in the next step, as a light's that flickers and no lamp's."""
+def _goes_back(found: Changes, calm: Array) -> bool | None:
+    """Whether a change of brightness is undone in the next step, as a light's that flickers and no lamp's.
+
+    Of steps without an intervention, since an intervention may well be one on the light; None if few follow each other.
+    """
     place = np.searchsorted(found.frames, found.starts)
     change = found.brightness[place + 1] - found.brightness[place]
-    follows = np.diff(found.starts) == 1
+    follows = (np.diff(found.starts) == 1) & calm[:-1] & calm[1:]
+    if follows.sum() < _FEW:
+        return None
     one, two = change[:-1][follows], change[1:][follows]
     power = float((one**2).sum())
     return power > 0 and float((one * two).sum()) < -_BACK * power

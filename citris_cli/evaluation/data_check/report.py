@@ -67,15 +67,16 @@ class Pictures:
         frozen: frames that are equal to the one before them, in the same episode.
         duplicates: frames that are equal to an earlier one that is not the one before.
         cuts: frames at which the picture changes as a whole, inside an episode.
-        flicker: share of the frame's variation over time that is brightness of the whole frame, 0 … 1.
-        flickers: whether that is enough to be a fault.
+        flicker: share of the frame's variation over time that is brightness of the whole frame, in steps without an
+            intervention, 0 … 1.
+        flickers: whether that is a fault; None where too few steps without an intervention follow each other.
     """
 
     frozen: tuple[int, ...]
     duplicates: tuple[int, ...]
     cuts: tuple[int, ...]
     flicker: float
-    flickers: bool
+    flickers: bool | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,8 @@ FEW_STEPS = 5
 #: So many interventions that change nothing are not by chance too few to see; fewer, where little else happens: where
 #: what is not foretold in steps without any is less than this part of the frames' variance.
 ENOUGH, ENOUGH_IN_STILL, STILL = 300, 30, 0.05
+#: Of more variables than this each has a smaller part in what happens, and takes more interventions to be seen.
+FEW_VARIABLES = 4
 #: What is not foretold is noise if so many directions hold less than this part of it.
 NOISE_DIRECTIONS, NOISE = 8, 0.2
 #: An effect is there if chance makes one less often, over all variables; it is not if it does more often than the
@@ -153,7 +155,9 @@ def shown(features: Features, rows: Rows, found: Changes, lag: int) -> list[bool
     """
     sample = found.sample
     targets, _ = rows.at(sample, lag)
-    enough = ENOUGH_IN_STILL if _still(features, found, rows.idle(sample, lag)) else ENOUGH
+    enough: float = ENOUGH
+    if _still(features, found, rows.idle(sample, lag)):
+        enough = min(enough, ENOUGH_IN_STILL * max(1.0, targets.shape[1] / FEW_VARIABLES))
     if not features.families:  # nothing ever changes
         return [False if targets[:, k].sum() >= enough else None for k in range(targets.shape[1])]
     columns = rows.centred(sample, lag)
@@ -162,11 +166,27 @@ def shown(features: Features, rows: Rows, found: Changes, lag: int) -> list[bool
     if together > MOST_COLUMNS or together * STEPS_A_COLUMN > len(sample):
         others = others[:, :0]
     each = effects_of_each(features, columns, others)
-    for k, one in enumerate(each):
-        if one is None:  # others have the same targets, or it is one too many for so few steps
-            each[k] = effects(features, [columns[:, k : k + 1]])[0]
-    counts = targets.sum(0).tolist()
-    return [_decided(one, count >= enough, len(each)) for one, count in zip(each, counts, strict=True)]
+    return [
+        # What goes together with others tells of the few steps alone in which it does not.
+        _decided(one, count * one.own >= enough, len(each))
+        if one is not None
+        else _by_itself(features, rows, found, lag, k, count >= enough)
+        for k, (one, count) in enumerate(zip(each, targets.sum(0).tolist(), strict=True))
+    ]
+
+
+def _by_itself(features: Features, rows: Rows, found: Changes, lag: int, k: int, enough: bool) -> bool | None:
+    """Whether interventions on a variable change the frame that has no part of its own, whatever others have in it.
+
+    Others have the same targets, it is one too many for so few steps, or its rows come round: then those of one lag are
+    those of another, and that the frame does not change at this one may mean that rows are late.
+    """
+    for at in (lag, *(one for one in LAGS if one != lag)):
+        columns = rows.centred(found.sample, at)
+        shows = _decided(effects(features, [columns[:, k : k + 1]], columns)[0], enough, columns.shape[1])
+        if shows is not False:
+            return shows if at == lag else None
+    return False
 
 
 def _still(features: Features, found: Changes, idle: Array) -> bool:
@@ -213,5 +233,5 @@ def told_otherwise(contrasts: Sequence[Contrast | None], names: Sequence[str]) -
             "steps with the target and all others"
         )
     if lacking:
-        said.append(f"{enumerated(lacking)}: too few steps with or without the target to measure what it changes")
+        said.append(f"{enumerated(lacking)}: too few steps with or without interventions to measure what they change")
     return tuple(said)

@@ -116,6 +116,50 @@ def test_random_targets_are_one_problem() -> None:
     assert [said.partition(" more than")[0] for said in found.problems] == ["no intervention changes the frame"]
 
 
+@pytest.mark.parametrize("late", [0, 1])
+@pytest.mark.parametrize("period", [2, 3, 5, 10])
+def test_interventions_on_a_schedule_are_never_told_wrongly(period: int, late: int) -> None:
+    """Moved in time, such rows fall on each other: that is no chance, and a lag may be as good as another."""
+    arrays = lamps(1500, 2, fading=0.9)
+    every = np.arange(1500)[:, None] % period == np.array([0, period // 2])
+    arrays = moved(_performed(arrays, every[:1499]), late)
+    found = checked(arrays)
+    assert found.alignment.lag in (late, None)
+    assert False not in [one.shows for one in found.variables]
+    if period == 10 and not late:
+        assert [one.shows for one in found.variables] == [True, True]
+
+
+def _performed(arrays: dict[str, Any], targets: Any) -> dict[str, Any]:
+    """The same recording with other interventions: where a lamp is intervened on its square has a new brightness."""
+    images, side = arrays["images"].copy(), arrays["images"].shape[1] // 5
+    random = np.random.default_rng(7)
+    for k in range(targets.shape[1]):
+        level = 0.0
+        for step in range(len(images)):
+            level = random.uniform(0, 200) if step and targets[step - 1, k] else 0.9 * level
+            images[step, :side, k * side : (k + 1) * side - 1] = level + random.normal(20, 5)
+    return {**arrays, "images": images, "targets": targets.astype(np.uint8)}
+
+
+def test_of_many_variables_each_takes_more_interventions_to_be_said_to_change_nothing() -> None:
+    arrays = lamps(900, 6, fading=1.0, wander=0.0)
+    ghosts = np.random.default_rng(5).random((899, 14)) < 0.1
+    targets = np.concatenate([arrays["targets"], ghosts], axis=1).astype(np.uint8)
+    found = checked({**arrays, "targets": targets, "keys": [f"v{k}" for k in range(20)]})
+    assert False not in [one.shows for one in found.variables]
+
+
+def test_where_no_intervention_is_seen_that_is_said() -> None:
+    arrays = lamps(900, 2, fading=0.9, wander=0.2)
+    arrays["targets"] = (np.random.default_rng(1).random((899, 2)) < 0.1).astype(np.uint8)
+    found = checked(arrays)
+    assert found.problems == ()
+    assert any(
+        said.startswith("cannot tell whether any intervention shows in the frame, of ") for said in found.unchecked
+    )
+
+
 def test_a_value_that_is_mirrored_depends_on_the_past() -> None:
     found = checked(lamps(1500, 2, imperfect=True))
     assert [one.depends for one in found.variables] == [True, True]
@@ -155,6 +199,25 @@ def test_faults_of_frames_are_named_with_their_places() -> None:
     found, said = faulty(flicker)
     assert found.pictures.flickers
     assert said.endswith("the light or the exposure flickers; fix the exposure, or even the frames' brightness out")
+
+
+def test_a_light_that_is_intervened_on_does_not_flicker() -> None:
+    def light(share: float) -> DataCheck:
+        random = np.random.default_rng(2)
+        targets = random.random((1199, 1)) < share
+        level = np.zeros(1200)
+        for step in range(1199):
+            level[step + 1] = random.uniform(0, 200) if targets[step, 0] else level[step]
+        images = random.normal(20, 3, (1200, 32, 32, 3)) + level[:, None, None, None]
+        return checked({"images": images.clip(0, 255).astype(np.uint8), "targets": targets.astype(np.uint8)})
+
+    found = light(0.7)
+    assert found.problems == ()
+    assert found.pictures.flickers is False
+    found = light(0.98)
+    assert found.problems == ()
+    assert found.pictures.flickers is None
+    assert any("light flickers" in said for said in found.unchecked)
 
 
 def test_a_system_that_rests_has_no_hung_camera() -> None:
