@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,3 +58,13 @@ def welded(points: Array, faces: Array, apart: float = 1e-5) -> Mesh:
         np.add.at(normals, faces[:, k], np.arccos(np.clip(cosine, -1, 1))[:, None] * normal)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
     return Mesh(points, normals, faces)
+
+
+def joined(parts: Sequence[Mesh]) -> Mesh:
+    """Several closed surfaces as one; where they cross, each hides what of the others is inside it."""
+    starts = np.cumsum([0] + [len(part.points) for part in parts[:-1]])
+    return Mesh(
+        np.concatenate([part.points for part in parts]),
+        np.concatenate([part.normals for part in parts]),
+        np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=True)]),
+    )

@@ -1,55 +1,86 @@
-"""The scene of Causal3DIdent in numbers, and what a frame's factors say of it. Nothing here draws."""
+"""The scene of Causal3DIdent in numbers, and what a frame's factors make of it. Nothing here draws.
+
+Where numbers were fitted, it was to frames of the training sequence. Lengths are in the scene's units, in which the
+object moves ±2; light is linear RGB.
+"""
 
 from __future__ import annotations
 
+from enum import IntEnum
 from math import cos, pi, radians, sqrt, tan
-from typing import NamedTuple
 
 import numpy as np
 
 from citris_cli.worlds.causal3d_scene.mesh import Array, Mesh
 
-#: Camera: place, and its axes; it looks at the origin. The tangent of half its angle of view.
+#: Camera: its place, its axes (it looks at the origin), and the tangent of half its angle of view.
 CAMERA = (8.0, 0.0, 8.0)
 CAMERA_FORWARD = (-sqrt(0.5), 0.0, -sqrt(0.5))
 CAMERA_RIGHT = (0.0, 1.0, 0.0)
 CAMERA_UP = (-sqrt(0.5), 0.0, sqrt(0.5))
 CAMERA_TANGENT = 25 / 35
+#: What is nearer, or farther by more than the depth, is not seen.
 CAMERA_NEAR, CAMERA_DEPTH = 0.1, 20.0
+#: Pixels across which the camera's filter (Blackman–Harris) weighs light.
 FILTER_WIDTH = 3
 
-#: The ground lies this far below the origin.
+#: How far below the origin the ground lies, and how far above it the object's z is 0 (fitted).
 DROP = 6.18
-LIFT = 3.215
-OBJECT_SCALE = 1.502
+LIFT = 3.209
 
+#: Square lamp over the origin that shines down: height, watts, half its side.
 AREA_HEIGHT, AREA_POWER, AREA_HALF = 7.0, 50.0, 0.5
-#: The area light sees the object from this distance on, and up to this tangent from straight down.
+#: Its shadow map begins at this distance, and holds what is up to this tangent off the vertical.
 AREA_NEAR, AREA_REACH = 0.05, 3.0
+#: Sun straight above: irradiance, and its diameter as an angle.
 SUN_IRRADIANCE, SUN_ANGLE = 0.5, 0.1993
-SPOT_POWER, SPOT_RADIUS, SPOT_REACH, SPOT_HEIGHT = 3000.0, 0.5, 4.0, 6 + DROP
+#: Spot light, always aimed at the object: watts (fitted, of 3,000), radius of the lamp, its circle around the vertical
+#: axis, its height, angle of its cone, and the part of it in which it fades.
+SPOT_POWER, SPOT_RADIUS, SPOT_CIRCLE, SPOT_HEIGHT = 2940.0, 0.5, 4.0, 6 + DROP
 SPOT_CONE, SPOT_BLEND = radians(35), 0.1
 
+#: Material: roughness (Beckmann's α) and colour of the glossy part, width of the velvet, refractive indices that mix
+#: velvet into the diffuse part and the glossy part into both.
 ROUGHNESS, GLOSS, VELVET = 0.35, 0.8, 0.6
+VELVET_INDEX, GLOSS_INDEX = 1.4, 1.2
+#: Saturation of the colours of object, spot light and ground.
+SATURATION = (1.0, 0.8, 0.6)
 
-#: Columns of a frame's row of the table that the shaders read, four numbers each.
+
+class Light(IntEnum):
+    """The lights, as the shaders number them."""
+
+    SPOT = 0
+    AREA = 1
+    SUN = 2
+
+
+class Column(IntEnum):
+    """What a frame's row of the table holds, four numbers each; the shaders know them by the same names."""
+
+    MODEL = 0  # three rows: rotation and place of the object
+    SPOT_AXES = 3  # three rows: across, along, and from the lamp to the object
+    SPOT_PLACE = 6
+    OBJECT_COLOUR = 7
+    SPOT_COLOUR = 8
+    GROUND_COLOUR = 9
+    SEEN = 10  # left, top, right and bottom of the object in the picture, −1 … 1
+    WINDOW = 11  # one row a light: centre and half width of its view of the object
+    RANGE = 14  # one row a light: nearest and farthest distance of the object
+
+
 COLUMNS = 17
 
 
-class Gains(NamedTuple):
-    spot: float = 1.0
-    area: float = 1.0
-    sun: float = 1.0
-
-
-def linear(hue: Array, saturation: float, value: float = 1.0) -> Array:
-    """Linear RGB [n, 3] of hues in radians at this saturation and value."""
+def linear(hue: Array, saturation: float) -> Array:
+    """Linear RGB [n, 3] of hues in radians at this saturation and value 1."""
     sector = (np.asarray(hue, np.float64) / (2 * pi) % 1.0)[:, None] * 6
-    ramp = np.clip(np.abs((sector - np.array([0.0, 2.0, 4.0]) + 3) % 6 - 3), 0, 2)
-    return value * (1 - saturation + saturation * np.clip(2 - ramp, 0, 1))
+    away = np.abs((sector - np.array([0.0, 2.0, 4.0]) + 3) % 6 - 3)
+    colour: Array = 1 - saturation * np.clip(away - 1, 0, 1)
+    return colour
 
 
-def turns(alpha: Array, beta: Array, gamma: Array) -> Array:
+def rotations(alpha: Array, beta: Array, gamma: Array) -> Array:
     """Rotations Rz(γ)·Ry(β)·Rx(α), [n, 3, 3]."""
     ca, sa, cb, sb, cg, sg = np.cos(alpha), np.sin(alpha), np.cos(beta), np.sin(beta), np.cos(gamma), np.sin(gamma)
     rows = [
@@ -58,14 +89,6 @@ def turns(alpha: Array, beta: Array, gamma: Array) -> Array:
         [-sb, cb * sa, cb * ca],
     ]
     return np.stack([np.stack(row, -1) for row in rows], -2)
-
-
-def _window(q: Array, margin: float, limit: float = np.inf) -> Array:
-    """Centre and half width [n, 4] of a window that holds points [n, P, 2], with a margin, inside ±limit."""
-    low = np.clip(q.min(1), -limit, limit)
-    high = np.clip(q.max(1), -limit, limit)
-    half = np.maximum((high - low) / 2, 1e-3) * (1 + margin)
-    return np.concatenate([(low + high) / 2, half], -1)
 
 
 def outline(mesh: Mesh, directions: int = 128) -> Array:
@@ -77,77 +100,147 @@ def outline(mesh: Mesh, directions: int = 128) -> Array:
     return mesh.points[farthest]
 
 
-def frame_table(
-    place: Array, angles: Array, spot: Array, hues: Array, outline: Array, lift: float = LIFT
-) -> Array:
+def _window(points: Array, limit: float = np.inf) -> Array:
+    """Centre and half width [n, 4] of a window that holds points [n, P, 2], with a margin, inside ±limit."""
+    low = np.clip(points.min(1), -limit, limit)
+    high = np.clip(points.max(1), -limit, limit)
+    return np.concatenate([(low + high) / 2, np.maximum((high - low) / 2, 1e-3) * 1.05], -1)
+
+
+def frame_table(latents: Array, outlines: Array) -> Array:
     """What the shaders know of each frame.
 
     Args:
-        place: the object's x, y, z [n, 3].
-        angles: α, β, γ [n, 3].
-        spot: the spot light's angle [n].
-        hues: of object, spot light and ground [n, 3].
-        outline: points [n, P, 3] of the shape, as drawn, whose hull all but holds it.
+        latents: states [n, at least 10]: place of the object, its rotations α, β, γ, the spot light's angle, hues of
+            object, spot light and ground.
+        outlines: points [n, P, 3] of each frame's shape, whose hull all but holds it.
 
     Returns:
         float32 [n, COLUMNS, 4].
     """
-    place, angles, spot, hues = (np.asarray(a, np.float64) for a in (place, angles, spot, hues))
-    n = len(place)
+    states = np.asarray(latents, np.float64)
+    n = len(states)
     table = np.zeros((n, COLUMNS, 4), np.float32)
-    turn = turns(*angles.T)
-    centre = place + (0, 0, lift)
-    table[:, :3, :3] = turn
-    table[:, :3, 3] = centre
-    light = np.stack([SPOT_REACH * np.sin(spot), SPOT_REACH * np.cos(spot), np.full(n, SPOT_HEIGHT)], -1)
-    aim = centre - light
-    distance = np.linalg.norm(aim, axis=1)
-    w = aim / distance[:, None]
-    u = np.cross(w, (0.0, 0.0, 1.0))
-    u /= np.maximum(np.linalg.norm(u, axis=1, keepdims=True), 1e-9)
-    v = np.cross(u, w)
-    table[:, 3, :3] = light
-    table[:, 4, :3] = linear(hues[:, 1], 0.8)
-    table[:, 5, :3] = linear(hues[:, 0], 1.0)
-    table[:, 6, :3], table[:, 7, :3], table[:, 8, :3] = u, v, w
-    table[:, 16, :3] = linear(hues[:, 2], 0.6)
-    hull = np.einsum("nij,npj->npi", turn, outline) + centre[:, None]
-    # Where the camera sees the object.
+    turn = rotations(*states[:, 3:6].T)
+    centre = states[:, :3] + (0, 0, LIFT)
+    table[:, Column.MODEL : Column.MODEL + 3, :3] = turn
+    table[:, Column.MODEL : Column.MODEL + 3, 3] = centre
+
+    lamp = SPOT_CIRCLE * np.stack([np.sin(states[:, 6]), np.cos(states[:, 6]), np.zeros(n)], -1)
+    lamp[:, 2] = SPOT_HEIGHT
+    away = centre - lamp
+    away /= np.linalg.norm(away, axis=1, keepdims=True)
+    across = np.cross(away, (0.0, 0.0, 1.0))
+    length = np.linalg.norm(across, axis=1, keepdims=True)
+    # Straight above the object every direction across will do.
+    across = np.where(length > 1e-6, across / np.maximum(length, 1e-6), (1.0, 0.0, 0.0))
+    axes = np.stack([across, np.cross(across, away), away], 1)
+    table[:, Column.SPOT_AXES : Column.SPOT_AXES + 3, :3] = axes
+    table[:, Column.SPOT_PLACE, :3] = lamp
+    for column, hue, saturation in zip(
+        (Column.OBJECT_COLOUR, Column.SPOT_COLOUR, Column.GROUND_COLOUR), states[:, 7:10].T, SATURATION, strict=True
+    ):
+        table[:, column, :3] = linear(hue, saturation)
+
+    hull = np.einsum("nij,npj->npi", turn, outlines) + centre[:, None]
     seen = hull - CAMERA
     depth = np.maximum(seen @ CAMERA_FORWARD, CAMERA_NEAR)
-    across = np.stack([seen @ CAMERA_RIGHT, -(seen @ CAMERA_UP)], -1) / depth[..., None] / CAMERA_TANGENT
-    box = _window(across, 0.05)
-    table[:, 9] = np.clip(np.concatenate([box[:, :2] - box[:, 2:], box[:, :2] + box[:, 2:]], -1), -1, 1)
-    # The windows of the lights, and the range of distances in them.
-    seen = hull - light[:, None]
-    depth = np.einsum("npi,ni->np", seen, w)
-    across = np.stack([np.einsum("npi,ni->np", seen, u), np.einsum("npi,ni->np", seen, v)], -1) / depth[..., None]
-    table[:, 10] = _window(across, 0.05)
-    table[:, 13, 0], table[:, 13, 1] = depth.min(1) - 0.1, depth.max(1) + 0.1
+    picture = np.stack([seen @ CAMERA_RIGHT, -(seen @ CAMERA_UP)], -1) / depth[..., None] / CAMERA_TANGENT
+    box = _window(picture)
+    table[:, Column.SEEN] = np.clip(np.concatenate([box[:, :2] - box[:, 2:], box[:, :2] + box[:, 2:]], -1), -1, 1)
+
+    local = np.einsum("npi,nki->npk", hull - lamp[:, None], axes)
     below = AREA_HEIGHT - hull[..., 2]
-    table[:, 11] = _window(hull[..., :2] / np.maximum(below, AREA_NEAR)[..., None], 0.05, AREA_REACH)
-    table[:, 12] = _window(hull[..., :2], 0.05)
-    table[:, 14, 0] = np.maximum(below.min(1) - 0.1, AREA_NEAR)
-    table[:, 14, 1] = np.maximum(below.max(1) + 0.1, AREA_NEAR + 0.1)
-    table[:, 15, 0], table[:, 15, 1] = below.min(1) - 0.1, below.max(1) + 0.1
+    views = {
+        Light.SPOT: (_window(local[..., :2] / local[..., 2:]), local[..., 2], 0.0),
+        Light.AREA: (_window(hull[..., :2] / np.maximum(below, AREA_NEAR)[..., None], AREA_REACH), below, AREA_NEAR),
+        Light.SUN: (_window(hull[..., :2]), below, -np.inf),
+    }
+    for light, (window, distance, least) in views.items():
+        table[:, Column.WINDOW + light] = window
+        nearest = np.maximum(distance.min(1) - 0.1, least)
+        table[:, Column.RANGE + light, 0] = nearest
+        table[:, Column.RANGE + light, 1] = np.maximum(distance.max(1) + 0.1, nearest + 0.1)
     return table
 
 
-def shader_constants(gains: Gains = Gains()) -> dict[str, str]:
+def light_views(table: Array) -> Array:
+    """How each light sees a point of the object as it is stored.
+
+    Args:
+        table: of :func:`frame_table`, [n, COLUMNS, 4].
+
+    Returns:
+        float32 [3, n, 4, 4]: rows that give a point's place across and along the light's window and its distance, then
+        (nearest distance, 1 / range of distances, 1 where rays spread from a point or else 0, light).
+    """
+    n = len(table)
+    model = np.zeros((n, 4, 4))
+    model[:, :3] = table[:, Column.MODEL : Column.MODEL + 3]
+    model[:, 3, 3] = 1
+    views = np.zeros((3, n, 4, 4))
+    axes = table[:, Column.SPOT_AXES : Column.SPOT_AXES + 3, :3].astype(np.float64)
+    views[Light.SPOT, :, :3, :3] = axes
+    views[Light.SPOT, :, :3, 3] = -np.einsum("nij,nj->ni", axes, table[:, Column.SPOT_PLACE, :3])
+    for light in (Light.AREA, Light.SUN):
+        views[light, :, 0, 0] = views[light, :, 1, 1] = 1
+        views[light, :, 2, 2], views[light, :, 2, 3] = -1, AREA_HEIGHT
+    for light in Light:
+        window = table[:, Column.WINDOW + light].astype(np.float64)
+        spreads = light != Light.SUN
+        for axis in range(2):
+            # What a window's centre is times: the distance, or 1 where rays are parallel.
+            times = views[light, :, 2] if spreads else np.array([0.0, 0.0, 0.0, 1.0])
+            views[light, :, axis] -= window[:, axis, None] * times
+            views[light, :, axis] /= window[:, 2 + axis, None]
+        views[light, :, :3] = views[light, :, :3] @ model
+        near, far = table[:, Column.RANGE + light, :2].astype(np.float64).T
+        views[light, :, 3] = np.stack(
+            [near, 1 / (far - near), np.full(n, float(spreads)), np.full(n, float(light))], -1
+        )
+    return views.astype(np.float32)
+
+
+def filter_weights(samples: int) -> Array:
+    """Weights [FILTER_WIDTH * samples] of samples along a pixel's row or column, from one pixel before to one after."""
+    count = FILTER_WIDTH * samples
+    t = (np.arange(count) + 0.5) / count * 2 * pi
+    weights = 0.35875 - 0.48829 * np.cos(t) + 0.14128 * np.cos(2 * t) - 0.01168 * np.cos(3 * t)
+    share: Array = weights / weights.sum()
+    return share
+
+
+def shader_constants() -> dict[str, str]:
     """The scene's numbers by the names that the shaders have for them, as GLSL."""
     vectors = {
-        "CAMERA": CAMERA, "CAMERA_FORWARD": CAMERA_FORWARD, "CAMERA_RIGHT": CAMERA_RIGHT, "CAMERA_UP": CAMERA_UP,
+        "CAMERA": CAMERA,
+        "CAMERA_FORWARD": CAMERA_FORWARD,
+        "CAMERA_RIGHT": CAMERA_RIGHT,
+        "CAMERA_UP": CAMERA_UP,
     }
-    half = SPOT_CONE / 2
     numbers = {
-        "CAMERA_TANGENT": CAMERA_TANGENT, "CAMERA_NEAR": CAMERA_NEAR, "CAMERA_DEPTH": CAMERA_DEPTH, "GROUND": -DROP,
-        "AREA_HEIGHT": AREA_HEIGHT, "AREA_HALF": AREA_HALF, "AREA_GAIN": AREA_POWER / 4 * gains.area,
-        "SUN_TANGENT": tan(SUN_ANGLE / 2), "SUN_GAIN": SUN_IRRADIANCE * gains.sun,
-        "SPOT_RADIUS": SPOT_RADIUS, "SPOT_GAIN": 0.98 * SPOT_POWER / (4 * pi) * gains.spot, "SPOT_COSINE": cos(half),
-        "SPOT_BLEND": SPOT_BLEND, "SPOT_COSINE_FACTOR": 0.0,
-        "ROUGHNESS": ROUGHNESS, "GLOSS": GLOSS, "VELVET": VELVET,
+        "CAMERA_TANGENT": CAMERA_TANGENT,
+        "CAMERA_NEAR": CAMERA_NEAR,
+        "CAMERA_DEPTH": CAMERA_DEPTH,
+        "GROUND_HEIGHT": -DROP,
+        "AREA_HEIGHT": AREA_HEIGHT,
+        "AREA_HALF": AREA_HALF,
+        "AREA_STRENGTH": AREA_POWER / 4,
+        "SUN_TANGENT": tan(SUN_ANGLE / 2),
+        "SUN_STRENGTH": SUN_IRRADIANCE,
+        "SPOT_RADIUS": SPOT_RADIUS,
+        "SPOT_STRENGTH": SPOT_POWER / (4 * pi),
+        "SPOT_COSINE": cos(SPOT_CONE / 2),
+        "SPOT_FADE": (1 - cos(SPOT_CONE / 2)) * SPOT_BLEND,
+        "ROUGHNESS": ROUGHNESS,
+        "GLOSS": GLOSS,
+        "VELVET": VELVET,
+        "VELVET_INDEX": VELVET_INDEX,
+        "GLOSS_INDEX": GLOSS_INDEX,
     }
     return {
         **{name: "vec3({}, {}, {})".format(*map(float, value)) for name, value in vectors.items()},
         **{name: repr(float(value)) for name, value in numbers.items()},
+        **{name: str(int(value)) for name, value in (*Light.__members__.items(), *Column.__members__.items())},
+        "FILTER_WIDTH": str(FILTER_WIDTH),
     }

@@ -1,72 +1,88 @@
-// Light from the three lamps on a point: shadows, then the material.
+// Light that reaches a point from the three lights, and what the material makes of it.
 uniform sampler2D shadows;
-uniform int count;
-uniform vec2 disc[DISC_SAMPLES];
+const int LIGHT_SAMPLES = SHADOW_SAMPLES * SHADOW_SAMPLES;
+uniform vec2 disc[LIGHT_SAMPLES];
 
-// Distance from a light of the first surface at a place of its window.
-float first_surface(int light, int frame, vec2 place, vec2 range) {
-    vec2 inside = clamp(place, 0.5 / float(SHADOW_SIZE), 1.0 - 0.5 / float(SHADOW_SIZE));
-    float d = textureLod(shadows, (inside + vec2(float(light), float(frame))) / vec2(3.0, float(count)), 0.0).r;
-    return d;
+// A point as a light sees it: place in the light's window (0 ... 1 inside), and distance.
+struct View { vec2 place; float distance; };
+
+View seen_by(int light, int frame, vec3 point) {
+    vec4 window = told(frame, WINDOW + light);
+    View view;
+    vec2 q;
+    if (light == SPOT) {
+        vec3 from = point - told(frame, SPOT_PLACE).xyz;
+        view.distance = dot(from, told(frame, SPOT_AXES + 2).xyz);
+        q = vec2(dot(from, told(frame, SPOT_AXES).xyz), dot(from, told(frame, SPOT_AXES + 1).xyz)) / view.distance;
+    } else {
+        view.distance = AREA_HEIGHT - point.z;
+        q = light == AREA ? point.xy / view.distance : point.xy;
+    }
+    view.place = (q - window.xy) / window.zw * 0.5 + 0.5;
+    return view;
 }
 
-float spread(int light, float depth, float receiver) {
-    return light == SUN ? receiver - depth : 1.0 / depth - 1.0 / receiver;
+// Depth, 0 ... 1 of the range of distances, of the first surface that a light meets at a place of its window; 1 is none.
+float first_surface(int light, int frame, vec2 place) {
+    const float HALF = 0.5 / float(SHADOW_SIZE);
+    vec2 tile = vec2(float(light), float(frame)) + clamp(place, HALF, 1.0 - HALF);
+    return textureLod(shadows, tile / vec2(3.0, float(BATCH)), 0.0).r;
 }
 
-// Share of a light that reaches a point, 0 ... 1. What lies nearest to the light hides what is behind it: first the
-// mean distance of what can hide some of it, then, for each sample of the light, whether its ray passes behind that.
+// How far apart, in the light's window, rays to a point pass a distance before it, by how far apart they left the light.
+float spread(int light, float distance, float receiver) {
+    return light == SUN ? receiver - distance : 1.0 / distance - 1.0 / receiver;
+}
+
+// Share of a light that reaches a point. First the mean distance of what may hide some of the light, from samples of
+// the cone of rays to it; then, for each sample of the light, whether what its ray passes there lies before it.
 float visible(int light, int frame, vec3 point) {
     View view = seen_by(light, frame, point);
-    vec4 range = told(frame, 13 + light);
-    vec2 window = told(frame, 10 + light).zw * 2.0;
+    vec2 range = told(frame, RANGE + light).xy;
+    vec2 window = told(frame, WINDOW + light).zw * 2.0;
     float radius = light == SPOT ? SPOT_RADIUS : (light == SUN ? SUN_TANGENT : AREA_HALF);
-    float widest = radius * max(spread(light, range.x, view.depth), 0.0);
-    vec2 reach = vec2(widest) / window;
-    // A window that would be too wide is cut off: what lies farther out is judged by the window's rim.
-    vec2 from = light == AREA ? clamp(view.place, 0.0, 1.0) : view.place;
-    bool far = view.depth <= range.x || any(lessThan(from, -reach)) || any(greaterThan(from, 1.0 + reach));
-    int taps = far ? 0 : SEARCH_SAMPLES;
+    float widest = radius * max(spread(light, range.x, view.distance), 0.0);
+    vec2 reach = widest / window;
+    // The window of the square lamp is cut off where it would be too wide: its rim stands for what lies farther out.
+    vec2 place = light == AREA ? clamp(view.place, 0.0, 1.0) : view.place;
+    bool free = view.distance <= range.x || any(lessThan(place, -reach)) || any(greaterThan(place, 1.0 + reach));
+    int samples = free ? 0 : LIGHT_SAMPLES;
+    float deep = range.y - range.x;
     float sum = 0.0, found = 0.0;
-    float span = range.y - range.x;
-    float behind = view.depth - SHADOW_BIAS;
-    for (int i = 0; i < taps; i++) {
-        vec2 offset = disc[i * (DISC_SAMPLES / SEARCH_SAMPLES)];
-        if (light == AREA) offset *= SEARCH_POWER;
-        vec2 at = view.place + offset * reach;
-        float d = first_surface(light, frame, at, range.xy);
-        float depth = range.x + d * span;
-        bool hides = d < 1.0 && depth < behind
-            && length(offset) * widest <= radius * spread(light, depth, view.depth) * 1.2 + window.x / float(SHADOW_SIZE);
-        sum += hides ? depth : 0.0;
+    for (int i = 0; i < samples; i++) {
+        // Denser in the middle for the square lamp, before which the object may lie near or far.
+        vec2 offset = disc[i] * (light == AREA ? length(disc[i]) : 1.0);
+        float depth = first_surface(light, frame, view.place + offset * reach);
+        float distance = range.x + depth * deep;
+        float cone = radius * spread(light, distance, view.distance) * 1.2 + window.x / float(SHADOW_SIZE);
+        bool hides = depth < 1.0 && distance < view.distance - SHADOW_BIAS && length(offset) * widest <= cone;
+        sum += hides ? distance : 0.0;
         found += hides ? 1.0 : 0.0;
     }
-    float depth = sum / max(found, 1.0);
-    int samples = found > 0.0 ? DISC_SAMPLES : 0;
-    vec2 penumbra = radius * spread(light, depth, view.depth) / window;
-    float limit = (mix(depth, view.depth, 0.5) - range.x) / span;
+    float hiding = sum / max(found, 1.0);
+    samples = found > 0.0 ? LIGHT_SAMPLES : 0;
+    vec2 penumbra = radius * spread(light, hiding, view.distance) / window;
+    float limit = min((mix(hiding, view.distance, 0.5) - range.x) / deep, 1.0);
+    const float TEXEL = 1.0 / float(SHADOW_SIZE);
     float hidden = 0.0;
-    float texels = float(SHADOW_SIZE);
     for (int i = 0; i < samples; i++) {
-        vec2 offset = disc[i];
-        if (light == AREA) offset = (vec2(i % AREA_SIDE, i / AREA_SIDE) + 0.5) / float(AREA_SIDE) * 2.0 - 1.0;
-        vec2 at = view.place + offset * penumbra;
-        vec2 corner = at * texels - 0.5;
-        vec2 part = fract(corner);
-        vec2 base = (floor(corner) + 0.5) / texels;
-        float step = 1.0 / texels;
-        vec4 d;
-        d.x = first_surface(light, frame, base, range.xy);
-        d.y = first_surface(light, frame, base + vec2(step, 0.0), range.xy);
-        d.z = first_surface(light, frame, base + vec2(0.0, step), range.xy);
-        d.w = first_surface(light, frame, base + vec2(step, step), range.xy);
-        vec4 block = vec4(lessThan(d, vec4(limit))) * vec4(lessThan(d, vec4(1.0)));
-        vec2 rows = mix(block.xz, block.yw, part.x);
-        hidden += mix(rows.x, rows.y, part.y);
+        vec2 square = (vec2(i % SHADOW_SAMPLES, i / SHADOW_SAMPLES) + 0.5) / float(SHADOW_SAMPLES) * 2.0 - 1.0;
+        vec2 at = (view.place + (light == AREA ? square : disc[i]) * penumbra) / TEXEL - 0.5;
+        vec2 base = (floor(at) + 0.5) * TEXEL;
+        vec4 depth = vec4(
+            first_surface(light, frame, base),
+            first_surface(light, frame, base + vec2(TEXEL, 0.0)),
+            first_surface(light, frame, base + vec2(0.0, TEXEL)),
+            first_surface(light, frame, base + TEXEL)
+        );
+        vec4 hides = vec4(lessThan(depth, vec4(limit)));
+        vec2 rows = mix(hides.xz, hides.yw, fract(at.x));
+        hidden += mix(rows.x, rows.y, fract(at.y));
     }
-    return 1.0 - hidden / float(DISC_SAMPLES);
+    return 1.0 - hidden / float(LIGHT_SAMPLES);
 }
 
+// Share of light that the surface of a glass of this index throws back, by the cosine to its normal.
 float fresnel(float cosine, float index) {
     float g = sqrt(index * index - 1.0 + cosine * cosine);
     float a = (g - cosine) / (g + cosine);
@@ -74,28 +90,13 @@ float fresnel(float cosine, float index) {
     return 0.5 * a * a * (1.0 + b * b);
 }
 
-float beckmann(float cosine) {
-    float slope = cosine / (ROUGHNESS * sqrt(max(1.0 - cosine * cosine, 1e-8)));
-    float a = min(slope, 1.6);
-    return slope >= 1.6 ? 1.0 : (3.535 * a + 2.181 * a * a) / (1.0 + 2.276 * a + 2.577 * a * a);
+// Share of a rough surface's facets that others do not hide (Beckmann; the usual rational approximation).
+float unmasked(float cosine) {
+    float a = cosine / (ROUGHNESS * sqrt(max(1.0 - cosine * cosine, 1e-8)));
+    return a >= 1.6 ? 1.0 : (3.535 * a + 2.181 * a * a) / (1.0 + 2.276 * a + 2.577 * a * a);
 }
 
-// The spot's cone, averaged over the lamp's disc: its edge is blurred by the chords across the axis.
-float cone_factor(int frame, vec3 point) {
-    vec3 from = point - spot_position(frame);
-    float depth = dot(from, told(frame, 8).xyz);
-    float off = length(from - depth * told(frame, 8).xyz);
-    float sum = 0.0;
-    for (int k = 1; k <= CONE_SAMPLES; k++) {
-        float t = float(k) / float(CONE_SAMPLES + 1) * PI;
-        float cosine = depth * inversesqrt(depth * depth + pow(off + SPOT_RADIUS * cos(t), 2.0));
-        float inside = clamp((cosine - SPOT_COSINE) / ((1.0 - SPOT_COSINE) * SPOT_BLEND), 0.0, 1.0);
-        sum += sin(t) * sin(t) * inside * inside * (3.0 - 2.0 * inside) * mix(1.0, cosine, SPOT_COSINE_FACTOR);
-    }
-    return sum * 2.0 / float(CONE_SAMPLES + 1);
-}
-
-// The material's answer to light from direction l seen from v, times the cosine to the normal n.
+// What leaves towards v of light that comes from l, times the cosine of l to the normal n.
 vec3 reflected(vec3 colour, vec3 n, vec3 v, vec3 l) {
     float nl = dot(n, l);
     float nv = max(dot(n, v), 1e-3);
@@ -105,40 +106,52 @@ vec3 reflected(vec3 colour, vec3 n, vec3 v, vec3 l) {
     float vh = max(dot(v, h), 1e-4);
     float cos2 = nh * nh;
     float sin2 = 1.0 - cos2;
-    float slope = sin2 / cos2;
+    // Ashikhmin's velvet
     float masking = min(1.0, min(2.0 * nh * nv / vh, 2.0 * nh * nl / vh));
-    float velvet = 0.25 * exp(-cos2 / sin2 / (VELVET * VELVET)) / (VELVET * VELVET * PI * sin2 * sin2) * masking / nv;
+    float fibres = exp(-cos2 / sin2 / (VELVET * VELVET)) / (VELVET * VELVET * PI * sin2 * sin2);
+    float velvet = 0.25 * fibres * masking / nv;
+    // Beckmann's facets
     float a2 = ROUGHNESS * ROUGHNESS;
-    float d = exp(-slope / a2) / (PI * a2 * cos2 * cos2);
-    float glossy = 0.25 * d * GLOSS * beckmann(nl) * beckmann(nv) / nv;
-    float f = fresnel(nv, 1.2);
-    float inner = fresnel(nv, 1.4);
-    vec3 matte = colour * mix(nl / PI, velvet, inner);
-    return mix(matte, vec3(glossy), f);
+    float facets = exp(-sin2 / cos2 / a2) / (PI * a2 * cos2 * cos2);
+    float glossy = 0.25 * GLOSS * facets * unmasked(nl) * unmasked(nv) / nv;
+    vec3 matt = colour * mix(nl / PI, velvet, fresnel(nv, VELVET_INDEX));
+    return mix(matt, vec3(glossy), fresnel(nv, GLOSS_INDEX));
 }
 
-// Light that leaves a point of the object or of the ground towards the camera, linear RGB.
+// Share of the spot's cone at a point, averaged over chords of the lamp's disc across the axis: they blur its edge.
+float cone(int frame, vec3 point) {
+    vec3 from = point - told(frame, SPOT_PLACE).xyz;
+    vec3 axis = told(frame, SPOT_AXES + 2).xyz;
+    float along = dot(from, axis);
+    float off = length(from - along * axis);
+    float sum = 0.0;
+    for (int k = 1; k <= CONE_SAMPLES; k++) {
+        float t = float(k) / float(CONE_SAMPLES + 1) * PI;
+        float aside = off + SPOT_RADIUS * cos(t);
+        float cosine = along * inversesqrt(along * along + aside * aside);
+        sum += sin(t) * sin(t) * smoothstep(SPOT_COSINE, SPOT_COSINE + SPOT_FADE, cosine);
+    }
+    return sum * 2.0 / float(CONE_SAMPLES + 1);
+}
+
+// Light that leaves a point with normal n towards the camera.
 vec3 leaving(int frame, vec3 point, vec3 n, vec3 colour) {
     vec3 v = normalize(CAMERA - point);
-    vec3 sum = vec3(0.0);
-    // spot
-    vec3 to = spot_position(frame) - point;
+    vec3 to = told(frame, SPOT_PLACE).xyz - point;
     float distance2 = dot(to, to);
-    vec3 l = to * inversesqrt(distance2);
-    float cone = cone_factor(frame, point);
-    vec3 answer = reflected(colour, n, v, l);
-    sum += answer * told(frame, 4).rgb * (cone * SPOT_GAIN / distance2) * visible(SPOT, frame, point);
-    // area
-    vec3 answers = vec3(0.0);
-    for (int k = 0; k < AREA_POINTS * AREA_POINTS; k++) {
-        vec2 on = (vec2(k % AREA_POINTS, k / AREA_POINTS) + 0.5) / float(AREA_POINTS) * 2.0 - 1.0;
+    vec3 spot = reflected(colour, n, v, to * inversesqrt(distance2)) * told(frame, SPOT_COLOUR).rgb;
+    spot *= SPOT_STRENGTH / distance2 * cone(frame, point);
+
+    vec3 area = vec3(0.0);
+    for (int k = 0; k < AREA_SAMPLES * AREA_SAMPLES; k++) {
+        vec2 on = (vec2(k % AREA_SAMPLES, k / AREA_SAMPLES) + 0.5) / float(AREA_SAMPLES) * 2.0 - 1.0;
         to = vec3(on * AREA_HALF, AREA_HEIGHT) - point;
         distance2 = dot(to, to);
-        l = to * inversesqrt(distance2);
-        answers += reflected(colour, n, v, l) * max(l.z, 0.0) / distance2;
+        vec3 l = to * inversesqrt(distance2);
+        area += reflected(colour, n, v, l) * max(l.z, 0.0) / distance2;
     }
-    sum += answers * (AREA_GAIN / float(AREA_POINTS * AREA_POINTS)) * visible(AREA, frame, point);
-    // sun
-    sum += reflected(colour, n, v, vec3(0.0, 0.0, 1.0)) * SUN_GAIN * visible(SUN, frame, point);
-    return sum;
+    area *= AREA_STRENGTH / float(AREA_SAMPLES * AREA_SAMPLES);
+
+    vec3 sun = reflected(colour, n, v, vec3(0.0, 0.0, 1.0)) * SUN_STRENGTH;
+    return spot * visible(SPOT, frame, point) + area * visible(AREA, frame, point) + sun * visible(SUN, frame, point);
 }

@@ -1,15 +1,13 @@
-// The object as the camera sees it: one tile a frame, from top to bottom, the picture's upper row first.
+// The object as the camera sees it: one tile a frame, the picture's upper row first.
 in vec3 point;
 in vec3 normal;
-uniform int count;
-uniform int first;
+in vec4 row0, row1, row2;  // rotation and place of the object
+uniform int first;  // the first frame of this shape
 out vec3 place;
 out vec3 facing;
 out float gl_ClipDistance[5];
 
 void main() {
-    int frame = first + gl_InstanceID;
-    vec4 row0 = told(frame, 0), row1 = told(frame, 1), row2 = told(frame, 2);
     vec4 p = vec4(point, 1.0);
     place = vec3(dot(row0, p), dot(row1, p), dot(row2, p));
     facing = vec3(dot(row0.xyz, normal), dot(row1.xyz, normal), dot(row2.xyz, normal));
@@ -21,7 +19,6 @@ void main() {
     gl_ClipDistance[2] = w + q.y;
     gl_ClipDistance[3] = w - q.y;
     gl_ClipDistance[4] = w - CAMERA_NEAR;
-    float scale = 1.0 / float(count);
-    float at = (float(frame) * 2.0 + 1.0) * scale - 1.0;
-    gl_Position = vec4(q.x, q.y * scale + at * w, (2.0 * (w - CAMERA_NEAR) / CAMERA_DEPTH - 1.0) * w, w);
+    float depth = 2.0 * (w - CAMERA_NEAR) / CAMERA_DEPTH - 1.0;
+    gl_Position = vec4(q.x, q.y * TILE + tile_middle(first + gl_InstanceID) * w, depth * w, w);
 }
