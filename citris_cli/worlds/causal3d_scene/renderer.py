@@ -24,18 +24,18 @@ from citris_cli.worlds.causal3d_scene.scene import Column
 from citris_cli.worlds.causal3d_scene.shapes import shapes
 
 #: Samples of the object along each side of a pixel.
-SAMPLES = 2
-#: Texels along each side of a light's view of the object.
-SHADOW_SIZE = 128
+SAMPLES = 3
+#: Texels along each side of a light's view of the object, for frames of 64 pixels and for larger ones.
+SHADOW_SIZE, LARGE_SHADOW_SIZE = 128, 256
 #: Samples of a light along each side, for its shadows.
-SHADOW_SAMPLES = 6
+SHADOW_SAMPLES = 5
 #: Samples of the square lamp along each side, for its light.
 AREA_SAMPLES = 2
 #: Chords of the spot's lamp over which the edge of its cone is averaged.
 CONE_SAMPLES = 7
 #: How far in front of a point something has to be to put it in shadow.
 SHADOW_BIAS = 0.08
-#: Frames drawn at once: in software as many as stay in the caches, on a card as many as its textures take.
+#: Frames of 64 pixels drawn at once: in software as many as stay in the caches, on a card as many as its textures take.
 SOFTWARE_BATCH, CARD_BATCH = 8, 128
 
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "software")
@@ -103,13 +103,14 @@ class Renderer:
         self._size = size
         big = size * SAMPLES
         software = any(name in self._context.info["GL_RENDERER"].lower() for name in _SOFTWARE)
-        tallest = self._context.info["GL_MAX_TEXTURE_SIZE"] // max(big, SHADOW_SIZE)
-        self._batch = max(1, min(SOFTWARE_BATCH if software else CARD_BATCH, tallest))
+        self._shadow_size = SHADOW_SIZE if size <= 64 else LARGE_SHADOW_SIZE
+        tallest = self._context.info["GL_MAX_TEXTURE_SIZE"] // max(big, self._shadow_size)
+        self._batch = max(1, min((SOFTWARE_BATCH if software else CARD_BATCH) * 64 // size, tallest))
         self._constants = {
             **scene.shader_constants(),
             "SIZE": str(size),
             "SAMPLES": str(SAMPLES),
-            "SHADOW_SIZE": str(SHADOW_SIZE),
+            "SHADOW_SIZE": str(self._shadow_size),
             "SHADOW_SAMPLES": str(SHADOW_SAMPLES),
             "AREA_SAMPLES": str(AREA_SAMPLES),
             "CONE_SAMPLES": str(CONE_SAMPLES),
@@ -128,7 +129,7 @@ class Renderer:
     def _textures(self, size: int, big: int) -> None:
         context, batch = self._context, self._batch
         self._frames = self._texture(scene.COLUMNS, batch, "f4")
-        self._shadows = context.depth_texture((len(scene.Light) * SHADOW_SIZE, SHADOW_SIZE * batch))
+        self._shadows = context.depth_texture((len(scene.Light) * self._shadow_size, self._shadow_size * batch))
         self._shadows.compare_func = ""
         self._shadows.filter = (self._gl.NEAREST, self._gl.NEAREST)
         self._points = self._texture(big, big * batch, "f4")
@@ -156,7 +157,9 @@ class Renderer:
         head = "#version 330\n" + defined + ("#define CUT\n" if cut else "") + (folder / "common.glsl").read_text()
         program = self._context.program(
             vertex_shader=head + (folder / vertex).read_text(),
-            fragment_shader=head + ((folder / "light.glsl").read_text() if light else "") + (folder / fragment).read_text(),
+            fragment_shader=head
+            + ((folder / "light.glsl").read_text() if light else "")
+            + (folder / fragment).read_text(),
         )
         for unit, name in enumerate(_TEXTURES):
             if name in program:

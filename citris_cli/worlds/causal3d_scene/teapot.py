@@ -1,7 +1,7 @@
 """Newell's teapot: 32 bicubic Bézier patches, evaluated.
 
-The control points are the well-known numbers of Martin Newell (1975), z up, spout towards +x and handle towards −x. Most
-of the pot is a body of revolution, whose patches follow from one profile each: a quarter of a turn is one cubic.
+The control points are the well-known numbers of Martin Newell (1975), z up, spout towards +x and handle towards −x.
+Most of the pot is a body of revolution, whose patches follow from one profile each: a quarter of a turn is one cubic.
 """
 
 from __future__ import annotations

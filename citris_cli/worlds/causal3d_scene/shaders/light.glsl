@@ -60,6 +60,8 @@ float visible(int light, int frame, vec3 point) {
         found += hides ? 1.0 : 0.0;
     }
     float hiding = sum / max(found, 1.0);
+    // Seen from behind the object, its outline is half way between what it shows to the light and its far side.
+    if (light != SPOT && view.distance > range.y) hiding = mix(hiding, (range.x + range.y) * 0.5, 0.5);
     samples = found > 0.0 ? LIGHT_SAMPLES : 0;
     vec2 penumbra = radius * spread(light, hiding, view.distance) / window;
     float limit = min((mix(hiding, view.distance, 0.5) - range.x) / deep, 1.0);
