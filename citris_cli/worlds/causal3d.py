@@ -264,7 +264,7 @@ class Causal3D:
         """
         from citris_cli.worlds.causal3d_scene.renderer import draw
 
-        return draw(np.asarray(latents, np.float32), self.size, SHAPES[self.shapes])
+        return draw(np.asarray(latents, np.float32), self.size)
 
 
 def half_way(value: float, goal: float) -> float:

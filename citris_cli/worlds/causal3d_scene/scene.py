@@ -55,8 +55,8 @@ class Light(IntEnum):
     SUN = 2
 
 
-class Column(IntEnum):
-    """What a frame's row of the table holds, four numbers each; the shaders know them by the same names."""
+class Row(IntEnum):
+    """What is told of a frame, four numbers a row; the shaders know the rows by the same names."""
 
     MODEL = 0  # three rows: rotation and place of the object
     SPOT_AXES = 3  # three rows: across, along, and from the lamp to the object
@@ -67,9 +67,10 @@ class Column(IntEnum):
     SEEN = 10  # left, top, right and bottom of the object in the picture, −1 … 1
     WINDOW = 11  # one row a light: centre and half width of its view of the object
     RANGE = 14  # one row a light: nearest and farthest distance of the object
+    VIEWS = 17  # four rows a light: how it sees a point of the object (_views)
 
 
-COLUMNS = 17
+ROWS = 29
 
 
 def linear(hue: Array, saturation: float) -> Array:
@@ -107,7 +108,7 @@ def _window(points: Array, limit: float = np.inf) -> Array:
     return np.concatenate([(low + high) / 2, np.maximum((high - low) / 2, 1e-3) * 1.05], -1)
 
 
-def frame_table(latents: Array, outlines: Array) -> Array:
+def frame_tables(latents: Array, outlines: Array) -> Array:
     """What the shaders know of each frame.
 
     Args:
@@ -116,15 +117,15 @@ def frame_table(latents: Array, outlines: Array) -> Array:
         outlines: points [n, P, 3] of each frame's shape, whose hull all but holds it.
 
     Returns:
-        float32 [n, COLUMNS, 4].
+        float32 [n, ROWS, 4]; see :class:`Row`.
     """
     states = np.asarray(latents, np.float64)
     n = len(states)
-    table = np.zeros((n, COLUMNS, 4), np.float32)
+    table = np.zeros((n, ROWS, 4), np.float32)
     turn = rotations(*states[:, 3:6].T)
     centre = states[:, :3] + (0, 0, LIFT)
-    table[:, Column.MODEL : Column.MODEL + 3, :3] = turn
-    table[:, Column.MODEL : Column.MODEL + 3, 3] = centre
+    table[:, Row.MODEL : Row.MODEL + 3, :3] = turn
+    table[:, Row.MODEL : Row.MODEL + 3, 3] = centre
 
     lamp = SPOT_CIRCLE * np.stack([np.sin(states[:, 6]), np.cos(states[:, 6]), np.zeros(n)], -1)
     lamp[:, 2] = SPOT_HEIGHT
@@ -135,10 +136,10 @@ def frame_table(latents: Array, outlines: Array) -> Array:
     # Straight above the object every direction across will do.
     across = np.where(length > 1e-6, across / np.maximum(length, 1e-6), (1.0, 0.0, 0.0))
     axes = np.stack([across, np.cross(across, away), away], 1)
-    table[:, Column.SPOT_AXES : Column.SPOT_AXES + 3, :3] = axes
-    table[:, Column.SPOT_PLACE, :3] = lamp
+    table[:, Row.SPOT_AXES : Row.SPOT_AXES + 3, :3] = axes
+    table[:, Row.SPOT_PLACE, :3] = lamp
     for column, hue, saturation in zip(
-        (Column.OBJECT_COLOUR, Column.SPOT_COLOUR, Column.GROUND_COLOUR), states[:, 7:10].T, SATURATION, strict=True
+        (Row.OBJECT_COLOUR, Row.SPOT_COLOUR, Row.GROUND_COLOUR), states[:, 7:10].T, SATURATION, strict=True
     ):
         table[:, column, :3] = linear(hue, saturation)
 
@@ -147,7 +148,7 @@ def frame_table(latents: Array, outlines: Array) -> Array:
     depth = np.maximum(seen @ CAMERA_FORWARD, CAMERA_NEAR)
     picture = np.stack([seen @ CAMERA_RIGHT, -(seen @ CAMERA_UP)], -1) / depth[..., None] / CAMERA_TANGENT
     box = _window(picture)
-    table[:, Column.SEEN] = np.clip(np.concatenate([box[:, :2] - box[:, 2:], box[:, :2] + box[:, 2:]], -1), -1, 1)
+    table[:, Row.SEEN] = np.clip(np.concatenate([box[:, :2] - box[:, 2:], box[:, :2] + box[:, 2:]], -1), -1, 1)
 
     local = np.einsum("npi,nki->npk", hull - lamp[:, None], axes)
     below = AREA_HEIGHT - hull[..., 2]
@@ -157,36 +158,37 @@ def frame_table(latents: Array, outlines: Array) -> Array:
         Light.SUN: (_window(hull[..., :2]), below, -np.inf),
     }
     for light, (window, distance, least) in views.items():
-        table[:, Column.WINDOW + light] = window
+        table[:, Row.WINDOW + light] = window
         nearest = np.maximum(distance.min(1) - 0.1, least)
-        table[:, Column.RANGE + light, 0] = nearest
-        table[:, Column.RANGE + light, 1] = np.maximum(distance.max(1) + 0.1, nearest + 0.1)
+        table[:, Row.RANGE + light, 0] = nearest
+        table[:, Row.RANGE + light, 1] = np.maximum(distance.max(1) + 0.1, nearest + 0.1)
+    table[:, Row.VIEWS :] = _views(table).swapaxes(0, 1).reshape(n, 12, 4)
     return table
 
 
-def light_views(table: Array) -> Array:
+def _views(table: Array) -> Array:
     """How each light sees a point of the object as it is stored.
 
     Args:
-        table: of :func:`frame_table`, [n, COLUMNS, 4].
+        table: [n, ROWS, 4], the other rows.
 
     Returns:
-        float32 [3, n, 4, 4]: rows that give a point's place across and along the light's window and its distance, then
-        (nearest distance, 1 / range of distances, 1 where rays spread from a point or else 0, light).
+        [3, n, 4, 4]: rows that give a point's place across and along the light's window, times its distance where rays
+        spread from a point, and its distance; then (nearest distance, 1 / range of distances, whether rays spread, 0).
     """
     n = len(table)
     model = np.zeros((n, 4, 4))
-    model[:, :3] = table[:, Column.MODEL : Column.MODEL + 3]
+    model[:, :3] = table[:, Row.MODEL : Row.MODEL + 3]
     model[:, 3, 3] = 1
     views = np.zeros((3, n, 4, 4))
-    axes = table[:, Column.SPOT_AXES : Column.SPOT_AXES + 3, :3].astype(np.float64)
+    axes = table[:, Row.SPOT_AXES : Row.SPOT_AXES + 3, :3].astype(np.float64)
     views[Light.SPOT, :, :3, :3] = axes
-    views[Light.SPOT, :, :3, 3] = -np.einsum("nij,nj->ni", axes, table[:, Column.SPOT_PLACE, :3])
+    views[Light.SPOT, :, :3, 3] = -np.einsum("nij,nj->ni", axes, table[:, Row.SPOT_PLACE, :3])
     for light in (Light.AREA, Light.SUN):
         views[light, :, 0, 0] = views[light, :, 1, 1] = 1
         views[light, :, 2, 2], views[light, :, 2, 3] = -1, AREA_HEIGHT
     for light in Light:
-        window = table[:, Column.WINDOW + light].astype(np.float64)
+        window = table[:, Row.WINDOW + light].astype(np.float64)
         spreads = light != Light.SUN
         for axis in range(2):
             # What a window's centre is times: the distance, or 1 where rays are parallel.
@@ -194,11 +196,9 @@ def light_views(table: Array) -> Array:
             views[light, :, axis] -= window[:, axis, None] * times
             views[light, :, axis] /= window[:, 2 + axis, None]
         views[light, :, :3] = views[light, :, :3] @ model
-        near, far = table[:, Column.RANGE + light, :2].astype(np.float64).T
-        views[light, :, 3] = np.stack(
-            [near, 1 / (far - near), np.full(n, float(spreads)), np.full(n, float(light))], -1
-        )
-    return views.astype(np.float32)
+        near, far = table[:, Row.RANGE + light, :2].astype(np.float64).T
+        views[light, :, 3] = np.stack([near, 1 / (far - near), np.full(n, float(spreads)), np.zeros(n)], -1)
+    return views
 
 
 def filter_weights(samples: int) -> Array:
@@ -241,6 +241,7 @@ def shader_constants() -> dict[str, str]:
     return {
         **{name: "vec3({}, {}, {})".format(*map(float, value)) for name, value in vectors.items()},
         **{name: repr(float(value)) for name, value in numbers.items()},
-        **{name: str(int(value)) for name, value in (*Light.__members__.items(), *Column.__members__.items())},
+        **{name: str(int(value)) for name, value in (*Light.__members__.items(), *Row.__members__.items())},
+        "ROWS": str(ROWS),
         "FILTER_WIDTH": str(FILTER_WIDTH),
     }

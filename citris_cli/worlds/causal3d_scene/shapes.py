@@ -18,6 +18,8 @@ TEAPOT_OFFSET = (0.0466, 0.0948, -1.33)
 TEAPOT_SCALE = 0.9563
 #: Radius of a ball around the origin that holds each of our shapes, about the teapot's.
 RADIUS = 3.0
+# Corners of round parts above the fewest, for the camera and for shadows.
+_FINE, _COARSE = 6, 2
 
 
 def tube(path: Array, radii: Array, sides: int, flat: float = 1.0) -> Mesh:
@@ -200,19 +202,19 @@ def chair(detail: int) -> Mesh:
 OURS: tuple[Callable[[int], Mesh], ...] = (snail, fish, bird, dog, cactus, chair)
 
 
-def _placed(mesh: Mesh) -> Mesh:
-    """The mesh in the middle, as large as the others."""
-    middle = (mesh.points.min(0) + mesh.points.max(0)) / 2
-    reach = np.linalg.norm(mesh.points - middle, axis=1).max()
-    return mesh.moved(-middle, RADIUS / reach)
+def _placed(make: Callable[[int], Mesh], fine: bool) -> Mesh:
+    """One of our shapes in the middle, as large as the others; the coarse form lies where the fine one does."""
+    whole = make(_FINE)
+    middle = (whole.points.min(0) + whole.points.max(0)) / 2
+    reach = np.linalg.norm(whole.points - middle, axis=1).max()
+    return (whole if fine else make(_COARSE)).moved(-middle, RADIUS / reach)
 
 
-def shapes(count: int, fine: bool) -> list[Mesh]:
-    """The first `count` shapes as the scene has them.
+def shapes(fine: bool) -> list[Mesh]:
+    """The seven shapes as the scene has them.
 
     Args:
-        count: 1 for the teapot alone, 7 for all.
         fine: whether for the camera, or, with fewer triangles, for the shadows.
     """
     pot = teapot(10 if fine else 5).moved(np.array(TEAPOT_OFFSET), TEAPOT_SCALE)
-    return [pot, *(_placed(make(6 if fine else 2)) for make in OURS)][:count]
+    return [pot, *(_placed(make, fine) for make in OURS)]

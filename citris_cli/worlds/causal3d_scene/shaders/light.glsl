@@ -6,14 +6,14 @@ uniform vec2 disc[LIGHT_SAMPLES];
 // A point as a light sees it: place in the light's window (0 ... 1 inside), and distance.
 struct View { vec2 place; float distance; };
 
-View seen_by(int light, int frame, vec3 point) {
-    vec4 window = told(frame, WINDOW + light);
+View seen_by(int light, vec3 point) {
+    vec4 window = told[WINDOW + light];
     View view;
     vec2 q;
     if (light == SPOT) {
-        vec3 from = point - told(frame, SPOT_PLACE).xyz;
-        view.distance = dot(from, told(frame, SPOT_AXES + 2).xyz);
-        q = vec2(dot(from, told(frame, SPOT_AXES).xyz), dot(from, told(frame, SPOT_AXES + 1).xyz)) / view.distance;
+        vec3 from = point - told[SPOT_PLACE].xyz;
+        view.distance = dot(from, told[SPOT_AXES + 2].xyz);
+        q = vec2(dot(from, told[SPOT_AXES].xyz), dot(from, told[SPOT_AXES + 1].xyz)) / view.distance;
     } else {
         view.distance = AREA_HEIGHT - point.z;
         q = light == AREA ? point.xy / view.distance : point.xy;
@@ -23,10 +23,10 @@ View seen_by(int light, int frame, vec3 point) {
 }
 
 // Depth, 0 ... 1 of the range of distances, of the first surface that a light meets at a place of its window; 1 is none.
-float first_surface(int light, int frame, vec2 place) {
+float first_surface(int light, vec2 place) {
     const float HALF = 0.5 / float(SHADOW_SIZE);
-    vec2 tile = vec2(float(light), float(frame)) + clamp(place, HALF, 1.0 - HALF);
-    return textureLod(shadows, tile / vec2(3.0, float(BATCH)), 0.0).r;
+    vec2 inside = clamp(place, HALF, 1.0 - HALF);
+    return textureLod(shadows, vec2((inside.x + float(light)) / 3.0, inside.y), 0.0).r;
 }
 
 // How far apart, in the light's window, rays to a point pass a distance before it, by how far apart they left the light.
@@ -36,10 +36,10 @@ float spread(int light, float distance, float receiver) {
 
 // Share of a light that reaches a point. First the mean distance of what may hide some of the light, from samples of
 // the cone of rays to it; then, for each sample of the light, whether what its ray passes there lies before it.
-float visible(int light, int frame, vec3 point) {
-    View view = seen_by(light, frame, point);
-    vec2 range = told(frame, RANGE + light).xy;
-    vec2 window = told(frame, WINDOW + light).zw * 2.0;
+float visible(int light, vec3 point) {
+    View view = seen_by(light, point);
+    vec2 range = told[RANGE + light].xy;
+    vec2 window = told[WINDOW + light].zw * 2.0;
     float radius = light == SPOT ? SPOT_RADIUS : (light == SUN ? SUN_TANGENT : AREA_HALF);
     float widest = radius * max(spread(light, range.x, view.distance), 0.0);
     vec2 reach = widest / window;
@@ -52,7 +52,7 @@ float visible(int light, int frame, vec3 point) {
     for (int i = 0; i < samples; i++) {
         // Denser in the middle for the square lamp, before which the object may lie near or far.
         vec2 offset = disc[i] * (light == AREA ? length(disc[i]) : 1.0);
-        float depth = first_surface(light, frame, view.place + offset * reach);
+        float depth = first_surface(light, view.place + offset * reach);
         float distance = range.x + depth * deep;
         float cone = radius * spread(light, distance, view.distance) * 1.2 + window.x / float(SHADOW_SIZE);
         bool hides = depth < 1.0 && distance < view.distance - SHADOW_BIAS && length(offset) * widest <= cone;
@@ -72,10 +72,10 @@ float visible(int light, int frame, vec3 point) {
         vec2 at = (view.place + (light == AREA ? square : disc[i]) * penumbra) / TEXEL - 0.5;
         vec2 base = (floor(at) + 0.5) * TEXEL;
         vec4 depth = vec4(
-            first_surface(light, frame, base),
-            first_surface(light, frame, base + vec2(TEXEL, 0.0)),
-            first_surface(light, frame, base + vec2(0.0, TEXEL)),
-            first_surface(light, frame, base + TEXEL)
+            first_surface(light, base),
+            first_surface(light, base + vec2(TEXEL, 0.0)),
+            first_surface(light, base + vec2(0.0, TEXEL)),
+            first_surface(light, base + TEXEL)
         );
         vec4 hides = vec4(lessThan(depth, vec4(limit)));
         vec2 rows = mix(hides.xz, hides.yw, fract(at.x));
@@ -121,9 +121,9 @@ vec3 reflected(vec3 colour, vec3 n, vec3 v, vec3 l) {
 }
 
 // Share of the spot's cone at a point, averaged over chords of the lamp's disc across the axis: they blur its edge.
-float cone(int frame, vec3 point) {
-    vec3 from = point - told(frame, SPOT_PLACE).xyz;
-    vec3 axis = told(frame, SPOT_AXES + 2).xyz;
+float cone(vec3 point) {
+    vec3 from = point - told[SPOT_PLACE].xyz;
+    vec3 axis = told[SPOT_AXES + 2].xyz;
     float along = dot(from, axis);
     float off = length(from - along * axis);
     float sum = 0.0;
@@ -137,12 +137,12 @@ float cone(int frame, vec3 point) {
 }
 
 // Light that leaves a point with normal n towards the camera.
-vec3 leaving(int frame, vec3 point, vec3 n, vec3 colour) {
+vec3 leaving(vec3 point, vec3 n, vec3 colour) {
     vec3 v = normalize(CAMERA - point);
-    vec3 to = told(frame, SPOT_PLACE).xyz - point;
+    vec3 to = told[SPOT_PLACE].xyz - point;
     float distance2 = dot(to, to);
-    vec3 spot = reflected(colour, n, v, to * inversesqrt(distance2)) * told(frame, SPOT_COLOUR).rgb;
-    spot *= SPOT_STRENGTH / distance2 * cone(frame, point);
+    vec3 spot = reflected(colour, n, v, to * inversesqrt(distance2)) * told[SPOT_COLOUR].rgb;
+    spot *= SPOT_STRENGTH / distance2 * cone(point);
 
     vec3 area = vec3(0.0);
     for (int k = 0; k < AREA_SAMPLES * AREA_SAMPLES; k++) {
@@ -155,5 +155,5 @@ vec3 leaving(int frame, vec3 point, vec3 n, vec3 colour) {
     area *= AREA_STRENGTH / float(AREA_SAMPLES * AREA_SAMPLES);
 
     vec3 sun = reflected(colour, n, v, vec3(0.0, 0.0, 1.0)) * SUN_STRENGTH;
-    return spot * visible(SPOT, frame, point) + area * visible(AREA, frame, point) + sun * visible(SUN, frame, point);
+    return spot * visible(SPOT, point) + area * visible(AREA, point) + sun * visible(SUN, point);
 }

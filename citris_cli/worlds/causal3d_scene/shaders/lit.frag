@@ -1,7 +1,6 @@
 // Light of the object's samples, and where there are some (alpha).
 uniform sampler2D points;
 uniform sampler2D normals;
-flat in int frame;
 out vec4 light;
 
 void main() {
@@ -11,6 +10,6 @@ void main() {
     if (point.w > 0.0) {
         vec3 n = texelFetch(normals, at, 0).xyz;
         n *= inversesqrt(max(dot(n, n), 1e-8));
-        light = vec4(leaving(frame, point.xyz, n, told(frame, OBJECT_COLOUR).rgb), 1.0);
+        light = vec4(leaving(point.xyz, n, told[OBJECT_COLOUR].rgb), 1.0);
     }
 }
