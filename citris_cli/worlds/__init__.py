@@ -15,22 +15,63 @@ if TYPE_CHECKING:
     from citris_cli.worlds.world import World
 
 
+class Option(NamedTuple):
+    """An option of a world's command. It stands here, as help is to be quick and a world's own file needs NumPy.
+
+    Attributes:
+        field: of the world's dataclass, which has the default.
+        name: on the command line, without dashes.
+        help: one line.
+        default: what the help shows: the field's default.
+        least, most: bounds of a number.
+        choices: what it may be.
+    """
+
+    field: str
+    name: str
+    help: str
+    default: bool | int | float | str
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[int | str, ...] = ()
+
+
 class WorldEntry(NamedTuple):
     """One line of the table.
 
     Attributes:
-        where: module and class, as ``module:Class``; called without arguments, the class gives the published world.
+        where: module and class, as ``module:Class``, a dataclass; called without arguments, it gives the published
+            world. A field ``seed`` is what the world itself is drawn from, and gets the seed of the dataset.
         summary: a sentence for the help of the command.
+        options: what else its command takes.
     """
 
     where: str
     summary: str
+    options: tuple[Option, ...] = ()
 
 
 WORLDS: dict[str, WorldEntry] = {
     "ball-in-boxes": WorldEntry(
         "citris_cli.worlds.ball_in_boxes:BallInBoxes",
         "A ball in one of two boxes; interventions move it to the other box or redraw its height.",
+    ),
+    "causal3d": WorldEntry(
+        "citris_cli.worlds.causal3d:Causal3D",
+        "Temporal Causal3DIdent: a turning, moving object under a coloured spot light.",
+        (
+            Option("shapes", "shapes", "The teapot alone, or seven shapes.", "one", choices=("one", "seven")),
+            Option("coarse", "coarse", "Intervene on the position as one variable, and on the rotation.", False),
+            Option("instantaneous", "instantaneous", "Causes act within a frame.", False),
+            Option(
+                "interventions",
+                "targets",
+                "Interventions: on each variable by itself, on one at most, or on groups of them.",
+                "independent",
+                choices=("independent", "single", "grouped"),
+            ),
+            Option("size", "size", "Frame width and height in pixels.", 64, choices=(64, 128, 256)),
+        ),
     ),
 }
 """Every world by its name on the command line."""

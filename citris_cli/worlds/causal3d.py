@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from citris_cli.core.config import setting
 from citris_cli.data.variables import CAUSAL3DIDENT, Variables
 from citris_cli.errors import InputError
 from citris_cli.worlds.world import Array, combine_by_owner, graph_of, settings_of
@@ -77,13 +76,11 @@ class Causal3D:
     channels: ClassVar[int] = 3
     variables: ClassVar[Variables] = CAUSAL3DIDENT
 
-    shapes: str = setting("one", "One shape, the teapot, or seven.", choices=tuple(SHAPES))
-    coarse: bool = setting(False, "Intervene on the place as one variable, and on the rotation.")
-    instantaneous: bool = setting(False, "Causes act within a frame.")
-    interventions: str = setting(
-        "independent", "On each variable by itself, on one at most, or on groups.", choices=INTERVENTIONS
-    )
-    size: int = setting(64, "Frame width and height in pixels.", choices=SIZES)
+    shapes: str = "one"
+    coarse: bool = False
+    instantaneous: bool = False
+    interventions: str = "independent"
+    size: int = 64
     reach: float = 2.0
     pull: float = 1.5
     place_noise: float = 0.1

@@ -1,5 +1,6 @@
 // Light that reaches a point from the three lights, and what the material makes of it.
 uniform sampler2D shadows;
+const float AREA_NEAREST = 0.6;
 const int LIGHT_SAMPLES = SHADOW_SAMPLES * SHADOW_SAMPLES;
 uniform vec2 disc[LIGHT_SAMPLES];
 
@@ -41,7 +42,9 @@ float visible(int light, vec3 point) {
     vec2 range = told[RANGE + light].xy;
     vec2 window = told[WINDOW + light].zw * 2.0;
     float radius = light == SPOT ? SPOT_RADIUS : (light == SUN ? SUN_TANGENT : AREA_HALF);
-    float widest = radius * max(spread(light, range.x, view.distance), 0.0);
+    // What is right before the square lamp hides it whole: looking as far aside as it could reach would miss the rest.
+    float nearest = light == AREA ? max(range.x, AREA_NEAREST) : range.x;
+    float widest = radius * max(spread(light, nearest, view.distance), 0.0);
     vec2 reach = widest / window;
     // The window of the square lamp is cut off where it would be too wide: its rim stands for what lies farther out.
     vec2 place = light == AREA ? clamp(view.place, 0.0, 1.0) : view.place;
