@@ -33,7 +33,7 @@ AREA_SAMPLES = 2
 #: Chords of the spot's lamp over which the edge of its cone is averaged.
 CONE_SAMPLES = 7
 #: How far in front of a point something has to be to put it in shadow.
-SHADOW_BIAS = 0.08
+SHADOW_BIAS = 0.12
 #: Rows of the picture, in which frames lie one below the other until they are fetched.
 PICTURE_ROWS = 4096
 
