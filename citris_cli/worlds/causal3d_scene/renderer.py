@@ -34,6 +34,8 @@ AREA_SAMPLES = 2
 CONE_SAMPLES = 7
 #: How far in front of a point something has to be to put it in shadow.
 SHADOW_BIAS = 0.12
+#: Distance from the square lamp from which on what hides it is looked for.
+AREA_NEAREST = 0.6
 #: Rows of the picture, in which frames lie one below the other until they are fetched.
 PICTURE_ROWS = 4096
 
@@ -111,6 +113,7 @@ class Renderer:
             "AREA_SAMPLES": str(AREA_SAMPLES),
             "CONE_SAMPLES": str(CONE_SAMPLES),
             "SHADOW_BIAS": repr(SHADOW_BIAS),
+            "AREA_NEAREST": repr(AREA_NEAREST),
         }
         with self._context:
             self._targets(size * SAMPLES)

@@ -1,6 +1,5 @@
 // Light that reaches a point from the three lights, and what the material makes of it.
 uniform sampler2D shadows;
-const float AREA_NEAREST = 0.6;
 const int LIGHT_SAMPLES = SHADOW_SAMPLES * SHADOW_SAMPLES;
 uniform vec2 disc[LIGHT_SAMPLES];
 
