@@ -85,6 +85,18 @@ def name_bytes(path: Path) -> bytes | None:
     return os.fsencode(path) if os.name == "posix" else None
 
 
+def graphics_backend() -> dict[str, str]:
+    """How OpenGL draws without a screen, as moderngl is told: through EGL on Linux, else the system's own way."""
+    return {"backend": "egl"} if sys.platform == "linux" else {}
+
+
+def graphics_help() -> str:
+    """What to do where there is no OpenGL without a screen."""
+    if sys.platform == "linux":
+        return "install it, on Debian and Ubuntu with apt-get install libegl1 libgl1 libgl1-mesa-dri"
+    return "install a graphics driver that has it"
+
+
 def processes_home() -> str:
     """What processes share whose numbers (``os.getpid``) count as one: the machine, and on Linux the container.
 

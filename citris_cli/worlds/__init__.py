@@ -90,6 +90,23 @@ WORLDS: dict[str, WorldEntry] = {
             ),
         ),
     ),
+    "causal3d": WorldEntry(
+        "citris_cli.worlds.causal3d:Causal3D",
+        "Temporal Causal3DIdent: a turning, moving object under a coloured spot light.",
+        (
+            Option("shapes", "shapes", "The teapot alone, or seven shapes.", "one", choices=("one", "seven")),
+            Option("coarse", "coarse", "Intervene on the position as one variable, and on the rotation.", False),
+            Option("instantaneous", "instantaneous", "Causes act within a frame.", False),
+            Option(
+                "interventions",
+                "targets",
+                "Interventions: on each variable by itself, on one at most, or on groups of them.",
+                "independent",
+                choices=("independent", "single", "grouped"),
+            ),
+            Option("size", "size", "Frame width and height in pixels.", 64, choices=(64, 128, 256)),
+        ),
+    ),
 }
 """Every world by its name on the command line."""
 

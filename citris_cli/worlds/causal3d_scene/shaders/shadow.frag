@@ -1,0 +1,2 @@
+// Its distance is all that counts.
+void main() {}
