@@ -91,6 +91,9 @@ def main() -> None:
     # as soon as anything else runs; not at all, and waking them costs as much as a small convolution.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # NumPy's matrices are small, and its threads spin while they wait: beside anything else that runs, two of them take
+    # several times as long as one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if sys.stderr is None:  # closed (2>&-): what would be said there is said to nobody, and not on standard output
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
     if sys.stdout is None:
