@@ -14,6 +14,8 @@ from citris_cli.commands import options
 from citris_cli.commands.options import DATA, OUTPUT, choice
 from citris_cli.worlds import WORLDS, Option
 
+#: Frames of a training sequence where nothing else is said.
+FRAMES = 20_000
 #: Panel of the help page for what makes a world.
 WORLD = "World"
 
@@ -30,8 +32,14 @@ def _command(name: str) -> Callable[..., None]:
             Path, typer.Option("-o", "--output", help="Directory for the dataset.", rich_help_panel=OUTPUT)
         ] = default,
         frames: Annotated[
-            int, typer.Option(help="Frames of the training sequence.", min=2, rich_help_panel=DATA)
-        ] = 20_000,
+            int | None,
+            typer.Option(
+                help=f"Frames of the training sequence; the other splits are sized by it.  \\[default: {FRAMES}]",
+                min=2,
+                show_default=False,
+                rich_help_panel=DATA,
+            ),
+        ] = None,
         seed: Annotated[
             int,
             typer.Option(help="Same seed, same files.", min=0, max=options.LARGEST_SEED, rich_help_panel=DATA),
@@ -91,25 +99,32 @@ def _command(name: str) -> Callable[..., None]:
             option.field: _plain(option, given[option.field]) for option in own if given.get(option.field) is not None
         }
         world = load_world(name, seed, **fields)
+        chosen = _splits(splits, SPLITS)
+        if frames is not None and not chosen:
+            raise InputError(
+                f"--frames {frames} has no effect with --splits none; leave it out (--independent is the number of "
+                "independent frames)"
+            )
+        length = FRAMES if frames is None else frames
         with ends_clean("run the command again"), WorkProgress("simulating", "frame", after=1.0) as shown:
             files = write_dataset(
                 world,
                 output,
-                frames,
+                length,
                 seed,
                 overwrite,
-                splits=_splits(splits, SPLITS),
+                splits=chosen,
                 independent=independent,
                 workers=workers or available_cores(),
                 on_progress=shown.update,
             )
         console = Console()
         if as_json:
-            sizes = {**split_sizes(frames), INDEPENDENT: independent}
+            sizes = {**split_sizes(length), INDEPENDENT: independent}
             document = {
                 "files": [str(path) for path in files],
                 "dataset": str(output),
-                "frames": frames,
+                "frames": length if chosen else None,
                 "seed": seed,
                 "world": name,
                 "settings": world.settings,

@@ -7,6 +7,7 @@ A new world is a file with a class that fulfils :class:`~citris_cli.worlds.world
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,7 @@ class Option(NamedTuple):
         default: what the help shows: the field's default.
         least, most: bounds of a number.
         choices: what it may be.
+        only: another option, by its name, and the choice of it without which this one says nothing.
     """
 
     field: str
@@ -35,6 +37,7 @@ class Option(NamedTuple):
     least: float | None = None
     most: float | None = None
     choices: tuple[int | str, ...] = ()
+    only: tuple[str, str] | None = None
 
 
 class WorldEntry(NamedTuple):
@@ -71,7 +74,15 @@ WORLDS: dict[str, WorldEntry] = {
         (
             Option("number", "variables", "Number of variables.", 6, choices=(4, 6, 9)),
             Option("graph", "graph", "Effects within a frame.", "random", choices=("random", "chain", "full")),
-            Option("instantaneous", "instantaneous", "Probability of an edge within a frame.", 0.5, least=0, most=1),
+            Option(
+                "instantaneous",
+                "instantaneous",
+                "Probability of an edge within a frame; the other graphs have all of theirs.",
+                0.5,
+                least=0,
+                most=1,
+                only=("graph", "random"),
+            ),
             Option("temporal", "temporal", "Probability of an edge to the next frame.", 0.25, least=0, most=1),
             Option(
                 "interventions",
@@ -133,10 +144,26 @@ def load_world(name: str, seed: int | None = None, **options: Any) -> World:
         options: fields of its dataclass.
 
     Raises:
-        InputError: there is none, or an option that it refuses.
+        InputError: there is none, or an option that it refuses, or that says nothing beside the others.
     """
     form = world_class(name)
+    _require_effect(WORLDS[name].options, options)
     if seed is not None and any(field.name == "seed" for field in dataclasses.fields(form)):
         options["seed"] = seed
     world: World = form(**options)
     return world
+
+
+def _require_effect(known: tuple[Option, ...], given: Mapping[str, Any]) -> None:
+    """Refuse an option that is given and says nothing, as another one does not have the choice that it needs."""
+    by_name = {option.name: option for option in known}
+    for option in known:
+        if option.only is None or option.field not in given:
+            continue
+        name, needed = option.only
+        chosen = given.get(by_name[name].field, by_name[name].default)
+        if chosen != needed:
+            raise InputError(
+                f"--{option.name} {given[option.field]} has no effect with --{name} {chosen}; leave it out, or use "
+                f"--{name} {needed}"
+            )

@@ -120,6 +120,7 @@ class Voronoi:
         number: K, the number of variables.
         graph: of the effects within a frame: "random", or along a random order of the variables "chain" or "full".
         instantaneous: probability of each edge of a random graph within a frame; 0 is a world without such effects.
+            The other graphs have all of their edges.
         temporal: probability of each edge from one frame to the next; a variable without parents, or with only one
             where the probability is a half or more, is given others until it has enough.
         interventions: "independent", each variable by itself; "single", at most one a step; "grouped", those of one
@@ -133,8 +134,7 @@ class Voronoi:
         resolution: width and height of the frames in pixels.
 
     Raises:
-        InputError: another number, graph or kind of interventions than these, a probability that is none, or an
-            edge probability for a graph that has all of its edges.
+        InputError: another number, graph or kind of interventions than these, or a probability that is none.
     """
 
     name: ClassVar[str] = "voronoi"
@@ -164,11 +164,6 @@ class Voronoi:
             if not 0 <= getattr(self, option) <= 1:
                 name = option.replace("_", "-")
                 raise InputError(f"--{name} {getattr(self, option)}: a probability is between 0 and 1")
-        if self.graph != "random" and self.instantaneous != EDGE:
-            raise InputError(
-                f"--instantaneous {self.instantaneous}: a {self.graph} graph has all of its edges; leave it "
-                "out, or use --graph random"
-            )
 
     @property
     def size(self) -> int:

@@ -126,14 +126,23 @@ def test_a_worlds_options_are_fields_of_its_dataclass(
 
 
 def test_splits_and_independent_frames_are_chosen(tmp_path: Path, inside: Citris) -> None:
-    some = ["simulate", "ball-in-boxes", "-o", "d", "--frames", 30, "--json"]
-    inside(*some, "--splits", "test_indep, train", "--independent", 12, cwd=tmp_path)
+    some = ["simulate", "ball-in-boxes", "-o", "d", "--json"]
+    inside(*some, "--frames", 30, "--splits", "test_indep, train", "--independent", 12, cwd=tmp_path)
     assert sorted(contents(tmp_path / "d")) == ["independent.npz", "test_indep.npz", "train.npz"]
     told = json.loads(inside(*some, "--splits", "none", "--independent", 12, cwd=tmp_path).stdout)
-    assert told["rows_per_split"] == {"independent": 12}
+    assert (told["rows_per_split"], told["frames"]) == ({"independent": 12}, None)
     refused = inside(*some, "--splits", "tests", cwd=tmp_path)
     check_refusal(refused, "--splits: there is no split 'tests'; the splits are train, val, test, val_indep")
     check_refusal(inside(*some, "--splits", "none", cwd=tmp_path), "there is nothing to write")
+
+
+def test_an_option_that_would_do_nothing_is_refused(tmp_path: Path, inside: Citris) -> None:
+    some = ["--splits", "none", "--independent", 12]
+    refused = inside("simulate", "ball-in-boxes", *some, "--frames", 30, cwd=tmp_path)
+    check_refusal(refused, "--frames 30 has no effect with --splits none")
+    refused = inside("simulate", "voronoi", *some, "--graph", "full", "--instantaneous", 0.5, cwd=tmp_path)
+    check_refusal(refused, "--instantaneous 0.5 has no effect with --graph full; leave it out, or use --graph random")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from citris_cli.errors import InputError
+from citris_cli.worlds import load_world
 from citris_cli.worlds.antialiasing import convex_cover
-from citris_cli.worlds.voronoi import APART, Voronoi, cell_shares, hue_colours, painted
+from citris_cli.worlds.voronoi import APART, EDGE, Voronoi, cell_shares, hue_colours, painted
 from citris_cli.worlds.world import whole_sequence
 
 Sequence = tuple[np.ndarray, np.ndarray]
@@ -73,8 +74,10 @@ def test_what_is_no_option_is_refused_with_what_would_be() -> None:
         Voronoi(interventions="pairs")
     with pytest.raises(InputError, match=r"--target-noise 1\.5: a probability is between 0 and 1"):
         Voronoi(target_noise=1.5)
-    with pytest.raises(InputError, match=r"--instantaneous 0\.2: a chain graph has all of its edges"):
-        Voronoi(graph="chain", instantaneous=0.2)
+    for graph, probability in (("chain", 0.2), ("full", EDGE)):  # the default as well, where it is said
+        with pytest.raises(InputError, match=rf"--instantaneous {probability} has no effect with --graph {graph}; "):
+            load_world("voronoi", graph=graph, instantaneous=probability)
+    assert load_world("voronoi", graph="random", instantaneous=0.2).settings["instantaneous"] == 0.2
 
 
 def test_independent_interventions_are_as_frequent_as_published(sequence: Sequence) -> None:
