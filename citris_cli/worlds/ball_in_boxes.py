@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from citris_cli.data.variables import Variable, Variables
-from citris_cli.worlds.world import Array, combine_by_owner, settings_of
+from citris_cli.worlds.world import Array, settings_of
 
 #: Published names of the columns: place inside the box, height, which box.
 KEYS = ("ball_x", "ball_y", "ball_b")
@@ -128,10 +128,6 @@ class BallInBoxes:
         """Latents [count, 3] drawn uniformly and independently."""
         columns = rng.uniform(*self.x_range, count), rng.uniform(*self.y_range, count), rng.integers(0, 2, count)
         return np.stack(columns, axis=1).astype(np.float32)
-
-    def combine(self, first: Array, second: Array, mask: Array) -> Array:
-        """States [n, 3] with the masked values of the second; see :meth:`World.combine`."""
-        return combine_by_owner(self.owners, first, second, mask)
 
     def render(self, latents: Array) -> Array:
         """Draw states, the ball anti-aliased at its place between the pixels.

@@ -16,7 +16,7 @@ import numpy as np
 
 from citris_cli.data.variables import CAUSAL3DIDENT, Variables
 from citris_cli.errors import InputError
-from citris_cli.worlds.world import Array, combine_by_owner, graph_of, settings_of
+from citris_cli.worlds.world import Array, graph_of, settings_of
 
 #: The columns that --coarse joins, and the others one by one; the material never changes and is nobody's.
 COARSE = ("pos_o", "rot_o", "rot_s", "hue_o", "hue_s", "hue_b", "obj_s")
@@ -159,10 +159,6 @@ class Causal3D:
         states[:, _SPOT : _GROUND + 1] = rng.uniform(0, 2 * pi, (count, 4))
         states[:, _SHAPE] = rng.integers(0, SHAPES[self.shapes], count)
         return states.astype(np.float32)
-
-    def combine(self, first: Array, second: Array, mask: Array) -> Array:
-        """The masked targets' values of the second states, the others of the first. See :meth:`World.combine`."""
-        return combine_by_owner(self.owners, first, second, mask)
 
     def _targets(self, count: int, rng: np.random.Generator) -> Array:
         """Which variables are intervened on in some steps: uint8 [count, K]."""

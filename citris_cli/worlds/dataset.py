@@ -33,7 +33,7 @@ from citris_cli.data.npz import open_npz
 from citris_cli.errors import CitrisError, InputError
 from citris_cli.wording import counted, size_in_words
 from citris_cli.worlds.drawing import Drawing, OnProgress
-from citris_cli.worlds.world import Array, World
+from citris_cli.worlds.world import Array, World, combine
 
 #: Name of the file of as many independent frames as one likes; it is no split of the published layout.
 INDEPENDENT = "independent"
@@ -305,4 +305,5 @@ def _triplets(world: World, states: Array, count: int, rng: np.random.Generator)
         mask = np.zeros((size, len(world.targets)), np.uint8)
         codes = rng.integers(1, 2 ** len(reached) - (len(reached) > 2), size)
         mask[:, reached] = codes[:, None] >> np.arange(len(reached)) & 1
-        yield np.stack([first, second, world.combine(first, second, mask)], axis=1).reshape(3 * size, -1), mask
+        third = combine(world, first, second, mask)
+        yield np.stack([first, second, third], axis=1).reshape(3 * size, -1), mask

@@ -18,12 +18,10 @@ from citris_cli.data.columns import PINBALL
 from citris_cli.data.variables import Variables
 from citris_cli.worlds.antialiasing import blend, convex_cover, disc_cover, levels, window_of
 from citris_cli.worlds.digits import digit
-from citris_cli.worlds.world import Array, combine_by_owner, graph_of, settings_of
+from citris_cli.worlds.world import Array, graph_of, in_chunks, settings_of
 
 #: Steps whose random numbers are drawn at once.
 CHUNK = 4096
-#: Frames that are drawn at once, few enough to stay in the processor's cache.
-FRAMES = 256
 #: Steps before the first frame of a sequence, after which it tells nothing of how it began.
 WARM_UP = 100
 
@@ -404,10 +402,6 @@ class Pinball:
         ]  # fmt: skip
         return np.concatenate(columns, axis=1).astype(np.float32)
 
-    def combine(self, first: Array, second: Array, mask: Array) -> Array:
-        """States [n, 12] with the masked values of the second; see :meth:`World.combine`."""
-        return combine_by_owner(self.owners, first, second, mask)
-
     # What it looks like
 
     def render(self, latents: Array) -> Array:
@@ -420,11 +414,7 @@ class Pinball:
             uint8 [n, 64, 64, 4]: the table in red, green and blue; and white with a black disc whose place from the
             middle is the ball's velocity.
         """
-        latents = np.asarray(latents, np.float32)
-        frames = np.empty((len(latents), self.size, self.size, self.channels), np.uint8)
-        for start in range(0, len(latents), FRAMES):
-            self._draw(latents[start : start + FRAMES], frames[start : start + FRAMES])
-        return frames
+        return in_chunks(self, latents, self._draw)
 
     def _draw(self, latents: Array, frames: Array) -> None:
         size, dpi = self.size, self.dpi

@@ -17,12 +17,10 @@ from citris_cli.data.columns import PONG
 from citris_cli.data.variables import Variables
 from citris_cli.worlds.antialiasing import blend, disc_cover, window_of
 from citris_cli.worlds.digits import digit
-from citris_cli.worlds.world import Array, combine_by_owner, graph_of, settings_of
+from citris_cli.worlds.world import Array, graph_of, in_chunks, settings_of
 
 #: Steps whose random numbers are drawn at once; another number would change the sequence of a seed.
 CHUNK = 4096
-#: Frames that are drawn at once, few enough to stay in the processor's cache.
-FRAMES = 256
 #: Cover of the outermost pixels of every frame by the black border of Matplotlib's axes, which is thinner than a pixel.
 RIM = 1
 #: The columns of a state.
@@ -250,10 +248,6 @@ class Pong:
         ]
         return np.stack(columns, axis=1).astype(np.float32)
 
-    def combine(self, first: Array, second: Array, mask: Array) -> Array:
-        """States [n, 8] with the masked values of the second; see :meth:`World.combine`."""
-        return combine_by_owner(self.owners, first, second, mask)
-
     # What it looks like
 
     def render(self, latents: Array) -> Array:
@@ -266,11 +260,7 @@ class Pong:
             uint8 [n, 32, 32, 4]: the field in red, green and blue; and white with a black ball where this one would be
             a step later, if nothing were in its way.
         """
-        latents = np.asarray(latents, np.float32)
-        frames = np.empty((len(latents), self.size, self.size, self.channels), np.uint8)
-        for start in range(0, len(latents), FRAMES):
-            self._draw(latents[start : start + FRAMES], frames[start : start + FRAMES])
-        return frames
+        return in_chunks(self, latents, self._draw)
 
     def _draw(self, latents: Array, frames: Array) -> None:
         scores = np.rint(latents[:, SCORE_LEFT:]).astype(int) % self.max_points

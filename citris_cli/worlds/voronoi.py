@@ -18,12 +18,10 @@ import numpy as np
 from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
 from citris_cli.worlds.antialiasing import convex_cover
-from citris_cli.worlds.world import Array, combine_by_owner, settings_of
+from citris_cli.worlds.world import Array, in_chunks, settings_of
 
 #: Steps whose random numbers are drawn at once.
 CHUNK = 4096
-#: Frames that are drawn at once, few enough to stay in the processor's cache.
-FRAMES = 256
 #: Steps before the first frame of a sequence, after which it tells nothing of how it began.
 WARM_UP = 100
 
@@ -439,10 +437,6 @@ class Voronoi:
         drawn: Array = self.limit * np.tanh(rng.standard_normal((count, self.number)) / 2)
         return drawn.astype(np.float32)
 
-    def combine(self, first: Array, second: Array, mask: Array) -> Array:
-        """States [n, K] with the masked values of the second; see :meth:`World.combine`."""
-        return combine_by_owner(self.owners, first, second, mask)
-
     # What it looks like
 
     def _unlimited(self, states: Array) -> Array:
@@ -474,11 +468,10 @@ class Voronoi:
         Returns:
             uint8 [n, 32, 32, 3].
         """
-        frames = np.empty((len(latents), self.size, self.size, 3), np.uint8)
-        for start in range(0, len(latents), FRAMES):
-            chunk = slice(start, start + FRAMES)
-            frames[chunk] = painted(hue_colours(self.angles(latents[chunk])), self._shares)
-        return frames
+        return in_chunks(self, latents, self._draw)
+
+    def _draw(self, latents: Array, frames: Array) -> None:
+        frames[:] = painted(hue_colours(self.angles(latents)), self._shares)
 
     @cached_property
     def _shares(self) -> Array:

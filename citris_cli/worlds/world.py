@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +11,9 @@ import numpy as np
 from citris_cli.data.variables import Variables
 
 Array = np.ndarray[Any, Any]
+
+#: Frames that are drawn at once, few enough to stay in the processor's cache.
+FRAMES = 256
 
 
 class World(Protocol):
@@ -87,34 +90,23 @@ class World(Protocol):
     def independent(self, count: int, rng: np.random.Generator) -> Array:
         """Latents float32 [count, F] of states that are drawn independently, every factor by itself."""
 
-    def combine(self, first: Array, second: Array, mask: Array) -> Array:
-        """States that combine two, mostly :func:`combine_by_owner`.
-
-        Args:
-            first: latents [n, F].
-            second: latents [n, F].
-            mask: uint8 [n, K]: 1 where a variable's values are those of the second state.
-
-        Returns:
-            Latents float32 [n, F].
-        """
-
     def render(self, latents: Array) -> Array:
         """Draw states: latents [n, F] to frames uint8 [n, W, W, C]. Nothing about it is random."""
 
 
-def combine_by_owner(owners: Array, first: Array, second: Array, mask: Array) -> Array:
-    """The true values of `second` whose owner is in the mask, the others of `first`.
+def combine(world: World, first: Array, second: Array, mask: Array) -> Array:
+    """States that combine two: the true values of `second` whose owner is in the mask, the others of `first`.
 
     Args:
-        owners: int64 [F], as :attr:`World.owners`; what has none (-1) is the first's.
+        world: whose states; a true value without an owner is the first's.
         first: latents [n, F].
         second: latents [n, F].
-        mask: [n, K] of 0 and 1.
+        mask: [n, K] of 0 and 1: 1 where a variable's values are those of the second state.
 
     Returns:
         Latents float32 [n, F].
     """
+    owners = world.owners
     taken = (mask[:, owners] == 1) & (owners >= 0)
     return np.where(taken, second, first).astype(np.float32)
 
@@ -145,16 +137,19 @@ def settings_of(world: Any) -> dict[str, Any]:
     }
 
 
-def whole_sequence(world: World, frames: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """A sequence in one piece, for those that are short.
+def in_chunks(world: World, latents: Array, draw: Callable[[Array, Array], None]) -> Array:
+    """Frames that are drawn :data:`FRAMES` at once.
 
     Args:
-        world: whose sequence.
-        frames: the number of frames N, at least 2.
-        rng: source of all randomness.
+        world: whose frames.
+        latents: states [n, F].
+        draw: is given latents float32 [m, F], and the frames uint8 [m, W, W, C] that it fills.
 
     Returns:
-        Latents float32 [N, F], and targets uint8 [N-1, K]; row i of the targets leads from frame i to frame i+1.
+        uint8 [n, W, W, C].
     """
-    latents, targets = zip(*world.sequence(frames, rng), strict=True)
-    return np.concatenate(latents), np.concatenate(targets)[:-1]
+    latents = np.asarray(latents, np.float32)
+    frames = np.empty((len(latents), world.size, world.size, world.channels), np.uint8)
+    for start in range(0, len(latents), FRAMES):
+        draw(latents[start : start + FRAMES], frames[start : start + FRAMES])
+    return frames

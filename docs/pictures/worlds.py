@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from citris_cli.worlds import WORLDS, load_world
-from citris_cli.worlds.world import World, whole_sequence
+from citris_cli.worlds.world import World
+from tests.worlds.sequences import whole_sequence
 
 HERE = Path(__file__).parent
 #: Frames in a strip, width of a frame on the page in pixels, and how much a difference is brightened.

@@ -85,14 +85,20 @@ def test_the_help_offers_every_world(tmp_path: Path, inside: Citris) -> None:
         assert f"[default: data/{name.replace('-', '_')}]" in one
 
 
-def test_a_world_needs_no_more_than_a_line_in_the_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def turntable(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
+    """Commands with one that simulates a world that is new in the table."""
     monkeypatch.setitem(WORLDS, "turntable", WorldEntry("tests.worlds.turntable:Turntable", "A turntable.", OPTIONS))
     group = typer.Typer()
     group.callback()(lambda: None)
     group.command("turntable")(simulate._command("turntable"))
-    group(["turntable", "-o", str(tmp_path / "tables"), "--frames", "30"], standalone_mode=False)
+    return group
+
+
+def test_a_world_needs_no_more_than_a_line_in_the_table(
+    tmp_path: Path, turntable: typer.Typer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turntable(["turntable", "-o", str(tmp_path / "tables"), "--frames", "30"], standalone_mode=False)
     assert capsys.readouterr().out == f"{tmp_path / 'tables'}\n"
     data = load_sequences([tmp_path / "tables"])
     assert (len(data.frames), data.variables.names) == (30, ("angle", "tint"))
@@ -100,23 +106,18 @@ def test_a_world_needs_no_more_than_a_line_in_the_table(
 
 
 def test_a_worlds_options_are_fields_of_its_dataclass(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, turntable: typer.Typer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(WORLDS, "turntable", WorldEntry("tests.worlds.turntable:Turntable", "A turntable.", OPTIONS))
-    group = typer.Typer()
-    group.callback()(lambda: None)
-    group.command("turntable")(simulate._command("turntable"))
-
     def settings(*arguments: str) -> dict[str, object]:
         place = ["-o", str(tmp_path / "d"), "--frames", "3", "--overwrite", "--json"]
-        group(["turntable", *place, *arguments], standalone_mode=False)
+        turntable(["turntable", *place, *arguments], standalone_mode=False)
         return json.loads(capsys.readouterr().out)["settings"]
 
     usual = {"brightness": 30.0, "lit": False, "way": "left", "sides": 4, "seed": 0}
     assert settings() == usual
     given = ["--light", "12.5", "--lit", "--way", "right", "--sides", "6", "--seed", "8"]
     assert settings(*given) == {"brightness": 12.5, "lit": True, "way": "right", "sides": 6, "seed": 8}
-    group(["turntable", "--help"], standalone_mode=False)
+    turntable(["turntable", "--help"], standalone_mode=False)
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for told in ("How bright. [default: 30.0]", "[default: no]", "left|right", "4|6", "[0.0<=x<=60.0]"):
         assert told in shown

@@ -18,9 +18,9 @@ from citris_cli.evaluation.distances import columns_of, compare, read_factors
 from citris_cli.loading import load_model
 from citris_cli.training.causal_encoder import CausalEncoderTask
 from citris_cli.worlds.ball_in_boxes import KEYS, BallInBoxes
-from citris_cli.worlds.world import whole_sequence
 from tests.end_to_end.conftest import Citris
 from tests.end_to_end.test_bad_input import check_refusal
+from tests.worlds.sequences import whole_sequence
 
 TINY = ["--steps", "30", "--channels", "8", "--batch-size", "16"]
 NAME = "causal_encoder.safetensors"

@@ -3,7 +3,7 @@ import pytest
 
 from citris_cli.worlds.ball_in_boxes import KEYS, BallInBoxes
 from citris_cli.worlds.dataset import write_dataset
-from citris_cli.worlds.world import whole_sequence
+from tests.worlds.sequences import whole_sequence
 
 WORLD = BallInBoxes()
 

@@ -15,7 +15,8 @@ from citris_cli.worlds.causal3d import Causal3D, half_way
 from citris_cli.worlds.causal3d_scene import scene
 from citris_cli.worlds.causal3d_scene.shapes import shapes
 from citris_cli.worlds.causal3d_scene.teapot import control_points, teapot
-from citris_cli.worlds.world import whole_sequence
+from citris_cli.worlds.world import combine
+from tests.worlds.sequences import whole_sequence
 
 FORMS = [
     Causal3D(shapes=shapes, coarse=coarse, instantaneous=instantaneous)
@@ -154,7 +155,7 @@ def test_what_follows_from_a_frame_is_what_the_graphs_say(world: Causal3D) -> No
     for target in range(len(world.targets)):
         mask = np.zeros((60, len(world.targets)), np.uint8)
         mask[:, target] = 1
-        after = next_states(world, world.combine(states, others, mask), {})
+        after = next_states(world, combine(world, states, others, mask), {})
         reached = np.flatnonzero(world.graph_temporal[target] @ within > 0)
         if world.intervened_on[target]:
             assert owned(world, np.abs(after - before) > 1e-6) == set(reached.tolist())
@@ -213,7 +214,7 @@ def test_coarse_targets_move_together() -> None:
     first, second = world.independent(2, np.random.default_rng(0))
     mask = np.zeros((1, 7), np.uint8)
     mask[0, [world.targets.index("pos_o"), world.targets.index("hue_s")]] = 1
-    third = world.combine(first[None], second[None], mask)[0]
+    third = combine(world, first[None], second[None], mask)[0]
     taken = third == second
     assert taken[[X, Y, Z, LIGHT]].all()
     assert (third == first)[[ALPHA, BETA, SPOT, OBJECT, GROUND]].all()

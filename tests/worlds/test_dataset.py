@@ -22,7 +22,7 @@ from citris_cli.errors import CitrisError, InputError
 from citris_cli.worlds import drawing
 from citris_cli.worlds.ball_in_boxes import BallInBoxes
 from citris_cli.worlds.dataset import split_sizes, write_dataset
-from citris_cli.worlds.world import World
+from citris_cli.worlds.world import World, combine
 from tests.worlds.turntable import Turntable
 
 #: First digits of the SHA-256 of what a training sequence of seed 5 with 300 frames has always held. It is NumPy's
@@ -98,7 +98,7 @@ def test_triplets_are_pairs_of_frames_of_the_held_out_sequence_and_their_recombi
         with np.load(tmp_path / f"{split}.npz", allow_pickle=False) as file:
             sequence = {row.tobytes() for row in file["latents"]}
         assert {row.tobytes() for row in latents[:, :2].reshape(-1, latents.shape[-1])} <= sequence
-        np.testing.assert_array_equal(latents[:, 2], world.combine(latents[:, 0], latents[:, 1], mask))
+        np.testing.assert_array_equal(latents[:, 2], combine(world, latents[:, 0], latents[:, 1], mask))
         masks.append(mask)
     mask = np.concatenate(masks)
     assert not mask[:, ~world.intervened_on].any()

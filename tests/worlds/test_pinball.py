@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from citris_cli.worlds.pinball import BUMPERS, PADDLES, SCORE, WARM_UP, Draws, Pinball
-from citris_cli.worlds.world import whole_sequence
+from tests.worlds.sequences import whole_sequence
 
 WORLD = Pinball()
 BALL, CYL, LEFT, RIGHT, POINTS = range(5)

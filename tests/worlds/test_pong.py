@@ -23,7 +23,7 @@ from citris_cli.worlds.pong import (
     X,
     Y,
 )
-from citris_cli.worlds.world import whole_sequence
+from tests.worlds.sequences import whole_sequence
 
 WORLD = Pong()
 NO_NOISE = Draws([0.0] * 5, [0.0] * 3, [0.0] * 4)

@@ -14,7 +14,7 @@ from citris_cli.errors import InputError
 from citris_cli.worlds import load_world
 from citris_cli.worlds.antialiasing import convex_cover
 from citris_cli.worlds.voronoi import APART, EDGE, Voronoi, cell_shares, hue_colours, painted
-from citris_cli.worlds.world import whole_sequence
+from tests.worlds.sequences import whole_sequence
 
 Sequence = tuple[np.ndarray, np.ndarray]
 LIMIT = 7 * math.pi / 8

@@ -15,7 +15,8 @@ import pytest
 from citris_cli.core.config import WIDTHS
 from citris_cli.errors import InputError
 from citris_cli.worlds import WORLDS, WorldEntry, load_world
-from citris_cli.worlds.world import World, whole_sequence
+from citris_cli.worlds.world import World, combine
+from tests.worlds.sequences import whole_sequence
 from tests.worlds.turntable import Turntable
 
 TURNTABLE = WorldEntry("tests.worlds.turntable:Turntable", "A turntable.")
@@ -115,11 +116,11 @@ def test_independent_states_are_in_range_and_uncorrelated(world: World) -> None:
 def test_a_combination_has_the_values_of_the_second_where_the_mask_says_so(world: World) -> None:
     first, second = (world.independent(200, np.random.default_rng(seed)) for seed in (0, 1))
     nothing = np.zeros((200, len(world.targets)), np.uint8)
-    np.testing.assert_array_equal(world.combine(first, second, nothing), first)
+    np.testing.assert_array_equal(combine(world, first, second, nothing), first)
     for target in np.flatnonzero(world.intervened_on):
         mask = nothing.copy()
         mask[:, target] = 1
-        combined = world.combine(first, second, mask)
+        combined = combine(world, first, second, mask)
         assert combined.dtype == np.float32
         taken = world.owners == target
         np.testing.assert_array_equal(combined[:, taken], second[:, taken])

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from citris_cli.data.variables import Variable, Variables
-from citris_cli.worlds.world import combine_by_owner, settings_of
+from citris_cli.worlds.world import settings_of
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,6 @@ class Turntable:
         numbers = rng.normal(size=(count, 2))
         columns = rng.uniform(0, 2 * np.pi, count), *numbers.T, rng.integers(0, 3, count)
         return np.stack(columns, axis=1).astype(np.float32)
-
-    def combine(self, first: np.ndarray, second: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return combine_by_owner(self.owners, first, second, mask)
 
     def render(self, latents: np.ndarray) -> np.ndarray:
         shade = (np.abs(latents) * self.brightness).clip(0, 255).astype(np.uint8)
