@@ -13,7 +13,8 @@ import pytest
 from citris_cli.errors import InputError
 from citris_cli.worlds import load_world
 from citris_cli.worlds.antialiasing import convex_cover
-from citris_cli.worlds.voronoi import APART, EDGE, Voronoi, cell_shares, hue_colours, painted
+from citris_cli.worlds.voronoi import EDGE, Voronoi
+from citris_cli.worlds.voronoi_parts.cells import APART, cell_shares, hue_colours, painted
 from tests.worlds.sequences import whole_sequence
 
 Sequence = tuple[np.ndarray, np.ndarray]
