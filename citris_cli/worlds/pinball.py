@@ -16,8 +16,7 @@ import numpy as np
 
 from citris_cli.data.columns import PINBALL
 from citris_cli.data.variables import Variables
-from citris_cli.worlds.antialiasing import blend, convex_cover, disc_cover, levels, window_of
-from citris_cli.worlds.digits import digit
+from citris_cli.worlds.pinball_picture import draw
 from citris_cli.worlds.world import Array, graph_of, in_chunks, settings_of
 
 #: Steps whose random numbers are drawn at once.
@@ -32,9 +31,6 @@ BALL_TARGET, BUMPERS_TARGET, PADDLES_TARGET, SCORE_TARGET = 0, 1, 2, 4
 
 #: What the ball meets besides bumpers, which have their indices.
 WALL, PADDLE = -1, -2
-
-#: Cover, of 255, of the outermost pixels by the border of Matplotlib's axes, which is thinner than a pixel.
-RIM = 3
 
 
 class Draws(NamedTuple):
@@ -417,79 +413,14 @@ class Pinball:
         return in_chunks(self, latents, self._draw)
 
     def _draw(self, latents: Array, frames: Array) -> None:
-        size, dpi = self.size, self.dpi
-        at = np.arange(len(latents))
-        frames[:] = self._tables[np.rint(latents[:, SCORE]).astype(int) % self.max_score]
-        # The bumpers' inner discs, from white over pink to red.
-        (tops, lefts, inner) = self._inner_discs
-        pale = _level(0.2 + 0.7 * (1 - latents[:, BUMPERS:PADDLES].astype(np.float64)))
-        for index, (top, left) in enumerate(zip(tops, lefts, strict=True)):
-            window = frames[:, top : top + inner.shape[1], left : left + inner.shape[2], :3]
-            colour = np.stack([np.full(len(at), 255), *[pale[:, index]] * 2], axis=-1)[:, None, None]
-            window[:] = blend(window, colour, inner[index][None, :, :, None])
-        # Paddles lie on whole pixels.
-        grey = _level(0.5)
-        edges = [round(edge * dpi) for edge in (self.pit[0], self.resolution / 2, self.pit[1])]
-        for side in range(2):
-            heights = latents[:, PADDLES + side]
-            first, after = (size - np.floor(y * dpi + 0.5).astype(int) for y in (heights, heights - self.paddle_height))
-            for row in range(int(np.max(after - first, initial=0))):
-                drawn = (first + row >= 0) & (first + row < np.minimum(after, size))
-                frames[at[drawn], (first + row)[drawn], edges[side] : edges[side + 1], :3] = grey
-        x, vx, y, vy = latents[:, :BUMPERS].T
-        self._disc(frames[..., :3], x, y, _level(0.7))
-        self._disc(frames[..., 3:], self.resolution / 2 + 2 * vx, self.resolution / 2 + 2 * vy, 0)
-
-    def _disc(self, frames: Array, x: Array, y: Array, grey: int) -> None:
-        """A disc of the ball's size over each frame, at a place in units."""
-        across, down, radius = x * self.dpi, self.size - y * self.dpi, self.ball_radius * self.dpi
-        top, left, window = window_of(across, down, radius, self.size)
-        cover = disc_cover(across, down, radius, top, left, window)[..., None]
-        span = np.arange(window)
-        at = np.arange(len(x))[:, None, None], (top[:, None] + span)[:, :, None], (left[:, None] + span)[:, None, :]
-        frames[at] = blend(frames[at], grey, cover)
-
-    @cached_property
-    def _inner_discs(self) -> tuple[list[int], list[int], Array]:
-        """First rows, first columns and covers [5, h, w] of the bumpers' inner discs."""
-        x, y = np.array(self.bumpers).T * self.dpi
-        radius = self.cyl_radius / 2 * self.dpi
-        top, left, window = window_of(x, self.size - y, radius, self.size)
-        return top.tolist(), left.tolist(), disc_cover(x, self.size - y, radius, top, left, window)
-
-    @cached_property
-    def _tables(self) -> Array:
-        """What does not move, uint8 [max_score, size, size, 4]: one picture a score."""
-        size, dpi = self.size, self.dpi
-        dark, grey = _level(0.1), _level(0.5)
-        table: Array = np.full((size, size), _level(0.9))
-        wall, pit, offset = round(self.border_size * dpi), self.pit, round(self.triangle_border_offset * dpi)
-        table[:wall] = table[:, :wall] = table[:, size - wall :] = dark
-        table[size - offset :, : round(pit[0] * dpi)] = table[size - offset :, round(pit[1] * dpi) :] = dark
-        # A slope is what is left of the line from its upper end to its foot, between their heights; or right of it.
-        upper, lower = size - offset - self.triangle_border_size * dpi, size - offset
-        for side, top, foot in ((1, wall, round(pit[0] * dpi)), (-1, size - wall, round(pit[1] * dpi))):
-            across, down = lower - upper, top - foot
-            normals = np.array([(side * across, side * down), (0, -1), (0, 1)])
-            offsets = np.array([side * (across * top + down * upper), -upper, lower])
-            table = blend(table, dark, levels(convex_cover(normals, offsets, size)))
-        for x, y in self.bumpers:
-            everything = np.zeros(1, np.int64)
-            centre = np.array([x * dpi]), np.array([size - y * dpi])
-            table = blend(table, grey, disc_cover(*centre, self.cyl_radius * dpi, everything, everything, size)[0])
-        tables = np.stack([np.stack([table] * 3 + [np.full_like(table, 255)], axis=-1)] * self.max_score)
-        # The panel, and two digits of three by five squares with one between them.
-        left, top = round((pit[1] + 1.2) * dpi), size - 6 * dpi
-        colour = _level(np.array([0.4, 0.4, 0.9]))
-        for score, frame in enumerate(tables):
-            panel = np.zeros((5, 7), bool)
-            panel[:, :3], panel[:, 4:] = digit(score // 10), digit(score % 10)
-            lit = panel.repeat(dpi, 0).repeat(dpi, 1)
-            frame[top : top + 5 * dpi, left : left + 7 * dpi, :3] = np.where(lit[..., None], colour, _level(0.8))
-
-        for rim in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
-            tables[rim] = blend(tables[rim], 0, np.array(RIM))
-        return tables.astype(np.uint8)
+        draw(
+            self,
+            frames,
+            ball=latents[:, :BUMPERS].T,
+            activities=latents[:, BUMPERS:PADDLES],
+            heights=latents[:, PADDLES:SCORE],
+            scores=latents[:, SCORE],
+        )
 
 
 def _between(limits: tuple[float, float], draw: float) -> float:
@@ -513,8 +444,3 @@ def _from_rectangle(x: float, y: float, left: float, right: float, top: float) -
     if up:
         return up, 0.0, ny
     return min((x - left, -1.0, 0.0), (right - x, 1.0, 0.0), (y, 0.0, -1.0), (top - y, 0.0, 1.0))
-
-
-def _level(share: Any) -> Any:
-    """A colour's share of one as Matplotlib writes it, 0 … 255."""
-    return np.floor(np.asarray(share) * 255 + 0.5).astype(np.int32)
