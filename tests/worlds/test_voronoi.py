@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pickle
 from pathlib import Path
@@ -12,9 +11,9 @@ import pytest
 
 from citris_cli.errors import InputError
 from citris_cli.worlds import load_world
-from citris_cli.worlds.antialiasing import convex_cover
 from citris_cli.worlds.voronoi import EDGE, Voronoi
-from citris_cli.worlds.voronoi_parts.cells import APART, cell_shares, hue_colours, painted
+from citris_cli.worlds.voronoi_parts.cells import APART, hue_colours
+from tests.worlds.published import voronoi_frames
 from tests.worlds.sequences import whole_sequence
 
 Sequence = tuple[np.ndarray, np.ndarray]
@@ -246,26 +245,9 @@ def test_the_seed_decides_everything_and_processes_draw_the_same(world: Voronoi)
 @pytest.mark.parametrize("name", ["voronoi", "voronoi_instantaneous"])
 def test_cells_and_outlines_are_the_published_ones(real_data: Path, name: str) -> None:
     folder = real_data / "published" / name
-    diagram = json.loads((folder / "settings.json").read_text())["voronoi"]
-    vertices = np.array(diagram["vertices"]) * (1, -1) + (0, 32)
-    cells = []
-    for region in diagram["regions"]:
-        corners = vertices[region]
-        along = np.roll(corners, -1, axis=0) - corners
-        normals = np.stack([along[:, 1], -along[:, 0]], axis=1)
-        normals *= -np.sign(((corners.mean(0) - corners) * normals).sum(1, keepdims=True))
-        cells.append((normals, (normals * corners).sum(1)))
-    shares = cell_shares(cells, 32)
     for split in ("train", "test_indep"):
         with np.load(folder / f"{split}.npz", allow_pickle=False) as file:
             images = file["images"]
-        # The mixing is not in the settings: the hues are read off a pixel of each cell that is far from its outline.
-        colours = []
-        for normals, offsets in cells:
-            inner = convex_cover(normals, offsets - 2 * np.linalg.norm(normals, axis=1), 32) == 1
-            inner[[0, -1]] = inner[:, [0, -1]] = False  # the outermost pixels are darker
-            row, column = np.argwhere(inner)[0]
-            colours.append(images[:, row, column])
-        difference = np.abs(painted(np.stack(colours, axis=1), shares).astype(int) - images)
+        difference = np.abs(voronoi_frames(folder, images).astype(int) - images)
         assert difference.mean((0, 1, 2)).max() < 0.3
         assert difference.max() <= 5

@@ -34,7 +34,7 @@ class Graph:
     @cached_property
     def orphans(self) -> Array:
         """Bool [K]: variables without any cause."""
-        found: Array = ~self.parents.any(1)
+        found: Array = np.logical_not(self.parents.any(1))
         return found
 
     @cached_property
