@@ -63,6 +63,7 @@ def test_graphs_are_what_the_options_say(number: int) -> None:
         assert (Voronoi(number=number, temporal=0.5, seed=seed).graph_temporal.sum(0) >= 2).all()
     assert Voronoi(number=number, temporal=1).graph_temporal.all()
     assert not Voronoi(number=number, temporal=0).graph_temporal.any()
+    assert (Voronoi(number=number, temporal=1e-12).graph_temporal.sum(0) == 1).all()
 
 
 def test_what_is_no_option_is_refused_with_what_would_be() -> None:
