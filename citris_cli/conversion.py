@@ -114,9 +114,12 @@ def published_of(loaded: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]
         Its published state dict, constants included, and its hyperparameters.
 
     Raises:
-        InputError: a factor's name that cannot be part of a weight's.
+        InputError: a factor's name that cannot be part of a weight's, or networks that no published model has.
     """
     config = model_config(loaded.network)
+    for sizes, name, told in (("autoencoder", "grey_latents", "grey latents"), ("causal_encoder", "heads", "--heads")):
+        if config.get(sizes, {}).get(name):
+            raise InputError(f"{loaded.path}: has {told}, of a network that the published code does not have")
     if isinstance(loaded.network, CausalLatentsModel) and not loaded.network.prior.published:
         name = loaded.network.config.prior.name
         raise InputError(f"{loaded.path}: its prior (--prior {name}) has no published form")

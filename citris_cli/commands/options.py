@@ -127,6 +127,15 @@ Autoencoder = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+Teacher = Annotated[
+    Path | None,
+    typer.Option(
+        "--teacher",
+        help="CITRIS-NF of these data: goes on from its autoencoder, and learns what its variables' next values tell "
+        "of a frame: rotations, say.",
+        rich_help_panel=DATA,
+    ),
+]
 TrainingDevice = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:0 or mps.", rich_help_panel=TRAINING)
 ]

@@ -16,6 +16,7 @@ from citris_cli.training.presets import autoencoder_preset
 def train_ae(
     data: options.Data,
     *,
+    teacher: options.Teacher = None,
     variables: options.Vars = None,
     targets_lead: options.TargetsLead = None,
     no_check: options.NoCheck = False,
@@ -46,4 +47,5 @@ def train_ae(
         overwrite=overwrite,
         save_every=save_every,
         show_config=show_config,
+        teacher=teacher,
     )

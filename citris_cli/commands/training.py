@@ -36,6 +36,7 @@ def train(
     val: Path | None = None,
     group: str | None = None,
     ae: Path | None = None,
+    teacher: Path | None = None,
     targets_lead: str | None = None,
     check: bool = True,
 ) -> None:
@@ -46,7 +47,7 @@ def train(
         data: where the data are.
         changes: settings that were given.
         asked: where the model goes, and how that is told.
-        preset, device, resume, overwrite, save_every, group, ae, val, targets_lead, check: see
+        preset, device, resume, overwrite, save_every, group, ae, teacher, val, targets_lead, check: see
             :class:`~citris_cli.training.request.Request`.
         variables: the value of ``--vars``, or None.
         show_config: print what the run would use, and do nothing.
@@ -66,6 +67,7 @@ def train(
             targets_lead=targets_lead,
             group=group,
             ae=ae,
+            teacher=teacher,
             val=val,
             device=device,
             resume=resume,

@@ -12,12 +12,18 @@ from torch.nn import functional
 
 from citris_cli.core.config import AutoencoderConfig
 from citris_cli.core.initialisation import initialise
-from citris_cli.core.networks import ConvDecoder, ConvEncoder
+from citris_cli.core.networks import RGB, ConvDecoder, ConvEncoder, GreyEncoder
 from citris_cli.core.ops import shares
+
+#: Least weight of a colour in a grey view, before the weights are made to add up to 1; the largest is 1 more.
+LEAST_SHARE = 0.1
 
 
 class Autoencoder(nn.Module):
     """Encoder [B, C, W, W] -> [B, M] and decoder back; images in [-1, 1].
+
+    The last ``config.grey_latents`` of the latents come from a network that sees no colours; the published form has
+    none of these.
 
     Args:
         config: sizes.
@@ -28,7 +34,9 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         c, latents, patch, growth = config.channels, config.latents, config.patch, config.growth
-        self.encoder = ConvEncoder(config.width, c, latents, patch, growth, config.image_channels)
+        grey = config.grey_latents
+        self.encoder = ConvEncoder(config.width, c, latents - grey, patch, growth, config.image_channels)
+        self.grey_encoder = GreyEncoder(config.width, grey, config.image_channels) if grey else None
         self.decoder = ConvDecoder(
             config.width, c, latents, config.decoder_blocks, patch, growth, config.image_channels
         )
@@ -36,7 +44,13 @@ class Autoencoder(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Images [B, C, W, W] in [-1, 1] -> encodings x [B, M], without noise."""
-        return self.encoder(images)
+        return self._encode(images, None)
+
+    def _encode(self, images: Tensor, mixture: Tensor | None) -> Tensor:
+        codes = self.encoder(images)
+        if self.grey_encoder is None:
+            return codes
+        return torch.cat([codes, self.grey_encoder(images, mixture).to(codes.dtype)], dim=1)
 
     def decode(self, encodings: Tensor) -> Tensor:
         """Encodings x [B, M] -> images [B, C, W, W] in [-1, 1]."""
@@ -47,12 +61,48 @@ class Autoencoder(nn.Module):
 
         Args:
             images: [B, C, W, W] in [-1, 1].
-            generator: source of the latent noise.
+            generator: source of the latent noise, and of the mixtures of colours that a grey view shows.
 
         Returns:
             The scalar loss and its parts, detached: ``mse`` (per pixel and channel, images in [-1, 1]).
         """
-        latents = self.encode(images)
+        loss, parts, _ = self.loss_and_codes(images, generator)
+        return loss, parts
+
+    def loss_and_codes(
+        self, images: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """:meth:`loss`, and the noisy encodings [B, M] that it was computed from."""
+        if self.grey_encoder is None:
+            latents = self.encode(images)
+        else:
+            latents = self._encode(images, _mixtures(images, generator))
         noise = shares.noise(torch.randn, latents.shape, latents, generator)
-        mse = functional.mse_loss(self.decode(latents + self.config.noise * noise), images)
-        return mse + self.config.latent_penalty * latents.square().mean(), {"mse": mse.detach()}
+        codes = latents + self.config.noise * noise
+        mse = functional.mse_loss(self.decode(codes), images)
+        loss = mse + self.config.latent_penalty * latents.square().mean()
+        return loss, {"mse": mse.detach()}, codes
+
+    def grey_parameters(self) -> list[nn.Parameter]:
+        """Those of the network that sees no colours."""
+        return [] if self.grey_encoder is None else list(self.grey_encoder.parameters())
+
+    @torch.no_grad()
+    def take_over(self, other: Autoencoder) -> Autoencoder:
+        """Go on from a trained autoencoder of the same sizes with fewer grey latents, or as many; returns this one.
+
+        The decoder does not listen to grey latents that the other one has not: it draws what that one draws.
+        """
+        own = self.state_dict()
+        for name, value in other.state_dict().items():
+            if own[name].shape == value.shape:
+                own[name].copy_(value)
+            else:  # the decoder's map of the latents
+                own[name].zero_()[:, : value.shape[1]].copy_(value)
+        return self
+
+
+def _mixtures(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Weights of red, green and blue in every image's grey [B, 3], adding up to 1: another grey at every look."""
+    weights = LEAST_SHARE + shares.noise(torch.rand, (len(images), RGB), images, generator)
+    return weights / weights.sum(1, keepdim=True)

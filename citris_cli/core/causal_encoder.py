@@ -126,7 +126,13 @@ class CausalEncoder(nn.Module):
         self.config = config
         self.factors = tuple(factors)
         self.encoder = ConvEncoder(
-            config.width, config.channels, config.channels, config.patch, image_channels=config.image_channels
+            config.width,
+            config.channels,
+            config.channels,
+            config.patch,
+            config.growth,
+            config.image_channels,
+            config.heads,
         )
         self.heads = nn.ModuleList([_head(config, factor) for factor in self.factors])
         initialise(self, generator)

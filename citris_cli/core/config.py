@@ -72,6 +72,11 @@ def patch_side() -> Any:
     return setting(1, told, least=PATCHES[0], most=PATCHES[-1], choices=PATCHES)
 
 
+def attention_heads() -> Any:
+    """A dataclass field for the number of attention heads of an encoder."""
+    return setting(0, "Attention heads beside the flattened features: 0 published; finds how objects turn.", least=0)
+
+
 def require_within_bounds(config: Any) -> None:
     """Refuse a configuration with a value that its field does not allow.
 
@@ -108,6 +113,7 @@ class AutoencoderConfig:
         noise: standard deviation sigma of the noise on the latents while training.
         latent_penalty: lambda, weight of ``mean(z^2)``; it keeps the latents from growing away from the noise.
         image_channels: channels of a frame, 1 to 8; 3 of an RGB one.
+        grey_latents: how many of the latents come from a network that sees no colours; a teacher brings them.
     """
 
     width: int = frame_width()
@@ -119,6 +125,7 @@ class AutoencoderConfig:
     noise: float = setting(0.05, "Std of the noise on the latents in training.", least=0)
     latent_penalty: float = setting(1e-5, "Weight of the mean squared latent.", least=0)
     image_channels: int = size(3, most=MOST_CHANNELS)
+    grey_latents: int = size(0, least=0)
 
 
 @dataclass(frozen=True)
@@ -282,6 +289,8 @@ class CausalEncoderConfig:
         width: frame width and height in pixels, one of :data:`WIDTHS`.
         channels: channels c of every convolutional stage, and number of the features that the heads see.
         patch: side of the pixel blocks folded into channels: 1 published, 2 a quarter of the work.
+        growth: factor on the channels where the grid halves: 1 published.
+        heads: attention heads whose features stand beside the flattened ones, 0 published.
         norm_penalty: weight of ``(2 - norm)^2`` of an angle's vector, in training.
         image_channels: channels of a frame, 1 to 8; 3 of an RGB one.
     """
@@ -289,5 +298,7 @@ class CausalEncoderConfig:
     width: int = frame_width()
     channels: int = setting(64, "Channels of every convolutional stage.", least=1)
     patch: int = patch_side()
+    growth: int = setting(1, "Factor on the channels where the grid halves: 1 published.", least=1, most=2)
+    heads: int = attention_heads()
     norm_penalty: float = setting(0.1, "Weight that keeps the vectors of angles at norm 2.", least=0)
     image_channels: int = size(3, most=MOST_CHANNELS)

@@ -23,6 +23,8 @@ from citris_cli.core.ops.upsampling import enlarge
 
 #: A pyramid ends at the first grid with a smaller side.
 COARSE = 8
+#: Channels that are mixed into a grey one.
+RGB = 3
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -120,12 +122,38 @@ def _positions(width: int) -> Tensor:
     return torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1)
 
 
+class AttentionPool(nn.Module):
+    """Feature map [B, C, W, W] -> [B, heads C]: every head's mean over places, by weights that it gives them.
+
+    ``sum_p softmax_p(k(x_p) + l(p)) v(x_p)`` with linear maps k, l and v of features x and positions p. The values do
+    not know where they are taken from: what an object looks like (how it is turned, say) is learned once for all
+    places, where a map of the flattened grid learns it at every place anew.
+
+    Args:
+        channels: channels C of the feature map.
+        heads: number of heads.
+        width: side W of the feature map.
+    """
+
+    def __init__(self, channels: int, heads: int, width: int) -> None:
+        super().__init__()
+        self.keys = Layers(nn.Conv2d(channels, heads, 1), PositionLayer(heads, width))
+        self.values = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        weights = at_least_float32(self.keys(x)).flatten(2).softmax(-1)
+        values = self.values(x).flatten(2)
+        return torch.einsum("bhp,bcp->bhc", weights.to(values.dtype), values).flatten(1)
+
+
 class ConvEncoder(nn.Module):
     """Image [B, C, W, W] in [-1, 1] -> features [B, outputs].
 
     Each stage, from one of :func:`grid_sides` to the next, is conv3x3 stride 2 (first stage: + position) -> BatchNorm
     -> SiLU -> conv3x3 -> BatchNorm -> SiLU; stage i (from 0) has ``c growth^i`` channels. Then Linear from all of the
-    last grid to 4c -> LayerNorm -> SiLU -> Linear 4c -> outputs.
+    last grid, and from what the ``heads`` see of the grid before it (:class:`AttentionPool`), to 4c -> LayerNorm ->
+    SiLU -> Linear 4c -> outputs.
 
     Args:
         width: image width and height W in pixels, one of :data:`~citris_cli.core.config.WIDTHS`.
@@ -136,10 +164,18 @@ class ConvEncoder(nn.Module):
         growth: factor on the channels where the grid halves; 1 is the published network, 2 spends the same work on
             every grid.
         image_channels: channels C of the image, 3 of an RGB one.
+        heads: attention heads of the pooled features; 0, none, is the published network.
     """
 
     def __init__(
-        self, width: int, channels: int, outputs: int, patch: int = 1, growth: int = 1, image_channels: int = 3
+        self,
+        width: int,
+        channels: int,
+        outputs: int,
+        patch: int = 1,
+        growth: int = 1,
+        image_channels: int = 3,
+        heads: int = 0,
     ) -> None:
         super().__init__()
         self.patch = patch
@@ -160,8 +196,10 @@ class ConvEncoder(nn.Module):
             )
             inputs = c
         self.stages = nn.Sequential(*stages)
+        before = channels * growth ** (len(stages) - 2) if len(stages) > 1 else image_channels * patch**2
+        self.pool = AttentionPool(before, heads, sides[-2]) if heads else None
         self.head = nn.Sequential(
-            nn.Linear(sides[-1] ** 2 * c, 4 * channels),
+            nn.Linear(sides[-1] ** 2 * c + heads * before, 4 * channels),
             nn.LayerNorm(4 * channels),
             nn.SiLU(),
             nn.Linear(4 * channels, outputs),
@@ -171,7 +209,73 @@ class ConvEncoder(nn.Module):
         """Images [B, C, W, W] in [-1, 1] -> [B, outputs]."""
         if self.patch > 1:
             images = functional.pixel_unshuffle(images, self.patch)
-        return self.head(self.stages(images).flatten(1))
+        if self.pool is None:
+            return self.head(self.stages(images).flatten(1))
+        before = self.stages[:-1](images)
+        return self.head(torch.cat([self.stages[-1](before).flatten(1), self.pool(before)], dim=1))
+
+
+class GreyEncoder(nn.Module):
+    """Image [B, C, W, W] in [-1, 1] -> features [B, outputs] of its shapes alone.
+
+    Red, green and blue are mixed into one channel, further channels stay. conv3x3 -> BatchNorm -> SiLU on the first of
+    :func:`grid_sides`; then, for each but the last, conv3x3 stride 2 -> BatchNorm -> SiLU -> conv3x3 -> BatchNorm ->
+    SiLU, with c, 3c/2, 2c, … channels; an :class:`AttentionPool` -> LayerNorm -> Linear -> SiLU -> LayerNorm -> Linear.
+
+    Where hues are variables of the system, what follows them in a training sequence can be guessed from the colours;
+    and where an object is tells how it is turned, as far as the one follows the other. A network that sees neither has
+    to look at the object.
+
+    Args:
+        width: image width and height W in pixels, one of :data:`~citris_cli.core.config.WIDTHS`.
+        outputs: number of features.
+        image_channels: channels C of the image.
+        channels: channels c on the finest grid.
+        heads: heads of the attention.
+    """
+
+    PATCH = 2
+
+    def __init__(self, width: int, outputs: int, image_channels: int = 3, channels: int = 32, heads: int = 4) -> None:
+        super().__init__()
+        self.colours = RGB if image_channels >= RGB else 0
+        sides = grid_sides(width, self.PATCH)[:-1]
+        inputs = (image_channels - max(0, self.colours - 1)) * self.PATCH**2
+        layers: list[nn.Module] = [
+            nn.Conv2d(inputs, channels, 3, padding=1, bias=False),
+            BatchNorm(channels),
+            nn.SiLU(),
+        ]
+        inputs = c = channels
+        for stage in range(1, len(sides)):
+            c = channels + stage * channels // 2
+            layers += [nn.Conv2d(inputs, c, 3, stride=2, padding=1, bias=False), BatchNorm(c), nn.SiLU()]
+            layers += [Conv3x3(c, c, bias=False), BatchNorm(c), nn.SiLU()]
+            inputs = c
+        self.stages = Layers(*layers)
+        self.pool = AttentionPool(c, heads, sides[-1])
+        self.head = nn.Sequential(
+            nn.LayerNorm(heads * c),
+            nn.Linear(heads * c, 4 * channels),
+            nn.SiLU(),
+            nn.LayerNorm(4 * channels),
+            nn.Linear(4 * channels, outputs),
+        )
+
+    def forward(self, images: Tensor, mixture: Tensor | None = None) -> Tensor:
+        """Images [B, C, W, W] -> [B, outputs].
+
+        Args:
+            images: in [-1, 1].
+            mixture: weights of red, green and blue in every image's grey [B, 3], adding up to 1; None: a third each.
+        """
+        if self.colours:
+            rgb = images[:, : self.colours]
+            weights = mixture if mixture is not None else torch.full_like(images[:, :RGB, 0, 0], 1 / RGB)
+            grey = (rgb * weights[:, :, None, None]).sum(1, keepdim=True)
+            images = torch.cat([grey, images[:, self.colours :]], dim=1)
+        features = self.pool(self.stages(functional.pixel_unshuffle(images, self.PATCH)))
+        return self.head(at_least_float32(features))
 
 
 class ResidualBlock(nn.Module):

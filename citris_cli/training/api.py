@@ -43,6 +43,7 @@ def train_ae(
     data: Input | Sequence[Input],
     *,
     output: str | Path | None = None,
+    teacher: str | Path | CausalModel | None = None,
     preset: str = "small",
     model: AutoencoderConfig | None = None,
     training: AutoencoderTrainingConfig | None = None,
@@ -66,6 +67,8 @@ def train_ae(
             pairs and what else is taken: docs/your-data.md.
         output: the ``.safetensors`` to write, with ``.metrics.jsonl`` and a resumable state beside it; None: nothing is
             written.
+        teacher: a CITRIS-NF of these data: the autoencoder goes on from the model's own, with more latents, which are
+            taught by what the model's variables do next (:mod:`citris_cli.core.teacher`).
         preset: ``small`` for a laptop's CPU, ``paper`` for the published sizes.
         model: a configuration instead of the preset's; what follows from the data (the width) is filled in.
         training: how to train, instead of the preset's.
@@ -94,6 +97,12 @@ def train_ae(
         InterruptedRunError: a signal ended it after its state was saved; without ``output`` signals are left alone.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_ae")
+    _require("teacher", teacher, (str, Path, CausalModel), "a path, or what train_nf returned")
+    if isinstance(teacher, CausalModel):
+        loaded = LoadedModel("citris_nf", teacher.network, teacher.variables, teacher.path, teacher.provenance)
+        request = replace(request, teacher=loaded)
+    elif teacher is not None:
+        request = replace(request, teacher=Path(teacher))
     return run.autoencoder(
         _with(_led(request, targets_lead, check), device, resume, overwrite, save_every, progress, note)
     )

@@ -12,6 +12,7 @@ from typing import Any
 from citris_cli.artifacts.overwriting import files_read
 from citris_cli.artifacts.runs import models_in, newest_model
 from citris_cli.core.autoencoder import Autoencoder
+from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
 from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.grouping import spelled_groups
@@ -34,6 +35,9 @@ from citris_cli.training.request import Place, Request
 from citris_cli.training.session import AnySession, Session, open_frames, open_labelled, open_sequences
 from citris_cli.wording import counted, described_channels
 
+#: Latents of a network that sees no colours: what turns in a world takes some two for each angle.
+GREY_LATENTS = 12
+
 AutoencoderPlan = Plan[AutoencoderConfig, AutoencoderTrainingConfig]
 NFPlan = Plan[CitrisNFConfig, CausalTrainingConfig]
 VAEPlan = Plan[CitrisVAEConfig, VAETrainingConfig]
@@ -41,7 +45,11 @@ CausalEncoderPlan = Plan[CausalEncoderConfig, TrainingConfig]
 
 
 def autoencoder_plan(
-    session: AnySession, changes: Mapping[str, Any], output: Path | Place | None, may_begin: bool = False
+    session: AnySession,
+    changes: Mapping[str, Any],
+    output: Path | Place | None,
+    may_begin: bool = False,
+    teacher: LoadedModel | None = None,
 ) -> AutoencoderPlan:
     """How an autoencoder is trained.
 
@@ -50,14 +58,62 @@ def autoencoder_plan(
         changes: single settings by name.
         output: where it goes.
         may_begin: whether it begins anew where there is nothing to resume.
+        teacher: what teaches it, whose autoencoder it goes on from, or None.
 
     Raises:
-        InputError: as :func:`~citris_cli.training.plan.make_plan`.
+        InputError: as :func:`~citris_cli.training.plan.make_plan`; sizes that are not the teacher's.
     """
     preset = autoencoder_preset(session.request.preset, session.data.frames.width)
     model, training = _given(session.request, AutoencoderConfig, preset)
+    learned: dict[str, str] = {}
+    if teacher is not None:
+        inside: Any = teacher.network.autoencoder
+        model = _with_grey_latents(inside.config)
+        if other := [name for name in changes if changes[name] != getattr(model, name, changes[name])]:
+            option = other[0].replace("_", "-")
+            raise InputError(
+                f"--{option} {changes[other[0]]}: with --teacher the autoencoder goes on from the teacher's, where it "
+                f"is {getattr(model, other[0])}; leave the option out"
+            )
+        learned["teacher_sha256"] = weights_sha256(teacher.network.state_dict())
     preset = _for_frames(session, model), training
-    return make_plan(session, KINDS["autoencoder"], preset, changes, output, may_begin=may_begin)
+    return make_plan(session, KINDS["autoencoder"], preset, changes, output, learned, may_begin=may_begin)
+
+
+def open_for_autoencoder(request: Request) -> tuple[Session[SequenceData], LoadedModel | None]:
+    """A session of an autoencoder, and the teacher that it has been given.
+
+    Raises:
+        InputError: as :func:`~citris_cli.training.session.open_frames`; a teacher that is none, or knows other data.
+    """
+    if request.teacher is None:
+        return open_frames(request), None
+    teacher = load_model(request.teacher) if isinstance(request.teacher, Path) else request.teacher
+    if not isinstance(teacher.network, CitrisNF) or teacher.variables is None:
+        raise InputError(f"{teacher.path}: is no CITRIS-NF, and a teacher must be one; train it with 'citris train-nf'")
+    session = open_sequences(dataclasses.replace(request, group=spelled_groups(teacher.variables) or None))
+    fitting_autoencoder(session, dataclasses.replace(teacher, kind="autoencoder", network=teacher.network.autoencoder))
+    found, known = session.data.variables.names, teacher.variables.names
+    if found != known:
+        raise InputError(
+            f"{teacher.path}: this teacher knows {', '.join(known)} and {session.data.name} has targets of "
+            f"{', '.join(found)}; --vars names the columns"
+        )
+    if bool((teacher.network.assignment.hard() == len(known)).all()):
+        raise InputError(
+            f"{teacher.path}: this model has found no variable (all of its latents are psi(0)'s), and cannot "
+            "teach; train one that has"
+        )
+    if teacher.note:
+        session.note(teacher.note)
+    return session, teacher
+
+
+def _with_grey_latents(config: AutoencoderConfig) -> AutoencoderConfig:
+    """The sizes of an autoencoder that goes on from one of these: with grey latents, if it has none yet."""
+    if config.grey_latents:
+        return config
+    return dataclasses.replace(config, latents=config.latents + GREY_LATENTS, grey_latents=GREY_LATENTS)
 
 
 def flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | AutoencoderPlan, NFPlan]:
@@ -292,8 +348,8 @@ def settings(kind: str, request: Request) -> dict[str, Any]:
         session, plan = labelled, causal_encoder_plan(labelled, factors)
         more["factors"] = list(factors.names)
     elif kind == "autoencoder":
-        session = open_frames(request)
-        plan = autoencoder_plan(session, request.changes, request.output)
+        session, teacher = open_for_autoencoder(request)
+        plan = autoencoder_plan(session, request.changes, request.output, teacher=teacher)
     else:
         sequences = open_sequences(request)
         more["variables"] = list(sequences.data.variables.names)

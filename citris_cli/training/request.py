@@ -77,6 +77,7 @@ class Request:
         group: columns that are one variable, see :func:`citris_cli.data.grouping.merge_columns`, or None.
         ae: autoencoder of a CITRIS-NF: its file, or the model itself; None for the one of this dataset under ``runs/``,
             else one is trained first.
+        teacher: CITRIS-NF whose autoencoder is trained further, taught by what its variables do next; None for none.
         val: held-out data by which the best model is kept, or None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
         resume: go on with the training whose state lies there: an unfinished one, or with more steps a finished one.
@@ -101,6 +102,7 @@ class Request:
     targets_lead: str | None = None
     group: str | None = None
     ae: Path | LoadedModel | None = None
+    teacher: Path | LoadedModel | None = None
     val: Data | None = None
     device: str = "auto"
     resume: bool = False

@@ -29,6 +29,7 @@ LEARNED = {
     "groups": "learns other variables; resume with {theirs}, as it was started",
     "variables": "learns variables of other names or kinds; resume with the --vars it was started with",
     AUTOENCODER: "was begun on another autoencoder; resume with the --ae it was started with",
+    "teacher_sha256": "had another teacher; resume with the --teacher it was started with",
     "targets_lead": "read the targets {theirs}; resume with the same",
     "validation_sha256": "started {theirs}",
 }

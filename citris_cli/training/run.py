@@ -6,6 +6,7 @@ the model's task (:mod:`.loop`), measure and write. :mod:`citris_cli.training.ap
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.priors import find_prior
 from citris_cli.core.reference import ReferenceLatents
+from citris_cli.core.teacher import TaughtAutoencoder
 from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.frames import Frames, encode_frames
 from citris_cli.data.identifiability import few_latents, findings
@@ -28,7 +30,7 @@ from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.evaluation.data_check.check import quick_check
 from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
 from citris_cli.loading import LoadedModel, load_model
-from citris_cli.training.autoencoder import AutoencoderTask
+from citris_cli.training.autoencoder import AutoencoderTask, Lessons, TaughtAutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, window_starts
@@ -44,11 +46,12 @@ from citris_cli.training.plans import (
     causal_encoder_plan,
     fitting_autoencoder,
     flow_plan,
+    open_for_autoencoder,
     vae_plan,
 )
 from citris_cli.training.reconstructions import Pictures
 from citris_cli.training.request import Request
-from citris_cli.training.session import AnySession, Session, open_frames, open_labelled, open_sequences
+from citris_cli.training.session import AnySession, Session, open_labelled, open_sequences
 from citris_cli.wording import counted
 
 #: Frames whose latents a model keeps, so that it knows what its variables' values look like.
@@ -63,9 +66,32 @@ def autoencoder(request: Request) -> LoadedModel:
         InputError: whatever is wrong with the request or the data.
         CitrisError: as :func:`citris_cli.training.loop.train`.
     """
-    session = open_frames(request)
-    _say_what_is_wrong(session, targets=False)
-    return _train_autoencoder(session, autoencoder_plan(session, request.changes, request.output))
+    session, teacher = open_for_autoencoder(request)
+    _say_what_is_wrong(session, targets=teacher is not None)
+    plan = autoencoder_plan(session, request.changes, request.output, teacher=teacher)
+    if teacher is None:
+        return _train_autoencoder(session, plan)
+    if finished := plan.finished(session):
+        return finished
+    with plan.held(session):
+        return _train_taught_autoencoder(session, plan, teacher.network)
+
+
+def _train_taught_autoencoder(session: Session[SequenceData], plan: AutoencoderPlan, teacher: Any) -> LoadedModel:
+    generator = torch.Generator().manual_seed(plan.training.seed)
+    autoencoder = Autoencoder(plan.model, generator).take_over(teacher.autoencoder)
+    lessons = Lessons.of(copy.deepcopy(teacher).to(session.device).eval(), session.data, session.device)
+    model = TaughtAutoencoder(autoencoder, lessons.blocks, generator).to(session.device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    frames = session.data.frames.to(session.device)
+    held_out = session.held_out.frames.to(session.device) if session.held_out else None
+    task = TaughtAutoencoderTask(model, frames, lessons, held_out, plan.training, _pictures(session, plan))
+    reads = [one for one in (frames, held_out) if one is not None]
+    measures = plan.train(session, task, f"{plan.kind.title} on {session.data.name}, taught", reads)
+    with finishing(plan.files, session.stop):
+        trained = plan.write(session, autoencoder, measures)
+    _note_pictures(session, plan)
+    return trained
 
 
 def citris_nf(request: Request) -> LoadedModel:

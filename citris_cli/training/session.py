@@ -173,10 +173,12 @@ def _check_place(request: Request, output: Path) -> None:
 
 def _read_by(request: Request) -> Read:
     """The files that a training reads."""
-    ae = request.ae if request.ae is None or isinstance(request.ae, Path) else request.ae.path
+    models = {"--ae": request.ae, "--teacher": request.teacher}
+    paths = {name: one if one is None or isinstance(one, Path) else one.path for name, one in models.items()}
     val = request.val if isinstance(request.val, Path) else None
     data = [one for one in request.data if isinstance(one, Path)]
-    return {**files_read("--ae", ae), **files_read("--val", val), **files_read("DATA", *data)}
+    read = {name: path for option, one in paths.items() for name, path in files_read(option, one).items()}
+    return {**read, **files_read("--val", val), **files_read("DATA", *data)}
 
 
 def open_labelled(request: Request) -> Session[IndependentData]:

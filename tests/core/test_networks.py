@@ -12,7 +12,7 @@ from torch import nn
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.config import PATCHES, WIDTHS, AutoencoderConfig
 from citris_cli.core.initialisation import initialise
-from citris_cli.core.networks import ConvDecoder, ConvEncoder, PositionLayer, grid_sides
+from citris_cli.core.networks import AttentionPool, ConvDecoder, ConvEncoder, GreyEncoder, PositionLayer, grid_sides
 
 #: Of autoencoders of published widths, before there were others.
 PUBLISHED = Path(__file__).with_name("published_widths.json")
@@ -183,3 +183,47 @@ def test_training_in_both_precisions_changes_every_weight(dtype: torch.dtype) ->
     for name, weight in [*encoder.named_parameters(), *decoder.named_parameters()]:
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize(("width", "patch", "growth"), [(32, 1, 1), (32, 4, 2), (48, 2, 1), (64, 2, 2), (80, 4, 1)])
+def test_heads_look_at_the_grid_before_the_last(width: int, patch: int, growth: int) -> None:
+    encoder = initialise(ConvEncoder(width, 4, 6, patch, growth, heads=3), seeded())
+    images = torch.rand(2, 3, width, width, generator=seeded(1)) * 2 - 1
+    assert encoder(images).shape == (2, 6)
+    encoder(images).square().sum().backward()
+    assert all(one.grad is not None and one.grad.abs().sum() > 0 for one in encoder.pool.parameters())  # type: ignore[union-attr]
+
+
+def test_a_head_is_a_mean_over_places_by_weights_that_know_the_place() -> None:
+    pool = initialise(AttentionPool(5, 2, 3), seeded())
+    x = torch.randn(2, 5, 3, 3, generator=seeded(1))
+    expected = torch.zeros(2, 2, 5)
+    axis = (-1.0, 0.0, 1.0)
+    for image in range(2):
+        keys, values = torch.zeros(9, 2), torch.zeros(9, 5)
+        for place in range(9):
+            row, column = divmod(place, 3)
+            features = x[image, :, row, column]
+            position = pool.keys[1].map(torch.tensor([axis[row], axis[column]]))  # type: ignore[operator]
+            keys[place] = pool.keys[0].weight[:, :, 0, 0] @ features + pool.keys[0].bias + position  # type: ignore[operator, index]
+            values[place] = pool.values.weight[:, :, 0, 0] @ features + pool.values.bias  # type: ignore[operator]
+        expected[image] = keys.softmax(0).T @ values
+    torch.testing.assert_close(pool(x), expected.flatten(1))
+
+
+@pytest.mark.parametrize(("width", "channels"), [(32, 3), (64, 4), (48, 1), (32, 2)])
+def test_a_grey_encoder_sees_one_mixture_of_the_colours_and_further_channels(width: int, channels: int) -> None:
+    encoder = initialise(GreyEncoder(width, 5, channels, channels=4, heads=2), seeded()).eval()
+    images = torch.rand(2, channels, width, width, generator=seeded(1)) * 2 - 1
+    features = encoder(images)
+    assert features.shape == (2, 5)
+    if channels >= 3:
+        turned = torch.cat([images[:, [1, 2, 0]], images[:, 3:]], dim=1)
+        torch.testing.assert_close(encoder(turned), features)
+        red = torch.tensor([[1.0, 0.0, 0.0]]).expand(2, -1)
+        only_red = torch.cat([images[:, :1].expand(-1, 3, -1, -1), images[:, 3:]], dim=1)
+        torch.testing.assert_close(encoder(images, red), encoder(only_red))
+        assert not torch.allclose(encoder(images, red), features)
+    other = images.clone()
+    other[:, -1] *= -1
+    assert not torch.allclose(encoder(other), features)

@@ -17,9 +17,10 @@ from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
+from citris_cli.core.teacher import TaughtAutoencoder
 from citris_cli.data.frames import Frames
 from citris_cli.data.variables import Variable
-from citris_cli.training.autoencoder import AutoencoderTask
+from citris_cli.training.autoencoder import AutoencoderTask, Lessons, TaughtAutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, Labelled
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, window_starts
@@ -43,6 +44,20 @@ def autoencoder_task(config: TrainingConfig, device: str = "cpu") -> Autoencoder
     common = {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainingConfig)}
     own = AutoencoderTrainingConfig(**common, permute_colours=True)
     return AutoencoderTask(model.to(device), Frames([pixels[:15]]).to(device), Frames([pixels[15:]]).to(device), own)
+
+
+def taught_autoencoder_task(config: TrainingConfig, device: str = "cpu") -> TaughtAutoencoderTask:
+    """Frames of noise, and lessons of noise on them, for an autoencoder with grey latents."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    sizes = AutoencoderConfig(width=32, latents=4, channels=4, decoder_blocks=1, patch=2, grey_latents=2)
+    weights, draw = torch.Generator().manual_seed(config.seed), torch.Generator().manual_seed(9)
+    model = TaughtAutoencoder(Autoencoder(sizes, weights), (1, 2), weights).to(device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    targets = (torch.rand(20, 2, generator=draw) < 0.4).float().to(device)
+    lessons = Lessons(torch.randn(20, 3, generator=draw).to(device), (1, 2), targets, torch.arange(19))
+    common = {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainingConfig)}
+    frames = Frames([pixels]).to(device)
+    return TaughtAutoencoderTask(model, frames, lessons, None, AutoencoderTrainingConfig(**common))
 
 
 def citris_nf_task(config: TrainingConfig, device: str = "cpu", **changes: Any) -> CitrisNFTask:
@@ -97,9 +112,10 @@ def causal_encoder_task(config: TrainingConfig, device: str = "cpu") -> CausalEn
     return CausalEncoderTask(model.to(device), seen.to(on), held_out.to(on), config)
 
 
-AnyTask = AutoencoderTask | CitrisNFTask | CitrisVAETask | CausalEncoderTask
+AnyTask = AutoencoderTask | TaughtAutoencoderTask | CitrisNFTask | CitrisVAETask | CausalEncoderTask
 TASKS: dict[str, Callable[..., AnyTask]] = {
     "autoencoder": autoencoder_task,
+    "taught autoencoder": taught_autoencoder_task,
     "citris_nf": citris_nf_task,
     "citris_vae": citris_vae_task,
     "causal_encoder": causal_encoder_task,
