@@ -23,7 +23,7 @@ from citris_cli.core.priors.registry import register
 class MLPTransitionPrior(PerLatentMLP):
     """An MLP a latent without, a learned Gaussian a (latent, variable) under intervention.
 
-    With ``imperfect_interventions`` it is an :class:`ImperfectMLPTransitionPrior`.
+    Where interventions on any variable are imperfect it is an :class:`ImperfectMLPTransitionPrior`.
 
     Args:
         latents: number of latents M.
@@ -53,7 +53,7 @@ class MLPTransitionPrior(PerLatentMLP):
         cls, latents: int, variables: int, hidden: int, config: Any, generator: torch.Generator | None = None
     ) -> TransitionPrior:
         """The form for perfect or for imperfect interventions; see :meth:`TransitionPrior.build`."""
-        form = ImperfectMLPTransitionPrior if config.imperfect_interventions else cls
+        form = cls if all(config.perfect(variables)) else ImperfectMLPTransitionPrior
         return form(latents, variables, hidden, config, generator)
 
     def observational(self, z_t: Tensor) -> Tensor:

@@ -202,8 +202,12 @@ def test_divergence_under_perfect_interventions_is_that_of_the_plain_loop(traini
         torch.testing.assert_close(taught, torch.autograd.grad(own, [prior.intervened])[0])
 
 
-def make_imperfect(regulariser: float = 0.0) -> ImperfectMLPTransitionPrior:
-    config = MLPPriorConfig(imperfect_interventions=True, regulariser=regulariser)
+#: Variables that interventions leave in the past's hands, the others being cut off from it; none: all are left so.
+IMPERFECT = [(), (1,), (0, 2)]
+
+
+def make_imperfect(regulariser: float = 0.0, imperfect: tuple[int, ...] = ()) -> ImperfectMLPTransitionPrior:
+    config = MLPPriorConfig(not imperfect, regulariser, imperfect_variables=imperfect)
     return ImperfectMLPTransitionPrior(LATENTS, VARIABLES, HIDDEN, config, seeded()).double()
 
 
@@ -211,6 +215,8 @@ def plain_imperfect(
     prior: ImperfectMLPTransitionPrior, z_t: Tensor, targets: Tensor, psi: Tensor, m: int
 ) -> tuple[Tensor, Tensor]:
     """Mean and log-std of latent m given one z^t [M], targets [K] and assignment [M, K+1]."""
+    imperfect = prior.config.imperfect_variables or tuple(range(VARIABLES))
+    z_t = z_t * (1 - sum(psi[m, k] * float(targets[k]) for k in range(VARIABLES) if k not in imperfect))
     entries = [z_t[m]]
     for k in range(VARIABLES + 1):
         target = float(targets[k]) if k < VARIABLES else 0.0
@@ -228,9 +234,10 @@ def assignments() -> Tensor:
     return functional.one_hot(variables, VARIABLES + 1).double().requires_grad_()
 
 
+@pytest.mark.parametrize("imperfect", IMPERFECT)
 @pytest.mark.parametrize("training", [False, True])
-def test_imperfect_interventions_are_scored_as_in_the_plain_loop(training: bool) -> None:
-    prior = make_imperfect(0.3).train(training)
+def test_imperfect_interventions_are_scored_as_in_the_plain_loop(training: bool, imperfect: tuple[int, ...]) -> None:
+    prior = make_imperfect(0.3, imperfect).train(training)
     z_t, z_t1, logits, targets = inputs()
     psi = assignments()
     totals = []
@@ -256,8 +263,9 @@ def test_imperfect_interventions_are_scored_as_in_the_plain_loop(training: bool)
         torch.testing.assert_close(found, gradient)
 
 
-def test_divergence_under_imperfect_interventions_is_over_every_assignment() -> None:
-    prior = make_imperfect(0.3).train()
+@pytest.mark.parametrize("imperfect", IMPERFECT)
+def test_divergence_under_imperfect_interventions_is_over_every_assignment(imperfect: tuple[int, ...]) -> None:
+    prior = make_imperfect(0.3, imperfect).train()
     samples, _, logits, targets = inputs()
     q, z_t, p = posterior(), samples[:, 0], logits.softmax(-1)
     totals = []
@@ -290,12 +298,29 @@ def test_an_imperfect_intervention_changes_its_own_latents_alone_and_leaves_the_
     assert (jacobian != 0).all()
 
 
+def test_where_some_interventions_are_imperfect_the_others_cut_their_latents_off_from_the_past() -> None:
+    prior = make_imperfect(imperfect=(1,))
+    psi = functional.one_hot(torch.tensor([0, 1, 3, 0]), VARIABLES + 1).double()[None, None]
+
+    def sees_the_past(*targets: int) -> list[bool]:
+        jacobian = torch.autograd.functional.jacobian(
+            lambda z: prior.gaussians(z.view(1, 1, -1), torch.tensor([targets]), psi)[0].flatten(),
+            torch.randn(LATENTS, generator=seeded(1), dtype=torch.float64),
+        )
+        seen = jacobian != 0
+        assert (seen.all(1) == seen.any(1)).all()
+        return seen.any(1).tolist()
+
+    assert sees_the_past(0, 0, 0) == sees_the_past(0, 1, 1) == [True] * LATENTS
+    assert sees_the_past(1, 0, 0) == sees_the_past(1, 1, 0) == [False, True, True, False]
+
+
 DRAWS = 20_000
 
 
-@pytest.mark.parametrize("perfect", [True, False])
-def test_draws_agree_with_the_parameters(perfect: bool) -> None:
-    prior = make() if perfect else make_imperfect()
+@pytest.mark.parametrize("imperfect", [None, *IMPERFECT])
+def test_draws_agree_with_the_parameters(imperfect: tuple[int, ...] | None) -> None:
+    prior = make() if imperfect is None else make_imperfect(imperfect=imperfect)
     assignment = torch.tensor([0, 1, 3, 2])  # the third latent is psi(0)'s
     targets = torch.tensor([1.0, 0.0, 1.0])
     z_t = torch.randn(LATENTS, generator=seeded(1), dtype=torch.float64)
