@@ -49,7 +49,7 @@ MODELS = [citris_nf, citris_vae]
     [
         (MLPPriorConfig(False, 0.2), MLPTransitionPrior),
         (MLPPriorConfig(True, 0.2), ImperfectMLPTransitionPrior),
-        (MLPPriorConfig(imperfect_variables=(1,)), ImperfectMLPTransitionPrior),
+        (MLPPriorConfig(imperfect_variables=(1,)), MLPTransitionPrior),
         (AutoregressivePriorConfig(False, 0.2, autoregressive_hidden=3), AutoregressiveTransitionPrior),
         (AutoregressivePriorConfig(True, 0.2, autoregressive_hidden=3), AutoregressiveTransitionPrior),
     ],

@@ -1,8 +1,4 @@
-"""Transition prior of diagonal Gaussians for imperfect interventions: what was intervened on still sees the past.
-
-Interventions on some of the variables may be perfect beside them: then a latent of such a variable sees its target
-alone.
-"""
+"""Transition prior of diagonal Gaussians for imperfect interventions: what was intervened on still sees the past."""
 
 from __future__ import annotations
 
@@ -22,8 +18,7 @@ class ImperfectMLPTransitionPrior(PerLatentMLP):
     """An MLP a latent that also sees the target of the latent's variable.
 
     It sees a vector of K+1 entries: the 0 or 1 of the assigned variable in its place and -1 in every other; a latent of
-    psi(0), which is never intervened on, has a 0 in the last. Where interventions on the variable are perfect and it
-    is intervened on, z^t is hidden from it.
+    psi(0), which is never intervened on, has a 0 in the last.
 
     Args:
         latents: number of latents M.
@@ -34,7 +29,6 @@ class ImperfectMLPTransitionPrior(PerLatentMLP):
     """
 
     Config = MLPPriorConfig
-    perfect: Tensor
 
     def __init__(
         self,
@@ -46,9 +40,6 @@ class ImperfectMLPTransitionPrior(PerLatentMLP):
     ) -> None:
         settled = config or MLPPriorConfig(imperfect_interventions=True)
         super().__init__(latents, 1 + variables + 1, hidden, settled, generator)
-        perfect = settled.perfect(variables)
-        self._hides = any(perfect)
-        self.register_buffer("perfect", torch.tensor([*perfect, False], dtype=torch.float32), persistent=False)
 
     def gaussians(self, z_t: Tensor, targets: Tensor, psi: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation under given assignments.
@@ -65,21 +56,14 @@ class ImperfectMLPTransitionPrior(PerLatentMLP):
         batch = len(z_t)
         weight = self.own.weight[..., 1:]
         # psi I - (1 - psi) = psi (1 + I) - 1: the -1 of every column is one more bias.
-        of_all = with_psi_0(targets.to(z_t.dtype))  # [B, K+1]
-        shown = psi * (1 + of_all)[:, None, None]  # [B, V, M, K+1]
+        shown = psi * (1 + with_psi_0(targets.to(z_t.dtype)))[:, None, None]  # [B, V, M, K+1]
         columns = shown.permute(2, 3, 0, 1).flatten(2)
         of_targets = torch.baddbmm(-weight.sum(-1, keepdim=True), weight, columns)
         of_targets = of_targets.view(latents, hidden, batch, -1)
         past, bias = self.of_past()
         rows = z_t.reshape(-1, latents).T.contiguous()  # as the product for its gradient is faster, too
-        if self._hides:
-            cut = (psi * (of_all * self.perfect)[:, None, None]).sum(-1)  # [B, V, M]
-            seen = torch.mm(past.flatten(0, 1), rows).view(latents, hidden, batch, -1)
-            of_targets = of_targets + bias.view(latents, hidden, 1, 1)
-            first = torch.addcmul(of_targets, seen, (1 - cut).permute(2, 0, 1).unsqueeze(1)).flatten(2)
-        else:
-            first = torch.addmm(bias.view(-1, 1), past.flatten(0, 1), rows)
-            first = (first.view(latents, hidden, batch, -1) + of_targets).flatten(2)
+        first = torch.addmm(bias.view(-1, 1), past.flatten(0, 1), rows)
+        first = (first.view(latents, hidden, batch, -1) + of_targets).flatten(2)
         out = self.out(functional.silu(self.middle(functional.silu(first))))  # [M, 2, B max(A, V)]
         mean, log_std = out.view(latents, 2, batch, -1).permute(1, 2, 3, 0).contiguous()
         return mean, log_std
