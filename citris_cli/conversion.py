@@ -114,12 +114,17 @@ def published_of(loaded: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]
         Its published state dict, constants included, and its hyperparameters.
 
     Raises:
-        InputError: a factor's name that cannot be part of a weight's.
+        InputError: a factor's name that cannot be part of a weight's, or a prior that the published code does not have.
     """
     config = model_config(loaded.network)
     if isinstance(loaded.network, CausalLatentsModel) and not loaded.network.prior.published:
         name = loaded.network.config.prior.name
         raise InputError(f"{loaded.path}: its prior (--prior {name}) has no published form")
+    if getattr(getattr(loaded.network.config, "prior", None), "imperfect_variables", ()):
+        raise InputError(
+            f"{loaded.path}: interventions on some of its variables alone are imperfect (--imperfect-variables), which "
+            "has no published form"
+        )
     hyper_parameters = hyper_parameters_of(loaded.kind, config)
     factors = {}
     if KINDS[loaded.kind].reads_factors:

@@ -42,17 +42,22 @@ class Autoencoder(nn.Module):
         """Encodings x [B, M] -> images [B, C, W, W] in [-1, 1]."""
         return self.decoder(encodings)
 
-    def loss(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, images: Tensor, generator: torch.Generator | None = None, weights: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """``MSE(x_hat, x) + lambda mean(z^2)``.
 
         Args:
             images: [B, C, W, W] in [-1, 1].
             generator: source of the latent noise.
+            weights: of the squared errors of the pixels, with mean 1, [C, W, W]; None for 1 everywhere.
 
         Returns:
-            The scalar loss and its parts, detached: ``mse`` (per pixel and channel, images in [-1, 1]).
+            The scalar loss and its parts, detached: ``mse`` (per pixel and channel, images in [-1, 1]; no weights).
         """
         latents = self.encode(images)
         noise = shares.noise(torch.randn, latents.shape, latents, generator)
-        mse = functional.mse_loss(self.decode(latents + self.config.noise * noise), images)
-        return mse + self.config.latent_penalty * latents.square().mean(), {"mse": mse.detach()}
+        decoded = self.decode(latents + self.config.noise * noise)
+        mse = functional.mse_loss(decoded, images)
+        error = mse if weights is None else ((decoded - images).square() * weights).mean()
+        return error + self.config.latent_penalty * latents.square().mean(), {"mse": mse.detach()}

@@ -16,6 +16,11 @@ from citris_cli.training.config import AutoencoderTrainingConfig
 from citris_cli.training.reconstructions import Pictures, reconstruction_error
 from citris_cli.training.task import Schedule
 
+#: Frames of which the variance of every pixel is taken, at most, and as many of them at once.
+VARIANCE_FRAMES, VARIANCE_PART = 5_000, 250
+#: What is added to a pixel's variance, as a share of the mean one: noise where nothing moves must not count.
+STILL = 0.1
+
 
 def with_permuted_colours(frames: Tensor, generator: torch.Generator) -> Tensor:
     """Frames uint8 [B, H, W, C], each with its three colours in an order of its own, all six being as likely.
@@ -32,6 +37,32 @@ def with_permuted_colours(frames: Tensor, generator: torch.Generator) -> Tensor:
     others = torch.arange(3, frames.shape[3], device=frames.device).expand(len(frames), -1)
     order = torch.cat([order, others], dim=1)
     return frames.gather(3, order[:, None, None, :].expand_as(frames))
+
+
+def balancing_weights(frames: Frames, balance: float, permuted: bool = False) -> Tensor:
+    """Weights of the pixels' squared errors, ``(v / mean v + 0.1)^-balance`` of a pixel's variance v, with mean 1.
+
+    Args:
+        frames: training frames; of many, some that are spread over all are looked at.
+        balance: 0 … 1.
+        permuted: whether the first three channels are shown in any order; then they have their mean variance.
+
+    Returns:
+        float32 [C, H, W] on the frames' device.
+    """
+    count = min(len(frames), VARIANCE_FRAMES)
+    index = torch.arange(count, device=frames.storage) * len(frames) // count
+    first = second = torch.zeros(())
+    for part in index.split(VARIANCE_PART):
+        pixels = frames.gather(part).double() / 255
+        first, second = first + pixels.sum(0).cpu(), second + pixels.square().sum(0).cpu()
+    variance = (second / count - (first / count).square()).clamp(min=0).permute(2, 0, 1)
+    if permuted and len(variance) >= 3:
+        variance = torch.cat([variance[:3].mean(0).expand(3, -1, -1), variance[3:]])
+    if not variance.any():  # of a single picture
+        return torch.ones_like(variance, dtype=torch.float32).to(frames.device)
+    weights = (variance / variance.mean() + STILL) ** -balance
+    return (weights / weights.mean()).float().to(frames.device)
 
 
 class AutoencoderTask:
@@ -63,6 +94,8 @@ class AutoencoderTask:
         self._measure = "val_mse" if held_out is not None else "train_mse"
         self._pictures = pictures
         self._batches = ShuffledBatches(len(frames), config.batch_size, config.seed, frames.storage)
+        permuted = config.permute_colours
+        self._weights = balancing_weights(frames, config.balance, permuted) if config.balance > 0 else None
         self.samples = self._batches.n
         self.batch_size = self._batches.batch_size
 
@@ -88,7 +121,7 @@ class AutoencoderTask:
         (frames,) = batch
         if self._config.permute_colours:
             frames = with_permuted_colours(frames, generator)
-        return self.model.loss(as_model_input(frames), generator)
+        return self.model.loss(as_model_input(frames), generator, self._weights)
 
     def settle(self) -> None:
         """Steps teach the model everything."""
