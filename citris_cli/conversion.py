@@ -114,7 +114,8 @@ def published_of(loaded: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]
         Its published state dict, constants included, and its hyperparameters.
 
     Raises:
-        InputError: a factor's name that cannot be part of a weight's, or networks that no published model has.
+        InputError: a factor's name that cannot be part of a weight's, or a prior or network that the published code
+            does not have.
     """
     config = model_config(loaded.network)
     for sizes, name, told in (("autoencoder", "grey_latents", "grey latents"), ("causal_encoder", "heads", "--heads")):
@@ -123,6 +124,11 @@ def published_of(loaded: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]
     if isinstance(loaded.network, CausalLatentsModel) and not loaded.network.prior.published:
         name = loaded.network.config.prior.name
         raise InputError(f"{loaded.path}: its prior (--prior {name}) has no published form")
+    if getattr(getattr(loaded.network.config, "prior", None), "imperfect_variables", ()):
+        raise InputError(
+            f"{loaded.path}: interventions on some of its variables alone are imperfect (--imperfect-variables), which "
+            "has no published form"
+        )
     hyper_parameters = hyper_parameters_of(loaded.kind, config)
     factors = {}
     if KINDS[loaded.kind].reads_factors:

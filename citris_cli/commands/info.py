@@ -154,10 +154,20 @@ def _model(path: Path) -> dict[str, Any]:
         description["factors" if reads_factors else "variables"] = list(variables.names)
         if groups := {one.name: list(one.members) for one in variables if one.members}:
             description["groups"] = groups
+        if imperfect := _imperfect(header.config.get(header.kind), variables):
+            description["imperfect_variables"] = imperfect
         columns = header.variables if reads_factors else columns
     if columns:
         description["columns"] = _variables(path, columns).to_json()
     return description | {"configuration": header.config, "provenance": provenance}
+
+
+def _imperfect(config: Any, variables: Variables) -> list[str]:
+    """Names of the variables of which alone interventions are imperfect, by a configuration that may be anything."""
+    prior = config.get("prior") if isinstance(config, Mapping) else None
+    numbers = prior.get("imperfect_variables") if isinstance(prior, Mapping) else None
+    known = range(len(variables))
+    return [variables.names[k] for k in numbers if k in known] if isinstance(numbers, list) else []
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:

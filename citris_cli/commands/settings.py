@@ -102,6 +102,9 @@ def _parameter(field: dataclasses.Field[Any], value: Any, panel: str, shown: str
         option += f"/--{said['off'] or 'no-' + field.name.replace('_', '-')}"
     elif kind is str and said["choices"]:
         kind = choice(said["choices"])
+    elif kind is tuple:  # of variables, by their names
+        kind = str
+        common["metavar"] = "LIST"
     elif kind in (int, float):
         common |= {"min": said["least"], "max": said["most"]}
     annotation = Annotated[kind | None, typer.Option(option, **common)]

@@ -56,21 +56,24 @@ class Autoencoder(nn.Module):
         """Encodings x [B, M] -> images [B, C, W, W] in [-1, 1]."""
         return self.decoder(encodings)
 
-    def loss(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, images: Tensor, generator: torch.Generator | None = None, weights: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """``MSE(x_hat, x) + lambda mean(z^2)``.
 
         Args:
             images: [B, C, W, W] in [-1, 1].
             generator: source of the latent noise, and of the mixtures of colours that a grey view shows.
+            weights: of the squared errors of the pixels, with mean 1, [C, W, W]; None for 1 everywhere.
 
         Returns:
-            The scalar loss and its parts, detached: ``mse`` (per pixel and channel, images in [-1, 1]).
+            The scalar loss and its parts, detached: ``mse`` (per pixel and channel, images in [-1, 1]; no weights).
         """
-        loss, parts, _ = self.loss_and_codes(images, generator)
+        loss, parts, _ = self.loss_and_codes(images, generator, weights)
         return loss, parts
 
     def loss_and_codes(
-        self, images: Tensor, generator: torch.Generator | None = None
+        self, images: Tensor, generator: torch.Generator | None = None, weights: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """:meth:`loss`, and the noisy encodings [B, M] that it was computed from."""
         if self.grey_encoder is None:
@@ -79,9 +82,10 @@ class Autoencoder(nn.Module):
             latents = self._encode(images, _mixtures(images, generator))
         noise = shares.noise(torch.randn, latents.shape, latents, generator)
         codes = latents + self.config.noise * noise
-        mse = functional.mse_loss(self.decode(codes), images)
-        loss = mse + self.config.latent_penalty * latents.square().mean()
-        return loss, {"mse": mse.detach()}, codes
+        decoded = self.decode(codes)
+        mse = functional.mse_loss(decoded, images)
+        error = mse if weights is None else ((decoded - images).square() * weights).mean()
+        return error + self.config.latent_penalty * latents.square().mean(), {"mse": mse.detach()}, codes
 
     def grey_parameters(self) -> list[nn.Parameter]:
         """Those of the network that sees no colours."""

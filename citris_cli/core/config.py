@@ -35,6 +35,7 @@ def setting(
     choices: Sequence[str | int] = (),
     off: str = "",
     shown: str = "",
+    kw_only: bool = False,
 ) -> Any:
     """A dataclass field that the user may set.
 
@@ -45,9 +46,10 @@ def setting(
         choices: what a text or a number may be.
         off: of a flag, the name of the option that says no, without dashes; ``no-…`` if empty.
         shown: what the help page shows as default where presets do not tell.
+        kw_only: whether it is given by name alone in Python.
     """
     said = {"help": help, "least": least, "most": most, "choices": tuple(choices), "off": off, "shown": shown}
-    return dataclasses.field(default=default, metadata=said)
+    return dataclasses.field(default=default, metadata=said, kw_only=kw_only)
 
 
 def size(default: int, *, least: int = 1, most: int | None = None, multiple: int = 1) -> Any:
@@ -144,7 +146,9 @@ class CitrisPriorConfig(PriorConfig):
     """What CITRIS's own priors have in common.
 
     Attributes:
-        imperfect_interventions: whether a variable still depends on the past where it was intervened on.
+        imperfect_interventions: whether every variable still depends on the past where it was intervened on.
+        imperfect_variables: those that alone do, by number from 0 on; empty where all are alike. A training takes their
+            names in its place.
         regulariser: lambda, the pull of uninformative latents into psi(0).
         regulariser_warmup: share of the steps over which lambda rises from 0 to its own. From the start it would take
             variables with it whose interventions are not understood yet; at the end it takes what no intervention
@@ -154,10 +158,29 @@ class CitrisPriorConfig(PriorConfig):
     imperfect_interventions: bool = setting(
         False, "Whether a variable still depends on its past where it was intervened on.", off="perfect-interventions"
     )
+    imperfect_variables: tuple[int, ...] = setting(
+        (), "The same of these variables alone; interventions on the others are perfect.", shown="none", kw_only=True
+    )
     regulariser: float = setting(0.01, "Pull of latents that carry no information into psi(0).", least=0)
     regulariser_warmup: float = setting(
         0.0, "Share of the steps over which --regulariser rises from 0.", least=0, most=1
     )
+
+    def perfect(self, variables: int) -> tuple[bool, ...]:
+        """Of each of so many variables, whether an intervention on it cuts it off from the past.
+
+        Raises:
+            ValueError: ``imperfect_variables`` are none that there are, or all, or ``imperfect_interventions`` is set.
+        """
+        some = self.imperfect_variables
+        if some and self.imperfect_interventions:
+            raise ValueError("imperfect_variables are some of the variables, and imperfect_interventions means all")
+        # A file may hold whatever it likes.
+        if any(type(k) is not int or not 0 <= k < variables for k in some) or len({*some}) < len(some):
+            raise ValueError(f"imperfect_variables is {some}; they are numbers from 0 to {variables - 1}, each once")
+        if some and len(some) == variables:
+            raise ValueError("imperfect_variables are all variables; set imperfect_interventions instead")
+        return tuple(not self.imperfect_interventions and k not in some for k in range(variables))
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,11 @@ class TaughtAutoencoder(nn.Module):
         self.next_values = NextValues(autoencoder.config.grey_latents, blocks, generator)
 
     def loss(
-        self, images: Tensor, lesson: Lesson, generator: torch.Generator | None = None
+        self,
+        images: Tensor,
+        lesson: Lesson,
+        generator: torch.Generator | None = None,
+        weights: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The autoencoder's loss and, times :data:`WEIGHT`, the lesson's.
 
@@ -118,10 +122,11 @@ class TaughtAutoencoder(nn.Module):
             images: [B, C, W, W] in [-1, 1].
             lesson: of the steps from these frames.
             generator: source of noise.
+            weights: of the pixels' squared errors, as of :meth:`Autoencoder.loss`.
 
         Returns:
             The scalar loss and its parts, detached: ``mse``, and ``lesson`` in nats.
         """
-        loss, parts, codes = self.autoencoder.loss_and_codes(images, generator)
+        loss, parts, codes = self.autoencoder.loss_and_codes(images, generator, weights)
         nll = self.next_values.nll(codes[:, -self.autoencoder.config.grey_latents :].float(), lesson)
         return loss + WEIGHT * nll, {**parts, "lesson": nll.detach()}

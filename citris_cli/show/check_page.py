@@ -127,7 +127,7 @@ def _variables(check: DataCheck) -> str:
         "Change ratio: how much the frame changes in steps with an intervention on the variable, divided by how much "
         "it changes in steps with none. Bars start at 1, where nothing shows, and are logarithmic. A perfect "
         "intervention sets a value whatever the frame before was; where values still depend on the past, see "
-        "<code>--imperfect-interventions</code>."
+        "<code>--imperfect-variables</code>."
     )
     return note + _table("Interventions on each variable", columns, rows, _legend(top))
 

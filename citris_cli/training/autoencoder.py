@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from citris_cli.core.autoencoder import Autoencoder
-from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.ops import shares
-from citris_cli.core.teacher import Lesson, TaughtAutoencoder
 from citris_cli.data.batches import ShuffledBatches
-from citris_cli.data.datasets import SequenceData
-from citris_cli.data.frames import Frames, as_model_input, encode_frames
+from citris_cli.data.frames import Frames, as_model_input
 from citris_cli.training.config import AutoencoderTrainingConfig
 from citris_cli.training.reconstructions import Pictures, reconstruction_error
 from citris_cli.training.task import Schedule
 
-#: Rate of the network that sees no colours, in multiples of the training's.
-GREY_RATE = 2.0
+#: Frames of which the variance of every pixel is taken, at most, and as many of them at once.
+VARIANCE_FRAMES, VARIANCE_PART = 5_000, 250
+#: What is added to a pixel's variance, as a share of the mean one: noise where nothing moves must not count.
+STILL = 0.1
 
 
 def with_permuted_colours(frames: Tensor, generator: torch.Generator) -> Tensor:
@@ -41,41 +39,30 @@ def with_permuted_colours(frames: Tensor, generator: torch.Generator) -> Tensor:
     return frames.gather(3, order[:, None, None, :].expand_as(frames))
 
 
-@dataclass(frozen=True)
-class Lessons:
-    """What a teacher says of every step of some sequences.
+def balancing_weights(frames: Frames, balance: float, permuted: bool = False) -> Tensor:
+    """Weights of the pixels' squared errors, ``(v / mean v + 0.1)^-balance`` of a pixel's variance v, with mean 1.
 
-    Attributes:
-        latents: its causal latents of the N frames, of unit variance, variable by variable, float32 [N, M].
-        blocks: number of latents of each of the K variables.
-        targets: 0 or 1, float32 [N, K]; row i of the step from frame i to i+1.
-        starts: the frames i that have a frame after them, int64 [P].
+    Args:
+        frames: training frames; of many, some that are spread over all are looked at.
+        balance: 0 … 1.
+        permuted: whether the first three channels are shown in any order; then they have their mean variance.
+
+    Returns:
+        float32 [C, H, W] on the frames' device.
     """
-
-    latents: Tensor
-    blocks: tuple[int, ...]
-    targets: Tensor
-    starts: Tensor
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, teacher: CausalLatentsModel, data: SequenceData, device: torch.device) -> Lessons:
-        """All lessons on the frames of some sequences, by a model in evaluation mode on the device.
-
-        A latent that never changes keeps its value, 0.
-        """
-        z = encode_frames(teacher.encode, data.frames, device)
-        assignment = teacher.assignment.hard().to(z.device)
-        order = [(assignment == variable).nonzero()[:, 0] for variable in range(data.targets.shape[1])]
-        z = z[:, torch.cat(order)]
-        z = (z - z.mean(0)) / z.std(0).clamp(min=1e-6)
-        targets = data.targets.to(z.device, torch.float32)
-        return cls(z, tuple(len(block) for block in order), targets, data.starts)
-
-    def at(self, frames: Tensor) -> Lesson:
-        """Those of the steps from frames [B], on the latents' device."""
-        frames = frames.to(self.latents.device)
-        return Lesson(self.latents[frames], self.latents[frames + 1], self.targets[frames])
+    count = min(len(frames), VARIANCE_FRAMES)
+    index = torch.arange(count, device=frames.storage) * len(frames) // count
+    first = second = torch.zeros(())
+    for part in index.split(VARIANCE_PART):
+        pixels = frames.gather(part).double() / 255
+        first, second = first + pixels.sum(0).cpu(), second + pixels.square().sum(0).cpu()
+    variance = (second / count - (first / count).square()).clamp(min=0).permute(2, 0, 1)
+    if permuted and len(variance) >= 3:
+        variance = torch.cat([variance[:3].mean(0).expand(3, -1, -1), variance[3:]])
+    if not variance.any():  # of a single picture
+        return torch.ones_like(variance, dtype=torch.float32).to(frames.device)
+    weights = (variance / variance.mean() + STILL) ** -balance
+    return (weights / weights.mean()).float().to(frames.device)
 
 
 class AutoencoderTask:
@@ -87,6 +74,9 @@ class AutoencoderTask:
         held_out: frames for validation, or None: then the first training frames are measured, under another name.
         config: how to train.
         pictures: called at every validation with originals and reconstructions, uint8 [n, H, W, C] each.
+
+    Attributes:
+        weights: of the pixels' squared errors [C, H, W], or None for 1 everywhere.
     """
 
     unit = "frames"
@@ -107,6 +97,8 @@ class AutoencoderTask:
         self._measure = "val_mse" if held_out is not None else "train_mse"
         self._pictures = pictures
         self._batches = ShuffledBatches(len(frames), config.batch_size, config.seed, frames.storage)
+        permuted = config.permute_colours
+        self.weights = balancing_weights(frames, config.balance, permuted) if config.balance > 0 else None
         self.samples = self._batches.n
         self.batch_size = self._batches.batch_size
 
@@ -129,10 +121,13 @@ class AutoencoderTask:
         self, batch: Sequence[Tensor], schedule: Schedule, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch; see :meth:`Autoencoder.loss`."""
-        (frames,) = batch
+        return self.model.loss(self.shown(batch[0], generator), generator, self.weights)
+
+    def shown(self, frames: Tensor, generator: torch.Generator) -> Tensor:
+        """Frames uint8 [B, H, W, C] as the network is to see them, [B, C, H, W] in [-1, 1]."""
         if self._config.permute_colours:
             frames = with_permuted_colours(frames, generator)
-        return self.model.loss(as_model_input(frames), generator)
+        return as_model_input(frames)
 
     def settle(self) -> None:
         """Steps teach the model everything."""
@@ -144,71 +139,3 @@ class AutoencoderTask:
         error = reconstruction_error(self.model, self._measured, self._pictures)
         self.model.train(training)
         return {self._measure: error}
-
-
-class TaughtAutoencoderTask:
-    """The same with a teacher: frames that have one after them, each with a lesson on the step to it.
-
-    Args:
-        model: the autoencoder and what teaches it, on its device.
-        frames: training frames.
-        lessons: on these frames.
-        held_out, config, pictures: as of :class:`AutoencoderTask`.
-    """
-
-    unit = "frames"
-    criterion: str | None = None
-
-    def __init__(
-        self,
-        model: TaughtAutoencoder,
-        frames: Frames,
-        lessons: Lessons,
-        held_out: Frames | None,
-        config: AutoencoderTrainingConfig,
-        pictures: Pictures | None = None,
-    ) -> None:
-        self.model = model
-        self._alone = AutoencoderTask(model.autoencoder, frames, held_out, config, pictures)
-        self._config = config
-        self._frames = frames
-        self._lessons = lessons
-        self._starts = lessons.starts.to(frames.storage)
-        self._batches = ShuffledBatches(len(self._starts), config.batch_size, config.seed, frames.storage)
-        self.samples = self._batches.n
-        self.batch_size = self._batches.batch_size
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """All weights at one rate, those that are new at another: they begin where the others are already."""
-        new = [*self.model.next_values.parameters(), *self.model.autoencoder.grey_parameters()]
-        ids = {id(parameter) for parameter in new}
-        old = [parameter for parameter in self.model.parameters() if id(parameter) not in ids]
-        return [{"params": old, "lr": self._config.lr}, {"params": new, "lr": GREY_RATE * self._config.lr}]
-
-    def begin(self, generator: torch.Generator) -> None:
-        """Nothing depends on the first batch."""
-
-    def batch(self, step: int) -> tuple[Tensor, ...]:
-        """Frames uint8 [B, H, W, C] and a :class:`~citris_cli.core.teacher.Lesson`'s tensors."""
-        index = self._starts[shares.own(self._batches.at(step))]
-        return (self._frames.gather(index), *self._lessons.at(index))
-
-    def schedule(self, step: int) -> dict[str, float]:
-        """Nothing changes over time."""
-        return {}
-
-    def loss(
-        self, batch: Sequence[Tensor], schedule: Schedule, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a batch; see :meth:`TaughtAutoencoder.loss`."""
-        frames, *lesson = batch
-        if self._config.permute_colours:
-            frames = with_permuted_colours(frames, generator)
-        return self.model.loss(as_model_input(frames), Lesson(*lesson), generator)
-
-    def settle(self) -> None:
-        """Steps teach the model everything."""
-
-    def validate(self) -> dict[str, float]:
-        """As of :class:`AutoencoderTask`."""
-        return self._alone.validate()

@@ -47,11 +47,18 @@ class AutoencoderTrainingConfig(TrainingConfig):
         permute_colours: show every frame with its red, green and blue in a random order. Where hues are variables of
             the system, what follows them in the training sequence (a rotation, say) could be guessed from the colours
             of a frame, and need not be encoded; this takes the guess away. Measured frames stay as they are.
+        balance: how far every pixel counts alike, however seldom it changes, 0 to 1: its squared error is weighted by
+            its variance over the training frames to the power of minus this. A small thing that may be anywhere is at
+            each place so seldom that the plain error has little to gain from it, and draws it late or never.
     """
 
     permute_colours: bool = setting(
         False, "Train on frames whose red, green and blue are in random order: for hues that are variables."
     )
+    balance: float = setting(
+        0.0, "How far pixels that seldom change count like others: 0 not at all, 1 fully; for small things.",
+        least=0, most=1,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

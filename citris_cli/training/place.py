@@ -216,14 +216,19 @@ def steps_in(settings: Settings) -> int:
 def upgraded(kind: Kind, settings: Any) -> Any:
     """Settings of an earlier run as they are written today.
 
-    In format 1 a prior was a name, and frames had three channels.
+    In format 1 a prior was a name, and frames had three channels. Before there were
+    ``imperfect_variables`` and ``balance``, all variables were alike, and so were all pixels.
     """
     try:
         old, training = dict(settings["model"]), dict(settings["training"])
         if "image_channels" in {field.name for field in dataclasses.fields(kind.config)}:
             old.setdefault("image_channels", 3)
-        if not isinstance(old.get("prior"), str):
-            return {**settings, "model": old}
+        if "permute_colours" in training:
+            training.setdefault("balance", 0.0)
+        if "imperfect_interventions" in (prior := old.get("prior") or {}):
+            old["prior"] = {**prior, "imperfect_variables": prior.get("imperfect_variables", [])}
+        if not isinstance(prior, str):
+            return {**settings, "model": old, "training": training}
         if "regulariser_warmup" in training:
             old["regulariser_warmup"] = training.pop("regulariser_warmup")
         return {**settings, "model": config_to_json(config_from_json(kind.config, old)), "training": training}

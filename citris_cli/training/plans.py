@@ -33,6 +33,7 @@ from citris_cli.training.plan import Plan, make_plan
 from citris_cli.training.presets import autoencoder_preset, causal_encoder_preset, nf_preset, vae_preset
 from citris_cli.training.request import Place, Request
 from citris_cli.training.session import AnySession, Session, open_frames, open_labelled, open_sequences
+from citris_cli.training.settling import IMPERFECT
 from citris_cli.wording import counted, described_channels
 
 #: Latents of a network that sees no colours: what turns in a world takes some two for each angle.
@@ -188,8 +189,8 @@ def _nf_plan(
     model, training = _given(request, CitrisNFConfig, nf_preset(request.preset, data.frames.width))
     noise = autoencoder.noise if request.model is None else model.noise
     model = dataclasses.replace(model, latents=latents, variables=len(data.variables), noise=noise)
-    learned = {**_learned(session), AUTOENCODER: sha256}
-    plan = make_plan(session, kind, (model, training), request.changes, request.output, learned, may_begin, on_any)
+    learned, changes = {**_learned(session), AUTOENCODER: sha256}, _changes(session)
+    plan = make_plan(session, kind, (model, training), changes, request.output, learned, may_begin, on_any)
     if asked != latents and not plan.resume:
         raise InputError(f"--latents {asked}: the autoencoder has {latents}; leave the option out")
     return plan
@@ -205,7 +206,7 @@ def vae_plan(session: Session[SequenceData]) -> VAEPlan:
     width = data.frames.width
     model, training = _given(request, CitrisVAEConfig, vae_preset(request.preset, width))
     model = dataclasses.replace(_for_frames(session, model), variables=len(data.variables))
-    return make_plan(session, kind, (model, training), request.changes, request.output, _learned(session))
+    return make_plan(session, kind, (model, training), _changes(session), request.output, _learned(session))
 
 
 def causal_encoder_plan(session: Session[IndependentData], factors: Variables) -> CausalEncoderPlan:
@@ -235,6 +236,28 @@ def _given(request: Request, config: type, preset: tuple[Any, Any]) -> tuple[Any
         if given is not None and type(given) is not form:
             raise InputError(f"{name}: {type(given).__name__} is given and this training needs a {form.__name__}")
     return request.model or model, request.training or training
+
+
+def _changes(session: Session[SequenceData]) -> Mapping[str, Any]:
+    """The settings that were asked for; the one that names variables with their numbers in the place of the names.
+
+    Raises:
+        InputError: no such variable, or some of the variables and all of them at once.
+    """
+    changes, variables = session.request.changes, session.data.variables
+    named = changes.get(IMPERFECT)
+    if not isinstance(named, str):
+        return changes
+    if changes.get("imperfect_interventions"):
+        raise InputError("--imperfect-variables names some variables and --imperfect-interventions means all; give one")
+    try:
+        numbers = tuple(sorted(variables.resolve(named)))
+    except InputError as error:
+        raise InputError(f"--imperfect-variables: {error}") from None
+    if len(numbers) < len(variables):
+        return {**changes, IMPERFECT: numbers}
+    session.note("--imperfect-variables names all variables, which is --imperfect-interventions")
+    return {name: value for name, value in changes.items() if name != IMPERFECT} | {"imperfect_interventions": True}
 
 
 def _learned(session: Session[SequenceData]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from citris_cli.training.config import TrainingConfig
 from citris_cli.training.files import AUTOENCODER, RunFiles, same_run
 from citris_cli.training.place import Left, Settings, steps_in, upgraded
 from citris_cli.training.request import Place, Request
-from citris_cli.training.settling import ConfigT, ModelT, Settling, TrainingT
+from citris_cli.training.settling import IMPERFECT, ConfigT, ModelT, Settling, TrainingT
 from citris_cli.wording import counted
 
 #: What else makes a run what it is, by name, with the sentence where a resumed one differs.
@@ -172,7 +172,7 @@ def _going_on(
     going_on = dataclasses.replace(begin, configs=before)
     model, training = going_on.settled()
     what = f"the {'unfinished' if left.unfinished else 'finished'} training in {where}"
-    _check_settings(begin.changes, saved["model"], before[1], (model, training), what)
+    _check_settings(begin, saved["model"], before[1], (model, training), what)
     settings = going_on.settings(model, training)
     done = not left.unfinished and same_run(settings, saved)
     if not done:
@@ -224,7 +224,7 @@ def _restored(config: ConfigT, saved: Any, state: Path) -> ConfigT:
 
 
 def _check_settings(
-    changes: Mapping[str, Any],
+    begin: Settling[Any, Any],
     model_before: Settings,
     training_before: TrainingConfig,
     now: tuple[Any, TrainingConfig],
@@ -233,13 +233,13 @@ def _check_settings(
     """Refuse changes of anything but the steps, with which it would be neither the one training nor the other.
 
     Args:
-        changes: that were asked for.
+        begin: what was asked for.
         model_before: the model's configuration as it was saved.
         training_before: how it was trained.
         now: both configurations with the changes.
         what: the training, in words.
     """
-    model, training = now
+    (model, training), changes = now, begin.changes
     other: tuple[str, Any] | None = None
     prior, own = changes.get("prior"), getattr(model, "prior", None)
     before = dataclasses.asdict(training_before)
@@ -254,6 +254,9 @@ def _check_settings(
         other = _difference(before, after)
     if other is not None:
         name, value = other
+        if name == IMPERFECT:  # the numbers of some variables
+            names = getattr(begin.session.data, "variables", ())
+            value = ", ".join(one.name for k, one in enumerate(names) if k in value) or "none"
         raise InputError(
             f"--{name.replace('_', '-')}: {what} has {value}; leave the option out or run without --resume"
         )

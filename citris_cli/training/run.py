@@ -30,7 +30,7 @@ from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.evaluation.data_check.check import quick_check
 from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
 from citris_cli.loading import LoadedModel, load_model
-from citris_cli.training.autoencoder import AutoencoderTask, Lessons, TaughtAutoencoderTask
+from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, window_starts
@@ -52,6 +52,7 @@ from citris_cli.training.plans import (
 from citris_cli.training.reconstructions import Pictures
 from citris_cli.training.request import Request
 from citris_cli.training.session import AnySession, Session, open_labelled, open_sequences
+from citris_cli.training.teacher import Lessons, TaughtAutoencoderTask
 from citris_cli.wording import counted
 
 #: Frames whose latents a model keeps, so that it knows what its variables' values look like.

@@ -16,6 +16,8 @@ from citris_cli.training.config import TrainingConfig
 from citris_cli.training.devices import resolve_precision
 from citris_cli.training.session import AnySession
 
+#: The setting that is asked for by names of variables.
+IMPERFECT = "imperfect_variables"
 ConfigT = TypeVar("ConfigT")
 ModelT = TypeVar("ModelT")
 TrainingT = TypeVar("TrainingT", bound=TrainingConfig)

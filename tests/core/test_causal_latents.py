@@ -49,6 +49,7 @@ MODELS = [citris_nf, citris_vae]
     [
         (MLPPriorConfig(False, 0.2), MLPTransitionPrior),
         (MLPPriorConfig(True, 0.2), ImperfectMLPTransitionPrior),
+        (MLPPriorConfig(imperfect_variables=(1,)), MLPTransitionPrior),
         (AutoregressivePriorConfig(False, 0.2, autoregressive_hidden=3), AutoregressiveTransitionPrior),
         (AutoregressivePriorConfig(True, 0.2, autoregressive_hidden=3), AutoregressiveTransitionPrior),
     ],
@@ -58,7 +59,7 @@ def test_the_configuration_names_the_prior(config: CitrisPriorConfig, form: type
     assert type(made) is form
     assert made.config == config
     if isinstance(made, AutoregressiveTransitionPrior):
-        assert made.perfect != config.imperfect_interventions
+        assert made.perfect.tolist() == [float(not config.imperfect_interventions)] * VARIABLES + [0]
         assert made.middle.weight.shape == (LATENTS * 3, LATENTS * 3)
     else:
         assert made.middle.weight.shape == (LATENTS, 5, 5)

@@ -1,6 +1,7 @@
 """CITRIS-NF as a whole: encoding and decoding, the frozen autoencoder, a loss that falls."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -117,6 +118,7 @@ OPTIONS = [
     {},
     {"conditional_targets": False},
     {"prior": MLPPriorConfig(imperfect_interventions=True)},
+    {"prior": MLPPriorConfig(imperfect_variables=(1,))},
     {"prior": AutoregressivePriorConfig(autoregressive_hidden=4)},
     {"prior": AutoregressivePriorConfig(imperfect_interventions=True, autoregressive_hidden=4)},
 ]
@@ -147,11 +149,13 @@ def test_same_seed_same_model() -> None:
     assert not torch.equal(first["prior.intervened"], other["prior.intervened"])
 
 
-@pytest.mark.parametrize("imperfect", [False, True])
+@pytest.mark.parametrize(
+    "imperfect", [{}, {"imperfect_interventions": True}, {"imperfect_variables": (1,)}], ids=["none", "all", "some"]
+)
 @pytest.mark.parametrize("prior", [MLPPriorConfig, AutoregressivePriorConfig])
-def test_a_step_reads_no_value_from_the_device(prior: type[PriorConfig], imperfect: bool) -> None:
+def test_a_step_reads_no_value_from_the_device(prior: type[PriorConfig], imperfect: dict[str, Any]) -> None:
     """Meta tensors have no values: whatever waits for one of a GPU's fails here."""
-    model = make(prior=prior(imperfect_interventions=imperfect)).to("meta").train()
+    model = make(prior=prior(**imperfect)).to("meta").train()
     loss, parts = model.loss(torch.empty(5, 2, LATENTS, device="meta"), torch.empty(5, VARIABLES, device="meta"))
     loss.backward()
     assert all(value.device.type == "meta" for value in (loss, *parts.values()))

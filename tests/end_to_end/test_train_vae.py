@@ -155,6 +155,46 @@ def test_every_option_is_recorded(trained: Path, tmp_path: Path, inside: Citris)
     assert citris_cli.load(tmp_path / "all.safetensors").latents == 3
 
 
+def test_interventions_on_some_variables_are_imperfect_by_name(trained: Path, tmp_path: Path, inside: Citris) -> None:
+    data, few = trained / "boxes", ["--steps", 2, "--batch-size", 8, "--latents", 3, "--channels", 3]
+    for prior in ("mlp", "autoregressive"):
+        model = f"{prior}.safetensors"
+        options = ["--prior", prior, "--imperfect-variables", "Box"]
+        done = inside("train-vae", data, *few, *options, "-o", model, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(inside("info", model, "--json", cwd=tmp_path).stdout)
+        assert (found["variables"], found["imperfect_variables"]) == (["ball_y", "box"], ["box"])
+        assert citris_cli.load(tmp_path / model).latents == 3
+    check_refusal(inside("export", "mlp.safetensors", cwd=tmp_path), "--imperfect-variables., which has no published")
+    longer = ["-o", "mlp.safetensors", "--resume", "--steps", 3]
+    done = inside("train-vae", data, "--imperfect-variables", "ball_y", *longer, cwd=tmp_path)
+    check_refusal(done, "--imperfect-variables: the finished training in .* has box; leave the option out or run")
+    assert inside("train-vae", data, "--imperfect-variables", "box", *longer, cwd=tmp_path).returncode == 0
+
+    done = inside("train-vae", data, *few, "--imperfect-variables", "box,ball_y", "-o", "all.safetensors", cwd=tmp_path)
+    assert b"--imperfect-variables names all variables, which is --imperfect-interventions" in done.stderr
+    prior = read_model_header(tmp_path / "all.safetensors").config["citris_vae"]["prior"]
+    assert (prior["imperfect_interventions"], prior["imperfect_variables"]) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["boxx"], "--imperfect-variables: there is no variable 'boxx', did you mean 'box'"),
+        (["box,"], "--imperfect-variables: .* holds an empty name; the variables are ball_y, box"),
+        (
+            ["box", "--imperfect-interventions"],
+            "names some variables and --imperfect-interventions means all; give one",
+        ),
+        (["box", "--prior", "slow"], "--imperfect-variables: a training with the prior slow has no such setting"),
+    ],
+)
+def test_names_of_imperfect_variables_that_cannot_be_are_refused(
+    options: list[str], says: str, trained: Path, tmp_path: Path, inside: Citris
+) -> None:
+    check_refusal(inside("train-vae", trained / "boxes", "--imperfect-variables", *options, cwd=tmp_path), says)
+
+
 def test_sizes_that_make_no_model_are_refused(trained: Path, tmp_path: Path, inside: Citris) -> None:
     data = trained / "boxes"
     done = inside("train-vae", data, "--networks", "small", "--patch", 2, "-o", "m.safetensors", cwd=tmp_path)

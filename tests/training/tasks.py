@@ -20,7 +20,7 @@ from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, Citri
 from citris_cli.core.teacher import TaughtAutoencoder
 from citris_cli.data.frames import Frames
 from citris_cli.data.variables import Variable
-from citris_cli.training.autoencoder import AutoencoderTask, Lessons, TaughtAutoencoderTask
+from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, Labelled
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, window_starts
@@ -31,6 +31,7 @@ from citris_cli.training.config import (
     VAETrainingConfig,
 )
 from citris_cli.training.files import RunFiles
+from citris_cli.training.teacher import Lessons, TaughtAutoencoderTask
 
 STEPS = 12
 

@@ -12,7 +12,7 @@ import torch
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.config import WIDTHS, AutoencoderConfig
 from citris_cli.data.frames import Frames, as_model_input
-from citris_cli.training.autoencoder import AutoencoderTask, with_permuted_colours
+from citris_cli.training.autoencoder import AutoencoderTask, balancing_weights, with_permuted_colours
 from citris_cli.training.config import AutoencoderTrainingConfig
 from citris_cli.training.presets import AUTOENCODER, autoencoder_preset
 from tests.training.tasks import loss_at
@@ -62,6 +62,56 @@ def test_colours_are_permuted_in_training_only_where_it_is_asked_for(permute: bo
     # Whatever the order, no pixel is darker or lighter.
     sums = {round(float(image.double().sum()), 3) for image in originals}
     assert all(min(abs(float(image.double().sum()) - value) for value in sums) < 2e-3 for image in trained)
+
+
+def a_dot_beside_a_lamp() -> Frames:
+    """Frames whose left half flickers as a whole, in the right half of which a single pixel is lit."""
+    pixels = np.zeros((512, 32, 32, 4), np.uint8)
+    random = np.random.default_rng(0)
+    pixels[:, :, :8] = random.integers(0, 2, (512, 1, 1, 1)) * 255
+    pixels[np.arange(512), random.integers(0, 32, 512), random.integers(16, 32, 512), 3] = 255
+    return Frames([pixels])
+
+
+def test_a_balanced_error_counts_pixels_that_seldom_change_like_those_that_often_do() -> None:
+    frames = a_dot_beside_a_lamp()
+    variance = as_model_input(frames.gather(torch.arange(512))).var(0, correction=0)
+    plain, half, full = (balancing_weights(frames, balance) for balance in (0.0, 0.5, 1.0))
+    assert torch.equal(plain, torch.ones(4, 32, 32))
+    expected = 1 / (variance / variance.mean() + 0.1)
+    torch.testing.assert_close(full, expected / expected.mean())
+    torch.testing.assert_close(half, expected.sqrt() / expected.sqrt().mean())
+    lamp, dot = (slice(None), slice(None), slice(0, 8)), (3, slice(None), slice(16, 32))
+
+    def share(weights: torch.Tensor) -> float:
+        return float((weights * variance)[dot].sum() / (weights * variance)[lamp].sum())
+
+    assert share(full) > 4 * share(plain)
+    assert share(full) > share(half) > share(plain)
+    assert torch.equal(balancing_weights(Frames([np.ones((3, 32, 32, 3), np.uint8)]), 1.0), torch.ones(3, 32, 32))
+
+
+def test_where_colours_are_permuted_they_weigh_the_same() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 4), dtype=np.uint8) // np.array(
+        [1, 2, 4, 8], np.uint8
+    )
+    weights = balancing_weights(Frames([pixels]), 1.0, permuted=True)
+    assert torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[0], weights[2])
+    assert weights[3].mean() > 2 * weights[0].mean()
+
+
+def test_the_error_is_balanced_where_it_is_asked_for_and_told_as_it_is() -> None:
+    frames = a_dot_beside_a_lamp()
+    losses, told = [], []
+    for balance in (0.0, 1.0):
+        model = Autoencoder(AutoencoderConfig(32, 3, 4, 1, patch=2, image_channels=4), torch.Generator().manual_seed(0))
+        config = AutoencoderTrainingConfig(steps=1, batch_size=16, lr=1e-3, clip=1.0, balance=balance)
+        loss, parts = loss_at(AutoencoderTask(model, frames, frames, config), 0)
+        losses.append(float(loss))
+        told.append(float(parts["mse"]))
+    assert told[0] == told[1]
+    assert losses[0] != losses[1]
 
 
 @pytest.mark.parametrize("preset", AUTOENCODER)

@@ -28,7 +28,7 @@ class AutoregressiveTransitionPrior(RegularisedPrior):
 
     Its first layer is half the sum of a masked, strictly autoregressive map of ``[z^{t+1} psi_k, 2 psi_k - 1]``
     (interleaved a latent), a map of the targets that shows only entry k and -1 elsewhere, and a map of z^t, which
-    perfect interventions on k turn off; then SiLU -> masked linear -> SiLU -> masked linear.
+    a perfect intervention on k turns off; then SiLU -> masked linear -> SiLU -> masked linear.
 
     Args:
         latents: number of latents M.
@@ -39,6 +39,7 @@ class AutoregressiveTransitionPrior(RegularisedPrior):
     """
 
     Config = AutoregressivePriorConfig
+    perfect: Tensor
 
     def __init__(
         self,
@@ -50,7 +51,10 @@ class AutoregressiveTransitionPrior(RegularisedPrior):
     ) -> None:
         config = config or AutoregressivePriorConfig()
         super().__init__(config)
-        self.perfect, hidden = not config.imperfect_interventions, config.autoregressive_hidden
+        hidden = config.autoregressive_hidden
+        perfect = config.perfect(variables)
+        self._hides = any(perfect)
+        self.register_buffer("perfect", torch.tensor([*perfect, False], dtype=torch.float32), persistent=False)
         self.context = initialise(nn.Linear(latents, latents * hidden), generator)
         self.target = initialise(nn.Linear(variables + 1, latents * hidden), generator)
         self.first = MaskedLinear(2, hidden, latents, strict=True, generator=generator)
@@ -82,7 +86,7 @@ class AutoregressiveTransitionPrior(RegularisedPrior):
         longer than the larger product.
         """
         target = with_psi_0(targets.to(z_t.dtype))[:, None, :, None]  # [B, 1, K+1, 1]
-        open_to_past = 1 - target if self.perfect else torch.ones_like(target)
+        open_to_past = 1 - target * self.perfect.unsqueeze(1) if self._hides else torch.ones_like(target)
         psi = psi.mT.unsqueeze(1)  # [B, 1, K+1, M]
         inputs = [
             z_t1.unsqueeze(2) * psi,

@@ -1,7 +1,11 @@
-"""Transition prior of diagonal Gaussians for perfect interventions: latents are independent given the past."""
+"""Transition prior of diagonal Gaussians: latents are independent given the past.
+
+It is for perfect interventions, and for imperfect ones on some of the variables beside them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -13,9 +17,10 @@ from citris_cli.core.gaussians import gaussian_draw, gaussian_kl
 from citris_cli.core.initialisation import shapes_only
 from citris_cli.core.ops.marginal_score import marginal, marginal_nll
 from citris_cli.core.ops.networks import separate_networks
+from citris_cli.core.ops.sample_pairs import gaussian_nll_over_sample_pairs
 from citris_cli.core.priors.base import Given, Score, TransitionPrior
 from citris_cli.core.priors.imperfect_mlp import ImperfectMLPTransitionPrior
-from citris_cli.core.priors.per_latent import PerLatentMLP
+from citris_cli.core.priors.per_latent import PerLatentMLP, PerLatentNetwork
 from citris_cli.core.priors.registry import register
 
 
@@ -23,7 +28,8 @@ from citris_cli.core.priors.registry import register
 class MLPTransitionPrior(PerLatentMLP):
     """An MLP a latent without, a learned Gaussian a (latent, variable) under intervention.
 
-    With ``imperfect_interventions`` it is an :class:`ImperfectMLPTransitionPrior`.
+    Under an intervention on one of ``imperfect_variables`` the Gaussian depends on z^t, by an MLP a latent and variable
+    in its turn. With ``imperfect_interventions`` it is an :class:`ImperfectMLPTransitionPrior`.
 
     Args:
         latents: number of latents M.
@@ -34,6 +40,7 @@ class MLPTransitionPrior(PerLatentMLP):
     """
 
     Config = MLPPriorConfig
+    perfect: Tensor
 
     def __init__(
         self,
@@ -43,10 +50,16 @@ class MLPTransitionPrior(PerLatentMLP):
         config: MLPPriorConfig | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(latents, 1, hidden, config or MLPPriorConfig(), generator)
+        config = config or MLPPriorConfig()
+        super().__init__(latents, 1, hidden, config, generator)
         shape = latents, variables, 2
         start = torch.empty(shape) if shapes_only() else 0.5 * torch.randn(shape, generator=generator)
         self.intervened = nn.Parameter(start)
+        perfect = config.perfect(variables)
+        self.register_buffer("perfect", torch.tensor(perfect, dtype=torch.float32), persistent=False)
+        self.imperfect = nn.ModuleDict(
+            {str(k): PerLatentNetwork(latents, hidden, generator) for k in range(variables) if not perfect[k]}
+        )
 
     @classmethod
     def build(
@@ -68,6 +81,40 @@ class MLPTransitionPrior(PerLatentMLP):
         layers = *self.of_past(), self.middle.weight, self.middle.bias, self.out.weight, self.out.bias
         return separate_networks(z_t, layers)
 
+    def under_imperfect(self, z_t: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """For each variable on which interventions are imperfect, mean and log standard deviation under one.
+
+        Args:
+            z_t: causal latents of the earlier frame [..., M].
+
+        Yields:
+            The variable's number and [..., M, 2].
+        """
+        for k, network in self.imperfect.items():
+            yield int(k), network(z_t)
+
+    def _with_imperfect(
+        self, score: Tensor, observational: Tensor, hit: Iterable[tuple[int, Tensor, Tensor]], given: Given
+    ) -> Tensor:
+        """A score in which imperfect interventions do not count yet, with what they change.
+
+        ``sum_m sum_k p[m,k] I_k (intv[m,k] - obs[m])`` over their variables is added, and what they learn from.
+
+        Args:
+            score: [B].
+            observational: of every latent without intervention [B, M].
+            hit: the variable's number, the score under an intervention on it [B, M] that gives its network no gradient,
+                and the same that gives one to the network alone.
+            given: the step.
+        """
+        for k, intervened, taught in hit:
+            target = given.targets[:, k].to(score.dtype)
+            score = score + target * ((intervened - observational) * given.probabilities[:, k]).sum(-1)
+            if self.training:
+                learned = target * taught.sum(-1)
+                score = score + (learned - learned.detach())
+        return score
+
     def nll(self, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
         """-log p(z^{t+1} | z^t, I^{t+1}), marginalised over the soft assignment and averaged over sample pairs.
 
@@ -75,9 +122,21 @@ class MLPTransitionPrior(PerLatentMLP):
         interventional parameters learn from ``sum_m sum_k I_k NLL_intv[m,k]`` alone, so that every latent knows what
         it would look like under every intervention before it is assigned; the value is unchanged by that.
         In training mode with the pull into psi(0). See :meth:`TransitionPrior.nll`; a sampled psi is not looked at.
+        What is learned of imperfect interventions is learned in the same way, with z^t held fixed, too.
         """
-        lam, p = self.regulariser(given), given.probabilities
-        return Score(marginal_nll(self.observational(z_t), z_t1, given.targets, p, self.intervened, lam, self.training))
+        lam, p, observational = self.regulariser(given), given.probabilities, self.observational(z_t)
+        targets = given.targets * self.perfect if self.imperfect else given.targets
+        nll = marginal_nll(observational, z_t1, targets, p, self.intervened, lam, self.training)
+        if not self.imperfect:
+            return Score(nll)
+
+        def score(gaussians: Tensor, z: Tensor) -> Tensor:
+            mean, log_std = gaussians.unbind(-1)
+            return gaussian_nll_over_sample_pairs(mean, log_std, z)
+
+        under = self.under_imperfect(z_t.detach())
+        hit = ((k, score(one.detach(), z_t1), score(one, z_t1.detach())) for k, one in under)
+        return Score(self._with_imperfect(nll, score(observational, z_t1), hit, given))
 
     def kl(self, mean: Tensor, log_std: Tensor, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
         """Divergences in the places of the NLLs in :meth:`nll`, interventional parameters as there.
@@ -89,7 +148,17 @@ class MLPTransitionPrior(PerLatentMLP):
         intervened = gaussian_kl(*q, *self.intervened.detach().unbind(-1))  # [B, M, K]
         taught = gaussian_kl(q[0].detach(), q[1].detach(), *self.intervened.unbind(-1)) if self.training else None
         lam = self.regulariser(given)
-        return Score(marginal(observational, intervened, taught, given.targets, given.probabilities, lam))
+        targets = given.targets * self.perfect if self.imperfect else given.targets
+        kl = marginal(observational, intervened, taught, targets, given.probabilities, lam)
+        hit = (
+            (
+                k,
+                gaussian_kl(mean, log_std, *one.detach().unbind(-1)),
+                gaussian_kl(mean.detach(), log_std.detach(), *one.unbind(-1)),
+            )
+            for k, one in self.under_imperfect(z_t.detach())
+        )
+        return Score(self._with_imperfect(kl, observational, hit, given))
 
     def sample(
         self,
@@ -103,7 +172,9 @@ class MLPTransitionPrior(PerLatentMLP):
         mean, log_std = self.observational(z_t).unbind(-1)
         # psi(0) is never intervened on: a column of zeros stands for it.
         parameters = torch.cat([self.intervened, torch.zeros_like(self.intervened[:, :1])], dim=1)
-        own = parameters[torch.arange(len(assignment), device=assignment.device), assignment]  # [M, 2]
+        own = parameters[torch.arange(len(assignment), device=assignment.device), assignment].expand(*z_t.shape, 2)
+        for k, gaussians in self.under_imperfect(z_t):
+            own = torch.where((assignment == k).unsqueeze(-1), gaussians, own)
         hit = with_psi_0(targets)[:, assignment].bool()
-        mean, log_std = torch.where(hit, own[:, 0], mean), torch.where(hit, own[:, 1], log_std)
+        mean, log_std = torch.where(hit, own[..., 0], mean), torch.where(hit, own[..., 1], log_std)
         return gaussian_draw(mean, log_std, torch.randn(z_t.shape, generator=generator).to(z_t), temperature)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from citris_cli.core.config import CitrisPriorConfig
+from citris_cli.core.ops.networks import separate_networks
 from citris_cli.core.priors.base import RegularisedPrior
 
 
@@ -30,6 +31,27 @@ class PerLatentLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[M, inputs, N] -> [M, outputs, N]."""
         return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x)
+
+
+class PerLatentNetwork(nn.Module):
+    """An MLP a latent of all latents, ``out(SiLU(middle(SiLU(first(z)))))``: two values of every latent.
+
+    Args:
+        latents: number of latents M.
+        hidden: hidden width c of every latent's network.
+        generator: source of the random start.
+    """
+
+    def __init__(self, latents: int, hidden: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.first = PerLatentLinear(latents, latents, hidden, generator)
+        self.middle = PerLatentLinear(latents, hidden, hidden, generator)
+        self.out = PerLatentLinear(latents, hidden, 2, generator)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """[..., M] -> [..., M, 2]."""
+        layers = self.first, self.middle, self.out
+        return separate_networks(z, [part for one in layers for part in (one.weight, one.bias)])
 
 
 class PerLatentMLP(RegularisedPrior):

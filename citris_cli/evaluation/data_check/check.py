@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,7 +75,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
     if imperfect:
         hints.append(
             f"{enumerated(imperfect)}: what follows an intervention still depends on the frame before; train with "
-            "--imperfect-interventions"
+            f"{_imperfect_option(imperfect, names)}"
         )
     sheet, sheet_targets = _sheet(data, rows)
     unchecked = list(told_otherwise(compared, names))
@@ -112,6 +113,13 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
         hints=(*hints, *(one.sentence for one in said if not _stands_in_the_way(one))),
         unchecked=tuple(unchecked),
     )
+
+
+def _imperfect_option(imperfect: Sequence[str], names: Sequence[str]) -> str:
+    """The option of a training whose interventions on some of the variables are imperfect."""
+    if len(imperfect) == len(names):
+        return "--imperfect-interventions"
+    return f"--imperfect-variables {shlex.quote(','.join(imperfect))}"
 
 
 def quick_check(data: SequenceData, targets: bool = True) -> tuple[str, ...]:

@@ -18,8 +18,17 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def make(perfect: bool = True, regulariser: float = 0.0, latents: int = LATENTS) -> AutoregressiveTransitionPrior:
-    config = AutoregressivePriorConfig(not perfect, regulariser, autoregressive_hidden=HIDDEN)
+#: Which interventions are perfect: all, none, or those on variable 0.
+PERFECT = [True, False, None]
+
+
+def make(
+    perfect: bool | None = True, regulariser: float = 0.0, latents: int = LATENTS
+) -> AutoregressiveTransitionPrior:
+    some = (1,) if perfect is None else ()
+    config = AutoregressivePriorConfig(
+        perfect is False, regulariser, autoregressive_hidden=HIDDEN, imperfect_variables=some
+    )
     return AutoregressiveTransitionPrior(latents, VARIABLES, config=config, generator=seeded()).double()
 
 
@@ -40,7 +49,8 @@ def plain_gaussians(
     shown = torch.tensor([target if j == k else -1.0 for j in range(VARIABLES + 1)], dtype=torch.float64)
     seen = torch.stack([value for m in range(LATENTS) for value in (z_t1[m] * psi[m, k], 2 * psi[m, k] - 1)])
     of_past = prior.context(z_t)
-    if prior.perfect and target == 1:
+    imperfect = prior.config.imperfect_interventions or k in prior.config.imperfect_variables
+    if target == 1 and not imperfect:
         of_past = torch.zeros_like(of_past)
     hidden = functional.silu((prior.first(seen) + prior.target(shown) + of_past) / 2)
     hidden = functional.silu(prior.middle(hidden))
@@ -48,8 +58,8 @@ def plain_gaussians(
     return mean, log_std
 
 
-@pytest.mark.parametrize("perfect", [True, False])
-def test_gaussians_are_those_of_one_network_a_variable(perfect: bool) -> None:
+@pytest.mark.parametrize("perfect", PERFECT)
+def test_gaussians_are_those_of_one_network_a_variable(perfect: bool | None) -> None:
     prior = make(perfect)
     z_t, z_t1, _, targets, psi = inputs()
     mean, log_std = prior.gaussians(z_t, z_t1, targets, psi)
@@ -61,9 +71,9 @@ def test_gaussians_are_those_of_one_network_a_variable(perfect: bool) -> None:
                 torch.testing.assert_close((mean[b, s, k], log_std[b, s, k]), plain)
 
 
-@pytest.mark.parametrize("perfect", [True, False])
+@pytest.mark.parametrize("perfect", PERFECT)
 @pytest.mark.parametrize("training", [False, True])
-def test_nll_and_gradients_are_those_of_the_plain_loop(training: bool, perfect: bool) -> None:
+def test_nll_and_gradients_are_those_of_the_plain_loop(training: bool, perfect: bool | None) -> None:
     prior = make(perfect, 0.3).train(training)
     z_t, z_t1, logits, targets, psi = inputs()
     p = logits.softmax(-1)
@@ -132,11 +142,12 @@ def test_a_latent_depends_only_on_earlier_latents_of_the_same_variable() -> None
                 assert bool(seen[k, m, j]) == (j < m and int(ASSIGNMENT[j]) == k), (k, m, j)
 
 
-@pytest.mark.parametrize("perfect", [True, False])
-def test_the_past_is_cut_off_by_a_perfect_intervention_alone(perfect: bool) -> None:
+@pytest.mark.parametrize("perfect", PERFECT)
+def test_the_past_is_cut_off_by_a_perfect_intervention_alone(perfect: bool | None) -> None:
     prior = make(perfect)
     z_t, z_t1 = torch.randn(2, LATENTS, generator=seeded(4), dtype=torch.float64)
     targets = torch.tensor([[1, 0]])
+    perfect = perfect is not False  # on the first variable
 
     def gaussians(z: Tensor) -> Tensor:
         return torch.stack(prior.gaussians(z.view(1, 1, -1), z_t1.view(1, 1, -1), targets, hard()))[:, 0, 0]

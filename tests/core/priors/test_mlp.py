@@ -1,5 +1,7 @@
 """The vectorised MLP priors against plain loops over windows, latents, variables and sample pairs, gradients too."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,8 +9,8 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
 from citris_cli.core.config import MLPPriorConfig
-from citris_cli.core.priors import ImperfectMLPTransitionPrior, MLPTransitionPrior
-from citris_cli.core.priors.per_latent import PerLatentLinear
+from citris_cli.core.priors import ImperfectMLPTransitionPrior, MLPTransitionPrior, build_prior
+from citris_cli.core.priors.per_latent import PerLatentLinear, PerLatentNetwork
 from tests.core.priors.steps import given
 
 BATCH, SAMPLES, LATENTS, VARIABLES, HIDDEN = 3, 2, 4, 3, 5
@@ -290,12 +292,97 @@ def test_an_imperfect_intervention_changes_its_own_latents_alone_and_leaves_the_
     assert (jacobian != 0).all()
 
 
+def make_mixed(regulariser: float = 0.0, imperfect: tuple[int, ...] = (0,)) -> MLPTransitionPrior:
+    config = MLPPriorConfig(regulariser=regulariser, imperfect_variables=imperfect)
+    prior = build_prior(config, LATENTS, VARIABLES, HIDDEN, seeded()).double()
+    assert isinstance(prior, MLPTransitionPrior)
+    return prior
+
+
+def plain_under(prior: MLPTransitionPrior, z_t: Tensor, m: int, k: int) -> tuple[Tensor, Tensor]:
+    """Mean and log-std of latent m under an intervention on k, given one z^t [M]."""
+    if k not in prior.config.imperfect_variables:
+        mean, log_std = prior.intervened[m, k]
+        return mean, log_std
+    network = prior.imperfect[str(k)]
+    assert isinstance(network, PerLatentNetwork)
+    hidden = functional.silu(network.first.weight[m] @ z_t + network.first.bias[m])
+    hidden = functional.silu(network.middle.weight[m] @ hidden + network.middle.bias[m])
+    mean, log_std = network.out.weight[m] @ hidden + network.out.bias[m]
+    return mean, log_std
+
+
+def gradients(of: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+    found = torch.autograd.grad(of, inputs, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(one) if a is None else a for a, one in zip(found, inputs, strict=True)]
+
+
+@pytest.mark.parametrize("imperfect", [(0,), (1,), (0, 2)])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("divergences", [False, True])
+def test_where_some_interventions_are_imperfect_scores_are_those_of_the_plain_loop(
+    divergences: bool, training: bool, imperfect: tuple[int, ...]
+) -> None:
+    prior = make_mixed(0.3, imperfect).train(training)
+    z_t, z_t1, logits, targets = inputs()
+    q, p = posterior(), logits.softmax(-1)
+
+    def score(b: int, m: int, gaussian: Callable[[Tensor], tuple[Tensor, Tensor]], fixed: bool = False) -> Tensor:
+        if divergences:
+            of = (q[0].detach(), q[1].detach()) if fixed else q
+            return divergence(of, b, m, *gaussian(z_t[b, 0]))
+        pairs = [(gaussian(earlier), later) for earlier in z_t[b] for later in z_t1[b]]
+        scores = [-Normal(mean, std.exp()).log_prob(z[m].detach() if fixed else z[m]) for (mean, std), z in pairs]
+        return torch.stack(scores).mean()
+
+    totals, taught = [], torch.zeros((), dtype=torch.float64)
+    for b in range(BATCH):
+        total = torch.zeros((), dtype=torch.float64)
+        for m in range(LATENTS):
+            free = 1 - 0.3 * p[m, VARIABLES]
+            for k in range(VARIABLES):
+                if targets[b, k]:
+
+                    def under(z: Tensor, m: int = m, k: int = k) -> tuple[Tensor, Tensor]:
+                        return plain_under(prior, z.detach(), m, k)
+
+                    def held(z: Tensor, m: int = m, k: int = k) -> tuple[Tensor, Tensor]:
+                        mean, log_std = plain_under(prior, z, m, k)
+                        return mean.detach(), log_std.detach()
+
+                    total = total + p[m, k] * score(b, m, held)
+                    free = free - p[m, k]
+                    taught = taught + score(b, m, under, fixed=True)
+            total = total + free * score(b, m, lambda z, m=m: plain_observational(prior, z, m))
+        totals.append(total)
+    plain = torch.stack(totals)
+    step = given(targets, p)
+    if divergences:
+        ours = prior.kl(*q, z_t[:, 0], torch.zeros_like(z_t[:, 0]), step).value
+    else:
+        ours = prior.nll(z_t, z_t1, step).value
+        plain = plain + 0.3 * (1 - p[:, -1]).mean() if training else plain
+    torch.testing.assert_close(ours, plain)
+
+    # What is learned of interventions is learned from every latent, whatever the assignment says, and changes no value.
+    of_interventions = [one for name, one in prior.named_parameters() if name.startswith(("intervened", "imperfect"))]
+    others = [one for name, one in prior.named_parameters() if not name.startswith(("intervened", "imperfect"))]
+    for found, wanted in zip(
+        gradients(ours.sum(), [*others, z_t, z_t1, *q, logits]),
+        gradients(plain.sum(), [*others, z_t, z_t1, *q, logits]),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted)
+    for found, wanted in zip(gradients(ours.sum(), of_interventions), gradients(taught, of_interventions), strict=True):
+        torch.testing.assert_close(found, wanted if training else torch.zeros_like(wanted))
+
+
 DRAWS = 20_000
 
 
-@pytest.mark.parametrize("perfect", [True, False])
-def test_draws_agree_with_the_parameters(perfect: bool) -> None:
-    prior = make() if perfect else make_imperfect()
+@pytest.mark.parametrize("form", ["perfect", "imperfect", "mixed"])
+def test_draws_agree_with_the_parameters(form: str) -> None:
+    prior = {"perfect": make, "imperfect": make_imperfect, "mixed": make_mixed}[form]()
     assignment = torch.tensor([0, 1, 3, 2])  # the third latent is psi(0)'s
     targets = torch.tensor([1.0, 0.0, 1.0])
     z_t = torch.randn(LATENTS, generator=seeded(1), dtype=torch.float64)
@@ -307,7 +394,7 @@ def test_draws_agree_with_the_parameters(perfect: bool) -> None:
                 psi = functional.one_hot(assignment, VARIABLES + 1).double()
                 mean, log_std = plain_imperfect(prior, z_t, targets, psi, m)
             elif m in (0, 3):
-                mean, log_std = prior.intervened[m, assignment[m]]
+                mean, log_std = plain_under(prior, z_t, m, int(assignment[m]))
             else:
                 mean, log_std = plain_observational(prior, z_t, m)
             error = 5 * log_std.exp().item() / DRAWS**0.5

@@ -21,7 +21,7 @@ def lamps(
     fading: float = 0.5,
     wander: float = 0.05,
     noise: float = 0.02,
-    imperfect: bool = False,
+    imperfect: int = 0,
     channels: int = 3,
     size: int = 32,
 ) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def lamps(
         fading: what of the distance to its level a lamp keeps from step to step.
         wander: standard deviation of what it moves by besides.
         noise: of a pixel.
-        imperfect: whether an intervention mirrors the value at 0.5, rather than drawing it anew.
+        imperfect: of so many lamps, the first ones, an intervention mirrors the value at 0.5; others are drawn anew.
         channels: of a frame.
         size: of a frame in pixels.
     """
@@ -51,7 +51,8 @@ def lamps(
     values = np.full((frames, variables), 0.5)
     for step in range(steps):
         free = 0.5 + fading * (values[step] - 0.5) + wander * random.standard_normal(variables)
-        done = 1 - values[step] if imperfect else random.random(variables)
+        done = random.random(variables)
+        done[:imperfect] = 1 - values[step, :imperfect]
         values[step + 1] = np.where(targets[step], done, free)
     images = np.full((frames, size, size, channels), 0.2, np.float32)
     side = size // 5

@@ -160,10 +160,13 @@ def test_where_no_intervention_is_seen_that_is_said() -> None:
     )
 
 
-def test_a_value_that_is_mirrored_depends_on_the_past() -> None:
-    found = checked(lamps(1500, 2, imperfect=True))
-    assert [one.depends for one in found.variables] == [True, True]
-    assert any("--imperfect-interventions" in hint for hint in found.hints)
+@pytest.mark.parametrize(
+    ("imperfect", "option"), [(2, "--imperfect-interventions"), (1, "--imperfect-variables lamp_0")]
+)
+def test_a_value_that_is_mirrored_depends_on_the_past(imperfect: int, option: str) -> None:
+    found = checked(lamps(1500, 2, imperfect=imperfect))
+    assert [one.depends for one in found.variables] == [True, imperfect == 2]
+    assert any(hint.endswith(f"the frame before; train with {option}") for hint in found.hints)
 
 
 def test_faults_of_frames_are_named_with_their_places() -> None:
