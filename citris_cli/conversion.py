@@ -118,7 +118,10 @@ def published_of(loaded: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]
             does not have.
     """
     config = model_config(loaded.network)
-    for sizes, name, told in (("autoencoder", "grey_latents", "grey latents"), ("causal_encoder", "heads", "--heads")):
+    for sizes, name, told in (
+        ("autoencoder", "grey_latents", "grey latents"),
+        ("causal_encoder", "shapes", "--shapes"),
+    ):
         if config.get(sizes, {}).get(name):
             raise InputError(f"{loaded.path}: has {told}, of a network that the published code does not have")
     if isinstance(loaded.network, CausalLatentsModel) and not loaded.network.prior.published:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from citris_cli.core.config import CausalEncoderConfig
 from citris_cli.core.factors import Factor, half_range
 from citris_cli.core.initialisation import initialise
-from citris_cli.core.networks import ConvEncoder, at_least_float32
+from citris_cli.core.networks import ConvEncoder, GreyEncoder, at_least_float32
 
 #: Continuous factors are learned in units in which their range is -2 … 2, that of Causal3DIdent's positions: then the
 #: published loss is the same there, and a factor in pixels weighs no more than one in metres.
@@ -107,6 +107,9 @@ class CategoricalHead(nn.Linear):
 class CausalEncoder(nn.Module):
     """Images [B, C, W, W] in [-1, 1] -> values of F factors; one convolutional encoder, one linear head a factor.
 
+    With ``config.shapes`` the heads also see what a :class:`~citris_cli.core.networks.GreyEncoder` sees, which learns
+    how an object is turned once for all places.
+
     Args:
         config: sizes.
         factors: the F factors, in the order of the columns of their values. Continuous ones need a range, categorical
@@ -126,20 +129,16 @@ class CausalEncoder(nn.Module):
         self.config = config
         self.factors = tuple(factors)
         self.encoder = ConvEncoder(
-            config.width,
-            config.channels,
-            config.channels,
-            config.patch,
-            config.growth,
-            config.image_channels,
-            config.heads,
+            config.width, config.channels, config.channels, config.patch, image_channels=config.image_channels
         )
-        self.heads = nn.ModuleList([_head(config, factor) for factor in self.factors])
+        self.shapes = GreyEncoder(config.width, config.channels, config.image_channels) if config.shapes else None
+        features = config.channels * (1 if self.shapes is None else 2)
+        self.heads = nn.ModuleList([_head(config, features, factor) for factor in self.factors])
         initialise(self, generator)
 
     def predict(self, images: Tensor) -> Tensor:
         """Images [B, C, W, W] in [-1, 1] -> values [B, F]: own units, radians in 0 … 2 pi, whole numbers."""
-        features = self.encoder(images)
+        features = self._features(images)
         return torch.stack([head.value(at_least_float32(head(features))) for head in self._heads()], dim=-1)
 
     def loss(self, images: Tensor, truth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -153,22 +152,26 @@ class CausalEncoder(nn.Module):
             The scalar loss and its parts, detached: the sum over the factors of each kind that there is, by the name
             of the kind.
         """
-        features = self.encoder(images)
+        features = self._features(images)
         parts: dict[str, Tensor] = {}
         for factor, head, target in zip(self.factors, self._heads(), truth.unbind(-1), strict=True):
             loss = head.loss(at_least_float32(head(features)), target)
             parts[factor.kind] = parts[factor.kind] + loss if factor.kind in parts else loss
         return torch.stack(list(parts.values())).sum(), {kind: part.detach() for kind, part in parts.items()}
 
+    def _features(self, images: Tensor) -> Tensor:
+        features = self.encoder(images)
+        return features if self.shapes is None else torch.cat([features, self.shapes(images).to(features.dtype)], dim=1)
+
     def _heads(self) -> list[ContinuousHead | AngleHead | CategoricalHead]:
         return list(self.heads)  # type: ignore[arg-type]
 
 
-def _head(config: CausalEncoderConfig, factor: Factor) -> ContinuousHead | AngleHead | CategoricalHead:
+def _head(config: CausalEncoderConfig, features: int, factor: Factor) -> ContinuousHead | AngleHead | CategoricalHead:
     if factor.kind == "continuous":
-        return ContinuousHead(config.channels, factor)
+        return ContinuousHead(features, factor)
     if factor.kind == "angle":
-        return AngleHead(config.channels, config.norm_penalty)
+        return AngleHead(features, config.norm_penalty)
     if factor.kind == "categorical":
-        return CategoricalHead(config.channels, factor)
+        return CategoricalHead(features, factor)
     raise ValueError(f"factor {factor.name} is of the unknown kind {factor.kind}")

@@ -74,11 +74,6 @@ def patch_side() -> Any:
     return setting(1, told, least=PATCHES[0], most=PATCHES[-1], choices=PATCHES)
 
 
-def attention_heads() -> Any:
-    """A dataclass field for the number of attention heads of an encoder."""
-    return setting(0, "Attention heads beside the flattened features: 0 published; finds how objects turn.", least=0)
-
-
 def require_within_bounds(config: Any) -> None:
     """Refuse a configuration with a value that its field does not allow.
 
@@ -312,8 +307,7 @@ class CausalEncoderConfig:
         width: frame width and height in pixels, one of :data:`WIDTHS`.
         channels: channels c of every convolutional stage, and number of the features that the heads see.
         patch: side of the pixel blocks folded into channels: 1 published, 2 a quarter of the work.
-        growth: factor on the channels where the grid halves: 1 published.
-        heads: attention heads whose features stand beside the flattened ones, 0 published.
+        shapes: whether features of a network that sees no colours stand beside the others; the published one has none.
         norm_penalty: weight of ``(2 - norm)^2`` of an angle's vector, in training.
         image_channels: channels of a frame, 1 to 8; 3 of an RGB one.
     """
@@ -321,7 +315,6 @@ class CausalEncoderConfig:
     width: int = frame_width()
     channels: int = setting(64, "Channels of every convolutional stage.", least=1)
     patch: int = patch_side()
-    growth: int = setting(1, "Factor on the channels where the grid halves: 1 published.", least=1, most=2)
-    heads: int = attention_heads()
+    shapes: bool = setting(False, "Whether a network that sees no colours reads shapes beside the other one.")
     norm_penalty: float = setting(0.1, "Weight that keeps the vectors of angles at norm 2.", least=0)
     image_channels: int = size(3, most=MOST_CHANNELS)

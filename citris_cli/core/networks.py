@@ -152,8 +152,7 @@ class ConvEncoder(nn.Module):
 
     Each stage, from one of :func:`grid_sides` to the next, is conv3x3 stride 2 (first stage: + position) -> BatchNorm
     -> SiLU -> conv3x3 -> BatchNorm -> SiLU; stage i (from 0) has ``c growth^i`` channels. Then Linear from all of the
-    last grid, and from what the ``heads`` see of the grid before it (:class:`AttentionPool`), to 4c -> LayerNorm ->
-    SiLU -> Linear 4c -> outputs.
+    last grid to 4c -> LayerNorm -> SiLU -> Linear 4c -> outputs.
 
     Args:
         width: image width and height W in pixels, one of :data:`~citris_cli.core.config.WIDTHS`.
@@ -164,18 +163,10 @@ class ConvEncoder(nn.Module):
         growth: factor on the channels where the grid halves; 1 is the published network, 2 spends the same work on
             every grid.
         image_channels: channels C of the image, 3 of an RGB one.
-        heads: attention heads of the pooled features; 0, none, is the published network.
     """
 
     def __init__(
-        self,
-        width: int,
-        channels: int,
-        outputs: int,
-        patch: int = 1,
-        growth: int = 1,
-        image_channels: int = 3,
-        heads: int = 0,
+        self, width: int, channels: int, outputs: int, patch: int = 1, growth: int = 1, image_channels: int = 3
     ) -> None:
         super().__init__()
         self.patch = patch
@@ -196,10 +187,8 @@ class ConvEncoder(nn.Module):
             )
             inputs = c
         self.stages = nn.Sequential(*stages)
-        before = channels * growth ** (len(stages) - 2) if len(stages) > 1 else image_channels * patch**2
-        self.pool = AttentionPool(before, heads, sides[-2]) if heads else None
         self.head = nn.Sequential(
-            nn.Linear(sides[-1] ** 2 * c + heads * before, 4 * channels),
+            nn.Linear(sides[-1] ** 2 * c, 4 * channels),
             nn.LayerNorm(4 * channels),
             nn.SiLU(),
             nn.Linear(4 * channels, outputs),
@@ -209,10 +198,7 @@ class ConvEncoder(nn.Module):
         """Images [B, C, W, W] in [-1, 1] -> [B, outputs]."""
         if self.patch > 1:
             images = functional.pixel_unshuffle(images, self.patch)
-        if self.pool is None:
-            return self.head(self.stages(images).flatten(1))
-        before = self.stages[:-1](images)
-        return self.head(torch.cat([self.stages[-1](before).flatten(1), self.pool(before)], dim=1))
+        return self.head(self.stages(images).flatten(1))
 
 
 class GreyEncoder(nn.Module):

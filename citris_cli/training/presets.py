@@ -74,7 +74,7 @@ CITRIS_VAE: dict[str, tuple[CitrisVAEConfig, VAETrainingConfig]] = {
 
 CAUSAL_ENCODER: dict[str, tuple[CausalEncoderConfig, TrainingConfig]] = {
     "small": (
-        CausalEncoderConfig(channels=32, patch=2),
+        CausalEncoderConfig(channels=32, patch=2, shapes=True),
         TrainingConfig(steps=4000, batch_size=64, lr=2e-3, clip=1.0),
     ),
     "paper": (CausalEncoderConfig(), TrainingConfig(steps=100_000, batch_size=256, lr=1e-3, clip=1.0, warmup=500)),

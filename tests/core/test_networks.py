@@ -185,15 +185,6 @@ def test_training_in_both_precisions_changes_every_weight(dtype: torch.dtype) ->
         assert weight.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize(("width", "patch", "growth"), [(32, 1, 1), (32, 4, 2), (48, 2, 1), (64, 2, 2), (80, 4, 1)])
-def test_heads_look_at_the_grid_before_the_last(width: int, patch: int, growth: int) -> None:
-    encoder = initialise(ConvEncoder(width, 4, 6, patch, growth, heads=3), seeded())
-    images = torch.rand(2, 3, width, width, generator=seeded(1)) * 2 - 1
-    assert encoder(images).shape == (2, 6)
-    encoder(images).square().sum().backward()
-    assert all(one.grad is not None and one.grad.abs().sum() > 0 for one in encoder.pool.parameters())  # type: ignore[union-attr]
-
-
 def test_a_head_is_a_mean_over_places_by_weights_that_know_the_place() -> None:
     pool = initialise(AttentionPool(5, 2, 3), seeded())
     x = torch.randn(2, 5, 3, 3, generator=seeded(1))

@@ -85,5 +85,5 @@ def test_what_is_no_teacher_is_refused(home: Path, taught: Path, model: Path, tm
 def test_what_the_published_code_does_not_have_is_not_exported(home: Path, taught: Path, tmp_path: Path) -> None:
     check_refusal(run_inside("export", taught, "-o", tmp_path / "x", cwd=home), "has grey latents, of a network that")
     path = tmp_path / "causal.safetensors"
-    succeed("train-causal-encoder", "boxes", "--steps", "2", "--heads", "2", "--channels", "4", "-o", path, cwd=home)
-    check_refusal(run_inside("export", path, "-o", tmp_path / "x", cwd=home), "has --heads, of a network that")
+    succeed("train-causal-encoder", "boxes", "--steps", "2", "--shapes", "--channels", "4", "-o", path, cwd=home)
+    check_refusal(run_inside("export", path, "-o", tmp_path / "x", cwd=home), "has --shapes, of a network that")
