@@ -123,12 +123,19 @@ class MLPTransitionPrior(PerLatentMLP):
         it would look like under every intervention before it is assigned; the value is unchanged by that.
         In training mode with the pull into psi(0). See :meth:`TransitionPrior.nll`; a sampled psi is not looked at.
         What is learned of imperfect interventions is learned in the same way, with z^t held fixed, too.
+
+        Beside imperfect interventions the pull is ``lambda sum_m (1 - p[m,0])`` instead, a price in nats for every
+        latent outside of psi(0). What hardly ever changes has a negative NLL_obs: a share of that is a price for being
+        in psi(0). Where interventions are perfect, an intervention on the wrong variable costs more than that; among
+        the latents of an imperfect variable, it costs nothing.
         """
         lam, p, observational = self.regulariser(given), given.probabilities, self.observational(z_t)
-        targets = given.targets * self.perfect if self.imperfect else given.targets
-        nll = marginal_nll(observational, z_t1, targets, p, self.intervened, lam, self.training)
         if not self.imperfect:
-            return Score(nll)
+            return Score(marginal_nll(observational, z_t1, given.targets, p, self.intervened, lam, self.training))
+        targets = given.targets * self.perfect
+        nll = marginal_nll(observational, z_t1, targets, p, self.intervened, 0.0 * lam, self.training)
+        if self.training:
+            nll = nll + lam * (1 - p[:, -1]).sum()
 
         def score(gaussians: Tensor, z: Tensor) -> Tensor:
             mean, log_std = gaussians.unbind(-1)
