@@ -1,8 +1,10 @@
-"""What all tests share: the folders of real data and published numbers, if they are there."""
+"""What all tests share: the folders of real data and published numbers, if they are there; how many run at a time."""
 
 from pathlib import Path
 
 import pytest
+
+from citris_cli.system import available_cores
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -24,3 +26,10 @@ def parity() -> Path:
 def real_data() -> Path:
     """Folder of real Temporal Causal3DIdent frames; the test is skipped where it is not there."""
     return _folder("data")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Workers of ``-n auto``: one for each core that may be used; none, which is this very process, for one core."""
+    cores = available_cores()
+    return cores if cores > 1 else 0
