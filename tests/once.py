@@ -1,4 +1,4 @@
-"""What takes long to make and many tests read: made once a run, however many workers of pytest-xdist share the tests."""
+"""What takes long to make and many tests read: made once a run, however many workers of pytest-xdist there are."""
 
 from __future__ import annotations
 

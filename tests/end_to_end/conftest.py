@@ -18,6 +18,7 @@ import torch
 
 from citris_cli.artifacts.models import read_model, write_model
 from tests.once import made_once
+from tests.waiting import PATIENCE
 
 #: Options that make a training take a second or two.
 TINY_AE = ["--steps", "30", "--latents", "4", "--channels", "8", "--batch-size", "16"]
@@ -40,7 +41,7 @@ def run_citris(*arguments: object, cwd: Path, stdin: bytes = b"", **variables: s
         input=stdin,
         capture_output=True,
         env=environment,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
 
