@@ -1,5 +1,6 @@
 """What all tests share: the folders of real data and published numbers, if they are there; how many run at a time."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ def parity() -> Path:
 def real_data() -> Path:
     """Folder of real Temporal Causal3DIdent frames; the test is skipped where it is not there."""
     return _folder("data")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays to the end, and need not be searched for garbage again and again.
+
+    That are a million objects, through which PyAV goes with every film that it opens.
+    """
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
