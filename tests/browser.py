@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE
+
 #: Names that the program has in distributions.
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-#: Seconds that the browser has for an answer.
-PATIENCE = 60
 #: Chromium speaks DevTools on the file descriptors 3 and 4.
 _LAUNCH = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"

@@ -1,8 +1,11 @@
-"""What all tests share: the folders of real data and published numbers, if they are there."""
+"""What all tests share: the folders of real data and published numbers, if they are there; how many run at a time."""
 
+import gc
 from pathlib import Path
 
 import pytest
+
+from citris_cli.system import available_cores
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -24,3 +27,19 @@ def parity() -> Path:
 def real_data() -> Path:
     """Folder of real Temporal Causal3DIdent frames; the test is skipped where it is not there."""
     return _folder("data")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays to the end, and need not be searched for garbage again and again.
+
+    That are a million objects, through which PyAV goes with every film that it opens.
+    """
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Workers of ``-n auto``: one for each core that may be used; none, which is this very process, for one core."""
+    cores = available_cores()
+    return cores if cores > 1 else 0

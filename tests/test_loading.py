@@ -46,10 +46,10 @@ def test_more_layers_than_weights_are_refused_at_once(name: str) -> None:
     file = read_model(MODEL)
     config = copy.deepcopy(file.config)
     config["autoencoder" if name == "decoder_blocks" else "citris_nf"][name] = 10**9
-    before = time.monotonic()
+    before = time.process_time()
     with pytest.raises(InputError, match=f"{name} is 1000000000"):
         load(dataclasses.replace(file, config=config))
-    assert time.monotonic() - before < 5
+    assert time.process_time() - before < 5
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {

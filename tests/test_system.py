@@ -19,6 +19,7 @@ from citris_cli.artifacts.files import atomic_write
 from citris_cli.data.datasets import load_sequences
 from citris_cli.data.npz import open_npz
 from tests.data.conftest import save
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -145,5 +146,5 @@ print("went on")
 @pytest.mark.parametrize("where", ["main", "thread"])
 def test_a_process_that_loses_pages_says_so_and_ends(tmp_path: Path, where: str) -> None:
     command = [sys.executable, "-c", LOSES_PAGES, where]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"told")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from citris_cli.artifacts.locks import HeldError, held
+from tests.waiting import PATIENCE
 
 #: Holds a lock until it is told to end.
 HOLDER = """
@@ -68,6 +69,6 @@ def test_removing_the_file_lets_no_second_one_in(tmp_path: Path) -> None:
     count = tmp_path / "count"
     count.write_text("0")
     counters = [process(COUNTER, tmp_path / ".x.lock", count, 200) for _ in range(3)]
-    assert [one.wait(60) for one in counters] == [0, 0, 0]
+    assert [one.wait(PATIENCE) for one in counters] == [0, 0, 0]
     assert count.read_text() == "600"
     assert os.listdir(tmp_path) == ["count"]

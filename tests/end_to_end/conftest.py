@@ -17,6 +17,8 @@ import pytest
 import torch
 
 from citris_cli.artifacts.models import read_model, write_model
+from tests.once import made_once
+from tests.waiting import PATIENCE
 
 #: Options that make a training take a second or two.
 TINY_AE = ["--steps", "30", "--latents", "4", "--channels", "8", "--batch-size", "16"]
@@ -39,16 +41,22 @@ def run_citris(*arguments: object, cwd: Path, stdin: bytes = b"", **variables: s
         input=stdin,
         capture_output=True,
         env=environment,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
 
 
-def run_inside(*arguments: object, cwd: Path, stdin: bytes = b"", **variables: str) -> subprocess.CompletedProcess:
-    """:func:`run_citris` without a process of its own; with one thread, as there."""
+def run_inside(
+    *arguments: object, cwd: Path, stdin: bytes = b"", encoding: str = "utf-8", **variables: str
+) -> subprocess.CompletedProcess:
+    """:func:`run_citris` without a process of its own; with one thread, as there.
+
+    ``encoding`` is that of its output, as ``PYTHONIOENCODING`` would have it.
+    """
     from citris_cli.app import main
 
-    outputs = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)]
+    errors = "strict", "backslashreplace"  # as Python opens the two
+    outputs = [io.TextIOWrapper(io.BytesIO(), encoding, one, write_through=True) for one in errors]
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
@@ -90,16 +98,19 @@ def shorten(path: Path, rows: int) -> None:
     np.savez(path, **first_rows(path, rows))
 
 
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small simulated dataset and both models trained on it, under runs/."""
-    folder = tmp_path_factory.mktemp("home")
+def make_home(folder: Path) -> None:
+    """A small simulated dataset and both models trained on it, under runs/."""
     assert succeed("simulate", "ball-in-boxes", "-o", "boxes", "--frames", 300, cwd=folder) == "boxes"
     shorten(folder / "boxes/val_indep.npz", VALIDATION_FRAMES)
     shorten(folder / "boxes/val_triplets.npz", VALIDATION_TRIPLETS)
     assert succeed("train-ae", "boxes", *TINY_AE, cwd=folder) == "runs/boxes/ae.safetensors"
     assert succeed("train-nf", "boxes", *TINY_NF, cwd=folder) == "runs/boxes/nf.safetensors"
-    return folder
+
+
+@pytest.fixture(scope="session")
+def home(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small simulated dataset and both models trained on it, under runs/."""
+    return made_once(pytestconfig, tmp_path_factory, "home", make_home)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import pytest
 
 from citris_cli.artifacts.models import read_model, safetensors_bytes, write_model
 from tests.end_to_end.conftest import Citris
+from tests.waiting import PATIENCE
 
 posix = pytest.mark.skipif(
     os.name != "posix" or sys.platform == "darwin", reason="needs pseudo-terminals, and names with any byte"
@@ -51,7 +52,7 @@ def on_terminal(*arguments: object, cwd: Path) -> tuple[int, str]:
             break
         said += block
     os.close(ours)
-    return process.wait(timeout=300), said.decode("utf-8", "surrogateescape")
+    return process.wait(timeout=PATIENCE), said.decode("utf-8", "surrogateescape")
 
 
 def assert_harmless(said: str, colours: bool = False) -> None:

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from citris_cli.artifacts.locks import held
 from citris_cli.artifacts.models import read_model
 from tests.end_to_end.conftest import TINY_NF, succeed
 from tests.end_to_end.test_resume import logged
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
@@ -48,7 +48,7 @@ def torchrun(*arguments: object, cwd: Path, restarts: int = 0) -> subprocess.Pop
 
 def ended(process: subprocess.Popen[str], cwd: Path) -> tuple[list[str], str, str]:
     """Exit statuses of both processes, what they wrote to standard output, and what to standard error."""
-    output, error = process.communicate(timeout=120)
+    output, error = process.communicate(timeout=PATIENCE)
     statuses = []
     for rank in range(2):
         path = cwd / f"status.{rank}"
@@ -160,11 +160,7 @@ def test_started_again_by_torchrun_it_goes_on(home: Path, folder: Path) -> None:
 
 def after_step(step: int, process: subprocess.Popen[str], folder: Path) -> None:
     """Wait until a training has taken a step."""
-    deadline = time.monotonic() + 120
-    while not any(line["step"] >= step for line in logged(folder / "m.metrics.jsonl")):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.003)
+    wait_until(lambda: any(line["step"] >= step for line in logged(folder / "m.metrics.jsonl")), process)
 
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:

@@ -22,6 +22,7 @@ from citris_cli.artifacts.models import read_model, write_model
 from citris_cli.training.citris_nf import CitrisNFTask
 from tests.end_to_end.conftest import Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
+from tests.waiting import PATIENCE, wait_until
 
 #: Up to 100 steps, every one of them is logged.
 STEPS = 60
@@ -71,14 +72,10 @@ def run_and_stop(arguments: list[object], folder: Path, step: int, number: signa
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    deadline = time.monotonic() + 60
-    while not any(line["step"] >= step for line in logged(log)):
-        assert process.poll() is None, process.communicate()[1].decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.003)
+    wait_until(lambda: any(line["step"] >= step for line in logged(log)), process)
     time.sleep(pause)
     process.send_signal(number)
-    output, error = process.communicate(timeout=60)
+    output, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == STATUSES[number], error.decode()
     assert output == b""
     return error.decode()
@@ -341,11 +338,13 @@ def test_a_terminal_that_is_closed_stops_a_training_whose_state_is_saved(home: P
     if process == 0:
         os.chdir(folder)
         os.execv(sys.executable, [sys.executable, "-m", "citris_cli", *map(str, arguments)])
-    deadline = time.monotonic() + 60
-    while not logged(folder / "m.metrics.jsonl"):
-        assert time.monotonic() < deadline
+
+    def begun() -> bool:
         if select.select([terminal], [], [], 0.01)[0]:
             os.read(terminal, 10_000)
+        return bool(logged(folder / "m.metrics.jsonl"))
+
+    wait_until(begun)
     os.close(terminal)
     _, status = os.waitpid(process, 0)
     assert os.waitstatus_to_exitcode(status) == 129

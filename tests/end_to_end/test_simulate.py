@@ -21,6 +21,7 @@ from citris_cli.data.datasets import load_independent, load_sequences, load_trip
 from citris_cli.worlds import WORLDS, Option, WorldEntry
 from tests.end_to_end.conftest import Citris, run_citris
 from tests.end_to_end.test_bad_input import check_refusal
+from tests.waiting import PATIENCE, wait_until
 
 SIZES = {"train": 60, "val": 100, "test": 100, "val_indep": 500, "test_indep": 500}
 SIZES |= {"val_triplets": 100, "test_triplets": 100}
@@ -166,23 +167,18 @@ def test_interrupted_it_leaves_nothing_and_no_process(tmp_path: Path, number: si
         start_new_session=True,
         env=environment,
     )
-    for _ in range(600):
-        if len(_group(running.pid)) >= 3 and any(".tmp" in path.name for path in tmp_path.iterdir()):
-            break
-        time.sleep(0.05)
+    wait_until(
+        lambda: len(_group(running.pid)) >= 3 and any(".tmp" in path.name for path in tmp_path.iterdir()), running
+    )
     time.sleep(0.5)
     os.killpg(running.pid, number)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 128 + number
     said = [line for line in err.splitlines() if not line.startswith("simulating")]
     assert said == ["citris: interrupted, and nothing was written; run the command again"]
     assert out == ""
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".py"] == []
-    for _ in range(100):
-        if not _group(running.pid):
-            break
-        time.sleep(0.05)
-    assert not _group(running.pid)
+    wait_until(lambda: not _group(running.pid))
 
 
 def _group(leader: int) -> list[int]:

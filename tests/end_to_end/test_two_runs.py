@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from citris_cli.artifacts.locks import held
 from citris_cli.artifacts.models import read_model_header
 from tests.end_to_end.conftest import Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
+from tests.waiting import wait_until
 
 AE = ["train-ae", "d.npz", "--steps", 2, "--latents", 4, "--channels", 4, "--batch-size", 8]
 NF = ["train-nf", "d.npz", "--steps", 2, "--samples", 2, "--hidden", 4, "--flow-layers", 2, "--batch-size", 8]
@@ -152,20 +152,17 @@ def test_a_second_run_on_an_output_is_refused_while_the_first_goes_on(folder: Pa
     first = subprocess.Popen(
         [sys.executable, "-m", "citris_cli", *map(str, arguments)], cwd=folder, stderr=subprocess.PIPE
     )
-    deadline = time.monotonic() + 60
-    while not (folder / "m.metrics.jsonl").exists() or not (folder / "m.metrics.jsonl").stat().st_size:
-        assert first.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    log = folder / "m.metrics.jsonl"
+    wait_until(lambda: log.exists() and log.stat().st_size, first)
     by = rf"(by process {first.pid})?"
     refused = (
         rf"^citris: m.safetensors: is being trained ?{by}; wait until that has ended, or name another file with -o$"
     )
-    log = (folder / "m.metrics.jsonl").read_bytes()
+    begun = log.read_bytes()
     for _ in range(2):
         done = inside(*arguments, cwd=folder)
         check_refusal(done, refused)
-    assert (folder / "m.metrics.jsonl").read_bytes().startswith(log)
+    assert log.read_bytes().startswith(begun)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     # What died holds nothing.

@@ -1,5 +1,6 @@
 """The trained model of Temporal Causal3DIdent that comes with the examples, on frames it never saw."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,12 @@ def test_shipped_models_are_small() -> None:
 
 
 def test_triplets(model: CausalModel, real_data: Path) -> None:
-    """The mask's columns find the model's variables; docs/results.md states 0.76 on all 250 triplets."""
+    """The mask's columns find the model's variables; docs/results.md states 0.76 on all 250 triplets.
+
+    Of the first 60 it is 0.734, and they take a quarter of the time.
+    """
     data = load_triplets(real_data / "causal3d", "test_triplets")
-    report = evaluate_triplets(model, data, match_mask(data, model.variables))
-    assert report.score == pytest.approx(0.764, abs=0.002)
+    matched = match_mask(data, model.variables)
+    assert len(matched.rows) == 250
+    some = dataclasses.replace(matched, mask=matched.mask[:60], rows=matched.rows[:60])
+    assert evaluate_triplets(model, data, some).score == pytest.approx(0.734, abs=0.002)

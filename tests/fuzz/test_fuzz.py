@@ -15,6 +15,7 @@ from tests.fuzz.checks import MEMORY, Good, Seen, problems
 from tests.fuzz.fuzz import chosen, every_case
 from tests.fuzz.known import KNOWN
 from tests.fuzz.run import Done
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
@@ -25,7 +26,7 @@ FILES, KILLS = 12, 10
 
 def fuzz(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.fuzz", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def test_bad_files_are_refused_or_read_and_nothing_else() -> None:

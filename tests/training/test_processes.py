@@ -24,6 +24,7 @@ from citris_cli.training.loop import train
 from citris_cli.training.processes import ALONE, Processes, first_to_fail, own_device
 from tests.training.tasks import Display, citris_nf_task, files_in
 from tests.training.together import CASES, CONFIG, STOPPED
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 #: How far numbers may lie apart that were added in another order, for numbers around 1.
@@ -48,7 +49,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -23,6 +23,7 @@ from citris_cli.worlds import drawing
 from citris_cli.worlds.ball_in_boxes import BallInBoxes
 from citris_cli.worlds.dataset import split_sizes, write_dataset
 from citris_cli.worlds.world import World, combine
+from tests.data.memory import grown_by, needs_proc
 from tests.worlds.turntable import Turntable
 
 #: First digits of the SHA-256 of what a training sequence of seed 5 with 300 frames has always held. It is NumPy's
@@ -183,19 +184,15 @@ class Deadly(Turntable):
         return super().render(latents)
 
 
+@needs_proc
 def test_memory_is_that_of_some_chunks(tmp_path: Path) -> None:
     """Of a sequence ten times as long no more is taken: its frames alone would be 180 MB."""
-    script = (
-        "import resource, sys; from pathlib import Path; from citris_cli.worlds.ball_in_boxes import BallInBoxes\n"
-        "from citris_cli.worlds.dataset import write_dataset\n"
-        "write_dataset(BallInBoxes(), Path(sys.argv[1]), int(sys.argv[2]), 0, splits=['train'])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    imports = (
+        "from citris_cli.worlds.ball_in_boxes import BallInBoxes\nfrom citris_cli.worlds.dataset import write_dataset"
     )
-    taken = []
-    for frames in (6_000, 60_000):
-        command = [sys.executable, "-c", script, str(tmp_path / str(frames)), str(frames)]
-        taken.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    assert taken[1] - taken[0] < 60_000  # kilobytes: the draws of 65,536 steps, and what is cached of the states
+    code = "write_dataset(BallInBoxes(), Path(sys.argv[1]), int(sys.argv[2]), 0, splits=['train'])"
+    taken = [grown_by(imports, code, tmp_path / str(frames), frames) for frames in (6_000, 60_000)]
+    assert taken[1] - taken[0] < 60e6  # bytes: the draws of 65,536 steps, and what is cached of the states
 
 
 def test_a_drawing_that_fails_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from citris_cli.core.ops.threads import parts_of, side_by_side
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def test_parts_are_neighbours_and_none_is_too_small() -> None:
 
 @pytest.mark.compiled
 def test_parts_run_at_the_same_time_and_answer_in_order() -> None:
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=PATIENCE)
 
     def work(part: slice) -> tuple[slice, bool]:
         together.wait()
