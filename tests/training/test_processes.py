@@ -78,8 +78,9 @@ def test_two_processes_take_the_steps_of_one(together: Path, tmp_path: Path, nam
     assert [line["step"] for line in one if "loss" in line] == list(range(1, CONFIG.steps + 1))
     assert len({line["loss"] for line in one if "loss" in line}) == CONFIG.steps  # something is learned
     assert [line.keys() for line in one] == [line.keys() for line in two]
-    # The cosine of an angle's vector that is still short magnifies what the last digits differ by.
-    close = 1e-4 if name == "causal_encoder" else CLOSE
+    # The cosine of an angle's vector that is still short magnifies what the last digits differ by, and so does dividing
+    # by a spread of noise's features.
+    close = 1e-4 if name in ("causal_encoder", "taught autoencoder") else CLOSE
     for mine, theirs in zip(one, two, strict=True):
         # Weights before a batch normalisation whose gradient is zero go where rounding leads them, with two threads as
         # with two processes; running means follow, and measures in evaluation mode with these.
