@@ -47,25 +47,26 @@ class TargetCounts(nn.Module):
             patterns = (torch.arange(number).unsqueeze(1) >> torch.arange(variables - 1, -1, -1) & 1).float()
         # The first variable is the highest bit.
         self.register_buffer("patterns", patterns, persistent=not self.all)
-        self.register_buffer("counts", torch.zeros(number))
+        self.register_buffer("counts", torch.zeros(number, dtype=torch.int64))
         self.register_buffer("mean", torch.full((variables,), 0.5))
-        self.register_buffer("rows", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("rows", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
     def add(self, targets: Tensor) -> None:
         """Count more rows [R, K]."""
         number, capacity = len(targets), len(self.counts)
         self.rows += number
-        self.mean += ((targets.mean(0) - self.mean) * (number / self.rows)).to(self.mean.dtype)
+        self.mean += (targets.mean(0) - self.mean) * (number / self.rows)
         if self.all:
             bits = 2 ** torch.arange(targets.shape[1] - 1, -1, -1, device=targets.device)
-            self.counts.index_add_(0, (targets.long() * bits).sum(1), torch.ones_like(targets[:, 0]))
+            code = (targets.long() * bits).sum(1)
+            self.counts.index_add_(0, code, torch.ones_like(code))
         elif number >= capacity:
             self.patterns.copy_(targets[-capacity:])
             self.counts.fill_(1)
         else:
             self.patterns.copy_(torch.cat([self.patterns[number:], targets]))
-            self.counts.copy_(torch.cat([self.counts[number:], torch.ones_like(targets[:, 0])]))
+            self.counts.copy_(torch.cat([self.counts[number:], torch.ones_like(self.counts[:number])]))
 
     def expected(self, known: Tensor, told: Tensor, generator: torch.Generator | None) -> Tensor:
         """``E_u p(I_j = 1 | I_U = u)``, u by what is told of the targets in U, these being independent of each other.
@@ -94,7 +95,7 @@ class TargetCounts(nn.Module):
         patterns = self.patterns.expand(len(sets), -1, -1)
         number, ones = self._matching(sets.unsqueeze(1), patterns)  # [U, P, 1], [U, P, K]
         # Of the patterns that agree on U, all have the same conditionals, and their shares of the counts add up to 1.
-        share = (self.counts.unsqueeze(-1) / number.clamp_min(1)) * (number > 0)
+        share = (self.counts.to(number.dtype).unsqueeze(-1) / number.clamp_min(1)) * (number > 0)
         conditional = share * ones / number.clamp_min(1)
         table = torch.cat([conditional, share], dim=-1)  # [U, P, K + 1]
         logs = told.clamp(1e-20, 1).log(), (1 - told).clamp(1e-20, 1).log()

@@ -29,6 +29,7 @@ from citris_cli.evaluation.data_check.check import quick_check
 from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.training.autoencoder import AutoencoderTask
+from citris_cli.training.causal_latents import require_long_enough
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, window_starts
@@ -82,7 +83,7 @@ def citris_nf(request: Request) -> LoadedModel:
     if finished := plan.finished(session):
         return finished
     _say_if_latents_are_few(session, plan.model.latents, "" if isinstance(under, Plan) else "citris train-ae ")
-    _require_labels(session, plan.model.prior.name)
+    _require_possible(session, plan)
     with plan.held(session):
         return _train_flow(session, under, plan)
 
@@ -131,7 +132,7 @@ def citris_vae(request: Request) -> LoadedModel:
     if finished := plan.finished(session):
         return finished
     _say_if_latents_are_few(session, plan.model.latents, "")
-    _require_labels(session, plan.model.prior.name)
+    _require_possible(session, plan)
     with plan.held(session):
         return _train_vae(session, plan)
 
@@ -249,13 +250,26 @@ def _train_unfinished_autoencoder(session: AnySession, plan: AutoencoderPlan) ->
     return trained
 
 
-def _require_labels(session: Session[SequenceData], prior: str) -> None:
-    """Refuse a prior that learns no assignment where no labels can give it one."""
-    if not find_prior(prior).assigns and session.labelled() is None:
+def _require_possible(session: Session[SequenceData], plan: NFPlan | VAEPlan) -> None:
+    """Refuse a training from which its prior could learn nothing.
+
+    Raises:
+        InputError: it learns no assignment and no labels can give it one; it looks at whole batches, and several
+            processes share them; or the training is too short for it.
+    """
+    name = plan.model.prior.name
+    prior = find_prior(name)
+    if not prior.assigns and session.labelled() is None:
         raise InputError(
-            f"--prior {prior} learns no assignment, which labels have to give it: put a "
+            f"--prior {name} learns no assignment, which labels have to give it: put a "
             "val_indep.npz with ground truth beside the training data, or name one with --val"
         )
+    if not prior.rows_apart and session.processes.size > 1:
+        raise InputError(
+            f"--prior {name} compares the rows of a batch with each other, so that several processes cannot share one; "
+            "train in one process, without torchrun"
+        )
+    require_long_enough(plan.model, plan.training)
 
 
 def _windows(data: SequenceData, length: int) -> torch.Tensor:

@@ -348,10 +348,9 @@ def graph_classifier_weights(published: Mapping[str, Tensor]) -> StateDict:
 
     All that it says of targets follows from how often the joint ones occurred.
     """
-    counts = published["target_counter"].flatten()
-    return rename(published, _CLASSIFIER) | {
-        "seen.counts": counts, "seen.mean": published["avg_dist"][:, 1], "seen.rows": counts.sum().double(),
-    }  # fmt: skip
+    counts = published["target_counter"].flatten().long()
+    told = {"seen.counts": counts, "seen.mean": published["avg_dist"][:, 1], "seen.rows": counts.sum()}
+    return rename(published, _CLASSIFIER) | told
 
 
 def published_graph_classifier(ours: Mapping[str, Tensor]) -> StateDict:
@@ -360,7 +359,7 @@ def published_graph_classifier(ours: Mapping[str, Tensor]) -> StateDict:
     ``target_counter_prob`` [U, u, j] is p(I_j = 1 | I_U = u_U), for sets of variables U and joint targets u as binary
     numbers; ``avg_cond_dist`` [i, j, value of I_j, value of I_i] counts every value once more than it occurred.
     """
-    counts, mean = ours["seen.counts"], ours["seen.mean"]
+    counts, mean = ours["seen.counts"].float(), ours["seen.mean"]
     variables = len(mean)
     places = torch.arange(variables - 1, -1, -1)
     binary = torch.zeros(2**variables, variables) if counts.is_meta else _binary(variables)
