@@ -21,7 +21,9 @@ StateDict = dict[str, Tensor]
 Pairs = Sequence[tuple[str, str]]
 
 #: Published entries that hold no learned value: constants that our modules build themselves.
-_CONSTANTS = re.compile(r"(^|\.)(mask|l_mask|eye|target_mask|grid)$")
+_CONSTANTS = re.compile(
+    r"(^|\.)(mask|l_mask|eye|target_mask|grid|two_exp_range|target_counter_mask|graph_structures)$"
+)
 
 
 def is_constant(name: str) -> bool:
@@ -235,14 +237,15 @@ _MLP_PRIOR: Pairs = [
 
 
 _INSTANTANEOUS_PRIOR: Pairs = [
-    ("enco_*", "graph.*"),
+    ("enco_gamma", "graph.gamma"),
+    ("enco_theta", "graph.theta"),
     ("notears_params", "graph.logits"),
-    ("net.0.*", "networks.first_*"),
     ("net.1.norm.weight", "networks.first_gain"),
     ("net.1.norm.bias", "networks.first_offset"),
-    ("net.3.*", "networks.middle_*"),
     ("net.4.norm.weight", "networks.middle_gain"),
     ("net.4.norm.bias", "networks.middle_offset"),
+    ("net.0.*", "networks.first_*"),
+    ("net.3.*", "networks.middle_*"),
     ("net.6.*", "networks.last_*"),
     ("net.7.scale_factors", "networks.log_bounds"),
 ]
