@@ -157,7 +157,20 @@ def _model(path: Path) -> dict[str, Any]:
         columns = header.variables if reads_factors else columns
     if columns:
         description["columns"] = _variables(path, columns).to_json()
+    if _has_graph(header.kind, header.config):
+        from citris_cli.causal_model import CausalModel
+        from citris_cli.loading import load_model
+
+        description["graph"] = CausalModel(load_model(path)).graph()
     return description | {"configuration": header.config, "provenance": provenance}
+
+
+def _has_graph(kind: str, config: Mapping[str, Any]) -> bool:
+    """Whether a model learned a graph: its weights tell it."""
+    from citris_cli.core.config import ICitrisPriorConfig
+
+    prior = config.get(kind, {}).get("prior")
+    return isinstance(prior, Mapping) and prior.get("name") == ICitrisPriorConfig.name
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:

@@ -1,14 +1,15 @@
-"""The graph of effects within a step, learned together with the variables (Lippe et al., iCITRIS, ICLR 2023, section 4).
+"""The graph of effects within a step, learned together with the variables (Lippe et al., iCITRIS, 2023, section 4).
 
-Nodes are the K intervened variables and, where there is one, psi(0) after them: N = K or K+1. ``G[i, k]`` is 1 iff i acts
-on k in the same step. No node acts on itself, and psi(0) acts on others but nothing acts on it: it is never set, so that
-no intervention could tell which of two directions is right.
+Nodes are the K intervened variables and, where there is one, psi(0) after them: N = K or K+1. ``G[i, k]`` is 1 iff i
+acts on k in the same step. No node acts on itself, and psi(0) acts on others but nothing acts on it: it is never set,
+so that no intervention could tell which of two directions is right.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,39 @@ SETTLED = 1e-3
 ENCO_START = 4.0
 #: How far from its start a logit has to be able to get before it decides anything.
 DECIDES = 4.0
+
+
+class LearnedGraph(NamedTuple):
+    """A graph of effects within a step; nodes are the variables and, where there is one, psi(0) last.
+
+    Attributes:
+        probabilities: of every edge i -> k [N, N].
+        hard: the edges that are more likely there than not, 0 or 1 [N, N]; perhaps with cycles.
+        acyclic: the same without the least likely edge of every cycle.
+        dropped: these edges (i, k).
+        settled: whether every edge was certain enough for it to be fixed in the training.
+    """
+
+    probabilities: Tensor
+    hard: Tensor
+    acyclic: Tensor
+    dropped: tuple[tuple[int, int], ...]
+    settled: bool
+
+    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """For JSON: ``edges``, ``cycle_edges`` (those whose removal leaves no cycle) and ``settled``.
+
+        Args:
+            names: of the nodes; that of psi(0) may be missing.
+        """
+        nodes = [*names, "psi(0)"]
+
+        def edge(cause: int, effect: int) -> dict[str, Any]:
+            probability = round(float(self.probabilities[cause, effect]), 6)
+            return {"from": nodes[cause], "to": nodes[effect], "probability": probability}
+
+        edges = [edge(cause, effect) for cause, effect in self.hard.nonzero().tolist()]
+        return {"edges": edges, "cycle_edges": [edge(*one) for one in self.dropped], "settled": self.settled}
 
 
 class InstantaneousGraph(nn.Module, ABC):
@@ -72,11 +106,16 @@ class InstantaneousGraph(nn.Module, ABC):
             factor: of the penalty on cycles, where there is one.
         """
 
-    def sample(self, batch: int, generator: torch.Generator | None) -> Tensor:
-        """Graphs [B, n, N, N] of 0 and 1: draws, and once the graph has settled its hard form (n = 1 on a CPU)."""
-        if not self.fixed.is_cuda and bool(self.fixed):
+    def sample(self, batch: int, generator: torch.Generator | None, settled: bool = False) -> Tensor:
+        """Graphs [B, n, N, N] of 0 and 1: draws, and once the graph has settled its hard form.
+
+        Args:
+            batch: rows B.
+            generator: source of the draws.
+            settled: whether the host knows that it has: then n = 1. Else nothing waits to know; n stays what it was.
+        """
+        if settled:
             return self.hard().expand(batch, 1, -1, -1)
-        # Nothing here waits for a GPU: there the number of graphs stays what it was, and all are the hard one.
         return torch.where(self.fixed, self.hard(), self.draw(batch, generator))
 
     @torch.no_grad()
@@ -92,6 +131,13 @@ class InstantaneousGraph(nn.Module, ABC):
     def of_nodes(self, targets: Tensor) -> Tensor:
         """Targets of the variables [..., K] -> of the nodes [..., N]; psi(0) is never set."""
         return with_psi_0(targets) if self.psi0 else targets
+
+    @torch.no_grad()
+    def learned(self) -> LearnedGraph:
+        """The graph as it is now, and the nearest one without cycles, on the CPU."""
+        hard, probabilities = self.hard().cpu(), self.probabilities().cpu()
+        acyclic, dropped = without_cycles(hard, probabilities)
+        return LearnedGraph(probabilities, hard, acyclic, tuple(dropped), bool(self.fixed))
 
 
 class EncoGraph(InstantaneousGraph):
@@ -138,10 +184,11 @@ class EncoGraph(InstantaneousGraph):
     def gradients(self, losses: Tensor, drawn: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Estimates of what the loss changes by with gamma and with theta, both [N, N], means over rows.
 
-        Of an edge i -> j, with ``pos`` and ``neg`` the mean loss of j under the graphs of a row that have it and that do
-        not, and 0 where not both occur: ``s'(gamma) s(theta) (pos - neg + lambda) (1 - I_j)`` with s' = s (1 - s), since
-        a step in which j was set tells nothing; and ``h - h^T``, ``h = s'(theta) s(gamma) (pos - neg) I_i (1 - I_i I_j)``,
-        since a direction is told by steps in which the parent was set and the child was not.
+        Of an edge i -> j, with ``pos`` and ``neg`` the mean loss of j under the graphs of a row that have it and that
+        do not, and 0 where not both occur: ``s'(gamma) s(theta) (pos - neg + lambda) (1 - I_j)`` with s' = s (1 - s),
+        since a step in which j was set tells nothing; and ``h - h^T`` with
+        ``h = s'(theta) s(gamma) (pos - neg) I_i (1 - I_i I_j)``, since a direction is told by steps in which the parent
+        was set and the child was not.
 
         Args:
             losses: [B, n, N].

@@ -1,8 +1,9 @@
 """iCITRIS's target classifier: as :mod:`citris_cli.core.target_classifier`, where parents may be seen.
 
-A variable that acts on another in the same step leaves its target's mark on it. So of variable k the classifier sees the
-latents of k and of its parents; whether it can tell the parents' targets then counts neither way, and of every other
-target it should know no more than what the targets of k and its parents tell (Lippe et al., iCITRIS, 2023, appendix C).
+A variable that acts on another in the same step leaves its target's mark on it. So of variable k the classifier sees
+the latents of k and of its parents; whether it can tell the parents' targets then counts neither way, and of every
+other target it should know no more than what the targets of k and its parents tell (Lippe et al., iCITRIS, 2023,
+appendix C).
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ class TargetCounts(nn.Module):
         patterns = torch.zeros(number, variables)
         if self.all and not shapes_only():
             patterns = (torch.arange(number).unsqueeze(1) >> torch.arange(variables - 1, -1, -1) & 1).float()
-        # The first variable is the highest bit.
         self.register_buffer("patterns", patterns, persistent=not self.all)
         self.register_buffer("counts", torch.zeros(number, dtype=torch.int64))
         self.register_buffer("mean", torch.full((variables,), 0.5))
@@ -58,8 +58,7 @@ class TargetCounts(nn.Module):
         self.rows += number
         self.mean += (targets.mean(0) - self.mean) * (number / self.rows)
         if self.all:
-            bits = 2 ** torch.arange(targets.shape[1] - 1, -1, -1, device=targets.device)
-            code = (targets.long() * bits).sum(1)
+            code = self._codes(targets)
             self.counts.index_add_(0, code, torch.ones_like(code))
         elif number >= capacity:
             self.patterns.copy_(targets[-capacity:])
@@ -87,22 +86,22 @@ class TargetCounts(nn.Module):
             u = (uniform < told).to(told.dtype)
             number, ones = self._matching(known, u)
             return torch.where(number > 0, ones / number.clamp_min(1), self.mean)
-        # Rows with the same U share its conditionals; on a GPU how many there are is not waited for.
-        if known.is_cuda:
-            sets, place = known, None
-        else:
-            sets, place = known.unique(dim=0, return_inverse=True)
-        patterns = self.patterns.expand(len(sets), -1, -1)
-        number, ones = self._matching(sets.unsqueeze(1), patterns)  # [U, P, 1], [U, P, K]
+        # So few targets have few sets U as well: every joint target is the code of one.
+        number, ones = self._matching(self.patterns.unsqueeze(1), self.patterns)  # [U, P, 1], [U, P, K]
         # Of the patterns that agree on U, all have the same conditionals, and their shares of the counts add up to 1.
         share = (self.counts.to(number.dtype).unsqueeze(-1) / number.clamp_min(1)) * (number > 0)
         conditional = share * ones / number.clamp_min(1)
-        table = torch.cat([conditional, share], dim=-1)  # [U, P, K + 1]
+        table = torch.cat([conditional, share], dim=-1)[self._codes(known)]  # [R, P, K + 1]
         logs = told.clamp(1e-20, 1).log(), (1 - told).clamp(1e-20, 1).log()
         likely = ((known * logs[0]) @ self.patterns.T + (known * logs[1]) @ (1 - self.patterns).T).exp()  # [R, P]
-        table = table if place is None else table[place]
         found = torch.einsum("rp,rpk->rk", likely, table)
         return found[:, :-1] + (1 - found[:, -1:]).clamp_min(0) * self.mean
+
+    @staticmethod
+    def _codes(targets: Tensor) -> Tensor:
+        """Joint targets [R, K] as numbers [R]; the first variable is the highest bit."""
+        bits = 2 ** torch.arange(targets.shape[1] - 1, -1, -1, device=targets.device)
+        return (targets.long() * bits).sum(1)
 
     def _matching(self, known: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Counts of what agrees with u on U [..., 1], and of I_j = 1 among it [..., K]."""
@@ -112,8 +111,9 @@ class TargetCounts(nn.Module):
 
 
 class GraphTargetClassifier(nn.Module):
-    """MLP ``[z^t, z^{t+1} m, m]`` (3M) -> 4c -> … -> K over K+2 masks m: of every variable and its parents, of psi(0) or
-    of nothing, and of all latents.
+    """MLP ``[z^t, z^{t+1} m, m]`` (3M) -> 4c -> … -> K over K+2 masks m.
+
+    They are the latents of every variable and its parents, those of psi(0), or none where there is no psi(0), and all.
 
     Args:
         latents: number of latents M.
@@ -167,12 +167,12 @@ class GraphTargetClassifier(nn.Module):
             ``L_model`` (gradient to the classifier alone) and ``L_z`` (gradient to z and psi alone), scalars.
         """
         targets = targets.to(z.dtype)
-        batch, steps, variables = targets.shape
+        steps, variables = targets.shape[1:]
         if self.training:
             self.seen.add(shares.whole(targets).flatten(0, -2))
             with torch.no_grad():
-                pairs = list(self.frozen.parameters()), list(self.network.parameters())
-                torch._foreach_lerp_(*pairs, 1 - self.momentum)
+                ours, theirs = list(self.frozen.parameters()), list(self.network.parameters())
+                torch._foreach_lerp_(ours, theirs, 1 - self.momentum)
         graphs = graphs.detach()
         families = graphs + torch.eye(graphs.shape[-1], dtype=graphs.dtype, device=graphs.device)
         masks = torch.einsum("bmi,bik->bkm", psi, families[..., :variables])  # [B, K, M]

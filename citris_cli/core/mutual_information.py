@@ -1,4 +1,4 @@
-"""Mutual information under interventions: what a variable that was set still tells of its past and parents, it should not.
+"""Mutual information under interventions: a variable that was set should tell nothing of its past and its parents.
 
 A perfect intervention makes a variable independent of z^t and of its instantaneous parents. A network learns to tell
 recorded latents from ones in which those of the variable were shuffled among steps that set it; the latents learn to
@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from citris_cli.core.initialisation import initialise
 from citris_cli.core.ops import shares
@@ -28,7 +27,7 @@ class Groups(NamedTuple):
         step: which step [N].
         variable: which variable [N].
         other: another step that set the same variable, a random permutation of those that did, [N].
-        weight: 1 [N], or 0 of an entry that stands for a variable that was not set.
+        weight: 1, or 0 of an entry whose variable was not set, [N].
     """
 
     step: Tensor
@@ -40,8 +39,8 @@ class Groups(NamedTuple):
 def intervened_groups(targets: Tensor, generator: torch.Generator | None) -> Groups:
     """The steps that set each variable, shuffled among themselves.
 
-    On a GPU there is an entry for every step and variable, those of variables that were not set with weight 0: how many
-    were is known only there, and nothing waits for it.
+    There is an entry for every step and variable, those of variables that were not set with weight 0: so all is of the
+    same size in every batch, which a recorded step asks for.
 
     Args:
         targets: 0 or 1 [B, K].
@@ -56,11 +55,7 @@ def intervened_groups(targets: Tensor, generator: torch.Generator | None) -> Gro
     other = torch.empty_like(own).scatter_(1, own, shuffled)
     step = torch.arange(batch, device=targets.device).expand(variables, -1)
     variable = torch.arange(variables, device=targets.device).unsqueeze(1).expand(-1, batch)
-    every = Groups(*(one.flatten() for one in (step, variable, other, columns)))
-    if targets.is_cuda:
-        return every
-    kept = every.weight.bool()
-    return Groups(*(one[kept] for one in every))
+    return Groups(*(one.flatten() for one in (step, variable, other, columns)))
 
 
 class MutualInformationEstimator(nn.Module):
@@ -116,11 +111,9 @@ class MutualInformationEstimator(nn.Module):
         if self.training:
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.frozen.parameters()), list(self.network.parameters()), 1 - MOMENTUM)
-        if len(groups.step) == 0:
-            return z_t1.new_zeros(()), z_t1.new_zeros(())
         own = psi.mT[groups.step, groups.variable]  # [N, M]
         seen = torch.einsum("bmi,bik->bkm", psi, graphs)[groups.step, groups.variable]
-        kind = functional.one_hot(groups.variable, self.variables).to(z_t1.dtype)
+        kind = torch.eye(self.variables, dtype=z_t1.dtype, device=z_t1.device)[groups.variable]
         recorded = z_t1[groups.step]
         # Of a shuffled pair, k's own latents are another step's, all others stay.
         shuffled = recorded + own * (z_t1[groups.other] - recorded)

@@ -61,16 +61,14 @@ def require_long_enough(model: CausalLatentsConfig, config: CausalTrainingConfig
     for own in prior.parameter_groups():
         parts = [number / RATES_LOOKED_AT for number in range(RATES_LOOKED_AT)]
         rises = [1.0 if own.schedule is None else own.schedule(part) for part in parts]
-        factors = [
-            warmup_cosine(number, 0, RATES_LOOKED_AT) * rise for number, rise in enumerate(rises)
-        ]
+        factors = [warmup_cosine(number, 0, RATES_LOOKED_AT) * rise for number, rise in enumerate(rises)]
         each = own.rate * config.lr * sum(factors) / RATES_LOOKED_AT
         reach = each * max(0, config.steps - config.warmup)
         if reach >= own.distance:
             continue
         needed = config.warmup + math.ceil(own.distance / each) if each > 0 else 0
-        steps = f"give at least {counted(needed, 'step')}, or a higher {own.option}" if needed else f"raise {own.option}"
+        longer = f"give at least {counted(needed, 'step')}, or a higher" if needed else "raise"
         raise InputError(
-            f"--steps {config.steps}: too short for the {own.name}, whose parameters can move by {reach:.2g} in so many "
-            f"steps and have to move by {own.distance:g} before they decide anything; {steps}"
+            f"--steps {config.steps}: too short for the {own.name}, whose parameters can move by {reach:.2g} in so "
+            f"many steps and have to move by {own.distance:g} before they decide anything; {longer} {own.option}"
         )

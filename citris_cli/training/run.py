@@ -29,8 +29,8 @@ from citris_cli.evaluation.data_check.check import quick_check
 from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.training.autoencoder import AutoencoderTask
-from citris_cli.training.causal_latents import require_long_enough
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
+from citris_cli.training.causal_latents import require_long_enough
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, window_starts
 from citris_cli.training.encodings import cached_encodings, weights_sha256
@@ -359,10 +359,28 @@ def _finish(
         if assign is not None:  # the best model's latents, perhaps not the last one's
             assign()
         model.eval()
-        identified = _identification(session, CausalModel.of(model, data.variables))
+        seen = CausalModel.of(model, data.variables)
+        identified = _identification(session, seen)
+        if (graph := seen.graph()) is not None:
+            session.note(_graph_told(graph))
         with torch.no_grad():
             reference = ReferenceLatents.spread_over(latents(), data.starts, data.targets, REFERENCE_FRAMES)
         return plan.write(session, model, {**measures, **identified}, data.variables, reference)
+
+
+def _graph_told(graph: Mapping[str, Any]) -> str:
+    """A sentence on effects within a step that were learned, and on cycles among them."""
+
+    def listed(edges: list[Mapping[str, Any]]) -> str:
+        return ", ".join(f"{one['from']} -> {one['to']} ({one['probability']:.2f})" for one in edges)
+
+    told = f"effects within a step: {listed(graph['edges']) or 'none'}"
+    if graph["cycle_edges"]:
+        told += (
+            f"; these have cycles, which no effects within a step can have: without the least certain edges, "
+            f"{listed(graph['cycle_edges'])}, there are none"
+        )
+    return told if graph["settled"] else f"{told}; some edge was still uncertain at the end of the training"
 
 
 def _identification(session: Session[SequenceData], model: CausalModel) -> dict[str, Any]:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from citris_cli.artifacts import published
+from citris_cli.artifacts.published.parts import published_graph_classifier
 from citris_cli.core.assignment import CausalAssignment
 from citris_cli.core.config import ICitrisPriorConfig
 from citris_cli.core.graph import EncoGraph, NotearsGraph, ancestors
-from citris_cli.artifacts.published.parts import published_graph_classifier
 from citris_cli.core.graph_classifier import GraphTargetClassifier, TargetCounts
 from citris_cli.core.mutual_information import Groups, MutualInformationEstimator
 from citris_cli.core.priors import Given, InstantaneousPrior, Score
@@ -58,7 +58,7 @@ def test_prior(parity: Path, form: str, score: str, monkeypatch: pytest.MonkeyPa
     given = Given(targets, probabilities, psi, torch.Generator().manual_seed(0), schedule=factor)
 
     def of(graphs: Tensor) -> Score:
-        monkeypatch.setattr(prior.graph, "sample", lambda batch, generator: graphs)
+        monkeypatch.setattr(prior.graph, "sample", lambda *_, **__: graphs)
         if score == "nll":
             return prior.nll(numbers["in/z_t"], numbers["in/z_t1"], given)
         posterior = numbers["in/kl_mean"], numbers["in/kl_logstd"]

@@ -21,9 +21,7 @@ StateDict = dict[str, Tensor]
 Pairs = Sequence[tuple[str, str]]
 
 #: Published entries that hold no learned value: constants that our modules build themselves.
-_CONSTANTS = re.compile(
-    r"(^|\.)(mask|l_mask|eye|target_mask|grid|two_exp_range|target_counter_mask|graph_structures)$"
-)
+_CONSTANTS = re.compile(r"(^|\.)(mask|l_mask|eye|target_mask|grid|two_exp_range|target_counter_mask|graph_structures)$")
 
 
 def is_constant(name: str) -> bool:

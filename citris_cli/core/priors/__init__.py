@@ -11,6 +11,6 @@ from citris_cli.core.priors.slow import SlowPrior
 
 __all__ = [
     "AutoregressiveTransitionPrior", "ConditionalPrior", "Given", "ImperfectMLPTransitionPrior", "InstantaneousPrior",
-    "MLPTransitionPrior", "ParameterGroup", "Score", "SlowPrior", "TransitionPrior", "UnknownPriorError", "build_prior", "find_prior",
-    "register",
+    "MLPTransitionPrior", "ParameterGroup", "Score", "SlowPrior", "TransitionPrior", "UnknownPriorError", "build_prior",
+    "find_prior", "register",
 ]  # fmt: skip

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from citris_cli.core.config import CausalLatentsConfig, CitrisPriorConfig, PriorConfig
+from citris_cli.core.graph import LearnedGraph
+from citris_cli.core.graph_classifier import GraphTargetClassifier
 from citris_cli.core.target_classifier import TargetClassifier
 
 #: A number that may change from step to step, on a GPU a scalar on the device.
@@ -141,7 +143,9 @@ class TransitionPrior(nn.Module, ABC):
             ValueError: a sentence that says why.
         """
 
-    def target_classifier(self, config: CausalLatentsConfig, generator: torch.Generator | None = None) -> nn.Module:
+    def target_classifier(
+        self, config: CausalLatentsConfig, generator: torch.Generator | None = None
+    ) -> TargetClassifier | GraphTargetClassifier:
         """The target classifier beside it, with a ``network`` that learns and a ``frozen`` copy of it.
 
         Args:
@@ -215,6 +219,10 @@ class TransitionPrior(nn.Module, ABC):
         Returns:
             Causal latents [B, M].
         """
+
+    def learned_graph(self) -> LearnedGraph | None:
+        """The graph of effects within a step, or None where variables have none by assumption."""
+        return None
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Those of its parameters that do not learn at the training's own rate, without weight decay."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,15 @@ from torch.nn import functional
 
 from citris_cli.core.config import CausalLatentsConfig, ICitrisPriorConfig, PriorConfig
 from citris_cli.core.gaussians import gaussian_draw, gaussian_kl
-from citris_cli.core.graph import DECIDES, EncoGraph, InstantaneousGraph, NotearsGraph, depths, with_ancestors, without_cycles
+from citris_cli.core.graph import (
+    DECIDES,
+    EncoGraph,
+    InstantaneousGraph,
+    LearnedGraph,
+    NotearsGraph,
+    depths,
+    with_ancestors,
+)
 from citris_cli.core.graph_classifier import GraphTargetClassifier
 from citris_cli.core.mutual_information import MutualInformationEstimator, intervened_groups
 from citris_cli.core.ops import shares
@@ -106,7 +114,9 @@ class InstantaneousPrior(RegularisedPrior):
                 "neither could be told; leave --method out for CITRIS, which takes imperfect interventions"
             )
 
-    def target_classifier(self, config: CausalLatentsConfig, generator: torch.Generator | None = None) -> nn.Module:
+    def target_classifier(
+        self, config: CausalLatentsConfig, generator: torch.Generator | None = None
+    ) -> GraphTargetClassifier:
         """The one that lets a variable's parents be seen; see :meth:`TransitionPrior.target_classifier`."""
         sizes = config.latents, config.variables, config.hidden, config.classifier_layers
         return GraphTargetClassifier(*sizes, config.classifier_momentum, generator)
@@ -117,7 +127,9 @@ class InstantaneousPrior(RegularisedPrior):
         """With graphs drawn anew; see :meth:`TransitionPrior.target_losses`."""
         return classifier(z, targets, psi, self.classifier_graphs(len(z), given), given.generator)
 
-    def gaussians(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, psi: Tensor, graphs: Tensor) -> tuple[Tensor, Tensor]:
+    def gaussians(
+        self, z_t: Tensor, z_t1: Tensor, targets: Tensor, psi: Tensor, graphs: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of every latent, as a latent of each node, under each graph.
 
         Args:
@@ -157,7 +169,7 @@ class InstantaneousPrior(RegularisedPrior):
         batch = len(z_t)
         if self.training:
             self.graph.settle()
-            graphs = self.graph.sample(batch, given.generator)
+            graphs = self._drawn(batch, given)
         else:
             graphs = self.graph.hard().expand(batch, 1, -1, -1)
         seen = z_t, z_t1, given.targets, given.psi
@@ -175,10 +187,15 @@ class InstantaneousPrior(RegularisedPrior):
         terms = self.graph.terms(losses, graphs, targets, given.schedule.get("acyclicity", math.exp(ACYCLICITY[1])))
         return Score(value, {**terms, **self._information(z_t[:, 0], z_t1[:, 0], given), **self._scale(z_t, z_t1)})
 
+    def _drawn(self, batch: int, given: Given) -> Tensor:
+        """Graphs [B, n, N, N]; n = 1 once the graph has settled, where the host knows that (not in a recorded step)."""
+        settled = given.schedule.get("settled", 0.0)
+        return self.graph.sample(batch, given.generator, settled=isinstance(settled, float) and settled > 0)
+
     def _information(self, z_t: Tensor, z_t1: Tensor, given: Given) -> dict[str, Tensor]:
         """What a variable that was set tells of the past and of its parents, of one of the samples."""
         share = given.schedule.get("parents", 1.0)
-        graphs = self.graph.sample(len(z_t), given.generator)[:, 0]
+        graphs = self._drawn(len(z_t), given)[:, 0]
         uniform = shares.noise(torch.rand, (len(graphs), 1, graphs.shape[-1]), graphs, given.generator)
         thinned = graphs.detach() * (uniform < share)
         groups = intervened_groups(given.targets, given.generator)
@@ -195,7 +212,7 @@ class InstantaneousPrior(RegularisedPrior):
         """A sampled graph for every row, in some of them with all ancestors for parents [B, N, N]."""
         if not self.training:
             return self.graph.hard().expand(batch, -1, -1)
-        graphs = self.graph.sample(batch, given.generator)[:, 0].detach()
+        graphs = self._drawn(batch, given)[:, 0].detach()
         if self.config.ancestors == 0:
             return graphs
         return with_ancestors(graphs, self.config.ancestors * given.schedule.get("parents", 1.0), given.generator)
@@ -216,23 +233,23 @@ class InstantaneousPrior(RegularisedPrior):
 
     def schedule(self, progress: float) -> Mapping[str, float]:
         """``pull``, the factor on lambda; ``parents``, the share f of them that the mutual information counts, a half
-        cosine; ``acyclicity``, NOTEARS's factor, ``e^phi`` with phi a half cosine.
+        cosine; ``acyclicity``, NOTEARS's factor, ``e^phi`` with phi a half cosine; ``settled``, whether the graph has,
+        if that can be known without waiting for a GPU.
         """
-        config = self.config
-        settings = {**super().schedule(progress)}
+        config, fixed = self.config, self.graph.fixed
+        settings = {**super().schedule(progress), "settled": float(not fixed.is_cuda and bool(fixed))}
         share = _half_cosine(_share(progress, config.parents_start, config.parents_full))
         settings["parents"] = FEW_PARENTS + (1 - FEW_PARENTS) * share
         if config.graph_learning == "notears":
             low, high = ACYCLICITY
-            settings["acyclicity"] = math.exp(low + (high - low) * _half_cosine(_share(progress, config.graph_start, 1)))
+            settings["acyclicity"] = math.exp(
+                low + (high - low) * _half_cosine(_share(progress, config.graph_start, 1))
+            )
         return settings
 
     def learned_graph(self) -> LearnedGraph:
-        """The graph as it is now, with what its cycles make of it."""
-        with torch.no_grad():
-            hard, probabilities = self.graph.hard().cpu(), self.graph.probabilities().cpu()
-        acyclic, dropped = without_cycles(hard, probabilities)
-        return LearnedGraph(probabilities, hard, acyclic, tuple(dropped), bool(self.graph.fixed))
+        """The graph as it is now, and the nearest one without cycles; see :meth:`TransitionPrior.learned_graph`."""
+        return self.graph.learned()
 
     def sample(
         self,
@@ -264,24 +281,6 @@ class InstantaneousPrior(RegularisedPrior):
             mean, log_std = (value[:, 0, :, 0].gather(1, chosen).squeeze(1) for value in every)
             z_t1 = torch.where(turn == now, gaussian_draw(mean, log_std, noise, temperature), z_t1)
         return z_t1
-
-
-class LearnedGraph(NamedTuple):
-    """A graph of effects within a step; nodes are the variables and, where there is one, psi(0) last.
-
-    Attributes:
-        probabilities: of every edge i -> k [N, N].
-        hard: the edges that are more likely there than not, 0 or 1 [N, N]; perhaps with cycles.
-        acyclic: the same without the least likely edge of every cycle.
-        dropped: these edges (i, k).
-        fixed: whether it had settled.
-    """
-
-    probabilities: Tensor
-    hard: Tensor
-    acyclic: Tensor
-    dropped: tuple[tuple[int, int], ...]
-    fixed: bool
 
 
 def _share(progress: float, start: float, full: float) -> float:
