@@ -171,7 +171,8 @@ class GraphTargetClassifier(nn.Module):
         if self.training:
             self.seen.add(shares.whole(targets).flatten(0, -2))
             with torch.no_grad():
-                ours, theirs = list(self.frozen.parameters()), list(self.network.parameters())
+                ours: list[Tensor] = list(self.frozen.parameters())
+                theirs: list[Tensor] = list(self.network.parameters())
                 torch._foreach_lerp_(ours, theirs, 1 - self.momentum)
         graphs = graphs.detach()
         families = graphs + torch.eye(graphs.shape[-1], dtype=graphs.dtype, device=graphs.device)

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,7 +29,8 @@ from citris_cli.core.graph import (
 from citris_cli.core.graph_classifier import GraphTargetClassifier
 from citris_cli.core.mutual_information import MutualInformationEstimator, intervened_groups
 from citris_cli.core.ops import shares
-from citris_cli.core.ops.owner_networks import OwnerNetworks, owner_networks
+from citris_cli.core.ops.graph_losses import Loss, graph_losses
+from citris_cli.core.ops.owner_networks import OwnerNetworks, Sight, owner_networks
 from citris_cli.core.ops.sample_pairs import gaussian_nll_over_sample_pairs
 from citris_cli.core.priors.base import Given, ParameterGroup, RegularisedPrior, Score
 from citris_cli.core.priors.registry import register
@@ -42,9 +43,6 @@ FEW_PARENTS = 0.004
 ACYCLICITY = (-6.0, 4.0)
 #: Learning rate of the mutual information's network in multiples of the main one, and its weight decay.
 ESTIMATOR_RATE, ESTIMATOR_DECAY = 2.0, 1e-4
-
-#: What latents lose by Gaussians: mean and log-std [..., S, M] -> nats [..., M].
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @register
@@ -142,7 +140,10 @@ class InstantaneousPrior(RegularisedPrior):
         Returns:
             Two tensors [B, n, N, S, M].
         """
-        return owner_networks(self.networks, z_t, z_t1, self.graph.of_nodes(targets.to(z_t.dtype)), psi, graphs)
+        return owner_networks(self.networks, self._sight(z_t, z_t1, targets, psi), graphs)
+
+    def _sight(self, z_t: Tensor, z_t1: Tensor, targets: Tensor, psi: Tensor) -> Sight:
+        return Sight(z_t, z_t1, self.graph.of_nodes(targets.to(z_t.dtype)), psi)
 
     def nll(self, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
         """``sum_m sum_k (pi_mk + 10^-4) NLL_km`` under the first graph, averaged over sample pairs.
@@ -151,40 +152,40 @@ class InstantaneousPrior(RegularisedPrior):
         See :meth:`TransitionPrior.nll`.
         """
 
-        def loss(mean: Tensor, log_std: Tensor) -> Tensor:
-            return gaussian_nll_over_sample_pairs(mean, log_std, z_t1[:, None, None])
+        def loss(mean: Tensor, log_std: Tensor, rows: Tensor, latents: Tensor) -> Tensor:
+            return gaussian_nll_over_sample_pairs(mean, log_std, z_t1[rows][..., latents])
 
         return self._score(loss, z_t, z_t1, given)
 
     def kl(self, mean: Tensor, log_std: Tensor, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
         """As :meth:`nll`, with divergences in the place of its NLLs; see :meth:`TransitionPrior.kl`."""
 
-        def loss(prior_mean: Tensor, prior_log_std: Tensor) -> Tensor:
-            q = mean[:, None, None], log_std[:, None, None]
-            return gaussian_kl(*q, prior_mean.squeeze(-2), prior_log_std.squeeze(-2))
+        def loss(prior_mean: Tensor, prior_log_std: Tensor, rows: Tensor, latents: Tensor) -> Tensor:
+            q = mean[rows][:, latents], log_std[rows][:, latents]
+            return gaussian_kl(*q, prior_mean.squeeze(1), prior_log_std.squeeze(1))
 
         return self._score(loss, z_t.unsqueeze(1), z_t1.unsqueeze(1), given)
 
     def _score(self, loss: Loss, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
-        batch = len(z_t)
-        if self.training:
-            self.graph.settle()
-            graphs = self._drawn(batch, given)
-        else:
-            graphs = self.graph.hard().expand(batch, 1, -1, -1)
-        seen = z_t, z_t1, given.targets, given.psi
-        # [B, 1, N, M]; the graphs after the first only tell what edges are worth.
-        taught = loss(*self.gaussians(*seen, graphs[:, :1]))
-        value = (taught.squeeze(1) * (given.probabilities.T + LEAST_WEIGHT)).sum((-2, -1))
+        batch, pi = len(z_t), given.probabilities
+        sight = self._sight(z_t, z_t1, given.targets, given.psi)
         if not self.training:
-            return Score(value)
+            graphs = self.graph.hard().expand(batch, 1, -1, -1)
+            return Score(graph_losses(self.networks, sight, graphs, pi, LEAST_WEIGHT, loss, host=False)[0])
+        self.graph.settle()
+        graphs, learning = self._drawn(batch, given), given.schedule.get("graph", 1.0)
+        # While the graph's rate is 0, nothing is learned of it, and one graph is as good as several.
+        host = isinstance(learning, float) and not z_t.is_cuda
+        if host and learning == 0:
+            graphs = graphs[:, :1]
+        elif isinstance(learning, Tensor):
+            graphs = torch.where(learning > 0, graphs, graphs[:, :1])
+        exact = "graph" not in given.schedule
+        value, losses = graph_losses(self.networks, sight, graphs, pi, LEAST_WEIGHT, loss, host and not exact)
         if self.config.psi0:
             value = self.pulled(value, given)
-        with torch.no_grad():
-            every = [taught, *(loss(*self.gaussians(*seen, one)) for one in graphs[:, 1:].split(1, 1))]
-            losses = (torch.cat(every, 1) * given.probabilities.T).sum(-1)  # [B, n, N]
-        targets = self.graph.of_nodes(given.targets.to(z_t.dtype))
-        terms = self.graph.terms(losses, graphs, targets, given.schedule.get("acyclicity", math.exp(ACYCLICITY[1])))
+        factor = given.schedule.get("acyclicity", math.exp(ACYCLICITY[1]))
+        terms = self.graph.terms(losses, graphs, sight.targets, factor)
         return Score(value, {**terms, **self._information(z_t[:, 0], z_t1[:, 0], given), **self._scale(z_t, z_t1)})
 
     def _drawn(self, batch: int, given: Given) -> Tensor:
@@ -221,23 +222,27 @@ class InstantaneousPrior(RegularisedPrior):
         """The graph, whose rate is 0 at first, and the network of the mutual information."""
         config = self.config
 
-        def rise(progress: float) -> float:
-            return _share(progress, config.graph_start, config.graph_full)
-
         graph = [one for one in self.graph.parameters() if one.requires_grad]
         estimator = list(self.information.network.parameters())
         return [
-            ParameterGroup(graph, config.graph_rate, 0.0, rise, "graph", "--graph-rate", DECIDES),
+            ParameterGroup(graph, config.graph_rate, 0.0, self._rise, "graph", "--graph-rate", DECIDES),
             ParameterGroup(estimator, ESTIMATOR_RATE, ESTIMATOR_DECAY),
         ]
 
+    def _rise(self, progress: float) -> float:
+        """Factor on the graph's rate: 0 at first, so that variables are found before their graph is."""
+        return _share(progress, self.config.graph_start, self.config.graph_full)
+
     def schedule(self, progress: float) -> Mapping[str, float]:
-        """``pull``, the factor on lambda; ``parents``, the share f of them that the mutual information counts, a half
-        cosine; ``acyclicity``, NOTEARS's factor, ``e^phi`` with phi a half cosine; ``settled``, whether the graph has,
-        if that can be known without waiting for a GPU.
+        """What the loss is told of a step.
+
+        ``pull``, the factor on lambda; ``parents``, the share f of them that the mutual information counts, a half
+        cosine; ``graph``, the factor on the graph's rate; ``acyclicity``, NOTEARS's factor, ``e^phi`` with phi a half
+        cosine; ``settled``, whether the graph has, if that can be known without waiting for a GPU.
         """
         config, fixed = self.config, self.graph.fixed
-        settings = {**super().schedule(progress), "settled": float(not fixed.is_cuda and bool(fixed))}
+        settings = {**super().schedule(progress), "graph": self._rise(progress)}
+        settings["settled"] = float(not fixed.is_cuda and bool(fixed))
         share = _half_cosine(_share(progress, config.parents_start, config.parents_full))
         settings["parents"] = FEW_PARENTS + (1 - FEW_PARENTS) * share
         if config.graph_learning == "notears":
