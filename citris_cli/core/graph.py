@@ -251,7 +251,7 @@ class NotearsGraph(InstantaneousGraph):
         shape = (batch, self.samples, *self.logits.shape)
         uniform = shares.noise(torch.rand, shape, self.logits, generator).clamp_(1e-7, 1 - 1e-7)
         soft = (self.logits + uniform.logit()).sigmoid() * self.allowed
-        return (soft > 0.5).to(soft.dtype) + soft - soft.detach()
+        return (soft > 0.5).to(soft.dtype) + (soft - soft.detach())
 
     def penalties(self) -> tuple[Tensor, Tensor]:
         """``lambda sum_ij P_ij`` and ``tr exp(P) - N``, which is 0 only without cycles."""
