@@ -22,10 +22,10 @@ from citris_cli.core.priors import find_prior
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.frames import Frames, encode_frames
-from citris_cli.data.identifiability import few_latents, findings
+from citris_cli.data.identifiability import direction_findings, few_latents, findings
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError, InterruptedRunError
-from citris_cli.evaluation.data_check.check import quick_check
+from citris_cli.evaluation.data_check.check import quick_check, soft_interventions
 from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.training.autoencoder import AutoencoderTask
@@ -50,7 +50,7 @@ from citris_cli.training.plans import (
 from citris_cli.training.reconstructions import Pictures
 from citris_cli.training.request import Request
 from citris_cli.training.session import AnySession, Session, open_frames, open_labelled, open_sequences
-from citris_cli.wording import counted
+from citris_cli.wording import counted, enumerated
 
 #: Frames whose latents a model keeps, so that it knows what its variables' values look like.
 REFERENCE_FRAMES = 4096
@@ -84,6 +84,7 @@ def citris_nf(request: Request) -> LoadedModel:
         return finished
     _say_if_latents_are_few(session, plan.model.latents, "" if isinstance(under, Plan) else "citris train-ae ")
     _require_possible(session, plan)
+    _say_what_effects_need(session, plan)
     with plan.held(session):
         return _train_flow(session, under, plan)
 
@@ -133,6 +134,7 @@ def citris_vae(request: Request) -> LoadedModel:
         return finished
     _say_if_latents_are_few(session, plan.model.latents, "")
     _require_possible(session, plan)
+    _say_what_effects_need(session, plan)
     with plan.held(session):
         return _train_vae(session, plan)
 
@@ -270,6 +272,23 @@ def _require_possible(session: Session[SequenceData], plan: NFPlan | VAEPlan) ->
             "train in one process, without torchrun"
         )
     require_long_enough(plan.model, plan.training)
+
+
+def _say_what_effects_need(session: Session[SequenceData], plan: NFPlan | VAEPlan) -> None:
+    """Notes on what keeps effects within a step from being told, of a prior that learns them."""
+    if not find_prior(plan.model.prior.name).effects:
+        return
+    for finding in direction_findings(session.data):
+        session.note(finding.sentence)
+    if not (session.request.check and session.processes.first):
+        return
+    if soft := soft_interventions(session.data):
+        session.note(
+            f"{enumerated(soft)}: what follows an intervention still depends on the frame before, and iCITRIS needs "
+            "perfect interventions: with soft ones a reversed edge and a mixed-up variable explain the data as well as "
+            "the truth does; trust no edge of these variables, or train without --method and with "
+            "--imperfect-interventions"
+        )
 
 
 def _windows(data: SequenceData, length: int) -> torch.Tensor:

@@ -97,6 +97,7 @@ class TransitionPrior(nn.Module, ABC):
         preset: settings of model and training that go with it, by name, unless the user says otherwise.
         published: whether the published code has it.
         rest: whether there is a psi(0).
+        effects: whether variables may act on each other within a step; it learns on which.
         rows_apart: whether it looks at the rows of a batch one by one, so that several processes can share a batch.
     """
 
@@ -107,6 +108,7 @@ class TransitionPrior(nn.Module, ABC):
     preset: ClassVar[Mapping[str, Any]] = {}
     published: bool = False
     rest: bool = True
+    effects: ClassVar[bool] = False
     rows_apart: ClassVar[bool] = True
 
     @classmethod

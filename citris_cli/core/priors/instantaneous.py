@@ -65,6 +65,7 @@ class InstantaneousPrior(RegularisedPrior):
     Config = ICitrisPriorConfig
     title = "iCITRIS"
     rows_apart = False
+    effects = True
 
     def __init__(
         self,

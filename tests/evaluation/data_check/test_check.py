@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from citris_cli.data.datasets import load_sequences
-from citris_cli.evaluation.data_check.check import check_data, quick_check
+from citris_cli.evaluation.data_check.check import check_data, quick_check, soft_interventions
 from citris_cli.evaluation.data_check.report import LAGS, DataCheck
 from tests.evaluation.data_check.lamps import lamps, loaded, moved
 
@@ -164,6 +164,13 @@ def test_a_value_that_is_mirrored_depends_on_the_past() -> None:
     found = checked(lamps(1500, 2, imperfect=True))
     assert [one.depends for one in found.variables] == [True, True]
     assert any("--imperfect-interventions" in hint for hint in found.hints)
+    assert any("not with --method icitris" in hint for hint in found.hints)
+
+
+def test_soft_interventions_are_found_before_a_training() -> None:
+    soft, perfect = (loaded(lamps(1500, 2, imperfect=imperfect)) for imperfect in (True, False))
+    assert soft_interventions(soft) == soft.variables.names
+    assert soft_interventions(perfect) == ()
 
 
 def test_faults_of_frames_are_named_with_their_places() -> None:
