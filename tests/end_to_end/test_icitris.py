@@ -15,6 +15,7 @@ from citris_cli.loading import load_model
 from tests.core.test_parity import Numbers, agree, agree_as_a_whole
 from tests.end_to_end.conftest import Citris, first_rows
 from tests.end_to_end.test_bad_input import check_refusal
+from tests.end_to_end.test_json import faults
 
 #: A graph that few steps move far enough.
 FAST = ["--steps", "6", "--batch-size", "8", "--hidden", "4", "--warmup", "0", "--graph-rate", "1e4"]
@@ -100,7 +101,9 @@ def test_info_draws_the_graph(home: Path, few: Path, inside: Citris) -> None:
     file.tensors["prior.graph.gamma"][2, 0] = -5.0
     file.tensors["prior.graph.theta"] = torch.tensor([[0.0, 5.0, 0.0], [4.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     write_model(few / "m.safetensors", file)
-    document = json.loads(inside("info", "m.safetensors", "--json", cwd=few).stdout)["graph"]
+    document = json.loads(inside("info", "m.safetensors", "--json", cwd=few).stdout)
+    assert faults(document, "info", "info") == []
+    document = document["graph"]
     found = {(edge["from"], edge["to"]): edge["probability"] for edge in document["edges"]}
     assert list(found) == [("ball_y", "box"), ("box", "ball_y"), ("psi(0)", "box")]
     assert found["ball_y", "box"] == pytest.approx(0.98659, abs=1e-4)
