@@ -109,7 +109,7 @@ def test_info_draws_the_graph(home: Path, few: Path, inside: Citris) -> None:
     assert found["ball_y", "box"] == pytest.approx(0.98659, abs=1e-4)
     assert [(edge["from"], edge["to"]) for edge in document["cycle_edges"]] == [("box", "ball_y")]
     text = inside("info", "m.safetensors", cwd=few).stdout.decode()
-    assert "box -> ball_y     0.975 (the least certain of a cycle: read the graph without it)" in text
+    assert "box -> ball_y  0.975 (the least certain of a cycle: read the graph without it)" in text
     assert "psi(0) -> box" in text
 
 
