@@ -270,7 +270,9 @@ class CausalLatentsConfig:
     flow_hidden: int = setting(16, "Hidden units a latent in the flow.", least=1)
     hidden: int = setting(64, "Width of the MLP prior's and the classifier's networks.", least=1)
     prior: PriorConfig = setting(  # noqa: RUF009
-        MLPPriorConfig(), "Latents of a variable independent given the past (mlp), or not (autoregressive)."
+        MLPPriorConfig(),
+        "Latents of a variable independent given the past (mlp), or not (autoregressive); icitris: variables act on "
+        "each other within a step, too.",
     )
     classifier_layers: int = setting(1, "Hidden layers of the target classifier.", least=1)
     classifier_momentum: float = setting(0.0, "Momentum of the classifier's frozen copy.", least=0, most=0.9999)
@@ -313,8 +315,8 @@ class CitrisVAEConfig(CausalLatentsConfig):
     flow_layers: int = setting(4, "Layers of the flow; 0: the VAE's latents are the causal ones.", least=0)
     prior: PriorConfig = setting(  # noqa: RUF009
         MLPPriorConfig(),
-        "Latents of a variable independent given the past (mlp), or not (autoregressive); or a baseline, iVAE* (ivae) "
-        "or SlowVAE (slow).",
+        "Latents of a variable independent given the past (mlp), or not (autoregressive); icitris: variables act on "
+        "each other within a step, too; or a baseline, iVAE* (ivae) or SlowVAE (slow).",
     )
     width: int = frame_width()
     channels: int = setting(64, "Channels of every convolutional stage.", least=1)
