@@ -217,7 +217,7 @@ class ICitrisPriorConfig(CitrisPriorConfig):
     graph_samples: int = setting(8, "Graphs that ENCO draws for every pair of frames.", least=1)
     sparsity: float = setting(0.02, "What an edge costs.", least=0, shown="0.02 for enco, 0.002 for notears")
     graph_rate: float = setting(
-        0.5, "Learning rate of the graph, in multiples of --lr.", least=0, shown="small: 5; paper: 0.5"
+        0.5, "Learning rate of the graph, in multiples of --lr.", least=0, shown="5 in small, 0.5 in paper"
     )
     graph_start: float = setting(0.1, "Share of the steps until which the graph stays as it is.", least=0, most=1)
     graph_full: float = setting(0.3, "Share of the steps from which it learns at its full rate.", least=0, most=1)

@@ -121,6 +121,7 @@ def with_prior(
         raise InputError(f"prior is {name!r}; it needs a name, such as 'mlp'")
     try:
         prior = find_prior(name, kind.name)
+        own = prior.preset_for(kind.name, named, changes)
     except ValueError as error:
         raise InputError(f"--prior {name}: {error}") from error
     before: Any = model
@@ -128,7 +129,6 @@ def with_prior(
         shared = {field.name for field in dataclasses.fields(prior.Config)}
         values = {key: value for key, value in vars(before.prior).items() if key in shared}
         model = dataclasses.replace(before, prior=prior.Config(**values))
-    own = prior.preset_for(kind.name, named, changes)
     return settled(model, own), settled(training, own)
 
 

@@ -123,6 +123,12 @@ def test_what_it_cannot_learn_from_is_refused(home: Path, few: Path, inside: Cit
     check_refusal(inside(*short, "--graph-rate", "0", cwd=few), "raise --graph-rate")
     other = inside("train-vae", "few", "--graph-learning", "notears", "--steps", "2", cwd=few)
     check_refusal(other, "it is a setting of the prior icitris")
+    for options, sentence in (
+        (["--graph-learning", "notears", "--graph-samples", "4"], "NOTEARS draws one graph.*leave --graph-samples out"),
+        (["--no-psi0", "--regulariser", "0.1"], "nothing for --regulariser to pull latents into"),
+        (["--independent-targets"], "leave --independent-targets out"),
+    ):
+        check_refusal(inside(*short, *options, cwd=few), sentence)
     assert not (few / "m.safetensors").exists()
 
 

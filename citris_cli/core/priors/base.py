@@ -134,6 +134,9 @@ class TransitionPrior(nn.Module, ABC):
             kind: of model.
             preset: name of the settings that it takes the place in.
             changes: what the user said, by name.
+
+        Raises:
+            ValueError: of what the user said, something would have no effect.
         """
         return cls.preset
 

@@ -91,12 +91,19 @@ class InstantaneousPrior(RegularisedPrior):
     @classmethod
     def preset_for(cls, kind: str, preset: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
         """See :meth:`TransitionPrior.preset_for`."""
+        notears = changes.get("graph_learning") == "notears"
+        if notears and changes.get("graph_samples", 1) != 1:
+            raise ValueError("NOTEARS draws one graph for every pair of frames; leave --graph-samples out")
+        if not changes.get("psi0", True) and changes.get("regulariser", 0) > 0:
+            raise ValueError("with --no-psi0 there is nothing for --regulariser to pull latents into; leave it out")
+        if not changes.get("conditional_targets", True):
+            raise ValueError("its targets may always tell of those of parents; leave --independent-targets out")
         settings: dict[str, Any] = {"classifier_momentum": 0.9}
         # A tenth of the published steps, each of which has to move the graph ten times as far.
         settings["graph_rate"] = 5.0 if preset == "small" else 0.5
         settings["ancestors"] = 0.9 if kind == "citris_nf" else 0.0
-        if changes.get("graph_learning") == "notears":
-            settings["sparsity"] = 0.002
+        if notears:
+            settings |= {"sparsity": 0.002, "graph_samples": 1}
         return settings
 
     @classmethod
