@@ -77,16 +77,19 @@ def _few(
     size, number, nodes, _ = graphs.shape
     batch, value = torch.arange(size), pi.new_zeros(size)
     some = batch[: -(-size // ONE_IN)]
-    losses = []
+    layers, losses = networks.layers(), []
+
+    def of(visible: Tensor, rows: Tensor, node: int, latents: Tensor) -> Tensor:
+        return loss(*of_some(networks, layers, sight, visible, rows, node, latents), rows, latents)
+
     for node in range(nodes):
         parents = graphs[..., node] * (1 - sight.targets[:, None, node : node + 1])  # [B, n, N]
         visible = torch.einsum("bji,bi->bj", sight.psi, parents[:, 0])
         likely, unlikely = _split(pi[:, node])
-        taught = loss(*of_some(networks, sight, visible, batch, node, likely), batch, likely)  # [B, m]
+        taught = of(visible, batch, node, likely)  # [B, m]
         value = value + taught @ (pi[likely, node] + floor)
         if len(unlikely):
-            rest = loss(*of_some(networks, sight, visible[some], some, node, unlikely), some, unlikely)
-            of_rest = rest @ (pi[unlikely, node] + floor) * (size / len(some))
+            of_rest = of(visible[some], some, node, unlikely) @ (pi[unlikely, node] + floor) * (size / len(some))
             value = torch.cat([value[: len(some)] + of_rest, value[len(some) :]])
         with torch.no_grad():
             weights = pi[likely, node]
@@ -102,8 +105,7 @@ def _few(
                 rows = stands // number
                 if len(rows):
                     seen = torch.einsum("bji,bi->bj", sight.psi[rows], parents.flatten(0, 1)[stands])
-                    lost = loss(*of_some(networks, sight, seen, rows, node, likely), rows, likely)
-                    found[sets.flatten()[stands]] = lost @ weights
+                    found[sets.flatten()[stands]] = of(seen, rows, node, likely) @ weights
             losses.append(found[sets])
     return value, torch.stack(losses, dim=-1)
 

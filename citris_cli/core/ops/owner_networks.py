@@ -126,12 +126,19 @@ def owner_networks(networks: OwnerNetworks, sight: Sight, graphs: Tensor) -> tup
 
 
 def of_some(
-    networks: OwnerNetworks, sight: Sight, visible: Tensor, batch: Tensor, node: int, latents: Tensor
+    networks: OwnerNetworks,
+    layers: Sequence[Tensor],
+    sight: Sight,
+    visible: Tensor,
+    batch: Tensor,
+    node: int,
+    latents: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The same of some latents as those of one node, for rows that are told one by one.
 
     Args:
         networks: the M networks.
+        layers: their weights, :meth:`OwnerNetworks.layers`, which several calls share.
         sight: what they see.
         visible: latents of the node's parents, 0 or 1 [R, M].
         batch: row of the batch that each is of, int64 [R].
@@ -145,8 +152,8 @@ def of_some(
         nothing = sight.z_t.new_empty(len(batch), sight.z_t.shape[1], 0)
         return nothing, nothing
     rows = _rows(networks, sight, visible, batch, torch.full_like(batch, node))
-    layers = [layer[latents] for layer in networks.layers()]
-    out = _all_layers(rows.flatten(0, 1), layers).unflatten(1, (len(batch), -1))
+    own = layers if len(latents) == networks.latents else [layer[latents] for layer in layers]
+    out = _all_layers(rows.flatten(0, 1), own).unflatten(1, (len(batch), -1))
     mean, log_std = out.permute(1, 2, 0, 3).unbind(-1)
     return mean, log_std
 
