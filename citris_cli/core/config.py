@@ -219,8 +219,20 @@ class ICitrisPriorConfig(CitrisPriorConfig):
     graph_rate: float = setting(
         0.5, "Learning rate of the graph, in multiples of --lr.", least=0, shown="5 in small, 0.5 in paper"
     )
-    graph_start: float = setting(0.1, "Share of the steps until which the graph stays as it is.", least=0, most=1)
-    graph_full: float = setting(0.3, "Share of the steps from which it learns at its full rate.", least=0, most=1)
+    graph_start: float = setting(
+        0.1,
+        "Share of the steps until which the graph stays as it is.",
+        least=0,
+        most=1,
+        shown="0.35 in small, 0.1 in paper",
+    )
+    graph_full: float = setting(
+        0.3,
+        "Share of the steps from which it learns at its full rate.",
+        least=0,
+        most=1,
+        shown="0.55 in small, 0.3 in paper",
+    )
     autoregressive: bool = setting(False, "Whether latents may depend on earlier ones of their variable in iCITRIS.")
     psi0: bool = setting(True, "Whether iCITRIS has a psi(0); the published form has none.")
     mi_weight: float = setting(2.0, "Weight of the mutual information under interventions.", least=0)
