@@ -101,6 +101,11 @@ class CausalModel:
         """Number of latents M."""
         return len(self.assignment)
 
+    def graph(self) -> dict[str, Any] | None:
+        """Effects within a step, as the model learned them: docs/json.md has the keys; None of a model without any."""
+        graph = self.network.prior.learned_graph()
+        return None if graph is None else graph.to_json(self.variables.names)
+
     def block(self, names: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which latents belong to the variables of a comma list of names and groups: bool [M].
 

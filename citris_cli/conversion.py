@@ -13,15 +13,22 @@ from citris_cli.artifacts.checkpoints import Checkpoint
 from citris_cli.artifacts.models import ModelFile
 from citris_cli.artifacts.published.models import causal_encoder_factors, optional_entries
 from citris_cli.artifacts.published.parts import is_constant, prefixed, select
-from citris_cli.artifacts.published.settings import configuration, factor_kinds, hyper_parameters_of, kind_of
+from citris_cli.artifacts.published.settings import (
+    ICITRIS_VARIABLES,
+    configuration,
+    factor_kinds,
+    hyper_parameters_of,
+    kind_of,
+)
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.causal_encoder import REACH
 from citris_cli.core.causal_latents import CausalLatentsModel
+from citris_cli.core.config import ICitrisPriorConfig
 from citris_cli.data.variables import Variables, infer_variables, parse_vars
 from citris_cli.errors import InputError
 from citris_cli.kinds import KINDS, Kind
 from citris_cli.loading import LoadedModel, model_config, model_tensors
-from citris_cli.wording import legible
+from citris_cli.wording import counted, legible
 
 #: Models that a published one can keep inside, by the first part of their weights' names; each is a kind of its own.
 PARTS = ("autoencoder", "causal_encoder")
@@ -118,20 +125,12 @@ def published_of(loaded: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]
             does not have.
     """
     config = model_config(loaded.network)
-    for sizes, name, told in (
-        ("autoencoder", "grey_latents", "grey latents"),
-        ("causal_encoder", "shapes", "--shapes"),
-    ):
+    added = ("autoencoder", "grey_latents", "grey latents"), ("causal_encoder", "shapes", "--shapes")
+    for sizes, name, told in added:
         if config.get(sizes, {}).get(name):
             raise InputError(f"{loaded.path}: has {told}, of a network that the published code does not have")
-    if isinstance(loaded.network, CausalLatentsModel) and not loaded.network.prior.published:
-        name = loaded.network.config.prior.name
-        raise InputError(f"{loaded.path}: its prior (--prior {name}) has no published form")
-    if getattr(getattr(loaded.network.config, "prior", None), "imperfect_variables", ()):
-        raise InputError(
-            f"{loaded.path}: interventions on some of its variables alone are imperfect (--imperfect-variables), which "
-            "has no published form"
-        )
+    if isinstance(loaded.network, CausalLatentsModel):
+        _require_published_form(loaded.path, loaded.network)
     hyper_parameters = hyper_parameters_of(loaded.kind, config)
     factors = {}
     if KINDS[loaded.kind].reads_factors:
@@ -149,6 +148,24 @@ def published_of(loaded: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]
         hyper_parameters["var_names"] = list(loaded.variables.names)
     form = KINDS[loaded.kind].published
     return form.theirs(_on_cpu(loaded.network), config[loaded.kind], factors), hyper_parameters
+
+
+def _require_published_form(path: Path, network: CausalLatentsModel) -> None:
+    """Refuse a model that the published code could not have.
+
+    Raises:
+        InputError: its prior is none of theirs.
+    """
+    prior, variables = network.config.prior, network.config.variables
+    if isinstance(prior, ICitrisPriorConfig) and prior.psi0:
+        raise InputError(f"{path}: the published iCITRIS has no psi(0); train one with --no-psi0")
+    if isinstance(prior, ICitrisPriorConfig) and variables > ICITRIS_VARIABLES:
+        raise InputError(
+            f"{path}: the published iCITRIS keeps a table of all pairs of joint targets, too large for its "
+            f"{counted(variables, 'variable')}; there is a published form of up to {ICITRIS_VARIABLES}"
+        )
+    if not network.prior.published:
+        raise InputError(f"{path}: its prior (--prior {prior.name}) has no published form")
 
 
 def _on_cpu(network: nn.Module) -> dict[str, Tensor]:

@@ -146,11 +146,15 @@ def _autoencoder(path: Path | None) -> tuple[Autoencoder | None, dict[str, Any]]
 
 def _summary(file: ModelFile) -> str:
     """One line on what was imported."""
+    from citris_cli.core.priors import find_prior
     from citris_cli.kinds import KINDS
 
     sizes = file.config[file.kind]
     width = file.config["autoencoder" if file.kind == "citris_nf" else file.kind]["width"]
-    parts = [f"{KINDS[file.kind].title} for frames of {width}×{width}"]
+    prior = sizes.get("prior", {})
+    of_prior = find_prior(prior["name"]).title if prior else None
+    title = KINDS[file.kind].title + (f" ({of_prior})" if of_prior else "")
+    parts = [f"{title} for frames of {width}×{width}"]
     if "latents" in sizes:
         parts.append(counted(sizes["latents"], "latent"))
     if file.variables is not None:

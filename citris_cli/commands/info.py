@@ -159,6 +159,11 @@ def _model(path: Path) -> dict[str, Any]:
         columns = header.variables if reads_factors else columns
     if columns:
         description["columns"] = _variables(path, columns).to_json()
+    if _has_graph(header.kind, header.config):
+        from citris_cli.causal_model import CausalModel
+        from citris_cli.loading import load_model
+
+        description["graph"] = CausalModel(load_model(path)).graph()
     return description | {"configuration": header.config, "provenance": provenance}
 
 
@@ -168,6 +173,14 @@ def _imperfect(config: Any, variables: Variables) -> list[str]:
     numbers = prior.get("imperfect_variables") if isinstance(prior, Mapping) else None
     known = range(len(variables))
     return [variables.names[k] for k in numbers if k in known] if isinstance(numbers, list) else []
+
+
+def _has_graph(kind: str, config: Mapping[str, Any]) -> bool:
+    """Whether a model learned a graph: its weights tell it."""
+    from citris_cli.core.config import ICitrisPriorConfig
+
+    prior = config.get(kind, {}).get("prior")
+    return isinstance(prior, Mapping) and prior.get("name") == ICitrisPriorConfig.name
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:

@@ -93,6 +93,7 @@ def _of_priors(prior_of: Callable[[str, int], PriorConfig]) -> Iterator[inspect.
 def _parameter(field: dataclasses.Field[Any], value: Any, panel: str, shown: str) -> inspect.Parameter:
     """The option of one field; without it the preset's value holds."""
     said, option = field.metadata, f"--{field.name.replace('_', '-')}"
+    others = ["--method"] if isinstance(value, PriorConfig) else []  # what sets methods apart is their prior
     text = f"{said['help']}  \\[{shown}]"
     common: dict[str, Any] = {"help": text, "rich_help_panel": panel, "show_default": False}
     kind: Any = type(value)
@@ -107,7 +108,7 @@ def _parameter(field: dataclasses.Field[Any], value: Any, panel: str, shown: str
         common["metavar"] = "LIST"
     elif kind in (int, float):
         common |= {"min": said["least"], "max": said["most"]}
-    annotation = Annotated[kind | None, typer.Option(option, **common)]
+    annotation = Annotated[kind | None, typer.Option(option, *others, **common)]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 

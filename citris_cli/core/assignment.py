@@ -38,11 +38,12 @@ class CausalAssignment(nn.Module):
         latents: number of latents M.
         variables: number of intervened causal variables K.
         temperature: temperature of the Gumbel-softmax samples.
+        rest: whether there is a psi(0); without it, everything here has K columns.
     """
 
-    def __init__(self, latents: int, variables: int, temperature: float = 1.0) -> None:
+    def __init__(self, latents: int, variables: int, temperature: float = 1.0, rest: bool = True) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.zeros(latents, variables + 1))
+        self.logits = nn.Parameter(torch.zeros(latents, variables + rest))
         self.temperature = temperature
 
     def probabilities(self) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from citris_cli.core.assignment import CausalAssignment, with_psi_0
 from citris_cli.core.config import CausalLatentsConfig, require_within_bounds
 from citris_cli.core.flow import NormalizingFlow
+from citris_cli.core.graph_classifier import GraphTargetClassifier
 from citris_cli.core.priors import Given, build_prior
 from citris_cli.core.priors.base import Setting
 from citris_cli.core.target_classifier import TargetClassifier
@@ -45,17 +46,10 @@ class CausalLatentsModel(nn.Module, ABC):
         require_within_bounds(config)
         self.config = config
         self.flow = NormalizingFlow(config.latents, config.flow_layers, config.flow_hidden, generator)
-        self.assignment = CausalAssignment(config.latents, config.variables, config.temperature)
-        self.prior = build_prior(config.prior, config.latents, config.variables, config.hidden, generator)
-        self.classifier = TargetClassifier(
-            config.latents,
-            config.variables,
-            config.hidden,
-            config.classifier_layers,
-            config.classifier_momentum,
-            config.conditional_targets,
-            generator,
-        )
+        prior = build_prior(config.prior, config.latents, config.variables, config.hidden, generator)
+        self.assignment = CausalAssignment(config.latents, config.variables, config.temperature, prior.rest)
+        self.prior = prior
+        self.classifier: TargetClassifier | GraphTargetClassifier = prior.target_classifier(config, generator)
         # What no loss reaches does not learn, and says so to whoever collects gradients.
         if config.classifier_weight == 0:
             self.classifier.requires_grad_(False)

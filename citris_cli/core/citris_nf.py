@@ -85,10 +85,12 @@ class CitrisNF(CausalLatentsModel):
         before, after = z.view(shape).unbind(1)
         ldj = ldj.view(batch, frames, -1)[:, 1].mean()
         psi = self.assignment.sample(batch, generator)
-        score = self.prior.nll(before, after, self.given(targets, psi, generator, schedule))
+        given = self.given(targets, psi, generator, schedule)
+        score = self.prior.nll(before, after, given)
         nll = score.value.mean() + ldj
         # One of the S samples is an unbiased sight of the latents, and the classifier sees K + 2 masks of it.
-        loss_model, loss_z = self.classifier(z.view(shape)[:, :, 0], targets.unsqueeze(1), psi)
+        windows = z.view(shape)[:, :, 0]
+        loss_model, loss_z = self.prior.target_losses(self.classifier, windows, targets.unsqueeze(1), psi, given)
         parts = {"nll": nll, "classifier": loss_model, "latents": loss_z, **score.terms}
         loss = sum(score.terms.values(), nll + loss_model + self.config.classifier_weight * loss_z)
         return loss, {name: part.detach() for name, part in parts.items()}

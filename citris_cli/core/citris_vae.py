@@ -119,7 +119,7 @@ class CitrisVAE(CausalLatentsModel):
         parts = {"kl": kl, "reconstruction": reconstruction}
         loss = beta * self.config.kl_weight * kl + reconstruction
         if self.config.classifier_weight > 0:
-            loss_model, loss_z = self.classifier(windows, targets, psi)
+            loss_model, loss_z = self.prior.target_losses(self.classifier, windows, targets, psi, given)
             parts |= {"classifier": loss_model, "latents": loss_z}
             loss = loss + self.config.classifier_weight * (loss_model + loss_z)
         loss = sum(terms.values(), loss)

@@ -24,6 +24,8 @@ PATCHES = (1, 2, 4)
 SMALL_WIDTH = 32
 #: Pairs of networks of CITRIS-VAE.
 NETWORKS = ("pyramid", "small")
+#: Ways to learn a graph of effects within a step.
+GRAPH_LEARNING = ("enco", "notears")
 
 
 def setting(
@@ -211,10 +213,71 @@ class SlowPriorConfig(PriorConfig):
     name: ClassVar[str] = "slow"
 
 
+@dataclass(frozen=True)
+class ICitrisPriorConfig(CitrisPriorConfig):
+    """iCITRIS: effects within a step, and their graph. Interventions must be perfect.
+
+    Shares are of a training's steps, so that a short one goes through all stages.
+
+    Attributes:
+        graph_learning: how the graph is learned, see :mod:`citris_cli.core.graph`.
+        graph_samples: graphs drawn for every row of a batch by ENCO; only the first teaches the networks. NOTEARS
+            draws one.
+        sparsity: lambda, nats (ENCO) or weight (NOTEARS) that an edge costs; published 0.02 and 0.002.
+        graph_rate: learning rate of the graph in multiples of the main one; published 0.5.
+        graph_start, graph_full: shares of the steps until which that rate is 0, and from which it is full; from the
+            first of them on, NOTEARS's penalty on cycles rises, to the training's end.
+        autoregressive: whether a latent may also depend on the latents before it of its own variable.
+        psi0: whether there is a psi(0) for what no intervention touches; the published form has none.
+        mi_weight: beta_mi, weight of the estimated mutual information; it triples while parents come into play.
+        parents_start, parents_full: shares of the steps until which that is the information about the earlier frame
+            alone, and from which it is that about the parents as well.
+        ancestors: probability, at last, that the classifier sees all ancestors instead of the parents; published 0.9
+            for CITRIS-NF and 0 for CITRIS-VAE.
+        scale_weight: weight of what keeps every latent's mean at 0 and its standard deviation at 1 over a batch.
+    """
+
+    name: ClassVar[str] = "icitris"
+    graph_learning: str = setting("enco", "How iCITRIS learns its graph.", choices=GRAPH_LEARNING)
+    graph_samples: int = setting(8, "Graphs that ENCO draws for every pair of frames.", least=1)
+    sparsity: float = setting(0.02, "What an edge costs.", least=0, shown="0.02 for enco, 0.002 for notears")
+    graph_rate: float = setting(
+        0.5, "Learning rate of the graph, in multiples of --lr.", least=0, shown="5 in small, 0.5 in paper"
+    )
+    graph_start: float = setting(
+        0.1,
+        "Share of the steps until which the graph stays as it is.",
+        least=0,
+        most=1,
+        shown="0.35 in small, 0.1 in paper",
+    )
+    graph_full: float = setting(
+        0.3,
+        "Share of the steps from which it learns at its full rate.",
+        least=0,
+        most=1,
+        shown="0.55 in small, 0.3 in paper",
+    )
+    autoregressive: bool = setting(False, "Whether latents may depend on earlier ones of their variable in iCITRIS.")
+    psi0: bool = setting(True, "Whether iCITRIS has a psi(0); the published form has none.")
+    mi_weight: float = setting(2.0, "Weight of the mutual information under interventions.", least=0)
+    parents_start: float = setting(0.2, "Share of the steps until which that leaves parents out.", least=0, most=1)
+    parents_full: float = setting(0.7, "Share of the steps from which it counts all parents.", least=0, most=1)
+    ancestors: float = setting(
+        0.0,
+        "Probability that iCITRIS's classifier sees all ancestors for the parents.",
+        least=0,
+        most=1,
+        shown="0.9 for train-nf, 0 for train-vae",
+    )
+    scale_weight: float = setting(0.1, "Weight that keeps iCITRIS's latents at mean 0 and std 1.", least=0)
+
+
 #: Configurations of the priors that come with the package.
 PRIOR_CONFIGS: tuple[type[PriorConfig], ...] = (
     MLPPriorConfig,
     AutoregressivePriorConfig,
+    ICitrisPriorConfig,
     IVAEPriorConfig,
     SlowPriorConfig,
 )
@@ -244,7 +307,9 @@ class CausalLatentsConfig:
     flow_hidden: int = setting(16, "Hidden units a latent in the flow.", least=1)
     hidden: int = setting(64, "Width of the MLP prior's and the classifier's networks.", least=1)
     prior: PriorConfig = setting(  # noqa: RUF009
-        MLPPriorConfig(), "Latents of a variable independent given the past (mlp), or not (autoregressive)."
+        MLPPriorConfig(),
+        "Latents of a variable independent given the past (mlp), or not (autoregressive); icitris: variables act on "
+        "each other within a step, too.",
     )
     classifier_layers: int = setting(1, "Hidden layers of the target classifier.", least=1)
     classifier_momentum: float = setting(0.0, "Momentum of the classifier's frozen copy.", least=0, most=0.9999)
@@ -287,8 +352,8 @@ class CitrisVAEConfig(CausalLatentsConfig):
     flow_layers: int = setting(4, "Layers of the flow; 0: the VAE's latents are the causal ones.", least=0)
     prior: PriorConfig = setting(  # noqa: RUF009
         MLPPriorConfig(),
-        "Latents of a variable independent given the past (mlp), or not (autoregressive); or a baseline, iVAE* (ivae) "
-        "or SlowVAE (slow).",
+        "Latents of a variable independent given the past (mlp), or not (autoregressive); icitris: variables act on "
+        "each other within a step, too; or a baseline, iVAE* (ivae) or SlowVAE (slow).",
     )
     width: int = frame_width()
     channels: int = setting(64, "Channels of every convolutional stage.", least=1)

@@ -35,7 +35,7 @@ class Finding:
     """One thing that the targets say of some variables.
 
     Attributes:
-        kind: ``never``, ``always``, ``equal``, ``opposite``, ``nearly equal`` or ``function``.
+        kind: ``never``, ``always``, ``equal``, ``opposite``, ``nearly equal``, ``function`` or ``direction``.
         variables: the names concerned.
         sentence: what it is, why, and what can be done.
         identifiable: whether the variables can be identified nevertheless.
@@ -56,6 +56,34 @@ def findings(data: SequenceData) -> tuple[Finding, ...]:
     found = [_never(data.dropped.names)] if data.dropped else []
     patterns, steps = np.unique(data.targets[data.starts].numpy().astype(bool), axis=0, return_counts=True)
     return (*found, *_of_patterns(patterns, steps, np.array(data.variables.names)))
+
+
+def direction_findings(data: SequenceData) -> tuple[Finding, ...]:
+    """Of which variables the direction of an effect within a step can hardly be told; empty where nothing hinders it.
+
+    An effect and its reverse are told apart in steps that set one of the two variables and not the other: there a cause
+    still acts, and what was set does not (Lippe et al., iCITRIS, 2023). That interventions are perfect and that effects
+    within a step go round in no circle are conditions, too, which targets say nothing of.
+
+    Args:
+        data: sequences; columns that were merged count as one.
+    """
+    targets = data.targets[data.starts].numpy().astype(bool)
+    names, found = data.variables.names, []
+    for i, j in combinations(range(len(names)), 2):
+        apart = int((targets[:, i] != targets[:, j]).sum())
+        if 0 < apart < FEW_STEPS:  # those that are never apart are not even told from each other
+            found.append(
+                Finding(
+                    "direction",
+                    (names[i], names[j]),
+                    f"only {counted(apart, 'step')} {'sets' if apart == 1 else 'set'} one of {names[i]} and {names[j]} "
+                    "without the other: which of them acts on the other within a step can hardly be told; record more "
+                    "such steps",
+                    identifiable=True,
+                )
+            )
+    return tuple(found)
 
 
 def few_samples(samples: int, unit: str) -> str:

@@ -85,6 +85,8 @@ def _shown(key: str, value: Any, document: Mapping[str, Any]) -> Any:
     if key == "identifiability":
         found = {", ".join(one["variables"]): one["sentence"] for one in value}
         return found or "every variable's target tells it from all others"
+    if key == "graph":
+        return _graph(value)
     if key == "notes":
         return "; ".join(value)
     if key == "entries":
@@ -120,6 +122,16 @@ def _size(size: Sequence[int]) -> str:
 
 def _array(array: Mapping[str, Any]) -> str:
     return f"{array['dtype']} {array['shape']}" + (" (memory-mapped)" if array["memory_mapped"] else "")
+
+
+def _graph(graph: Mapping[str, Any]) -> Any:
+    """Edges with their probabilities, and what is the matter with them."""
+    shown: dict[str, Any] = {f"{one['from']} -> {one['to']}": f"{one['probability']:.3f}" for one in graph["edges"]}
+    for one in graph["cycle_edges"]:
+        shown[f"{one['from']} -> {one['to']}"] += " (the least certain of a cycle: read the graph without it)"
+    if not graph["settled"]:
+        shown["not settled"] = "at the end of the training, some edge was neither certain nor certainly absent"
+    return shown or "no edges"
 
 
 def _kind(column: Mapping[str, Any]) -> str:

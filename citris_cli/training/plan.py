@@ -207,7 +207,7 @@ def make_plan(
             none to resume.
     """
     learned = {name: told for name, told in (learned or {}).items() if told}
-    model, training = with_prior(kind, preset, changes)
+    model, training = with_prior(kind, preset, changes, session.request.preset)
     # The device's own, unless an earlier training or a change says otherwise.
     configs = model, dataclasses.replace(training, precision="auto")
     begin = Settling(session, kind, changes, learned, configs, on_any)

@@ -24,14 +24,15 @@ from citris_cli.core.reference import ReferenceLatents
 from citris_cli.core.teacher import TaughtAutoencoder
 from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.frames import Frames, encode_frames
-from citris_cli.data.identifiability import few_latents, findings
+from citris_cli.data.identifiability import direction_findings, few_latents, findings
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError, InterruptedRunError
-from citris_cli.evaluation.data_check.check import quick_check
+from citris_cli.evaluation.data_check.check import quick_check, soft_interventions
 from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
+from citris_cli.training.causal_latents import require_long_enough
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask, window_starts
 from citris_cli.training.encodings import cached_encodings, weights_sha256
@@ -53,7 +54,7 @@ from citris_cli.training.reconstructions import Pictures
 from citris_cli.training.request import Request
 from citris_cli.training.session import AnySession, Session, open_labelled, open_sequences
 from citris_cli.training.teacher import Lessons, TaughtAutoencoderTask
-from citris_cli.wording import counted
+from citris_cli.wording import counted, enumerated
 
 #: Frames whose latents a model keeps, so that it knows what its variables' values look like.
 REFERENCE_FRAMES = 4096
@@ -109,7 +110,8 @@ def citris_nf(request: Request) -> LoadedModel:
     if finished := plan.finished(session):
         return finished
     _say_if_latents_are_few(session, plan.model.latents, "" if isinstance(under, Plan) else "citris train-ae ")
-    _require_labels(session, plan.model.prior.name)
+    _require_possible(session, plan)
+    _say_what_effects_need(session, plan)
     with plan.held(session):
         return _train_flow(session, under, plan)
 
@@ -158,7 +160,8 @@ def citris_vae(request: Request) -> LoadedModel:
     if finished := plan.finished(session):
         return finished
     _say_if_latents_are_few(session, plan.model.latents, "")
-    _require_labels(session, plan.model.prior.name)
+    _require_possible(session, plan)
+    _say_what_effects_need(session, plan)
     with plan.held(session):
         return _train_vae(session, plan)
 
@@ -276,12 +279,42 @@ def _train_unfinished_autoencoder(session: AnySession, plan: AutoencoderPlan) ->
     return trained
 
 
-def _require_labels(session: Session[SequenceData], prior: str) -> None:
-    """Refuse a prior that learns no assignment where no labels can give it one."""
-    if not find_prior(prior).assigns and session.labelled() is None:
+def _require_possible(session: Session[SequenceData], plan: NFPlan | VAEPlan) -> None:
+    """Refuse a training from which its prior could learn nothing.
+
+    Raises:
+        InputError: it learns no assignment and no labels can give it one; it looks at whole batches, and several
+            processes share them; or the training is too short for it.
+    """
+    name = plan.model.prior.name
+    prior = find_prior(name)
+    if not prior.assigns and session.labelled() is None:
         raise InputError(
-            f"--prior {prior} learns no assignment, which labels have to give it: put a "
+            f"--prior {name} learns no assignment, which labels have to give it: put a "
             "val_indep.npz with ground truth beside the training data, or name one with --val"
+        )
+    if not prior.rows_apart and session.processes.size > 1:
+        raise InputError(
+            f"--prior {name} compares the rows of a batch with each other, so that several processes cannot share one; "
+            "train in one process, without torchrun"
+        )
+    require_long_enough(plan.model, plan.training)
+
+
+def _say_what_effects_need(session: Session[SequenceData], plan: NFPlan | VAEPlan) -> None:
+    """Notes on what keeps effects within a step from being told, of a prior that learns them."""
+    if not find_prior(plan.model.prior.name).effects:
+        return
+    for finding in direction_findings(session.data):
+        session.note(finding.sentence)
+    if not (session.request.check and session.processes.first):
+        return
+    if soft := soft_interventions(session.data):
+        session.note(
+            f"{enumerated(soft)}: what follows an intervention still depends on the frame before, and iCITRIS needs "
+            "perfect interventions: with soft ones a reversed edge and a mixed-up variable explain the data as well as "
+            "the truth does; trust no edge of these variables, or train without --method and with "
+            "--imperfect-interventions"
         )
 
 
@@ -372,10 +405,28 @@ def _finish(
         if assign is not None:  # the best model's latents, perhaps not the last one's
             assign()
         model.eval()
-        identified = _identification(session, CausalModel.of(model, data.variables))
+        seen = CausalModel.of(model, data.variables)
+        identified = _identification(session, seen)
+        if (graph := seen.graph()) is not None:
+            session.note(_graph_told(graph))
         with torch.no_grad():
             reference = ReferenceLatents.spread_over(latents(), data.starts, data.targets, REFERENCE_FRAMES)
         return plan.write(session, model, {**measures, **identified}, data.variables, reference)
+
+
+def _graph_told(graph: Mapping[str, Any]) -> str:
+    """A sentence on effects within a step that were learned, and on cycles among them."""
+
+    def listed(edges: list[Mapping[str, Any]]) -> str:
+        return ", ".join(f"{one['from']} -> {one['to']} ({one['probability']:.2f})" for one in edges)
+
+    told = f"effects within a step: {listed(graph['edges']) or 'none'}"
+    if graph["cycle_edges"]:
+        told += (
+            f"; these have cycles, which no effects within a step can have: without the least certain edges, "
+            f"{listed(graph['cycle_edges'])}, there are none"
+        )
+    return told if graph["settled"] else f"{told}; some edge was still uncertain at the end of the training"
 
 
 def _identification(session: Session[SequenceData], model: CausalModel) -> dict[str, Any]:

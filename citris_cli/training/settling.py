@@ -57,7 +57,7 @@ class Settling(Generic[ModelT, TrainingT]):
             require_within_bounds(training)
             prior = getattr(model, "prior", None)
             if prior is not None:  # of a configuration that was given whole, too
-                find_prior(prior.name, self.kind.name)
+                find_prior(prior.name, self.kind.name).require_possible(prior)
         except ValueError as error:
             raise InputError(f"{self.kind.title}: {error}") from error
         precision = resolve_precision(training.precision, self.session.device)
@@ -104,8 +104,17 @@ def settings_of(*configs: Any) -> list[str]:
     return names
 
 
-def with_prior(kind: Kind, preset: tuple[ModelT, TrainingT], changes: Mapping[str, Any]) -> tuple[ModelT, TrainingT]:
-    """The preset with the prior that was asked for, which takes over what it has in common with the preset's."""
+def with_prior(
+    kind: Kind, preset: tuple[ModelT, TrainingT], changes: Mapping[str, Any], named: str
+) -> tuple[ModelT, TrainingT]:
+    """The preset with the prior that was asked for, which takes over what it has in common with the preset's.
+
+    Args:
+        kind: of the model.
+        preset: configurations of model and training.
+        changes: what was asked for, by name.
+        named: the preset's name.
+    """
     model, training = preset
     name = changes.get("prior")
     if name is None:
@@ -114,6 +123,7 @@ def with_prior(kind: Kind, preset: tuple[ModelT, TrainingT], changes: Mapping[st
         raise InputError(f"prior is {name!r}; it needs a name, such as 'mlp'")
     try:
         prior = find_prior(name, kind.name)
+        own = prior.preset_for(kind.name, named, changes)
     except ValueError as error:
         raise InputError(f"--prior {name}: {error}") from error
     before: Any = model
@@ -121,7 +131,7 @@ def with_prior(kind: Kind, preset: tuple[ModelT, TrainingT], changes: Mapping[st
         shared = {field.name for field in dataclasses.fields(prior.Config)}
         values = {key: value for key, value in vars(before.prior).items() if key in shared}
         model = dataclasses.replace(before, prior=prior.Config(**values))
-    return settled(model, prior.preset), settled(training, prior.preset)
+    return settled(model, own), settled(training, own)
 
 
 def _check_changes(changes: Mapping[str, Any], model: Any, training: Any) -> None:

@@ -19,7 +19,18 @@ import torch
 from rich.console import Console
 
 from citris_cli.training.devices import keep_freed_memory
-from tests.benchmarks import apart, causal_steps, evaluation, files, frames, operations, parts, processes, steps
+from tests.benchmarks import (
+    apart,
+    causal_steps,
+    evaluation,
+    files,
+    frames,
+    instantaneous,
+    operations,
+    parts,
+    processes,
+    steps,
+)
 from tests.benchmarks.measure import QUICK, Effort, Row
 from tests.benchmarks.table import table
 
@@ -28,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Row]]] = {
     "flow-inverse": parts.flow_inverse,
     "prior": parts.prior,
     "autoregressive-prior": parts.autoregressive_prior,
+    "instantaneous-prior": instantaneous.instantaneous_prior,
     "autoencoder-step": steps.autoencoder_step,
     "autoencoder-apart": apart.autoencoder_apart,
     "citris-nf-step": causal_steps.citris_nf_step,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from citris_cli.data.datasets import load_sequences
-from citris_cli.data.identifiability import Finding, few_latents, findings
+from citris_cli.data.identifiability import Finding, direction_findings, few_latents, findings
 
 STEPS = 400
 
@@ -115,3 +115,20 @@ def test_real_targets(real_data: Path) -> None:
         assert finding.kind == "never"
     slider = {f.variables: f.kind for f in findings(load_sequences([real_data / "tutorial/data_slider.npz"]))}
     assert slider[("pos_x", "pos_y", "pos_z")] == "equal"
+
+
+def test_what_leaves_the_direction_of_an_effect_open() -> None:
+    targets = drawn()
+    keys = np.array(list("abcd"))
+    assert _directions(targets, keys) == ()
+    targets[:, 1] = targets[:, 0]
+    assert _directions(targets, keys) == ()  # they are not even told apart, which findings say
+    targets[:12, 1] = 1 - targets[:12, 0]
+    (finding,) = _directions(targets, keys)
+    assert (finding.kind, finding.variables) == ("direction", ("a", "b"))
+    assert finding.sentence.startswith("only 12 steps set one of a and b without the other")
+
+
+def _directions(targets: np.ndarray, keys: np.ndarray) -> tuple[Finding, ...]:
+    np.savez("d.npz", images=np.zeros((len(targets) + 1, 32, 32, 3), np.uint8), interventions=targets, keys=keys)
+    return direction_findings(load_sequences([Path("d.npz")]))

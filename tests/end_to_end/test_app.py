@@ -230,6 +230,7 @@ ABOUT_THE_RUN = {
     "output",
     "preset",
     "ae",
+    "teacher",
     "val",
     "device",
     "variables",
@@ -242,9 +243,9 @@ ABOUT_THE_RUN = {
     "show_config",
     "as_json",
 }
-#: Fields that follow from the data.
+#: Fields that follow from the data, or from a teacher.
 FROM_THE_DATA = {
-    train_ae: {"width", "image_channels"},
+    train_ae: {"width", "image_channels", "grey_latents"},
     train_nf: {"variables"},
     train_vae: {"width", "image_channels", "variables"},
     train_causal_encoder: {"width", "image_channels"},

@@ -210,10 +210,13 @@ def test_a_prior_that_there_is_not_is_refused_with_those_that_there_are(
     trained: Path, tmp_path: Path, inside: Citris
 ) -> None:
     done = inside("train-vae", trained / "boxes", "--prior", "laplace", cwd=tmp_path)
-    check_refusal(done, "--prior laplace: there is no prior 'laplace'; it can be autoregressive, ivae, mlp, slow")
+    check_refusal(
+        done, "--prior laplace: there is no prior 'laplace'; it can be autoregressive, icitris, ivae, mlp, slow"
+    )
     done = inside("train-nf", trained / "boxes", "--prior", "ivae", cwd=tmp_path)
     check_refusal(
-        done, "--prior ivae: the prior 'ivae' is for citris_vae, not for citris_nf; it can be autoregressive, mlp$"
+        done,
+        "--prior ivae: the prior 'ivae' is for citris_vae, not for citris_nf; it can be autoregressive, icitris, mlp$",
     )
 
 

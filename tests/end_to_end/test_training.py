@@ -238,7 +238,7 @@ def test_steps_bound_the_autoencoder_that_is_trained_first_too(fresh: Path, insi
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--prior", "mlpp"], "--prior mlpp: there is no prior 'mlpp'; it can be autoregressive, mlp"),
+        (["--prior", "mlpp"], "--prior mlpp: there is no prior 'mlpp'; it can be autoregressive, icitris, mlp"),
         (["--autoregressive-hidden", 3], "--autoregressive-hidden: a training with the prior mlp has no such setting"),
         (["--latents", 4, "--prior", "slow"], "--prior slow: "),
     ],

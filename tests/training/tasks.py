@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import signal
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,13 @@ from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.citris_vae import CitrisVAE
-from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
+from citris_cli.core.config import (
+    AutoencoderConfig,
+    CausalEncoderConfig,
+    CitrisNFConfig,
+    CitrisVAEConfig,
+    ICitrisPriorConfig,
+)
 from citris_cli.core.teacher import TaughtAutoencoder
 from citris_cli.data.frames import Frames
 from citris_cli.data.variables import Variable
@@ -114,12 +122,20 @@ def causal_encoder_task(config: TrainingConfig, device: str = "cpu") -> CausalEn
 
 
 AnyTask = AutoencoderTask | TaughtAutoencoderTask | CitrisNFTask | CitrisVAETask | CausalEncoderTask
+#: Of iCITRIS, so that few steps at the tests' rates move its graph, too.
+INSTANTANEOUS = ICitrisPriorConfig(graph_samples=4, graph_rate=20.0, graph_start=0.0, ancestors=0.5)
 TASKS: dict[str, Callable[..., AnyTask]] = {
     "autoencoder": autoencoder_task,
     "taught autoencoder": taught_autoencoder_task,
     "citris_nf": citris_nf_task,
     "citris_vae": citris_vae_task,
     "causal_encoder": causal_encoder_task,
+    "icitris_nf": partial(citris_nf_task, prior=INSTANTANEOUS),
+    "icitris_vae": partial(
+        citris_vae_task,
+        flow_layers=0,
+        prior=replace(INSTANTANEOUS, graph_learning="notears", psi0=False, autoregressive=True),
+    ),
 }
 
 

@@ -51,7 +51,7 @@ def test_a_recorded_step_takes_the_steps_that_single_operations_take(
     graph = CpuGraph(generator)
     recorded = GraphSteps(other, optimizer, generator, nullcontext, graph)
     for step in range(CONFIG.steps):
-        rates = [(step + 1) * rate for rate in (0.01, 0.004)][: len(one.parameter_groups())]
+        rates = [(step + 1) * rate for rate in (0.01, 0.004, 0.2, 0.02)][: len(one.parameter_groups())]
         expected = single.take(step, rates)
         losses = recorded.take(step, rates)
         assert list(losses) == list(expected)

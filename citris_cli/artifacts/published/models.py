@@ -13,6 +13,9 @@ from citris_cli.artifacts.published.parts import (
     classifier_weights,
     encoder_weights,
     flow_weights,
+    graph_classifier_weights,
+    information_weights,
+    instantaneous_prior_weights,
     is_constant,
     prefixed,
     prior_weights,
@@ -20,6 +23,9 @@ from citris_cli.artifacts.published.parts import (
     published_classifier,
     published_encoder,
     published_flow,
+    published_graph_classifier,
+    published_information,
+    published_instantaneous_prior,
     published_prior,
     published_vae_decoder,
     published_vae_encoder,
@@ -27,12 +33,15 @@ from citris_cli.artifacts.published.parts import (
     vae_decoder_weights,
     vae_encoder_weights,
 )
+from citris_cli.core.config import ICitrisPriorConfig
 from citris_cli.data.variables import Variable, Variables, canonical_name
 from citris_cli.kinds import flat
 
 
 def causal_latents_weights(published: Mapping[str, Tensor]) -> StateDict:
     """Weights of a :class:`~citris_cli.core.causal_latents.CausalLatentsModel`: what both whole models share."""
+    if is_icitris(published):
+        return _icitris_weights(published)
     return (
         prefixed("flow.", flow_weights(select(published, "flow.")))
         | prefixed("prior.", prior_weights(select(published, "prior_t1.")))
@@ -44,12 +53,42 @@ def causal_latents_weights(published: Mapping[str, Tensor]) -> StateDict:
 def _published_causal_latents(ours: Mapping[str, Tensor], config: Mapping[str, Any]) -> StateDict:
     """The inverse of :func:`causal_latents_weights`; the configuration tells what weights alone do not."""
     logits, config = ours["assignment.logits"], flat(config)
+    if config["prior"] == ICitrisPriorConfig.name:
+        return _published_icitris(ours)
     prior = published_prior(select(ours, "prior."), len(logits), not config["imperfect_interventions"])
     classifier = published_classifier(select(ours, "classifier."), config["conditional_targets"])
     return (
         {"prior_t1.target_params": logits}
         | prefixed("prior_t1.", prior)
         | prefixed("intv_classifier.", classifier)
+        | prefixed("flow.", published_flow(select(ours, "flow.")))
+    )
+
+
+def is_icitris(published: Iterable[str]) -> bool:
+    """Whether weights of these names are those of iCITRIS, as CITRIS-NF or CITRIS-VAE."""
+    return "prior_t1.net.0.weight" in published
+
+
+def _icitris_weights(published: Mapping[str, Tensor]) -> StateDict:
+    """As :func:`causal_latents_weights` of iCITRIS, whose prior is there twice (``prior.`` and ``prior_t1.``)."""
+    return (
+        prefixed("flow.", flow_weights(select(published, "flow.")))
+        | prefixed("prior.", instantaneous_prior_weights(select(published, "prior_t1.")))
+        | prefixed("prior.information.", information_weights(select(published, "mi_estimator.")))
+        | prefixed("classifier.", graph_classifier_weights(select(published, "intv_classifier.")))
+        | {"assignment.logits": published["prior_t1.target_params"]}
+    )
+
+
+def _published_icitris(ours: Mapping[str, Tensor]) -> StateDict:
+    """The inverse of :func:`_icitris_weights`."""
+    prior = published_instantaneous_prior(select(ours, "prior.")) | {"target_params": ours["assignment.logits"]}
+    return (
+        prefixed("prior_t1.", prior)
+        | {f"prior.{name}": value.clone() for name, value in prior.items()}  # no file holds one tensor twice
+        | prefixed("intv_classifier.", published_graph_classifier(select(ours, "classifier.")))
+        | prefixed("mi_estimator.", published_information(select(ours, "prior.information.")))
         | prefixed("flow.", published_flow(select(ours, "flow.")))
     )
 

@@ -21,7 +21,7 @@ StateDict = dict[str, Tensor]
 Pairs = Sequence[tuple[str, str]]
 
 #: Published entries that hold no learned value: constants that our modules build themselves.
-_CONSTANTS = re.compile(r"(^|\.)(mask|l_mask|eye|target_mask|grid)$")
+_CONSTANTS = re.compile(r"(^|\.)(mask|l_mask|eye|target_mask|grid|two_exp_range|target_counter_mask|graph_structures)$")
 
 
 def is_constant(name: str) -> bool:
@@ -234,8 +234,62 @@ _MLP_PRIOR: Pairs = [
 ]
 
 
+_INSTANTANEOUS_PRIOR: Pairs = [
+    ("enco_gamma", "graph.gamma"),
+    ("enco_theta", "graph.theta"),
+    ("notears_params", "graph.logits"),
+    ("net.1.norm.weight", "networks.first_gain"),
+    ("net.1.norm.bias", "networks.first_offset"),
+    ("net.4.norm.weight", "networks.middle_gain"),
+    ("net.4.norm.bias", "networks.middle_offset"),
+    ("net.0.*", "networks.first_*"),
+    ("net.3.*", "networks.middle_*"),
+    ("net.6.*", "networks.last_*"),
+    ("net.7.scale_factors", "networks.log_bounds"),
+]
+#: What stands on the diagonal of a published graph's logits: no variable acts on itself.
+_NO_EDGE = -9e15
+
+
+def instantaneous_prior_weights(published: Mapping[str, Tensor]) -> StateDict:
+    """Weights of iCITRIS's prior, without its estimator of mutual information, which lies beside it in theirs.
+
+    Published graphs that have settled do not say so; ours, read from one, does in the first step of a training.
+    """
+    renamed = rename(published, _INSTANTANEOUS_PRIOR)
+    of_networks = renamed["networks.first_bias"].shape
+    for name in [name for name in renamed if name.endswith(("_gain", "_offset"))]:
+        renamed[name] = renamed[name].view(of_networks)
+    for name in [name for name in renamed if name.startswith("graph.")]:
+        renamed[name] = renamed[name].clone().fill_diagonal_(0)
+    return renamed | {"graph.fixed": torch.tensor(False)}
+
+
+def published_instantaneous_prior(ours: Mapping[str, Tensor]) -> StateDict:
+    """The inverse of :func:`instantaneous_prior_weights`."""
+    renamed = rename(ours, backwards(_INSTANTANEOUS_PRIOR))
+    for name in [name for name in renamed if ".norm." in name]:
+        renamed[name] = renamed[name].flatten()
+    for name in [name for name in renamed if name.startswith(("enco_", "notears_"))]:
+        renamed[name] = renamed[name].clone().fill_diagonal_(_NO_EDGE)
+    return renamed
+
+
+_INFORMATION: Pairs = [("mi_estimator.#.*", "network.#.*"), ("exp_mi_estimator.#.*", "frozen.#.*")]
+
+
+def information_weights(published: Mapping[str, Tensor]) -> StateDict:
+    """Weights of a :class:`~citris_cli.core.mutual_information.MutualInformationEstimator`."""
+    return rename(published, _INFORMATION)
+
+
+def published_information(ours: Mapping[str, Tensor]) -> StateDict:
+    """The inverse of :func:`information_weights`."""
+    return rename(ours, backwards(_INFORMATION))
+
+
 def prior_weights(published: Mapping[str, Tensor]) -> StateDict:
-    """Weights of a transition prior of any form; the assignment is not among them.
+    """Weights of a transition prior of CITRIS of any form; the assignment is not among them.
 
     The published autoregressive prior also stores the interventional Gaussians of the MLP form, which it does not use.
     """
@@ -288,6 +342,53 @@ def classifier_weights(published: Mapping[str, Tensor]) -> StateDict:
     # Every target vector counts once for each variable, in the place of its 0 or of its 1.
     renamed["count"] = torch.ones(()) if steps is None else steps[0].sum().clamp_min(1)
     return renamed
+
+
+def graph_classifier_weights(published: Mapping[str, Tensor]) -> StateDict:
+    """Weights of a :class:`~citris_cli.core.graph_classifier.GraphTargetClassifier`.
+
+    All that it says of targets follows from how often the joint ones occurred.
+    """
+    counts = published["target_counter"].flatten().long()
+    told = {"seen.counts": counts, "seen.mean": published["avg_dist"][:, 1], "seen.rows": counts.sum()}
+    return rename(published, _CLASSIFIER) | told
+
+
+def published_graph_classifier(ours: Mapping[str, Tensor]) -> StateDict:
+    """The inverse of :func:`graph_classifier_weights`, with the tables that follow from the counts.
+
+    ``target_counter_prob`` [U, u, j] is p(I_j = 1 | I_U = u_U), for sets of variables U and joint targets u as binary
+    numbers; ``avg_cond_dist`` [i, j, value of I_j, value of I_i] counts every value once more than it occurred.
+    """
+    counts, mean = ours["seen.counts"].float(), ours["seen.mean"]
+    variables = len(mean)
+    places = torch.arange(variables - 1, -1, -1)
+    binary = torch.zeros(2**variables, variables) if counts.is_meta else _binary(variables)
+    renamed = rename(ours, backwards(_CLASSIFIER)) | {
+        "avg_dist": torch.stack([1 - mean, mean], dim=-1),
+        "target_counter": counts.reshape((2,) * variables),
+        "target_counter_mask": binary,
+        "graph_structures": binary.clone(),
+        "two_exp_range": (2.0**places).float(),
+    }
+    ones = counts @ binary  # of I_j = 1
+    together = (binary * counts.unsqueeze(1)).T @ binary
+    number = torch.stack([counts.sum() - ones, ones], dim=-1)  # [j, v]
+    both = torch.stack([ones.unsqueeze(1) - together, together], dim=-1)  # [i, j, v] of I_i = 1
+    given = (both + 0.5) / (number + 1)
+    renamed["dist_cond_steps"] = number + 1
+    renamed["avg_cond_dist"] = torch.stack([1 - given, given], dim=-1)
+    tables = []
+    for known in binary:
+        alike = (((binary.unsqueeze(1) - binary) * known).abs().sum(-1) == 0).to(counts.dtype) * counts
+        tables.append((alike @ binary) / alike.sum(1, keepdim=True).clamp_min(1))
+    renamed["target_counter_prob"] = torch.stack(tables)
+    return renamed
+
+
+def _binary(variables: int) -> Tensor:
+    """All joint targets [2^K, K], the first variable being the highest bit."""
+    return (torch.arange(2**variables).unsqueeze(1) >> torch.arange(variables - 1, -1, -1) & 1).float()
 
 
 def published_classifier(ours: Mapping[str, Tensor], conditional: bool) -> StateDict:

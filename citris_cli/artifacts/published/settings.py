@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from citris_cli.artifacts.published.models import is_icitris
 from citris_cli.artifacts.published.parts import select
 from citris_cli.core.causal_encoder import REACH
-from citris_cli.core.config import MOST_CHANNELS, PATCHES, SMALL_WIDTH, WIDTHS, WIDTHS_TOLD
+from citris_cli.core.config import MOST_CHANNELS, PATCHES, SMALL_WIDTH, WIDTHS, WIDTHS_TOLD, ICitrisPriorConfig
 from citris_cli.core.networks import grid_sides
+from citris_cli.core.priors import find_prior
 from citris_cli.kinds import KINDS, config_from_json, config_to_json, flat
 from citris_cli.wording import counted, legible
 
@@ -57,6 +60,35 @@ SHARED_OTHERS = {
     "regulariser": "lambda_reg",
     "temperature": "classifier_gumbel_temperature",
 }
+#: Of iCITRIS, of the same kinds of model.
+ICITRIS_SIZES = {"latents": "num_latents", "variables": "num_causal_vars", "autoregressive": "autoregressive_prior"}
+ICITRIS_OTHERS = {
+    "classifier_weight": "beta_classifier",
+    "mi_weight": "beta_mi_estimator",
+    "regulariser": "lambda_reg",
+    "sparsity": "lambda_sparse",
+    "graph_samples": "num_graph_samples",
+}
+#: Most variables of a published iCITRIS: its classifier keeps a table of all pairs of joint targets.
+ICITRIS_VARIABLES = 10
+
+
+def _icitris_settings(kind: str) -> Settings:
+    """Hyperparameters of iCITRIS: its own, and those of the kind that are not of CITRIS's prior and classifier."""
+    settings = KINDS[kind].published.settings
+    sizes = {field: name for field, name in settings.sizes.items() if field not in SHARED_SIZES}
+    others = {field: name for field, name in settings.others.items() if field not in SHARED_OTHERS}
+    constants = {name: value for name, value in settings.constants.items() if not name.startswith("classifier_")}
+    return Settings(ICITRIS_SIZES | sizes, ICITRIS_OTHERS | others, constants)
+
+
+def _defaults(kind: str, icitris: bool) -> dict[str, Any]:
+    """Our configuration where hyperparameters are silent, flat."""
+    config = KINDS[kind].config()
+    if icitris:
+        config = dataclasses.replace(config, prior=ICitrisPriorConfig(psi0=False))
+    defaults = flat(config_to_json(config))
+    return {**defaults, **find_prior(ICitrisPriorConfig.name).preset_for(kind, "paper", {})} if icitris else defaults
 
 
 def kind_of(weights: Mapping[str, Tensor]) -> str:
@@ -109,10 +141,15 @@ def hyper_parameters_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
         config: its configuration by part.
     """
     own, settings = flat(config[kind]), KINDS[kind].published.settings
+    icitris = own.get("prior") == ICitrisPriorConfig.name
+    settings = _icitris_settings(kind) if icitris else settings
     found = {name: own[field] for field, name in {**settings.sizes, **settings.others}.items()}
     found |= {"act_fn": ACTIVATION, **settings.constants}
-    if KINDS[kind].causal:
+    if icitris:
+        found["graph_learning_method"] = own["graph_learning"].upper()
+    elif KINDS[kind].causal:
         found["autoregressive_prior"] = own["prior"] == "autoregressive"
+    if KINDS[kind].causal:
         found["use_flow_prior"] = not KINDS[kind].inside and own["flow_layers"] > 0
     return found | {"img_width": KINDS[kind].width(config)}
 
@@ -151,10 +188,11 @@ def factor_kinds(weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, A
 
 def _settled(kind: str, sizes: Mapping[str, Any], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The whole configuration of one part: sizes as they are, all else as the hyperparameters say or our defaults."""
-    settings, form = KINDS[kind].published.settings, KINDS[kind].config
+    form, icitris = KINDS[kind].config, sizes.get("prior") == ICitrisPriorConfig.name
+    settings = _icitris_settings(kind) if icitris else KINDS[kind].published.settings
     ambiguous = {"decoder_blocks"} if sizes.get("networks") == "small" else set()
     _check_agreement(sizes, {f: n for f, n in settings.sizes.items() if f not in ambiguous}, hyper_parameters)
-    defaults = flat(config_to_json(form()))
+    defaults = _defaults(kind, icitris)
     others = {
         field: _value(name, hyper_parameters.get(name, defaults[field]), defaults[field])
         for field, name in settings.others.items()
@@ -285,6 +323,8 @@ def causal_latents_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mappin
     """Sizes of flow, prior and classifier; fields of :class:`~citris_cli.core.config.CausalLatentsConfig`."""
     shapes = _Shapes(weights)
     latents, columns = shapes.of("prior_t1.target_params", 2)
+    if is_icitris(weights):
+        return _icitris_sizes(weights, hyper_parameters, latents, columns)
     if not 2 <= columns <= MAX_VARIABLES + 1:
         raise ValueError(
             f"the weight prior_t1.target_params has {counted(columns, 'column')}; it needs one for each of 1 to "
@@ -295,12 +335,48 @@ def causal_latents_sizes(weights: Mapping[str, Tensor], hyper_parameters: Mappin
         "variables": columns - 1,
         "hidden": shapes.of("intv_classifier.classifiers.0.weight", 2)[0] // 2,
         "classifier_layers": _classifier_layers(weights),
-        "flow_layers": shapes.count(r"flow\.flows\.(\d+)\.transformation\.scaling"),
+        **_flow_sizes(shapes, latents),
         **_prior_sizes(shapes, latents, hyper_parameters),
     }
+    return sizes
+
+
+def _flow_sizes(shapes: _Shapes, latents: int) -> dict[str, int]:
+    sizes = {"flow_layers": shapes.count(r"flow\.flows\.(\d+)\.transformation\.scaling")}
     if sizes["flow_layers"] > 0:
         sizes["flow_hidden"] = shapes.of("flow.flows.1.net.0.linear.weight", 2)[0] // latents
     return sizes
+
+
+def _icitris_sizes(
+    weights: Mapping[str, Tensor], hyper_parameters: Mapping[str, Any], latents: int, variables: int
+) -> dict[str, Any]:
+    """Sizes of iCITRIS, which has no psi(0)."""
+    shapes = _Shapes(weights)
+    if variables > ICITRIS_VARIABLES:
+        raise ValueError(
+            f"its {counted(variables, 'variable')} are more than the {ICITRIS_VARIABLES} for which a published iCITRIS "
+            "can keep its table of joint targets"
+        )
+    for name, value in weights.items():
+        if name.startswith("prior.") and not torch.equal(value, weights.get(f"prior_t1.{name[6:]}", value[..., :0])):
+            raise ValueError(f"the weight {name} is another than prior_t1.{name[6:]}, and both are those of its prior")
+    learned = "enco" if "prior_t1.enco_gamma" in shapes else "notears"
+    told = hyper_parameters.get("graph_learning_method", learned.upper())
+    if not isinstance(told, str) or told.lower() != learned:
+        raise ValueError(f"its hyperparameter graph_learning_method is {_shown(told)} and its weights say {learned}")
+    name = "autoregressive_prior"
+    return {
+        "latents": latents,
+        "variables": variables,
+        "hidden": shapes.of("intv_classifier.classifiers.0.weight", 2)[0] // 4,
+        "classifier_layers": _classifier_layers(weights),
+        **_flow_sizes(shapes, latents),
+        "prior": ICitrisPriorConfig.name,
+        "graph_learning": learned,
+        "autoregressive": _value(name, hyper_parameters.get(name, False), False),
+        "psi0": False,
+    }
 
 
 def _classifier_layers(weights: Mapping[str, Tensor]) -> int:

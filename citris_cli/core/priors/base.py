@@ -10,7 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from citris_cli.core.config import CitrisPriorConfig, PriorConfig
+from citris_cli.core.config import CausalLatentsConfig, CitrisPriorConfig, PriorConfig
+from citris_cli.core.graph import LearnedGraph
+from citris_cli.core.graph_classifier import GraphTargetClassifier
+from citris_cli.core.target_classifier import TargetClassifier
 
 #: A number that may change from step to step, on a GPU a scalar on the device.
 Setting = float | Tensor
@@ -29,7 +32,7 @@ class Given:
 
     Attributes:
         targets: intervention targets I^{t+1}, 0 or 1, [B, K].
-        probabilities: soft assignment p [M, K+1]; the last column is psi(0).
+        probabilities: soft assignment p [M, K+1]; the last column is psi(0), where the prior has one.
         psi: straight-through samples of the assignment, one-hot [B, M, K+1].
         generator: source of whatever the prior draws, on the latents' device.
         progress: share of the training's steps that have been taken, 0 … 1; 1 outside of a training.
@@ -64,12 +67,18 @@ class ParameterGroup(NamedTuple):
         rate: factor on the training's learning rate.
         weight_decay: of AdamW.
         schedule: factor on the rate at a share of the training's steps, 0 … 1; None for 1 throughout.
+        name: what they are, where a training can be too short for them.
+        option: of the command that changes their rate.
+        distance: how far from its start each has to be able to get for a training to decide anything.
     """
 
     parameters: Sequence[nn.Parameter]
     rate: float = 1.0
     weight_decay: float = 0.0
     schedule: Callable[[float], float] | None = None
+    name: str = ""
+    option: str = ""
+    distance: float = 0.0
 
 
 class TransitionPrior(nn.Module, ABC):
@@ -87,6 +96,9 @@ class TransitionPrior(nn.Module, ABC):
         assigns: whether it learns which variable a latent belongs to; else labels tell after the training.
         preset: settings of model and training that go with it, by name, unless the user says otherwise.
         published: whether the published code has it.
+        rest: whether there is a psi(0).
+        effects: whether variables may act on each other within a step; it learns on which.
+        rows_apart: whether it looks at the rows of a batch one by one, so that several processes can share a batch.
     """
 
     Config: ClassVar[type[PriorConfig]]
@@ -94,7 +106,10 @@ class TransitionPrior(nn.Module, ABC):
     models: ClassVar[tuple[str, ...]] = ("citris_nf", "citris_vae")
     assigns: ClassVar[bool] = True
     preset: ClassVar[Mapping[str, Any]] = {}
-    published: ClassVar[bool] = False
+    published: bool = False
+    rest: bool = True
+    effects: ClassVar[bool] = False
+    rows_apart: ClassVar[bool] = True
 
     @classmethod
     def build(
@@ -110,6 +125,61 @@ class TransitionPrior(nn.Module, ABC):
             generator: source of the random start.
         """
         return cls(latents, variables, hidden, config, generator)
+
+    @classmethod
+    def preset_for(cls, kind: str, preset: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Settings that go with it: :attr:`preset`, or what depends on more.
+
+        Args:
+            kind: of model.
+            preset: name of the settings that it takes the place in.
+            changes: what the user said, by name.
+
+        Raises:
+            ValueError: of what the user said, something would have no effect.
+        """
+        return cls.preset
+
+    @classmethod
+    def require_possible(cls, config: PriorConfig) -> None:
+        """Refuse a configuration, each value of which is within its bounds, of which nothing can come.
+
+        Raises:
+            ValueError: a sentence that says why.
+        """
+
+    def target_classifier(
+        self, config: CausalLatentsConfig, generator: torch.Generator | None = None
+    ) -> TargetClassifier | GraphTargetClassifier:
+        """The target classifier beside it, with a ``network`` that learns and a ``frozen`` copy of it.
+
+        Args:
+            config: of the model.
+            generator: source of the random start.
+        """
+        return TargetClassifier(
+            config.latents,
+            config.variables,
+            config.hidden,
+            config.classifier_layers,
+            config.classifier_momentum,
+            config.conditional_targets,
+            generator,
+        )
+
+    def target_losses(
+        self, classifier: nn.Module, z: Tensor, targets: Tensor, psi: Tensor, given: Given
+    ) -> tuple[Tensor, Tensor]:
+        """``L_model`` and ``L_z`` of that classifier, scalars.
+
+        Args:
+            classifier: see :meth:`target_classifier`.
+            z: causal latents of windows [B, T, M].
+            targets: of the steps, 0 or 1, [B, T-1, K].
+            psi: samples of the assignment, one for each window [B, M, K+1].
+            given: the steps.
+        """
+        return classifier(z, targets, psi)
 
     @abstractmethod
     def nll(self, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
@@ -154,6 +224,10 @@ class TransitionPrior(nn.Module, ABC):
         Returns:
             Causal latents [B, M].
         """
+
+    def learned_graph(self) -> LearnedGraph | None:
+        """The graph of effects within a step, or None where variables have none by assumption."""
+        return None
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Those of its parameters that do not learn at the training's own rate, without weight decay."""

@@ -75,7 +75,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
     if imperfect:
         hints.append(
             f"{enumerated(imperfect)}: what follows an intervention still depends on the frame before; train with "
-            f"{_imperfect_option(imperfect, names)}"
+            f"{_imperfect_option(imperfect, names)}, and not with --method icitris, which needs perfect ones"
         )
     sheet, sheet_targets = _sheet(data, rows)
     unchecked = list(told_otherwise(compared, names))
@@ -132,10 +132,7 @@ def quick_check(data: SequenceData, targets: bool = True) -> tuple[str, ...]:
     Raises:
         ChangedDataError: the frames changed meanwhile.
     """
-    frame = data.frames.height * data.frames.width * data.frames.channels
-    most = int(np.clip(QUICK_BYTES // frame, LEAST_STEPS, QUICK_STEPS))
-    steps, rows = spread_over(data.starts.numpy(), most), Rows.of(data)
-    found = changes(data, steps, steps)
+    steps, rows, found = _sample(data)
     if not targets:
         idle = rows.idle(steps, 0)
         return tuple(faults(pictures(found, idle), found, idle)[0])
@@ -146,6 +143,30 @@ def quick_check(data: SequenceData, targets: bool = True) -> tuple[str, ...]:
     alignment = _alignment(aligned, ratios_by_lag(found, rows), data.rows_a_frame)
     problems, _ = _said(aligned, alignment, list(zip(data.variables.names, shows, strict=True)), seen, found, rows)
     return tuple(problems)
+
+
+def soft_interventions(data: SequenceData) -> tuple[str, ...]:
+    """Variables whose interventions look imperfect in a sample of the steps: what follows them depends on the past.
+
+    Args:
+        data: sequences.
+
+    Raises:
+        ChangedDataError: the frames changed meanwhile.
+    """
+    _, rows, found = _sample(data)
+    seen_in = features(found)
+    lag = verdict(seen_in, found, rows).lag or 0
+    depends = depends_on_past(found, seen_in, rows, lag, shown(seen_in, rows, found, lag))
+    return tuple(name for name, one in zip(data.variables.names, depends, strict=True) if one)
+
+
+def _sample(data: SequenceData) -> tuple[Array, Rows, Changes]:
+    """Steps spread over the data, few enough to be looked at at once; targets; and how frames change in them."""
+    frame = data.frames.height * data.frames.width * data.frames.channels
+    most = int(np.clip(QUICK_BYTES // frame, LEAST_STEPS, QUICK_STEPS))
+    steps = spread_over(data.starts.numpy(), most)
+    return steps, Rows.of(data), changes(data, steps, steps)
 
 
 def _said(

@@ -244,7 +244,9 @@ def test_a_file_whose_prior_nobody_brought_is_refused_with_its_name(
     columns = [{"name": name} for name in "ab"]
     write_model(path, ModelFile("citris_nf", model_config(model), columns, {}, model_tensors(model)))
     monkeypatch.delitem(registry._priors, LaplaceConfig.name)
-    with pytest.raises(InputError, match="no prior 'laplace of changes'; it can be autoregressive, ivae, mlp, slow"):
+    with pytest.raises(
+        InputError, match="no prior 'laplace of changes'; it can be autoregressive, icitris, ivae, mlp, slow"
+    ):
         load_model(path)
 
 

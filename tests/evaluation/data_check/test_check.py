@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from citris_cli.data.datasets import load_sequences
-from citris_cli.evaluation.data_check.check import check_data, quick_check
+from citris_cli.evaluation.data_check.check import check_data, quick_check, soft_interventions
 from citris_cli.evaluation.data_check.report import LAGS, DataCheck
 from tests.evaluation.data_check.lamps import lamps, loaded, moved
 
@@ -166,7 +166,13 @@ def test_where_no_intervention_is_seen_that_is_said() -> None:
 def test_a_value_that_is_mirrored_depends_on_the_past(imperfect: int, option: str) -> None:
     found = checked(lamps(1500, 2, imperfect=imperfect))
     assert [one.depends for one in found.variables] == [True, imperfect == 2]
-    assert any(hint.endswith(f"the frame before; train with {option}") for hint in found.hints)
+    assert any(f"the frame before; train with {option}, and not with --method icitris" in hint for hint in found.hints)
+
+
+def test_soft_interventions_are_found_before_a_training() -> None:
+    soft, perfect = (loaded(lamps(1500, 2, imperfect=imperfect)) for imperfect in (2, 0))
+    assert soft_interventions(soft) == soft.variables.names
+    assert soft_interventions(perfect) == ()
 
 
 def test_faults_of_frames_are_named_with_their_places() -> None:

@@ -1,0 +1,184 @@
+"""iCITRIS: trained as a method of both commands, refused where it can come to nothing, used like any model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from citris_cli.artifacts.models import read_model, read_model_header, write_model
+from citris_cli.loading import load_model
+from tests.core.test_parity import Numbers, agree, agree_as_a_whole
+from tests.end_to_end.conftest import Citris, first_rows
+from tests.end_to_end.test_bad_input import check_refusal
+from tests.end_to_end.test_json import faults
+
+#: A graph that few steps move far enough.
+FAST = ["--steps", "6", "--batch-size", "8", "--hidden", "4", "--warmup", "0", "--graph-rate", "1e4"]
+TINY = {
+    "train-vae": [*FAST, "--channels", "4", "--latents", "4", "--flow-layers", "1"],
+    "train-nf": [*FAST, "--samples", "2", "--flow-layers", "2"],
+}
+
+
+@pytest.fixture
+def few(home: Path, tmp_path: Path) -> Path:
+    """A folder with a dataset of few frames: what is tested is not how well anything is found."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for split in ("train", "val_indep", "test_triplets"):
+        arrays = first_rows(home / f"boxes/{split}.npz", 60)
+        if split == "train":
+            arrays["targets"] = arrays["targets"][:59]
+        np.savez(folder / f"{split}.npz", **arrays)
+    return tmp_path
+
+
+def line(command: str, home: Path, *more: object) -> list[object]:
+    autoencoder = ["--ae", home / "runs/boxes/ae.safetensors"] if command == "train-nf" else []
+    return [command, "few", "--method", "icitris", *TINY[command], *autoencoder, *more]
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [("train-vae", ["--graph-learning", "notears", "--no-psi0"]), ("train-nf", ["--autoregressive"])],
+)
+def test_it_is_trained_and_goes_through_the_commands(
+    command: str, options: list[str], home: Path, few: Path, inside: Citris
+) -> None:
+    done = inside(*line(command, home, *options, "-o", "m.safetensors"), cwd=few)
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.decode()
+    assert "iCITRIS on few: step 6/6" in said
+    assert "effects within a step: " in said
+    again = inside(*line(command, home, *options, "-o", "again.safetensors"), cwd=few)
+    assert again.returncode == 0
+    assert (few / "m.safetensors").stat().st_size > 0
+    first, second = (read_model(few / name).tensors for name in ("m.safetensors", "again.safetensors"))
+    assert all(torch.equal(first[name], second[name]) for name in first)  # the same seed
+    header = read_model_header(few / "m.safetensors")
+    kind = "citris_vae" if command == "train-vae" else "citris_nf"
+    config = header.config[kind]
+    assert config["prior"]["name"] == "icitris"
+    assert config["classifier_momentum"] == 0.9
+    assert config["prior"]["sparsity"] == (0.002 if command == "train-vae" else 0.02)
+    assert config["prior"]["ancestors"] == (0.0 if command == "train-vae" else 0.9)
+    logged = json.loads((few / "m.metrics.jsonl").read_text().splitlines()[0])
+    assert {"sparsity", "information", "information_model", "scale"} <= logged.keys()
+    assert ("acyclicity" in logged) == (command == "train-vae")
+
+    file = read_model(few / "m.safetensors")  # so few steps give some variable no latents
+    file.tensors["assignment.logits"] = torch.eye(file.tensors["assignment.logits"].shape[1])[[0, 1, 0, 1]]
+    write_model(few / "m.safetensors", file)
+    for arguments in (
+        ["encode", "few/val_indep.npz", "-m", "m.safetensors", "-o", "z.npz"],
+        ["intervene", "few/train.npz#1", "-m", "m.safetensors", "--var", "box", "-n", "2", "-o", "i.png"],
+        ["eval-triplets", "few", "-m", "m.safetensors", "--json"],
+        ["eval-correlation", "few/val_indep.npz", "-m", "m.safetensors", "--json"],
+    ):
+        done = inside(*arguments, cwd=few)
+        assert done.returncode == 0, done.stderr.decode()
+    document = json.loads(inside("info", "m.safetensors", "--json", cwd=few).stdout)
+    assert document["graph"].keys() == {"edges", "cycle_edges", "settled"}
+    export = inside("export", "m.safetensors", "-o", "p.safetensors", cwd=few)
+    if command == "train-nf":
+        check_refusal(export, "the published iCITRIS has no psi.0.; train one with --no-psi0")
+        return
+    assert export.returncode == 0
+    assert inside("import-checkpoint", "p.safetensors", "-o", "b.safetensors", cwd=few).returncode == 0
+    ours, back = (read_model(few / name).tensors for name in ("m.safetensors", "b.safetensors"))
+    assert all(torch.equal(back[name], ours[name]) for name in back if name != "prior.graph.fixed")
+
+
+def test_info_draws_the_graph(home: Path, few: Path, inside: Citris) -> None:
+    assert inside(*line("train-nf", home, "-o", "m.safetensors"), cwd=few).returncode == 0
+    file = read_model(few / "m.safetensors")
+    file.tensors["prior.graph.gamma"] = torch.full((3, 3), 5.0)
+    file.tensors["prior.graph.gamma"][2, 0] = -5.0
+    file.tensors["prior.graph.theta"] = torch.tensor([[0.0, 5.0, 0.0], [4.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    write_model(few / "m.safetensors", file)
+    document = json.loads(inside("info", "m.safetensors", "--json", cwd=few).stdout)
+    assert faults(document, "info", "info") == []
+    document = document["graph"]
+    found = {(edge["from"], edge["to"]): edge["probability"] for edge in document["edges"]}
+    assert list(found) == [("ball_y", "box"), ("box", "ball_y"), ("psi(0)", "box")]
+    assert found["ball_y", "box"] == pytest.approx(0.98659, abs=1e-4)
+    assert [(edge["from"], edge["to"]) for edge in document["cycle_edges"]] == [("box", "ball_y")]
+    text = inside("info", "m.safetensors", cwd=few).stdout.decode()
+    assert "box -> ball_y  0.975 (the least certain of a cycle: read the graph without it)" in text
+    assert "psi(0) -> box" in text
+
+
+def test_what_it_cannot_learn_from_is_refused(home: Path, few: Path, inside: Citris) -> None:
+    imperfect = inside(*line("train-vae", home, "--imperfect-interventions", "-o", "m.safetensors"), cwd=few)
+    check_refusal(imperfect, "iCITRIS needs perfect ones. Where a variable that is set still follows its parents")
+    short = ["train-vae", "few", "--method", "icitris", "--steps", "300", "-o", "m.safetensors"]
+    check_refusal(
+        inside(*short, cwd=few), "--steps 300: too short for the graph.*give at least [0-9],[0-9]{3} steps, or a higher"
+    )
+    check_refusal(inside(*short, "--graph-rate", "0", cwd=few), "raise --graph-rate")
+    other = inside("train-vae", "few", "--graph-learning", "notears", "--steps", "2", cwd=few)
+    check_refusal(other, "it is a setting of the prior icitris")
+    for options, sentence in (
+        (["--graph-learning", "notears", "--graph-samples", "4"], "NOTEARS draws one graph.*leave --graph-samples out"),
+        (["--no-psi0", "--regulariser", "0.1"], "nothing for --regulariser to pull latents into"),
+        (["--independent-targets"], "leave --independent-targets out"),
+    ):
+        check_refusal(inside(*short, *options, cwd=few), sentence)
+    assert not (few / "m.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["icitris_vae_enco", "icitris_vae_flow_prior_enco", "icitris_vae_flow_prior_notears", "icitris_nf_enco"],
+)
+def test_published_models_are_imported_and_written_again(
+    name: str, parity: Path, tmp_path: Path, inside: Citris
+) -> None:
+    for arguments in (
+        ["import-checkpoint", parity / f"{name}.ckpt", "-o", "m.safetensors"],
+        ["export", "m.safetensors", "-o", "p.safetensors"],
+        ["import-checkpoint", "p.safetensors", "-o", "again.safetensors"],
+    ):
+        done = inside(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr.decode()
+    model, numbers = load_model(tmp_path / "m.safetensors").network, Numbers(parity / f"{name}_expected.safetensors")
+    agree_as_a_whole(model, numbers)
+    graph = model.prior.learned_graph()
+    agree(graph.hard, numbers["out/adjacency"])
+    agree(graph.probabilities, numbers["out/edge_probabilities"])
+    if "out/encoding" in numbers.tensors:
+        agree(model.autoencoder.encode(numbers["in/images"].flatten(0, 1)), numbers["out/encoding"])
+    published = torch.load(parity / f"{name}.ckpt", weights_only=True, map_location="cpu")
+    exported = load_file(tmp_path / "p.safetensors")
+    assert exported.keys() == published["state_dict"].keys()
+    for key, value in published["state_dict"].items():
+        if not key.endswith("encoder.scale_factor") or name != "icitris_nf_enco":  # which an autoencoder never reads
+            torch.testing.assert_close(exported[key], value, rtol=1e-6, atol=1e-6)
+    once, twice = (read_model(tmp_path / file).tensors for file in ("m.safetensors", "again.safetensors"))
+    assert all(torch.equal(once[key], twice[key]) for key in once)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"prior.enco_gamma": torch.zeros(4, 4)}, "the weight prior.enco_gamma is another than prior_t1.enco_gamma"),
+        ({"intv_classifier.two_exp_range": torch.ones(4)}, "its constant intv_classifier.two_exp_range"),
+        ({"mi_estimator.mi_estimator.6.weight": None}, "mi_estimator.mi_estimator.6.weight is missing"),
+    ],
+)
+def test_published_models_that_contradict_themselves_are_refused(
+    change: dict[str, torch.Tensor | None], sentence: str, parity: Path, tmp_path: Path, inside: Citris
+) -> None:
+    checkpoint = torch.load(parity / "icitris_vae_enco.ckpt", weights_only=True, map_location="cpu")
+    for name, value in change.items():
+        if value is None:
+            del checkpoint["state_dict"][name]
+        else:
+            checkpoint["state_dict"][name] = value
+    torch.save(checkpoint, tmp_path / "m.ckpt")
+    check_refusal(inside("import-checkpoint", "m.ckpt", cwd=tmp_path), sentence)
