@@ -154,7 +154,7 @@ def _require_published_form(path: Path, network: CausalLatentsModel) -> None:
     """Refuse a model that the published code could not have.
 
     Raises:
-        InputError: its prior is none of theirs.
+        InputError: its prior is none of theirs, or set in a way that theirs cannot be.
     """
     prior, variables = network.config.prior, network.config.variables
     if isinstance(prior, ICitrisPriorConfig) and prior.psi0:
@@ -166,6 +166,11 @@ def _require_published_form(path: Path, network: CausalLatentsModel) -> None:
         )
     if not network.prior.published:
         raise InputError(f"{path}: its prior (--prior {prior.name}) has no published form")
+    if getattr(prior, "imperfect_variables", ()):
+        raise InputError(
+            f"{path}: interventions on some of its variables alone are imperfect (--imperfect-variables), which has no "
+            "published form"
+        )
 
 
 def _on_cpu(network: nn.Module) -> dict[str, Tensor]:
