@@ -9,14 +9,14 @@ appendix C).
 from __future__ import annotations
 
 import copy
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from citris_cli.core.initialisation import initialise, shapes_only
+from citris_cli.core.initialisation import shapes_only
 from citris_cli.core.ops import shares
+from citris_cli.core.target_classifier import reader_of_targets
 
 #: Joint targets that are counted apart, or rows that are kept where there are more of them.
 MOST_PATTERNS = 1024
@@ -136,13 +136,7 @@ class GraphTargetClassifier(nn.Module):
         super().__init__()
         self.momentum = momentum
         widths = [3 * latents, 4 * hidden, *[2 * hidden] * (layers - 1)]
-        modules: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            modules += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.SiLU()]
-        last = nn.Linear(widths[-1], variables)
-        self.network = initialise(nn.Sequential(*modules, last), generator)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        self.network = reader_of_targets(widths, variables, generator)
         self.frozen = copy.deepcopy(self.network).requires_grad_(False)
         self.seen = TargetCounts(variables)
 

@@ -23,6 +23,8 @@ from citris_cli.core.ops.upsampling import enlarge
 
 #: A pyramid ends at the first grid with a smaller side.
 COARSE = 8
+#: Widest frames of which shapes are read at every second pixel; of wider ones, they are larger and dear.
+FINE_WIDTH = 64
 #: Channels that are mixed into a grey one.
 RGB = 3
 
@@ -204,7 +206,8 @@ class ConvEncoder(nn.Module):
 class GreyEncoder(nn.Module):
     """Image [B, C, W, W] in [-1, 1] -> features [B, outputs] of its shapes alone.
 
-    Red, green and blue are mixed into one channel, further channels stay. conv3x3 -> BatchNorm -> SiLU on the first of
+    Red, green and blue are mixed into one channel, further channels stay; blocks of 2x2 pixels, of frames wider than 64
+    of 4x4, are folded into channels. conv3x3 -> BatchNorm -> SiLU on the first of
     :func:`grid_sides`; then, for each but the last, conv3x3 stride 2 -> BatchNorm -> SiLU -> conv3x3 -> BatchNorm ->
     SiLU, with c, 3c/2, 2c, … channels; an :class:`AttentionPool` -> LayerNorm -> Linear -> SiLU -> LayerNorm -> Linear.
 
@@ -220,13 +223,12 @@ class GreyEncoder(nn.Module):
         heads: heads of the attention.
     """
 
-    PATCH = 2
-
     def __init__(self, width: int, outputs: int, image_channels: int = 3, channels: int = 32, heads: int = 4) -> None:
         super().__init__()
         self.colours = RGB if image_channels >= RGB else 0
-        sides = grid_sides(width, self.PATCH)[:-1]
-        inputs = (image_channels - max(0, self.colours - 1)) * self.PATCH**2
+        self.patch = 2 if width <= FINE_WIDTH else 4
+        sides = grid_sides(width, self.patch)[:-1]
+        inputs = (image_channels - max(0, self.colours - 1)) * self.patch**2
         layers: list[nn.Module] = [
             nn.Conv2d(inputs, channels, 3, padding=1, bias=False),
             BatchNorm(channels),
@@ -260,7 +262,7 @@ class GreyEncoder(nn.Module):
             weights = mixture if mixture is not None else torch.full_like(images[:, :RGB, 0, 0], 1 / RGB)
             grey = (rgb * weights[:, :, None, None]).sum(1, keepdim=True)
             images = torch.cat([grey, images[:, self.colours :]], dim=1)
-        features = self.pool(self.stages(functional.pixel_unshuffle(images, self.PATCH)))
+        features = self.pool(self.stages(functional.pixel_unshuffle(images, self.patch)))
         return self.head(at_least_float32(features))
 
 

@@ -7,6 +7,7 @@ learns to read targets from each variable's latents; the latents and the assignm
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -15,6 +16,18 @@ from torch import Tensor, nn
 from citris_cli.core.initialisation import initialise
 from citris_cli.core.ops import shares
 from citris_cli.core.ops.classifier import target_losses, update_target_means
+
+
+def reader_of_targets(widths: Sequence[int], variables: int, generator: torch.Generator | None) -> nn.Sequential:
+    """Linear -> LayerNorm -> SiLU from each width to the next, then Linear -> K logits, which start at 0."""
+    modules: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        modules += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.SiLU()]
+    last = nn.Linear(widths[-1], variables)
+    network = initialise(nn.Sequential(*modules, last), generator)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return network
 
 
 class TargetClassifier(nn.Module):
@@ -50,13 +63,7 @@ class TargetClassifier(nn.Module):
         self.momentum = momentum
         self.conditional = conditional
         widths = [3 * latents, 2 * hidden, *[hidden] * (layers - 1)]
-        modules: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            modules += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.SiLU()]
-        last = nn.Linear(widths[-1], variables)
-        self.network = initialise(nn.Sequential(*modules, last), generator)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        self.network = reader_of_targets(widths, variables, generator)
         self.frozen = copy.deepcopy(self.network).requires_grad_(False)
         # Running means of I_i, and of I_i given I_j = v as [j, v, i].
         self.register_buffer("mean", torch.full((variables,), 0.5))

@@ -5,7 +5,7 @@ the object then moves by where it points, its next place names the rotation in e
 the causal latents z of a model that has found some variables, each with a block of its own, a code r of frame t learns
 to predict them:
 
-``sum_k -log N(z_k^{t+1}; mu_k, sigma_k)``, (mu_k, sigma_k) a network of ``(r^t, z_k^t, I_k^{t+1})``.
+``mean_k -log N(z_k^{t+1}; mu_k, sigma_k)``, (mu_k, sigma_k) a network of ``(r^t, z_k^t, I_k^{t+1})``.
 
 A variable's network sees of the other variables only what r holds. If it saw their latents, it could guess the causes
 that r does not hold yet from those that go along with them in the sequence (a rotation from the hue that it follows),
@@ -27,8 +27,7 @@ from citris_cli.core.initialisation import initialise
 HIDDEN = 64
 #: Bounds of the log standard deviations, where latents have unit variance.
 LEAST_LOG_STD, MOST_LOG_STD = -4.0, 2.0
-#: Weight of the lesson beside the mean squared error, some hundredths of a nat to a pixel's error of a few thousandths:
-#: enough for what is taught to come first, and little beside a picture.
+#: Weight of the lesson, in nats, beside the mean squared error: a tenth of a nat weighs as much as 0.001 of that.
 WEIGHT = 0.01
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.ops import shares
@@ -90,7 +90,8 @@ class AutoencoderTask:
         config: AutoencoderTrainingConfig,
         pictures: Pictures | None = None,
     ) -> None:
-        self.model = model
+        self.model: nn.Module = model
+        self._autoencoder = model
         self._config = config
         self._frames = frames
         self._measured = held_out if held_out is not None else frames
@@ -121,7 +122,7 @@ class AutoencoderTask:
         self, batch: Sequence[Tensor], schedule: Schedule, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch; see :meth:`Autoencoder.loss`."""
-        return self.model.loss(self.shown(batch[0], generator), generator, self.weights)
+        return self._autoencoder.loss(self.shown(batch[0], generator), generator, self.weights)
 
     def shown(self, frames: Tensor, generator: torch.Generator) -> Tensor:
         """Frames uint8 [B, H, W, C] as the network is to see them, [B, C, H, W] in [-1, 1]."""
@@ -134,8 +135,8 @@ class AutoencoderTask:
 
     def validate(self) -> dict[str, float]:
         """Mean squared error per pixel and channel, images in [-1, 1], in evaluation mode without noise."""
-        training = self.model.training
-        self.model.eval()
-        error = reconstruction_error(self.model, self._measured, self._pictures)
-        self.model.train(training)
+        training = self._autoencoder.training
+        self._autoencoder.eval()
+        error = reconstruction_error(self._autoencoder, self._measured, self._pictures)
+        self._autoencoder.train(training)
         return {self._measure: error}

@@ -50,7 +50,7 @@ def autoencoder_plan(
     changes: Mapping[str, Any],
     output: Path | Place | None,
     may_begin: bool = False,
-    teacher: LoadedModel | None = None,
+    teacher: CitrisNF | None = None,
 ) -> AutoencoderPlan:
     """How an autoencoder is trained.
 
@@ -68,20 +68,19 @@ def autoencoder_plan(
     model, training = _given(session.request, AutoencoderConfig, preset)
     learned: dict[str, str] = {}
     if teacher is not None:
-        inside: Any = teacher.network.autoencoder
-        model = _with_grey_latents(inside.config)
+        model = _with_grey_latents(teacher.autoencoder.config)
         if other := [name for name in changes if changes[name] != getattr(model, name, changes[name])]:
             option = other[0].replace("_", "-")
             raise InputError(
                 f"--{option} {changes[other[0]]}: with --teacher the autoencoder goes on from the teacher's, where it "
                 f"is {getattr(model, other[0])}; leave the option out"
             )
-        learned["teacher_sha256"] = weights_sha256(teacher.network.state_dict())
+        learned["teacher_sha256"] = weights_sha256(teacher.state_dict())
     preset = _for_frames(session, model), training
     return make_plan(session, KINDS["autoencoder"], preset, changes, output, learned, may_begin=may_begin)
 
 
-def open_for_autoencoder(request: Request) -> tuple[Session[SequenceData], LoadedModel | None]:
+def open_for_autoencoder(request: Request) -> tuple[Session[SequenceData], CitrisNF | None]:
     """A session of an autoencoder, and the teacher that it has been given.
 
     Raises:
@@ -90,24 +89,25 @@ def open_for_autoencoder(request: Request) -> tuple[Session[SequenceData], Loade
     if request.teacher is None:
         return open_frames(request), None
     teacher = load_model(request.teacher) if isinstance(request.teacher, Path) else request.teacher
-    if not isinstance(teacher.network, CitrisNF) or teacher.variables is None:
+    network = teacher.network
+    if not isinstance(network, CitrisNF) or teacher.variables is None:
         raise InputError(f"{teacher.path}: is no CITRIS-NF, and a teacher must be one; train it with 'citris train-nf'")
     session = open_sequences(dataclasses.replace(request, group=spelled_groups(teacher.variables) or None))
-    fitting_autoencoder(session, dataclasses.replace(teacher, kind="autoencoder", network=teacher.network.autoencoder))
+    fitting_autoencoder(session, dataclasses.replace(teacher, kind="autoencoder", network=network.autoencoder))
     found, known = session.data.variables.names, teacher.variables.names
     if found != known:
         raise InputError(
             f"{teacher.path}: this teacher knows {', '.join(known)} and {session.data.name} has targets of "
             f"{', '.join(found)}; --vars names the columns"
         )
-    if bool((teacher.network.assignment.hard() == len(known)).all()):
+    if bool((network.assignment.hard() == len(known)).all()):
         raise InputError(
             f"{teacher.path}: this model has found no variable (all of its latents are psi(0)'s), and cannot "
             "teach; train one that has"
         )
     if teacher.note:
         session.note(teacher.note)
-    return session, teacher
+    return session, network
 
 
 def _with_grey_latents(config: AutoencoderConfig) -> AutoencoderConfig:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -27,7 +27,7 @@ from citris_cli.data.frames import Frames, encode_frames
 from citris_cli.data.identifiability import direction_findings, few_latents, findings
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError, InterruptedRunError
-from citris_cli.evaluation.data_check.check import quick_check, soft_interventions
+from citris_cli.evaluation.data_check.check import imperfect_option, quick_check, soft_interventions
 from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.training.autoencoder import AutoencoderTask
@@ -60,6 +60,8 @@ from citris_cli.wording import counted, enumerated
 REFERENCE_FRAMES = 4096
 ENCODINGS_AT_ONCE = 4096
 
+ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
+
 
 def autoencoder(request: Request) -> LoadedModel:
     """Train an autoencoder on the frames of sequences.
@@ -71,29 +73,7 @@ def autoencoder(request: Request) -> LoadedModel:
     session, teacher = open_for_autoencoder(request)
     _say_what_is_wrong(session, targets=teacher is not None)
     plan = autoencoder_plan(session, request.changes, request.output, teacher=teacher)
-    if teacher is None:
-        return _train_autoencoder(session, plan)
-    if finished := plan.finished(session):
-        return finished
-    with plan.held(session):
-        return _train_taught_autoencoder(session, plan, teacher.network)
-
-
-def _train_taught_autoencoder(session: Session[SequenceData], plan: AutoencoderPlan, teacher: Any) -> LoadedModel:
-    generator = torch.Generator().manual_seed(plan.training.seed)
-    autoencoder = Autoencoder(plan.model, generator).take_over(teacher.autoencoder)
-    lessons = Lessons.of(copy.deepcopy(teacher).to(session.device).eval(), session.data, session.device)
-    model = TaughtAutoencoder(autoencoder, lessons.blocks, generator).to(session.device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    frames = session.data.frames.to(session.device)
-    held_out = session.held_out.frames.to(session.device) if session.held_out else None
-    task = TaughtAutoencoderTask(model, frames, lessons, held_out, plan.training, _pictures(session, plan))
-    reads = [one for one in (frames, held_out) if one is not None]
-    measures = plan.train(session, task, f"{plan.kind.title} on {session.data.name}, taught", reads)
-    with finishing(plan.files, session.stop):
-        trained = plan.write(session, autoencoder, measures)
-    _note_pictures(session, plan)
-    return trained
+    return _train_autoencoder(session, plan, teacher)
 
 
 def citris_nf(request: Request) -> LoadedModel:
@@ -173,7 +153,7 @@ def _train_vae(session: Session[SequenceData], plan: VAEPlan) -> LoadedModel:
     except ValueError as error:
         raise InputError(f"these sizes make no VAE ({error}); choose other --networks or another --patch") from error
     starts = _windows(data, plan.training.seq_len)
-    model = model.to(session.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = _on_device(model, session)
     frames = data.frames.to(session.device)
     held_out = [session.held_out.frames.to(session.device)] if session.held_out else []
     task = CitrisVAETask(
@@ -216,7 +196,7 @@ def _train_causal_encoder(
     session: Session[IndependentData], plan: CausalEncoderPlan, factors: Variables
 ) -> LoadedModel:
     model = CausalEncoder(plan.model, factors, torch.Generator().manual_seed(plan.training.seed))
-    model = model.to(session.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = _on_device(model, session)
     labelled = labels_of(session.data, factors)
     if labelled is None:
         raise InputError(f"{session.data.label}: has no true values of {', '.join(factors.names)}")
@@ -258,25 +238,43 @@ def _trained_first(session: Session[SequenceData], plan: AutoencoderPlan) -> Loa
     return loaded if plan.files.stem is None else load_model(loaded.path, session.device)
 
 
-def _train_autoencoder(session: AnySession, plan: AutoencoderPlan) -> LoadedModel:
+def _train_autoencoder(
+    session: Session[SequenceData], plan: AutoencoderPlan, teacher: CitrisNF | None = None
+) -> LoadedModel:
     if finished := plan.finished(session):
         return finished
     with plan.held(session):
-        return _train_unfinished_autoencoder(session, plan)
+        return _train_unfinished_autoencoder(session, plan, teacher)
 
 
-def _train_unfinished_autoencoder(session: AnySession, plan: AutoencoderPlan) -> LoadedModel:
-    model = Autoencoder(plan.model, torch.Generator().manual_seed(plan.training.seed))
-    model = model.to(session.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def _train_unfinished_autoencoder(
+    session: Session[SequenceData], plan: AutoencoderPlan, teacher: CitrisNF | None
+) -> LoadedModel:
+    generator = torch.Generator().manual_seed(plan.training.seed)
+    model = Autoencoder(plan.model, generator)
     frames = session.data.frames.to(session.device)
     held_out = session.held_out.frames.to(session.device) if session.held_out else None
-    task = AutoencoderTask(model, frames, held_out, plan.training, _pictures(session, plan))
+    measured = held_out, plan.training, _pictures(session, plan)
+    title = f"{plan.kind.title} on {session.data.name}"
+    task: AutoencoderTask
+    if teacher is None:
+        task = AutoencoderTask(_on_device(model, session), frames, *measured)
+    else:
+        lessons = Lessons.of(copy.deepcopy(teacher).to(session.device).eval(), session.data, session.device)
+        taught = TaughtAutoencoder(model.take_over(teacher.autoencoder), lessons.blocks, generator)
+        task = TaughtAutoencoderTask(_on_device(taught, session), frames, lessons, *measured)
+        title += ", taught"
     reads = [one for one in (frames, held_out) if one is not None]
-    measures = plan.train(session, task, f"{plan.kind.title} on {session.data.name}", reads)
+    measures = plan.train(session, task, title, reads)
     with finishing(plan.files, session.stop):
         trained = plan.write(session, model, measures)
     _note_pictures(session, plan)
     return trained
+
+
+def _on_device(model: ModuleT, session: AnySession) -> ModuleT:
+    """A model of images where it is trained, its weights laid out as convolutions go through them."""
+    return model.to(session.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _require_possible(session: Session[SequenceData], plan: NFPlan | VAEPlan) -> None:
@@ -314,7 +312,7 @@ def _say_what_effects_need(session: Session[SequenceData], plan: NFPlan | VAEPla
             f"{enumerated(soft)}: what follows an intervention still depends on the frame before, and iCITRIS needs "
             "perfect interventions: with soft ones a reversed edge and a mixed-up variable explain the data as well as "
             "the truth does; trust no edge of these variables, or train without --method and with "
-            "--imperfect-interventions"
+            f"{imperfect_option(soft, session.data.variables.names)}"
         )
 
 

@@ -61,7 +61,7 @@ class Lessons:
         return Lesson(self.latents[frames], self.latents[frames + 1], self.targets[frames])
 
 
-class TaughtAutoencoderTask:
+class TaughtAutoencoderTask(AutoencoderTask):
     """The same with a teacher: frames that have one after them, each with a lesson on the step to it.
 
     Args:
@@ -70,9 +70,6 @@ class TaughtAutoencoderTask:
         lessons: on these frames.
         held_out, config, pictures: as of :class:`AutoencoderTask`.
     """
-
-    unit = "frames"
-    criterion: str | None = None
 
     def __init__(
         self,
@@ -83,10 +80,8 @@ class TaughtAutoencoderTask:
         config: AutoencoderTrainingConfig,
         pictures: Pictures | None = None,
     ) -> None:
-        self.model = model
-        self._alone = AutoencoderTask(model.autoencoder, frames, held_out, config, pictures)
-        self._config = config
-        self._frames = frames
+        super().__init__(model.autoencoder, frames, held_out, config, pictures)
+        self.model = self._taught = model
         self._lessons = lessons
         self._starts = lessons.starts.to(frames.storage)
         self._batches = ShuffledBatches(len(self._starts), config.batch_size, config.seed, frames.storage)
@@ -95,34 +90,19 @@ class TaughtAutoencoderTask:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All weights at one rate, those that are new at another: they begin where the others are already."""
-        new = [*self.model.next_values.parameters(), *self.model.autoencoder.grey_parameters()]
+        new = [*self._taught.next_values.parameters(), *self._taught.autoencoder.grey_parameters()]
         ids = {id(parameter) for parameter in new}
-        old = [parameter for parameter in self.model.parameters() if id(parameter) not in ids]
+        old = [parameter for parameter in self._taught.parameters() if id(parameter) not in ids]
         return [{"params": old, "lr": self._config.lr}, {"params": new, "lr": NEW_RATE * self._config.lr}]
-
-    def begin(self, generator: torch.Generator) -> None:
-        """Nothing depends on the first batch."""
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
         """Frames uint8 [B, H, W, C] and a :class:`~citris_cli.core.teacher.Lesson`'s tensors."""
         index = self._starts[shares.own(self._batches.at(step))]
         return (self._frames.gather(index), *self._lessons.at(index))
 
-    def schedule(self, step: int) -> dict[str, float]:
-        """Nothing changes over time."""
-        return {}
-
     def loss(
         self, batch: Sequence[Tensor], schedule: Schedule, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch; see :meth:`TaughtAutoencoder.loss`."""
         frames, *lesson = batch
-        images = self._alone.shown(frames, generator)
-        return self.model.loss(images, Lesson(*lesson), generator, self._alone.weights)
-
-    def settle(self) -> None:
-        """Steps teach the model everything."""
-
-    def validate(self) -> dict[str, float]:
-        """As of :class:`AutoencoderTask`."""
-        return self._alone.validate()
+        return self._taught.loss(self.shown(frames, generator), Lesson(*lesson), generator, self.weights)

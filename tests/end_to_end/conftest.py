@@ -124,6 +124,19 @@ def model(home: Path) -> Path:
 
 
 @pytest.fixture
+def few(home: Path, tmp_path: Path) -> Path:
+    """A folder with a dataset of few frames: what is tested is not how well anything is found."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for split in ("train", "val_indep", "test_triplets"):
+        arrays = first_rows(home / f"boxes/{split}.npz", 60)
+        if split == "train":
+            arrays["targets"] = arrays["targets"][:59]
+        np.savez(folder / f"{split}.npz", **arrays)
+    return tmp_path
+
+
+@pytest.fixture
 def inside() -> Citris:
     """:func:`run_inside`."""
     return run_inside

@@ -16,23 +16,10 @@ from citris_cli.data.datasets import IndependentData
 from citris_cli.data.frames import Frames
 from citris_cli.data.variables import parse_vars
 from citris_cli.evaluation.validation import assignment_by_labels
-from tests.end_to_end.conftest import Citris, first_rows
+from tests.end_to_end.conftest import Citris
 from tests.end_to_end.test_bad_input import check_refusal
 
 TINY = ["--steps", "6", "--batch-size", "8", "--channels", "4", "--latents", "4", "--hidden", "4"]
-
-
-@pytest.fixture
-def few(home: Path, tmp_path: Path) -> Path:
-    """A folder with a dataset of few frames: what is tested is not how well anything is found."""
-    folder = tmp_path / "few"
-    folder.mkdir()
-    for split in ("train", "val_indep", "test_triplets"):
-        arrays = first_rows(home / f"boxes/{split}.npz", 60)
-        if split == "train":
-            arrays["targets"] = arrays["targets"][:59]
-        np.savez(folder / f"{split}.npz", **arrays)
-    return tmp_path
 
 
 @pytest.mark.parametrize("prior", ["ivae", "slow"])

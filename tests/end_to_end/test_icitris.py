@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,7 +12,7 @@ from safetensors.torch import load_file
 from citris_cli.artifacts.models import read_model, read_model_header, write_model
 from citris_cli.loading import load_model
 from tests.core.test_parity import Numbers, agree, agree_as_a_whole
-from tests.end_to_end.conftest import Citris, first_rows
+from tests.end_to_end.conftest import Citris
 from tests.end_to_end.test_bad_input import check_refusal
 from tests.end_to_end.test_json import faults
 
@@ -23,19 +22,6 @@ TINY = {
     "train-vae": [*FAST, "--channels", "4", "--latents", "4", "--flow-layers", "1"],
     "train-nf": [*FAST, "--samples", "2", "--flow-layers", "2"],
 }
-
-
-@pytest.fixture
-def few(home: Path, tmp_path: Path) -> Path:
-    """A folder with a dataset of few frames: what is tested is not how well anything is found."""
-    folder = tmp_path / "few"
-    folder.mkdir()
-    for split in ("train", "val_indep", "test_triplets"):
-        arrays = first_rows(home / f"boxes/{split}.npz", 60)
-        if split == "train":
-            arrays["targets"] = arrays["targets"][:59]
-        np.savez(folder / f"{split}.npz", **arrays)
-    return tmp_path
 
 
 def line(command: str, home: Path, *more: object) -> list[object]:

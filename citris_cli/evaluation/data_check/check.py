@@ -75,7 +75,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
     if imperfect:
         hints.append(
             f"{enumerated(imperfect)}: what follows an intervention still depends on the frame before; train with "
-            f"{_imperfect_option(imperfect, names)}, and not with --method icitris, which needs perfect ones"
+            f"{imperfect_option(imperfect, names)}, and not with --method icitris, which needs perfect ones"
         )
     sheet, sheet_targets = _sheet(data, rows)
     unchecked = list(told_otherwise(compared, names))
@@ -115,7 +115,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
     )
 
 
-def _imperfect_option(imperfect: Sequence[str], names: Sequence[str]) -> str:
+def imperfect_option(imperfect: Sequence[str], names: Sequence[str]) -> str:
     """The option of a training whose interventions on some of the variables are imperfect."""
     if len(imperfect) == len(names):
         return "--imperfect-interventions"
