@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from citris_cli.data.datasets import SequenceData
-from citris_cli.data.layout import INSTANTANEOUS_GRAPH_KEY, TEMPORAL_GRAPH_KEY
+from citris_cli.data.layout import INSTANTANEOUS_GRAPH_KEY, TEMPORAL_GRAPH_KEY, Input
 from citris_cli.data.sources import Source, open_source
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
@@ -52,7 +52,8 @@ def read_true_graphs(data: SequenceData) -> TrueGraphs:
         InputError: a graph of another shape than the columns', or with values other than 0 and 1.
     """
     found = []
-    for where in (*data.paths, *data.arrays):
+    inputs: list[Input] = [*data.paths, *data.arrays]
+    for where in inputs:
         with open_source(where) as source:
             found.append(
                 [_graph(source, key, len(data.columns)) for key in (TEMPORAL_GRAPH_KEY, INSTANTANEOUS_GRAPH_KEY)]

@@ -106,7 +106,7 @@ def layout(graph: CausalGraph) -> Layout:
     rows = {place: row for row, place in enumerate(order)}
     labels = [_label(name) for name in graph.names]
     node_width = max(round(max(cell_len(labels[place]) for place in order) * LETTER) + BESIDE, 72)
-    left, right = float(MARGIN), MARGIN + node_width + 150 + 6.0 * len(order)
+    left, right = float(MARGIN), MARGIN + node_width + 110 + 8.0 * len(order)
     middle = {place: TOP + (row + 0.5) * ROW for place, row in rows.items()}
     edges = _edges(graph, rows)
     last = len(graph.names) - 1

@@ -18,7 +18,8 @@ _STYLE = f"""
   :root {{ --tint: #1e242d; {" ".join(f"--{kind}: {dark};" for kind, (_, dark) in EDGE_COLOURS.items())} }}
 }}
 h2 {{ font-size: 1.1rem; margin: 2rem 0 .5rem; }}
-dl {{ display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .1rem 1rem; }} dt {{ color: var(--quiet); }}
+dl {{ display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .1rem 1rem; }}
+dt {{ color: var(--quiet); }}
 dd {{ margin: 0; overflow-wrap: anywhere; }}
 p {{ max-width: 48rem; overflow-wrap: anywhere; }}
 svg {{ display: block; }} svg text {{ font: 13px system-ui, sans-serif; fill: var(--text); }}
@@ -36,6 +37,8 @@ th {{ text-align: left; font-weight: 600; }} th, td {{ padding: .3rem .9rem .3re
 .edges tr {{ border-bottom: 1px solid var(--line); }}
 .edges thead th {{ color: var(--quiet); font-weight: 400; }}
 .edges td.surplus, .edges td.missing {{ color: var(--tone); font-weight: 600; }}
+.edges th, .edges td {{ max-width: 16rem; overflow: hidden; text-overflow: ellipsis; }}
+@media (max-width: 44rem) {{ .edges th, .edges td {{ max-width: 7rem; padding-right: .6rem; white-space: normal; }} }}
 .matrix td {{ text-align: center; padding: .25rem .35rem; min-width: 2.9rem; }}
 .matrix thead th {{ vertical-align: bottom; padding: 0 .3rem .4rem; font-weight: 400; }}
 .matrix thead span {{ writing-mode: vertical-rl; transform: rotate(180deg); max-height: 11rem; overflow: hidden;
@@ -195,6 +198,6 @@ def _matrix(kind: EdgeSet, title: str) -> str:
             cells.append(f'<td style="background:{paper};color:{letters}">{shown}</td>')
         rows.append(f'<tr><th scope="row" title="{text(name)}">{text(name)}</th>{"".join(cells)}</tr>')
     return (
-        f'<table class="matrix" aria-label="{title}: causes in rows, effects in columns"><thead><tr><td></td>{head}</tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table>"
+        f'<table class="matrix" aria-label="{title}: causes in rows, effects in columns">'
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )

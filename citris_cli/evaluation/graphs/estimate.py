@@ -150,6 +150,8 @@ class Estimate:
     undecided: int
 
 
+#: As it is by default.
+SCHEDULE = Schedule()
 #: Is told how many of how many rounds are done.
 OnProgress = Callable[[int, int], None]
 
@@ -162,7 +164,7 @@ def estimate_graph(
     resampled: bool = False,
     sparsity: float = SPARSITY,
     learned: Tensor | None = None,
-    schedule: Schedule = Schedule(),
+    schedule: Schedule = SCHEDULE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Estimate:
     """The graph over the variables whose latents these are.
@@ -410,7 +412,8 @@ class _Search:
         grid = np.ix_(self._nodes, self._children)
         for place, part in zip(wide, (probability, found, gain, error), strict=True):
             place[grid] = part.cpu().numpy()
-        return Effects(*(one[:, : self._variables] for one in wide), into_rest=wide[1][: self._variables, -1])
+        likely, there, worth, unsure = (one[:, : self._variables] for one in wide)
+        return Effects(likely, there, worth, unsure, into_rest=wide[1][: self._variables, -1])
 
 
 def _folds(count: int, resampled: bool, generator: torch.Generator) -> Tensor:

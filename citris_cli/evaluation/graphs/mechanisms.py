@@ -1,4 +1,4 @@
-"""Small networks that predict a variable's latents from those of some others: one a child and fold, as batched matrices.
+"""Small networks that predict a variable's latents from those of others: one a child and fold, as batched matrices.
 
 A network is told which possible parents it sees. What a parent adds to the first layer does not depend on which others
 are seen, so that many graphs of the same step cost a small product each there.

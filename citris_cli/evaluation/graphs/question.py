@@ -34,8 +34,8 @@ def require_assignment(model: CausalModel) -> None:
     network = model.network
     if not network.prior.assigns and not bool(network.assignment.logits.any()):
         raise InputError(
-            f"{model.path}: this model has no assignment of latents to variables (its prior learns none, and there were "
-            "no labels after its training), so there are no variables to draw a graph of; train one with CITRIS"
+            f"{model.path}: this model has no assignment of latents to variables (its prior learns none, and there "
+            "were no labels after its training), so there are no variables to draw a graph of; train one with CITRIS"
         )
 
 
@@ -56,8 +56,8 @@ def targets_of(model: CausalModel, data: SequenceData) -> tuple[Tensor, list[str
     owned = {variables.owner(column) for column in data.columns} - {None}
     if not owned:
         raise InputError(
-            f"{data.label}: no column of its targets ({', '.join(data.columns.names)}) is called like a variable of the "
-            f"model ({', '.join(variables.names)}); --vars gives the columns other names"
+            f"{data.label}: no column of its targets ({', '.join(data.columns.names)}) is called like a variable of "
+            f"the model ({', '.join(variables.names)}); --vars gives the columns other names"
         )
     targets = torch.zeros(len(data.targets), len(variables))
     foreign = []
@@ -71,9 +71,7 @@ def targets_of(model: CausalModel, data: SequenceData) -> tuple[Tensor, list[str
     if foreign:
         notes.append(f"{', '.join(foreign)}: no variable of the model, so interventions on it count as none")
     if lacking := [name for place, name in enumerate(variables.names) if place not in owned]:
-        notes.append(
-            f"{', '.join(lacking)}: no column of the data (--vars names them), so taken as never intervened on"
-        )
+        notes.append(f"{', '.join(lacking)}: no column of the data (--vars names them), so taken as left alone in all")
     return targets, notes
 
 
@@ -154,14 +152,12 @@ def _notes(
         notes.append(f"{', '.join(rarely)}: intervened on in nearly every step, so what causes it cannot be told")
     if never := [name for name, set_ in zip(names[:count], times, strict=False) if not set_]:
         told = "; of effects within a step only interventions tell the direction" if instantaneous else ""
-        notes.append(
-            f"{', '.join(never)}: never intervened on in these data, so edges rest on what is seen alone{told}"
-        )
+        notes.append(f"{', '.join(never)}: never intervened on in these data, so its edges are less sure{told}")
     few = [name for name, set_ in zip(names[:count], times, strict=False) if 0 < set_ < FEW_INTERVENTIONS]
     if few and instantaneous:
         notes.append(
-            f"{', '.join(few)}: intervened on in fewer than {FEW_INTERVENTIONS} steps, so the directions of its effects "
-            "within a step are uncertain"
+            f"{', '.join(few)}: intervened on in fewer than {FEW_INTERVENTIONS} steps, so the directions of its "
+            "effects within a step are uncertain"
         )
     if count == 1 and not latents[count]:
         notes.append(f"{names[0]} is the only variable, so the only edge there can be is from it to itself")

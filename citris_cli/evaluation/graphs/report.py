@@ -10,6 +10,7 @@ import torch
 
 from citris_cli.data.true_graphs import Graph
 from citris_cli.evaluation.graphs.estimate import (
+    SCHEDULE,
     SPARSITY,
     Effects,
     Estimate,
@@ -207,7 +208,7 @@ def find_graph(
     sparsity: float = SPARSITY,
     true: tuple[Graph | None, Graph | None] = (None, None),
     learned: torch.Tensor | None = None,
-    schedule: Schedule = Schedule(),
+    schedule: Schedule = SCHEDULE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> CausalGraph:
     """Estimate a graph, and others on resamplings of the same steps.
