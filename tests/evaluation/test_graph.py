@@ -11,14 +11,14 @@ from citris_cli.evaluation.graphs.mechanisms import Mechanisms
 from citris_cli.evaluation.graphs.report import find_graph
 
 #: Enough for the plain systems below, in a second or two.
-QUICK = Schedule(warm_up=150, rounds=30, fitting=20, judging=20, last=100, batch=128, judged=24, graphs=16, hidden=24)
+QUICK = Schedule(warm_up=200, rounds=25, fitting=20, judging=20, last=150, batch=128, judged=32, graphs=16, hidden=24)
 
 
 def simulated(
     temporal: np.ndarray,
     within: np.ndarray,
     seed: int,
-    steps: int = 2500,
+    steps: int = 2000,
     linear: bool = True,
     intervened: float = 0.2,
 ) -> Steps:
@@ -29,16 +29,16 @@ def simulated(
     strength = random.choice([-1.0, 1.0], (2, count, count)) * random.uniform(0.7, 1.0, (2, count, count))
     targets = (random.random((steps, count)) < intervened).astype(np.float32)
     latents = [np.zeros((steps + 1, size)) for size in sizes]
-    # What a variable does, it does by the sum of its latents.
+    # What a variable does, it does by the mean of its latents.
     acts = np.zeros((steps + 1, count))
     for step in range(steps):
         for child, size in enumerate(sizes):
             causes = [strength[0, i, child] * acts[step, i] for i in np.flatnonzero(temporal[:, child])]
             causes += [strength[1, i, child] * acts[step + 1, i] for i in np.flatnonzero(within[:, child])]
-            mean = sum(causes) if linear else sum(1.5 * np.tanh(2 * cause) for cause in causes)
-            mean = 0.9 * mean / max(len(causes), 1) ** 0.5 + random.normal(0, 0.4, size)
+            mean = sum(causes) if linear else sum(1.3 * np.tanh(cause) for cause in causes)
+            mean = 0.6 * mean / max(len(causes), 1) ** 0.5 + random.normal(0, 0.4, size)
             latents[child][step + 1] = random.normal(0, 1.2, size) if targets[step, child] else mean
-            acts[step + 1, child] = latents[child][step + 1].sum() / size**0.5
+            acts[step + 1, child] = latents[child][step + 1].mean()
     z = torch.from_numpy(np.concatenate(latents, axis=1)).float()
     assignment = torch.repeat_interleave(torch.arange(count), torch.tensor(sizes))
     return Steps.of(z, torch.arange(steps), torch.from_numpy(targets), assignment)
