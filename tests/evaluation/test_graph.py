@@ -35,7 +35,7 @@ def simulated(
         for child, size in enumerate(sizes):
             causes = [strength[0, i, child] * acts[step, i] for i in np.flatnonzero(temporal[:, child])]
             causes += [strength[1, i, child] * acts[step + 1, i] for i in np.flatnonzero(within[:, child])]
-            mean = sum(causes) if linear else sum(1.3 * np.tanh(cause) for cause in causes)
+            mean = sum(causes) if linear else sum(2.0 * np.tanh(cause) for cause in causes)
             mean = 0.6 * mean / max(len(causes), 1) ** 0.5 + random.normal(0, 0.4, size)
             latents[child][step + 1] = random.normal(0, 1.2, size) if targets[step, child] else mean
             acts[step + 1, child] = latents[child][step + 1].mean()
