@@ -6,6 +6,7 @@ the steps of the other fold: what it has learnt by heart says nothing for an edg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ LEAST_STD = 0.01
 #: Nats by which an edge must improve the prediction of its child in a step.
 SPARSITY = 0.02
 FOLDS = 2
+#: Passes over the steps of a fold before the first edge is judged, and around the decided graph, at most.
+FIRST_PASSES, LAST_PASSES = 20, 10
+#: Steps of each fold on which weights are compared with those before.
+COMPARED = 1024
 #: Share of the newest weights in those that edges are judged by.
 AVERAGED = 0.02
 #: Logits of what is settled before the estimation begins.
@@ -181,10 +186,11 @@ def estimate_graph(
         on_progress: is told of each round.
     """
     search = _Search(steps, instantaneous, seed, resampled, sparsity, learned, schedule)
-    search.fit(schedule.warm_up)
+    for _ in range(FIRST_PASSES):
+        search.fit(math.ceil(schedule.warm_up / FIRST_PASSES), 1)
     for done in range(schedule.rounds):
         on_progress(done, schedule.rounds + 1)
-        search.fit(schedule.fitting)
+        search.fit(schedule.fitting, 1)
         search.judge(schedule.judging)
         if search.undecided() == 0:
             break
@@ -226,8 +232,10 @@ class _Search:
         self._networks = Mechanisms(
             slots, [blocks[index] for index in self._children], FOLDS, schedule.hidden, generator
         )
-        #: The same with weights averaged over the last steps of fitting, which edges are judged by.
+        #: The same with weights averaged over the last steps of fitting; and the best of these, which edges are judged
+        #: by.
         self._steady = deepcopy(self._networks).requires_grad_(False)
+        self._best = deepcopy(self._steady)
         self._optimizer = torch.optim.AdamW(self._networks.parameters(), lr=schedule.rate, weight_decay=1e-4)
         self._fitted = 0
         children = len(self._children)
@@ -280,11 +288,17 @@ class _Search:
         rows = torch.randint(count, (FOLDS, number), generator=self._generator, device=self._inputs.device)
         return torch.arange(FOLDS, device=rows.device).unsqueeze(1), rows
 
-    def fit(self, steps: int, probabilities: Tensor | None = None) -> None:
-        """Fit the networks to graphs of the edges' probabilities, each in its own fold."""
+    def fit(self, most: int, passes: int, probabilities: Tensor | None = None) -> None:
+        """Fit the networks to graphs of the edges' probabilities, each in its own fold.
+
+        Args:
+            most: steps; fewer where these are more than so many passes over the fold.
+            passes: see there.
+            probabilities: of the edges; as they stand if None.
+        """
         likely = self._probabilities() if probabilities is None else probabilities
-        batch = min(self._schedule.batch, self._inputs.shape[1])
-        for _ in range(steps):
+        batch = min(self._schedule.batch, max(32, self._inputs.shape[1] // 8))
+        for _ in range(min(most, math.ceil(passes * self._inputs.shape[1] / batch))):
             self._fitted += 1
             self._optimizer.param_groups[0]["lr"] = self._schedule.rate * min(1.0, self._fitted / 100)
             chosen = self._drawn(batch)
@@ -297,6 +311,27 @@ class _Search:
             with torch.no_grad():
                 share = max(1 / self._fitted, AVERAGED)
                 torch._foreach_lerp_(list(self._steady.parameters()), list(self._networks.parameters()), share)
+        self._keep_better(likely)
+
+    @torch.no_grad()
+    def _keep_better(self, likely: Tensor) -> None:
+        """Take back what a network has learnt where it predicts the other fold no better than it did before.
+
+        It has begun to learn single steps by heart: then what helps a prediction looks as if it spoilt it.
+        """
+        chosen = self._drawn(min(COMPARED, self._inputs.shape[1]))
+        inputs, outputs, targets = (part[chosen].roll(1, 0) for part in (self._inputs, self._outputs, self._targets))
+        graphs = sample_graphs(likely.T, inputs.shape[:2], self._generator).float()
+        free = 1 - targets
+        new, old = ((one.losses(inputs, outputs, graphs) * free).sum(1) for one in (self._steady, self._best))
+        better = (new < old).flatten()
+        for newest, steady, best in zip(
+            self._networks.parameters(), self._steady.parameters(), self._best.parameters(), strict=True
+        ):
+            there = better.view(-1, *[1] * (best.dim() - 1))
+            best.copy_(torch.where(there, steady, best))
+            steady.copy_(torch.where(there, steady, best))
+            newest.copy_(torch.where(there, newest, best))
 
     @torch.no_grad()
     def judge(self, steps: int) -> None:
@@ -310,7 +345,7 @@ class _Search:
             likely = self._probabilities()
             each = likely.T[:, None, None].expand(-1, size, number, -1)
             graphs = sample_graphs(each, (FOLDS,), self._generator).float()
-            losses = self._steady.losses_of_many(inputs, outputs, graphs)
+            losses = self._best.losses_of_many(inputs, outputs, graphs)
             evidence = evidence_of_sums(
                 _by_step(graphs.sum(3)),
                 _by_step((graphs.transpose(3, 4) @ losses.unsqueeze(-1)).squeeze(-1)),
@@ -369,7 +404,8 @@ class _Search:
         likely = torch.where(found, 1 - flipped, flipped)
         if self._instantaneous:
             likely[len(self._nodes) :].fill_diagonal_(0.0)
-        self.fit(self._schedule.last, likely)
+        for _ in range(LAST_PASSES):
+            self.fit(math.ceil(self._schedule.last / LAST_PASSES), 1, likely)
         found = found.clone()
         while True:
             gain, error = self._gains(found)
@@ -394,7 +430,7 @@ class _Search:
                     part[:, chosen].roll(1, 0) for part in (self._inputs, self._outputs, self._targets)
                 )
                 many = graphs.float().unsqueeze(1).expand(FOLDS, children, inputs.shape[1], -1, -1)
-                losses = self._steady.losses_of_many(inputs, outputs, many.contiguous())
+                losses = self._best.losses_of_many(inputs, outputs, many.contiguous())
                 worth = losses[..., 1:] - losses[..., :1]  # [F, C, B, P]
                 worth = torch.where(found.T.unsqueeze(1), worth, -worth)
                 free = 1 - targets.transpose(1, 2).unsqueeze(-1)
