@@ -35,8 +35,11 @@ SPARSITY = 0.02
 FOLDS = 2
 #: Passes over the steps of a fold before the first edge is judged, and around the decided graph, at most.
 FIRST_PASSES, LAST_PASSES = 20, 10
-#: Steps of each fold on which weights are compared with those before.
-COMPARED = 1024
+#: Least probability of an edge, and of its absence, in the graphs that networks are fitted to.
+EXPLORED = 0.1
+#: Share of a fold that its networks are fitted to, and most steps of the rest on which weights are compared with those
+#: before.
+FITTED, COMPARED = 0.75, 1024
 #: Share of the newest weights in those that edges are judged by.
 AVERAGED = 0.02
 #: Logits of what is settled before the estimation begins.
@@ -77,7 +80,7 @@ class Schedule:
     rate: float = 2e-3
     existence_rate: float = 0.03
     orientation_rate: float = 0.03
-    flipped: float = 0.15
+    flipped: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -227,6 +230,8 @@ class _Search:
         known = [place for place, index in enumerate(self._children) if index < variables]
         targets[:, known] = steps.targets[:, [self._children[place] for place in known]]
         rows = _folds(len(steps), resampled, generator)
+        #: Steps of a fold from here on are not fitted to.
+        self._cut = _cut(rows.shape[1])
         self._inputs, self._outputs, self._targets = inputs[rows], after[rows], targets[rows]
         slots = [len(blocks[index]) for index in self._nodes] * (2 if instantaneous else 1)
         self._networks = Mechanisms(
@@ -266,7 +271,7 @@ class _Search:
             direction = edges.float() - edges.T.float()
             self._theta[rows, columns] = -NEVER * direction
             self._directed[rows, columns] = direction != 0
-        self._gamma[len(self._nodes) :].masked_fill_(within, NEVER)
+        self._gamma.masked_fill_(self._settled, NEVER)
 
     def _probabilities(self) -> Tensor:
         """Of all edges [P, C]."""
@@ -282,9 +287,8 @@ class _Search:
         temporal, within = self._gamma.split(len(self._nodes))
         return torch.cat([adjacency(temporal), adjacency(within, self._theta)])
 
-    def _drawn(self, number: int) -> tuple[Tensor, Tensor]:
-        """Positions of steps in each fold: indices of folds [F, 1], and of steps [F, number]."""
-        count = self._inputs.shape[1]
+    def _drawn(self, number: int, count: int) -> tuple[Tensor, Tensor]:
+        """Positions among the first steps of each fold: indices of folds [F, 1], and of steps [F, number]."""
         rows = torch.randint(count, (FOLDS, number), generator=self._generator, device=self._inputs.device)
         return torch.arange(FOLDS, device=rows.device).unsqueeze(1), rows
 
@@ -296,12 +300,14 @@ class _Search:
             passes: see there.
             probabilities: of the edges; as they stand if None.
         """
+        # Every edge is sometimes there and sometimes not: else its worth would be measured on what was never fitted.
         likely = self._probabilities() if probabilities is None else probabilities
-        batch = min(self._schedule.batch, max(32, self._inputs.shape[1] // 8))
-        for _ in range(min(most, math.ceil(passes * self._inputs.shape[1] / batch))):
+        likely = likely.clamp(EXPLORED, 1 - EXPLORED).masked_fill(self._settled, 0.0)
+        batch = min(self._schedule.batch, max(32, self._cut // 8))
+        for _ in range(min(most, math.ceil(passes * self._cut / batch))):
             self._fitted += 1
             self._optimizer.param_groups[0]["lr"] = self._schedule.rate * min(1.0, self._fitted / 100)
-            chosen = self._drawn(batch)
+            chosen = self._drawn(batch, self._cut)
             graphs = sample_graphs(likely.T, (FOLDS, batch), self._generator).float()
             losses = self._networks.losses(self._inputs[chosen], self._outputs[chosen], graphs)
             self._optimizer.zero_grad()
@@ -315,12 +321,13 @@ class _Search:
 
     @torch.no_grad()
     def _keep_better(self, likely: Tensor) -> None:
-        """Take back what a network has learnt where it predicts the other fold no better than it did before.
+        """Take back what a network has learnt where it predicts the rest of its own fold no better than it did before.
 
         It has begun to learn single steps by heart: then what helps a prediction looks as if it spoilt it.
         """
-        chosen = self._drawn(min(COMPARED, self._inputs.shape[1]))
-        inputs, outputs, targets = (part[chosen].roll(1, 0) for part in (self._inputs, self._outputs, self._targets))
+        # On the other fold edges are judged: what was chosen by it would have learnt of it.
+        chosen = slice(self._cut, self._cut + COMPARED)
+        inputs, outputs, targets = (part[:, chosen] for part in (self._inputs, self._outputs, self._targets))
         graphs = sample_graphs(likely.T, inputs.shape[:2], self._generator).float()
         free = 1 - targets
         new, old = ((one.losses(inputs, outputs, graphs) * free).sum(1) for one in (self._steady, self._best))
@@ -338,7 +345,7 @@ class _Search:
         """Move the graph's parameters by what the networks predict of the fold that they were not fitted to."""
         size, number = min(self._schedule.judged, self._inputs.shape[1]), self._schedule.graphs
         for _ in range(steps):
-            chosen = self._drawn(size)
+            chosen = self._drawn(size, self._inputs.shape[1])
             inputs, outputs, targets = (
                 part[chosen].roll(1, 0) for part in (self._inputs, self._outputs, self._targets)
             )
@@ -402,8 +409,6 @@ class _Search:
         """
         flipped = self._schedule.flipped
         likely = torch.where(found, 1 - flipped, flipped)
-        if self._instantaneous:
-            likely[len(self._nodes) :].fill_diagonal_(0.0)
         for _ in range(LAST_PASSES):
             self.fit(math.ceil(self._schedule.last / LAST_PASSES), 1, likely)
         found = found.clone()
@@ -459,7 +464,16 @@ def _folds(count: int, resampled: bool, generator: torch.Generator) -> Tensor:
     dealt = torch.randperm(count, generator=generator, device=device)[: size * FOLDS].view(FOLDS, size)
     if not resampled:
         return dealt
-    return dealt.gather(1, torch.randint(size, (FOLDS, size), generator=generator, device=device))
+    cut = _cut(size)
+    parts = [(start, stop) for start, stop in ((0, cut), (cut, size)) if stop > start]
+    # No step is both fitted to and compared on.
+    drawn = [torch.randint(a, b, (FOLDS, b - a), generator=generator, device=device) for a, b in parts]
+    return dealt.gather(1, torch.cat(drawn, dim=1))
+
+
+def _cut(size: int) -> int:
+    """Number of steps of a fold that its networks are fitted to."""
+    return max(1, math.floor(FITTED * size))
 
 
 def _by_step(values: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Small networks that predict a variable's latents from those of others: one a child and fold, as batched matrices.
 
-A network is told which possible parents it sees. What a parent adds to the first layer does not depend on which others
-are seen, so that many graphs of the same step cost a small product each there.
+A network is told which possible parents it sees (1) and which it does not (−1), so that it has something to go by where
+it sees none: with 0 for these, edges are found where there are none, for any is better than none. What a parent adds to
+the first layer does not depend on which others are seen, so many graphs of a step cost a small product each.
 
 Letters: F folds, C children, P slots of possible parents (a variable in the step before, or in this one), D latents in
 all slots, L latents of the widest child, B steps, G graphs, H hidden units.
@@ -86,7 +87,7 @@ class Mechanisms(nn.Module):
         folds, steps = inputs.shape[:2]
         masks = graphs.transpose(1, 2)  # [F, C, B, P]
         visible = inputs.unsqueeze(1) * masks[..., self.of_slot]
-        joined = torch.cat([visible, masks], dim=-1).flatten(0, 1)
+        joined = torch.cat([visible, 2 * masks - 1], dim=-1).flatten(0, 1)
         hidden = torch.bmm(joined, torch.cat([self.first, self.seen], dim=1)) + self.first_bias
         return self._scored(hidden, outputs, 1).view(folds, self.count, steps).transpose(1, 2)
 
@@ -111,9 +112,11 @@ class Mechanisms(nn.Module):
             start += width
         # [F, B, P, C, H] -> [F, C, B, P, H]
         of_slots = torch.stack(parts, dim=2).view(folds, steps, slots, children, -1).permute(0, 3, 1, 2, 4)
-        of_slots = of_slots + self.seen.view(folds, children, 1, slots, -1)
+        of_slots = of_slots + 2 * self.seen.view(folds, children, 1, slots, -1)
         hidden = torch.bmm(graphs.flatten(0, 2), of_slots.flatten(0, 2))
-        hidden = hidden.view(folds * children, steps * number, -1).add_(self.first_bias)
+        hidden = hidden.view(folds * children, steps * number, -1).add_(
+            self.first_bias - self.seen.sum(1, keepdim=True)
+        )
         return self._scored(hidden, outputs, number).view(folds, children, steps, number)
 
     def _scored(self, hidden: Tensor, outputs: Tensor, number: int) -> Tensor:
