@@ -20,6 +20,7 @@ from citris_cli.commands.encode import encode
 from citris_cli.commands.eval_correlation import eval_correlation
 from citris_cli.commands.eval_triplets import eval_triplets
 from citris_cli.commands.export import export
+from citris_cli.commands.graph import graph
 from citris_cli.commands.import_checkpoint import import_checkpoint
 from citris_cli.commands.info import info
 from citris_cli.commands.intervene import intervene
@@ -77,6 +78,7 @@ app.command("encode")(encode)
 app.command("intervene")(intervene)
 app.command("eval-triplets")(eval_triplets)
 app.command("eval-correlation")(eval_correlation)
+app.command("graph")(graph)
 app.command("animate-latents")(animate_latents)
 app.command("pack")(pack)
 app.command("import-checkpoint")(import_checkpoint)

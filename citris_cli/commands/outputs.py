@@ -55,6 +55,7 @@ class Output:
         as_json: whether standard output gets one JSON document.
         beside: ending of a second file of the same name that goes beside a JSON artifact, such as ``.png``; "" if none
             does. Either of the two may be named.
+        instead: endings that may be named in its place, for the message.
         read: what the command reads, see :meth:`reading`.
 
     Raises:
@@ -64,14 +65,16 @@ class Output:
     given: Path | None
     as_json: bool
     beside: str = ""
+    instead: tuple[str, ...] = ()
     read: Read = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.as_json and self.to_stdout:
             raise InputError("--json and -o - both want standard output; give -o a file")
         if self.beside and self.given is not None and self.given.suffix.lower() not in ("", ".json", self.beside):
+            others = " or ".join(filter(None, [", ".join([self.beside, *self.instead[:-1]]), *self.instead[-1:]]))
             raise InputError(
-                f"-o {self.given}: the ending says what is written; use .json, or {self.beside} for what goes beside it"
+                f"-o {self.given}: the ending says what is written; use .json, or {others} for what goes beside it"
             )
 
     @property

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from citris_cli.core.assignment import with_psi_0
+from citris_cli.core.enco import Evidence, edge_evidence, existence_gradient, orientation_gradient
 from citris_cli.core.initialisation import shapes_only
 from citris_cli.core.ops import shares
 
@@ -184,28 +185,17 @@ class EncoGraph(InstantaneousGraph):
     def gradients(self, losses: Tensor, drawn: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Estimates of what the loss changes by with gamma and with theta, both [N, N], means over rows.
 
-        Of an edge i -> j, with ``pos`` and ``neg`` the mean loss of j under the graphs of a row that have it and that
-        do not, and 0 where not both occur: ``s'(gamma) s(theta) (pos - neg + lambda) (1 - I_j)`` with s' = s (1 - s),
-        since a step in which j was set tells nothing; and ``h - h^T`` with
-        ``h = s'(theta) s(gamma) (pos - neg) I_i (1 - I_i I_j)``, since a direction is told by steps in which the parent
-        was set and the child was not.
+        What :mod:`citris_cli.core.enco` tells of them, among the edges that there can be.
 
         Args:
             losses: [B, n, N].
             drawn: [B, n, N, N].
             targets: of the nodes [B, N].
         """
-        number = drawn.shape[1]
-        having = drawn.sum(1)  # [B, N, N]
-        lost_with = torch.einsum("bgij,bgj->bij", drawn, losses)
-        lost_without = losses.sum(1).unsqueeze(1) - lost_with
-        worth = lost_with / having.clamp_min(1) - lost_without / (number - having).clamp_min(1)
-        both = ((having > 0) & (having < number)).to(losses.dtype) * self.allowed
-        set_i, set_j = targets.unsqueeze(2), targets.unsqueeze(1)
-        existence, direction = self._existence(), self._direction()
-        of_gamma = (both * (worth + self.sparsity) * (1 - set_j)).mean(0) * existence * (1 - existence) * direction
-        h = (both * worth * set_i * (1 - set_i * set_j)).mean(0) * direction * (1 - direction) * existence
-        return of_gamma, h - h.T
+        found = edge_evidence(drawn, losses)
+        evidence = Evidence(found.difference * self.allowed, found.seen * self.allowed)
+        of_gamma = existence_gradient(self.gamma, self._direction(), evidence, targets, self.sparsity)
+        return of_gamma, orientation_gradient(self.gamma, self.theta, evidence, targets)
 
     def terms(self, losses: Tensor, drawn: Tensor, targets: Tensor, factor: float | Tensor) -> dict[str, Tensor]:
         """``sparsity``: lambda times the expected number of edges, whose gradient is that of :meth:`gradients`.
@@ -311,7 +301,7 @@ def cycle_in(adjacency: Tensor) -> list[int]:
 
 
 def without_cycles(adjacency: Tensor, certainty: Tensor) -> tuple[Tensor, list[tuple[int, int]]]:
-    """The graph without the least certain edge of every cycle.
+    """The graph without the least certain edge of every cycle, and with all that can stay once others are gone.
 
     Args:
         adjacency: 0 or 1 [N, N].
@@ -323,9 +313,15 @@ def without_cycles(adjacency: Tensor, certainty: Tensor) -> tuple[Tensor, list[t
     graph, dropped = adjacency.clone(), []
     while cycle := cycle_in(graph):
         edges = list(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
-        weakest = min(edges, key=lambda edge: float(certainty[edge]))
+        weakest = min(edges, key=lambda edge: (float(certainty[edge]), edge))
         graph[weakest] = 0
         dropped.append(weakest)
+    for edge in sorted(dropped, key=lambda edge: -float(certainty[edge])):
+        graph[edge] = adjacency[edge]
+        if cycle_in(graph):
+            graph[edge] = 0
+        else:
+            dropped.remove(edge)
     return graph, dropped
 
 

@@ -140,6 +140,19 @@ def test_the_least_certain_edge_of_every_cycle_goes() -> None:
     assert depths(acyclic) == [1, 2, 0, 1]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_left_has_no_cycle_and_no_edge_could_stay(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    made = (torch.rand(7, 7, generator=generator) < 0.4).float().fill_diagonal_(0)
+    left, dropped = without_cycles(made, torch.rand(7, 7, generator=generator))
+    assert cycle_in(left) == []
+    assert {tuple(edge) for edge in (made - left).nonzero().tolist()} == set(dropped)
+    for edge in dropped:
+        more = left.clone()
+        more[edge] = 1
+        assert cycle_in(more)
+
+
 def test_the_penalty_on_cycles_is_nothing_without_one() -> None:
     graph = NotearsGraph(3, False, 0.1)
     with torch.no_grad():

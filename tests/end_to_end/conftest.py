@@ -17,6 +17,8 @@ import pytest
 import torch
 
 from citris_cli.artifacts.models import read_model, write_model
+from citris_cli.evaluation.graphs.estimate import Schedule
+from citris_cli.evaluation.graphs.report import find_graph
 from tests.once import made_once
 from tests.waiting import PATIENCE
 
@@ -140,3 +142,11 @@ def few(home: Path, tmp_path: Path) -> Path:
 def inside() -> Citris:
     """:func:`run_inside`."""
     return run_inside
+
+
+@pytest.fixture
+def brief_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``citris graph``, inside this process, takes a moment: it finds something, not what is true."""
+    schedule = Schedule(warm_up=20, rounds=2, fitting=5, judging=5, last=5, batch=32, judged=8, graphs=4, hidden=8)
+    defaults = find_graph.__kwdefaults__
+    monkeypatch.setitem(defaults, "schedule", schedule)

@@ -50,6 +50,7 @@ COMMANDS = [
     "intervene",
     "eval-triplets",
     "eval-correlation",
+    "graph",
     "animate-latents",
     "import-checkpoint",
     "export",

@@ -34,7 +34,7 @@ def line(command: str, home: Path, *more: object) -> list[object]:
     [("train-vae", ["--graph-learning", "notears", "--no-psi0"]), ("train-nf", ["--autoregressive"])],
 )
 def test_it_is_trained_and_goes_through_the_commands(
-    command: str, options: list[str], home: Path, few: Path, inside: Citris
+    command: str, options: list[str], home: Path, few: Path, inside: Citris, brief_estimate: None
 ) -> None:
     done = inside(*line(command, home, *options, "-o", "m.safetensors"), cwd=few)
     assert done.returncode == 0, done.stderr
@@ -70,6 +70,13 @@ def test_it_is_trained_and_goes_through_the_commands(
         assert done.returncode == 0, done.stderr.decode()
     document = json.loads(inside("info", "m.safetensors", "--json", cwd=few).stdout)
     assert document["graph"].keys() == {"edges", "cycle_edges", "settled"}
+    learned = {(edge["from"], edge["to"]) for edge in document["graph"]["edges"]}
+    done = inside("graph", home / "boxes", "-m", "m.safetensors", "--instantaneous", "-o", "-", cwd=few)
+    assert "only whether each is there is estimated anew" in done.stderr.decode()
+    found = json.loads(done.stdout)["instantaneous"]["edges"]
+    assert {(edge["cause"], edge["effect"]) for edge in found if edge["cause"] != "psi(0)"} <= learned
+    done = inside("graph", home / "boxes", "-m", "m.safetensors", "-o", "-", cwd=few)
+    assert "--instantaneous estimates these with it" in done.stderr.decode()
     export = inside("export", "m.safetensors", "-o", "p.safetensors", cwd=few)
     if command == "train-nf":
         check_refusal(export, "the published iCITRIS has no psi.0.; train one with --no-psi0")
