@@ -176,27 +176,40 @@ def pack(
             on_note(note)
         digests = Digests(recordings, told.files)
         stack.callback(digests.stop)
-        channels = fitting.channels(recordings[0].channels)
-        shape = (fitting.size, fitting.size, channels)
+        shape = (fitting.size, fitting.size, fitting.channels(recordings[0].channels))
         frames = _frames(recordings, kept, fitting, on_progress)
-
-        def provenance() -> str:
-            versions = {"citris": __version__, "numpy": np.__version__}
-            named = {"command": list(command), "sources": [str(source) for source in sources]}
-            return json.dumps({**named, **digests.result(), "versions": versions})
-
+        provenance = partial(_provenance, command, sources, digests)
         writers: dict[str, Writer] = {
             one.name: partial(_write, frames, one, kept, shape, variables, factors, provenance) for one in splits
         }
         _write_files(output, paths, writers)
+    return _packed(kept, splits, paths, shape, variables, factors)
+
+
+def _provenance(command: Sequence[str], sources: Sequence[Path], digests: Digests) -> str:
+    """What a dataset was made of, as JSON; waits until all that is read was hashed."""
+    versions = {"citris": __version__, "numpy": np.__version__}
+    named = {"command": list(command), "sources": [str(source) for source in sources]}
+    return json.dumps({**named, **digests.result(), "versions": versions})
+
+
+def _packed(
+    kept: _Kept,
+    splits: Sequence[Split],
+    paths: dict[str, Path],
+    shape: tuple[int, int, int],
+    variables: Variables,
+    factors: Variables,
+) -> Packed:
+    """What was written, counted."""
     inside = {one.name: kept.targets[one.start : one.stop][one.steps()] for one in splits}
     return Packed(
         files=paths,
         frames={one.name: one.stop - one.start for one in splits},
         steps={name: len(rows) for name, rows in inside.items()},
         episodes=len(kept.lengths),
-        size=fitting.size,
-        channels=channels,
+        size=shape[0],
+        channels=shape[2],
         variables=variables.names,
         interventions=tuple(np.concatenate(list(inside.values())).sum(0).tolist()),
         factors=factors.names,

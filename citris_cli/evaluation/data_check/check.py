@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,21 +78,8 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
             f"{imperfect_option(imperfect, names)}, and not with --method icitris, which needs perfect ones"
         )
     sheet, sheet_targets = _sheet(data, rows)
-    unchecked = list(told_otherwise(compared, names))
     if lag:
         hints.append(f"what interventions on each variable change was measured with the rows read {_earlier(lag)}")
-    if aligned.lag is None:
-        unchecked.append(alignment.sentence)
-    unknown = [one.name for one in variables if one.shows is None and one.ratio is not None]
-    if unknown and not any(one.shows for one in variables):
-        unchecked.append(
-            f"cannot tell whether any intervention shows in the frame, of {counted(int(targets.any(1).sum()), 'step')} "
-            "with one: make sure that these targets belong to these frames"
-        )
-    elif unknown:
-        unchecked.append(f"{enumerated(unknown)}: cannot tell whether interventions show in the frame")
-    if seen.flickers is None and len(steps) >= FEW_SAMPLES:
-        unchecked.append("too few steps are without an intervention to tell whether the light flickers")
     return DataCheck(
         data=name if name is not None else data.label,
         frames=len(data.frames),
@@ -111,8 +98,32 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
         sheet_targets=sheet_targets,
         problems=(*problems, *(one.sentence for one in said if _stands_in_the_way(one)), *_few(len(steps))),
         hints=(*hints, *(one.sentence for one in said if not _stands_in_the_way(one))),
-        unchecked=tuple(unchecked),
+        unchecked=(
+            *told_otherwise(compared, names),
+            *((alignment.sentence,) if aligned.lag is None else ()),
+            *_untold(variables, int(targets.any(1).sum()), seen.flickers is None and len(steps) >= FEW_SAMPLES),
+        ),
     )
+
+
+def _untold(variables: Sequence[VariableCheck], intervened: int, flickering: bool) -> Iterator[str]:
+    """What the frames are too few, or too alike, to tell.
+
+    Args:
+        variables: as they were checked.
+        intervened: steps with an intervention.
+        flickering: whether it cannot be told if the light flickers, although there are steps enough.
+    """
+    unknown = [one.name for one in variables if one.shows is None and one.ratio is not None]
+    if unknown and not any(one.shows for one in variables):
+        yield (
+            f"cannot tell whether any intervention shows in the frame, of {counted(intervened, 'step')} with one: make "
+            "sure that these targets belong to these frames"
+        )
+    elif unknown:
+        yield f"{enumerated(unknown)}: cannot tell whether interventions show in the frame"
+    if flickering:
+        yield "too few steps are without an intervention to tell whether the light flickers"
 
 
 def imperfect_option(imperfect: Sequence[str], names: Sequence[str]) -> str:
