@@ -106,7 +106,7 @@ def write_dataset(
     Raises:
         InputError: fewer than 2 frames, a split that there is not, or nothing to write; more than the disk can hold;
             the directory cannot be written, or has other data.
-        CitrisError: the disk is full, or a process that draws has died.
+        CitrisError: the disk is full, or processes that draw keep dying.
     """
     counts = _counts(frames, splits, independent)
     drawn = sum(count * (3 if _is_triplets(split) else 1) for split, count in counts.items())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from types import TracebackType
 from typing import TypeAlias
 
@@ -30,6 +32,8 @@ _WORTH = 2.0
 _SENT = 200e6
 #: Chunks that wait for each process or to be written: bounds the memory.
 _AHEAD = 2
+#: Deaths of a process that others make up for: what they draw is the same.
+_MOST_DEATHS = 3
 
 
 class Drawing:
@@ -48,6 +52,8 @@ class Drawing:
         self._total = total
         self._on_progress = on_progress
         self._done = 0
+        self._deaths = 0
+        self._worth_it = False
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Drawing:
@@ -69,10 +75,10 @@ class Drawing:
             uint8 [at most CHUNK, W, W, C].
 
         Raises:
-            CitrisError: a process that draws has died.
+            CitrisError: processes that draw keep dying.
         """
         chunks = (np.array(latents[start : start + CHUNK]) for start in range(0, len(latents), CHUNK))
-        while self._pool is None:
+        while not self._worth_it:
             chunk = next(chunks, None)
             if chunk is None:
                 return
@@ -81,9 +87,8 @@ class Drawing:
             spared = (time.process_time() - began) * (1 - 1 / self._workers) - frames.nbytes / _SENT
             yield self._told(frames)
             if self._workers > 1 and spared / len(chunk) * (self._total - self._done) > _WORTH:
-                context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(self._workers, context, _begin, (self._world,))
-        for frames in self._by_processes(self._pool, chunks):
+                self._worth_it = True
+        for frames in self._by_processes(chunks):
             yield self._told(frames)
 
     def _told(self, frames: Array) -> Array:
@@ -91,20 +96,42 @@ class Drawing:
         self._on_progress(self._done, self._total)
         return frames
 
-    def _by_processes(self, pool: ProcessPoolExecutor, chunks: Iterator[Array]) -> Iterator[Array]:
-        waiting: deque[Future[Array]] = deque()
-        try:
-            for chunk in chunks:
-                with signals_held_back():  # a process may be started here, and this one alone is to be interrupted
-                    waiting.append(pool.submit(_draw, chunk))
-                if len(waiting) > _AHEAD * self._workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool:
+    def _by_processes(self, chunks: Iterator[Array]) -> Iterator[Array]:
+        waiting: deque[Array] = deque()  # what is not yielded yet, in order
+        drawn: deque[Future[Array]] = deque()  # of the first of them
+        while True:
+            waiting.extend(islice(chunks, _AHEAD * self._workers + 1 - len(waiting)))
+            if not waiting:
+                return
+            try:
+                drawn.extend(self._submit(chunk) for chunk in islice(waiting, len(drawn), None))
+                frames = drawn[0].result()
+            except BrokenProcessPool:
+                drawn.clear()
+                self._begin_anew()
+                continue
+            waiting.popleft()
+            drawn.popleft()
+            yield frames
+
+    def _submit(self, chunk: Array) -> Future[Array]:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                self._workers, multiprocessing.get_context("spawn"), _begin, (self._world,)
+            )
+        with signals_held_back():  # a process may be started here, and this one alone is to be interrupted
+            return self._pool.submit(_draw, chunk)
+
+    def _begin_anew(self) -> None:
+        """Other processes: one has died (of a fault in a graphics driver, say), and a pool ends all with the first."""
+        self._deaths += 1
+        if self._deaths > _MOST_DEATHS:
             raise CitrisError(
-                "a process that draws frames has died, perhaps for want of memory; run again with --workers 1"
-            ) from None
+                "processes that draw frames keep dying, perhaps for want of memory; run again with --workers 1"
+            )
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
 
 
 # What each process draws; set as it begins.
@@ -113,6 +140,9 @@ _worlds: list[World] = []
 
 def _begin(world: World) -> None:
     _worlds.append(world)
+    if hasattr(signal, "pthread_sigmask"):
+        # Where one process dies, a pool ends the others by this signal, and waits for them.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     threading.Thread(target=_end_with_the_first, daemon=True).start()
 
 

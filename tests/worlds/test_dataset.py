@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,11 +168,26 @@ def test_several_processes_write_the_same_bytes_as_one_and_end(tmp_path: Path, m
     assert not multiprocessing.active_children()
 
 
-def test_a_process_that_dies_is_told_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_keep_dying_are_told_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(drawing, "_WORTH", -1e9)
-    with pytest.raises(CitrisError, match="a process that draws frames has died"):
+    with pytest.raises(CitrisError, match="processes that draw frames keep dying"):
         write_dataset(Deadly(), tmp_path / "d", 1000, 0, workers=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_others_draw_what_a_process_that_died_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that dies does so while the other waits for its frames to be taken, which are more than a pipe holds."""
+    write_dataset(Turntable(), tmp_path / "whole", 1000, 0, splits=["train"])
+    monkeypatch.setattr(drawing, "_WORTH", -1e9)
+    monkeypatch.setattr(drawing, "CHUNK", 60)
+    died = tmp_path / "died"
+    monkeypatch.setenv("TURNTABLE_DIED", str(died))
+    write_dataset(DeadlyOnce(), tmp_path / "d", 1000, 0, splits=["train"], workers=2)
+    assert died.exists()
+    assert contents(tmp_path / "d") == contents(tmp_path / "whole")
+    assert not multiprocessing.active_children()
 
 
 @dataclass(frozen=True)
@@ -180,6 +196,21 @@ class Deadly(Turntable):
 
     def render(self, latents: np.ndarray) -> np.ndarray:
         if multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().render(latents)
+
+
+@dataclass(frozen=True)
+class DeadlyOnce(Turntable):
+    """The same, once: where the file that the environment names is not there yet."""
+
+    def render(self, latents: np.ndarray) -> np.ndarray:
+        if multiprocessing.parent_process() is not None:
+            try:
+                Path(os.environ["TURNTABLE_DIED"]).touch(exist_ok=False)
+            except FileExistsError:
+                return super().render(latents)
+            time.sleep(0.5)
             os.kill(os.getpid(), signal.SIGKILL)
         return super().render(latents)
 
