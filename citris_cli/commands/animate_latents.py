@@ -70,7 +70,7 @@ def animate_latents(
     asked = Output(output, as_json)
     kind = _kind(asked)
     require_there(data)
-    model_file = find_model(model, console)
+    model_file = find_model(model, console, data)
     asked = asked.reading("DATA", *data).reading("--model", model_file)
     path = asked.place(default_file(data, "latents", ".gif"), data)
     loaded = load_causal_model(model_file, where, console)

@@ -62,7 +62,7 @@ def encode(
     settled = resolve_precision(precision or "auto", where)
     asked = Output(output, as_json)
     require_there(inputs)
-    model_file = find_model(model, console)
+    model_file = find_model(model, console, inputs)
     asked = asked.reading("INPUT", *inputs).reading("--model", model_file)
     path = asked.place(default_file(inputs, "latents", ".npz"), inputs)
     if output is not None and output.suffix.lower() in NOT_LATENTS:

@@ -87,8 +87,9 @@ def intervene(
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json)
-    require_there(images if other is None else [*images, other])
-    model_file = find_model(model, console)
+    given = images if other is None else [*images, other]
+    require_there(given)
+    model_file = find_model(model, console, given)
     asked = asked.reading("IMAGE", *images).reading("--from", other).reading("--model", model_file)
     loaded = load_causal_model(model_file, where, console)
     loaded.block(variables)  # a wrong name is refused before anything is read
