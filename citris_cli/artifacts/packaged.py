@@ -44,8 +44,24 @@ def packaged_model(given: Path) -> Path | None:
     if name in packaged_names():
         return HOME / name / MODEL
     if text.startswith(MARK):
+        if sample_pictures(given):
+            raise InputError(f"{given}: is a sample frame and no model; its model is {name.partition('/')[0]}")
         raise _unknown(given, name)
     return None
+
+
+def packaged_files(given: Path) -> list[Path]:
+    """What a name stands for here that comes with the package: a model, or a sample frame; none if it stands for none.
+
+    Args:
+        given: what the user wrote: ``causal3d``, ``@causal3d``, ``@causal3d/1``.
+
+    Raises:
+        InputError: see :func:`packaged_model` and :func:`sample_pictures`.
+    """
+    samples = sample_pictures(given) if "/" in given.as_posix() else {}
+    packaged = None if samples else packaged_model(given)
+    return list(samples.values()) or ([] if packaged is None else [packaged])
 
 
 def hidden_model(given: Path) -> str:
