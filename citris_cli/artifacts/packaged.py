@@ -1,8 +1,8 @@
 """What comes with the package: trained models, each with sample frames that it was not trained on.
 
 ``citris_cli/packaged`` has a folder for each, ``causal3d`` say, with ``model.safetensors`` and ``1.png``, ``2.png``, ….
-Users write ``causal3d`` (or ``@causal3d``) where a model is asked for, and ``@causal3d/1`` where a picture is; a file or
-folder that is really called so comes first. ``examples/models/package.py`` makes such a folder.
+Users write ``causal3d`` (or ``@causal3d``) where a model is asked for, and ``@causal3d/1`` where a picture is; a file
+or folder that is really called so comes first. ``examples/models/package.py`` makes such a folder.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def sample_pictures(given: Path) -> dict[str, Path]:
     text = given.as_posix()
     if not text.startswith(MARK) or is_there(given):
         return {}
-    name, slash, number = text.removeprefix(MARK).partition("/")
+    name, slash, _ = text.removeprefix(MARK).partition("/")
     if name not in packaged_names():
         raise _unknown(given, name)
     samples = samples_of(name)

@@ -143,8 +143,8 @@ def model_at(place: Path) -> Path:
 def find_causal_model(given: Path | None, inputs: Sequence[Path] = ()) -> tuple[Path, str]:
     """The model that a command uses.
 
-    The one given, else ``$CITRIS_MODEL``, else the packaged model whose sample frame is the first among the inputs, else
-    the newest under ``runs/``.
+    The one given, else ``$CITRIS_MODEL``, else that of the first sample frame among the inputs, else the newest under
+    ``runs/``.
 
     Args:
         given: a file, a folder, or the name of a packaged model.

@@ -155,7 +155,8 @@ def gather_frames(inputs: Sequence[Path], model: CausalModel, console: Console) 
 
     Args:
         inputs: pictures, sequences of pictures (animations, pages), folders of them, datasets, quoted patterns, sample
-            frames that come with the package (``@causal3d/1``), or ``-``; each perhaps with the frames that are chosen of it (``data.npz#17``, ``film.gif#1:5``).
+            frames that come with the package (``@causal3d/1``), or ``-``; each perhaps with the frames that are chosen
+            of it (``data.npz#17``, ``film.gif#1:5``).
         model: whose frames they have to be.
         console: takes the notes on what is cropped, resized, made grey or left out.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from citris_cli.commands import options
+from citris_cli.commands.completion import complete_picture, complete_variables
 from citris_cli.commands.outputs import Output, output_option
 from citris_cli.errors import InputError
 from citris_cli.system import is_stream
@@ -36,13 +37,19 @@ def intervene(
         typer.Argument(
             metavar="IMAGE",
             help="Pictures, animations, folders of pictures, quoted patterns, frames of any of these or of a dataset "
-            "(data.npz#17, film.gif#1:5); - reads one from standard input.",
+            "(data.npz#17, film.gif#1:5), sample frames (@causal3d/1); - reads one from standard input.",
             show_default=False,
+            autocompletion=complete_picture,
         ),
     ],
     variables: Annotated[
         str,
-        typer.Option("--var", metavar="LIST", help="Variables or groups to intervene on: rot_o or pos_x,hue_b."),
+        typer.Option(
+            "--var",
+            metavar="LIST",
+            help="Variables or groups to intervene on: rot_o or pos_x,hue_b.",
+            autocompletion=complete_variables,
+        ),
     ],
     other: Annotated[
         Path | None,
@@ -50,6 +57,7 @@ def intervene(
             "--from",
             metavar="OTHER",
             help="Take the variables from this picture or frame (data.npz#17), or each picture's from one of as many.",
+            autocompletion=complete_picture,
         ),
     ] = None,
     number: Annotated[

@@ -82,13 +82,15 @@ def halved_parts(file: ModelFile) -> tuple[frozenset[str], float, int]:
         latents = max(float((abs(one - other) / spread).max()) for one, other in zip(found, wanted, strict=True))
         pixels = int(abs(seen.astype(int) - pictures).max())
         good = latents <= LATENT_TOLERANCE and pixels <= PIXEL_TOLERANCE
-        print(f"{part:22} {sizes[part]:10,} weights: {latents:.5f} of the spread, {pixels} levels", "" if good else "no")
+        verdict = "float16" if good else "float32"
+        print(f"{part:22} {sizes[part]:10,} weights: {latents:.5f} of the spread, {pixels} levels: {verdict}")
         if good:
             halved, told = halved | {part}, (latents, pixels)
     return halved, *told
 
 
 def main() -> None:
+    """Make one as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the model for --model: causal3d")
     parser.add_argument("model", type=Path, help="what train-nf or train-vae wrote")
