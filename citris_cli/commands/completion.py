@@ -28,13 +28,16 @@ def complete_model(incomplete: str) -> list[str]:
     return [one for one in [*names, *marked, *trained] if one.startswith(incomplete)]
 
 
-def complete_picture(incomplete: str) -> list[str]:
+def complete_picture(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of the sample frames, once it begins as they do; of files the shell knows."""
     from citris_cli.artifacts.packaged import MARK, packaged_names, samples_of
 
-    if not incomplete.startswith(MARK):
+    apart = _words(ctx)[-1:] == [MARK]  # as Bash has it, which completes what comes after the @
+    begun = MARK + incomplete if apart else incomplete
+    if not begun.startswith(MARK):
         return []
-    return [sample for name in packaged_names() for sample in samples_of(name) if sample.startswith(incomplete)]
+    samples = [sample for name in packaged_names() for sample in samples_of(name) if sample.startswith(begun)]
+    return [sample.removeprefix(MARK) if apart else sample for sample in samples]
 
 
 def complete_variables(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -52,8 +55,7 @@ def _variables(ctx: typer.Context) -> list[str]:
     from citris_cli.artifacts.models import read_model_header
     from citris_cli.artifacts.runs import find_causal_model
 
-    # The option that is being completed has no value yet, so that arguments are not yet told from what is left over.
-    inputs = [*_paths(ctx.params.get("images")), *_paths(ctx.args), *_paths(ctx.params.get("other"))]
+    inputs = [Path(word) for word in _joined(_words(ctx))]
     model = ctx.params.get("model")
     try:
         path, _ = find_causal_model(Path(model) if model else None, inputs)
@@ -64,6 +66,20 @@ def _variables(ctx: typer.Context) -> list[str]:
         return []
 
 
-def _paths(given: Any) -> Sequence[Path]:
-    """The value of an argument or an option: None, a path or several."""
-    return [Path(one) for one in (given if isinstance(given, (list, tuple)) else [given]) if one]
+def _words(ctx: typer.Context) -> list[str]:
+    """What stands on the line as inputs, the other picture last.
+
+    An option that is being completed has no value yet; then arguments are not yet told from what is left over.
+    """
+    found: list[str] = []
+    for given in (*(ctx.params.get(name) for name in ("images", "inputs", "data")), ctx.args, ctx.params.get("other")):
+        found += map(str, given if isinstance(given, (list, tuple)) else [given] if given else [])
+    return found
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Words of which Bash has taken ``@causal3d/3`` apart, at its @."""
+    found: list[str] = []
+    for word in words:
+        found[-1:] = [f"@{word}"] if found[-1:] == ["@"] else [*found[-1:], word]
+    return found

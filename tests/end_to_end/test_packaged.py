@@ -172,6 +172,8 @@ def test_a_trained_model_is_packaged_with_one_command(model: Path, tmp_path: Pat
         ("intervene @causal3d/3 --var rot_", ["rot_alpha", "rot_beta", "rot_s", "rot_o"]),
         ("intervene @causal3d/3 --from @causal3d/1 -m ball-in-boxes --var ", ["ball_y", "box"]),
         ("encode @ca", ["@causal3d/1", "@causal3d/2", "@causal3d/3"]),
+        ("encode @ ca", ["causal3d/1", "causal3d/2", "causal3d/3"]),  # Bash takes words apart at an @
+        ("intervene @ causal3d/3 --var rot_a", ["rot_alpha"]),
         ("encode x", []),
         ("intervene x.png --var b", []),
     ],
