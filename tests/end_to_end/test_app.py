@@ -89,7 +89,7 @@ def test_help_and_version_import_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_defaults_are_in_the_help(tmp_path: Path, inside: Citris) -> None:
-    shown = " ".join(inside("encode", "--help", cwd=tmp_path).stdout.decode().split())
+    shown = " ".join(inside("encode", "--help", cwd=tmp_path).stdout.decode().replace("│", " ").split())
     for default in (
         "$CITRIS_MODEL, else a sample frame's own, else the newest under runs/",
         "runs/<dataset>/",
