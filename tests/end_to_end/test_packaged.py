@@ -17,6 +17,7 @@ from PIL import Image
 import citris_cli
 from citris_cli.artifacts.models import read_model, read_model_header
 from citris_cli.artifacts.packaged import HOME, MODEL, packaged_names, samples_of
+from citris_cli.errors import InputError
 from citris_cli.loading import load_model
 from tests.end_to_end.conftest import Citris, run_citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
@@ -49,6 +50,13 @@ def test_half_of_the_weights_precision_is_left_out_where_no_latent_depends_on_it
     assert told["latents"] <= 1e-3
     weights = load_model(HOME / name / MODEL).network.state_dict()
     assert {value.dtype for value in weights.values() if value.is_floating_point()} == {torch.float32}
+
+
+def test_samples_are_read_from_python() -> None:
+    frames = citris_cli.samples("causal3d")
+    assert (frames.shape, frames.dtype) == ((3, 64, 64, 3), np.uint8)
+    with pytest.raises(InputError, match=r"^x: no model that comes with citris is called so; there are ball-in-boxes"):
+        citris_cli.samples("x")
 
 
 def test_models_tells_what_they_find(tmp_path: Path) -> None:
