@@ -47,6 +47,8 @@ class Wheel(bdist_wheel):
         folder = self.get_finalized_command("build").build_lib
         name = self.get_finalized_command("build_ext").get_ext_filename("citris_cli.core.ops._kernels")
         self.root_is_pure = not os.path.exists(os.path.join(folder, name))
+        if self.root_is_pure:
+            self.distribution.ext_modules = []  # else everything would lie where files of a platform do
         super().run()
 
     def get_tag(self):

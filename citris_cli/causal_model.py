@@ -414,7 +414,9 @@ def samples(name: str) -> Frames:
     from PIL import Image
 
     if name not in packaged_names():
-        raise InputError(f"{name}: no model that comes with citris is called so; there are {', '.join(packaged_names())}")
+        raise InputError(
+            f"{name}: no model that comes with citris is called so; there are {', '.join(packaged_names())}"
+        )
     frames = []
     for path in samples_of(name).values():
         with Image.open(path) as picture:
