@@ -33,11 +33,10 @@ def described(name: str) -> dict[str, Any]:
     header = read_model_header(path)
     width = KINDS[header.kind].width(header.config)
     measures = header.provenance.get("metrics", {}).get("identification", {})
+    owned = zip(measures.get("factors", []), measures.get("own_rows", []), strict=True)
     own = {
         factor: measures["r2"][measures["rows"].index(row)][column]
-        for column, (factor, row) in enumerate(
-            zip(measures.get("factors", []), measures.get("own_rows", []), strict=True)
-        )
+        for column, (factor, row) in enumerate(owned)
         if row is not None
     }
     return {
@@ -47,7 +46,7 @@ def described(name: str) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "frame_size": [width, width],
         "variables": [variable["name"] for variable in header.variables or []],
-        "r2_own": own,
+        "r2_own": {factor: r2 for factor, r2 in own.items() if r2 is not None},
         "r2_diag": measures.get("r2_diag"),
         "r2_sep": measures.get("r2_sep"),
         "samples": list(samples_of(name)),
