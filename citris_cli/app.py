@@ -24,6 +24,7 @@ from citris_cli.commands.graph import graph
 from citris_cli.commands.import_checkpoint import import_checkpoint
 from citris_cli.commands.info import info
 from citris_cli.commands.intervene import intervene
+from citris_cli.commands.models import models
 from citris_cli.commands.pack import pack
 from citris_cli.commands.simulate import simulate_app
 from citris_cli.commands.train_ae import train_ae
@@ -80,6 +81,7 @@ app.command("eval-triplets")(eval_triplets)
 app.command("eval-correlation")(eval_correlation)
 app.command("graph")(graph)
 app.command("animate-latents")(animate_latents)
+app.command("models")(models)
 app.command("pack")(pack)
 app.command("import-checkpoint")(import_checkpoint)
 app.command("export")(export)

@@ -5,10 +5,17 @@ The commands use this very object. What it returns are NumPy's arrays; frames ar
 
 Example:
     >>> import citris_cli
-    >>> model = citris_cli.load("runs/causal3d/nf.safetensors")
-    >>> z = model.encode(frames)                                  # [N, M]
-    >>> values = model.draw(z[:1], "rot_o", 4, generator)         # what interventions on rot_o would give
-    >>> pictures = model.decode(model.intervene(z[:1], "rot_o", values))
+    >>> model = citris_cli.load("ball-in-boxes")  # or the path of a model
+    >>> frames = citris_cli.samples("ball-in-boxes")
+    >>> frames.shape
+    (3, 32, 32, 3)
+    >>> z = model.encode(frames)
+    >>> z.shape
+    (3, 16)
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> values = model.draw(z[:1], "box", 4, generator)  # what interventions on box would give
+    >>> model.decode(model.intervene(z[:1], "box", values)).shape
+    (4, 32, 32, 3)
 """
 
 from __future__ import annotations
@@ -22,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from citris_cli.artifacts.packaged import packaged_names, samples_of
 from citris_cli.artifacts.runs import model_at
 from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.curve import places_on_curve
@@ -382,7 +390,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> CausalModel:
     """A trained model with causal latents, ready for use.
 
     Args:
-        path: a ``.safetensors`` that ``citris train-nf`` or ``citris train-vae`` wrote, or a folder with one of these.
+        path: a ``.safetensors`` that ``citris train-nf`` or ``citris train-vae`` wrote, a folder with one of these, or
+            the name of a model that comes with the package, such as ``causal3d``.
         device: where it should compute: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
 
     Raises:
@@ -391,3 +400,25 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> CausalModel:
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"path is {type_of(path)}; give the path of a model, or of a folder with one")
     return CausalModel(load_model(model_at(Path(path)), select_device(str(device))))
+
+
+def samples(name: str) -> Frames:
+    """Sample frames uint8 [N, W, W, C] of a model that comes with the package, which it was not trained on.
+
+    Args:
+        name: of the model: ``ball-in-boxes`` or ``causal3d``.
+
+    Raises:
+        InputError: no model of this name comes with the package.
+    """
+    from PIL import Image
+
+    if name not in packaged_names():
+        raise InputError(
+            f"{name}: no model that comes with citris is called so; there are {', '.join(packaged_names())}"
+        )
+    frames = []
+    for path in samples_of(name).values():
+        with Image.open(path) as picture:
+            frames.append(np.asarray(picture))
+    return np.stack(frames)

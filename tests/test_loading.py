@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from citris_cli.artifacts.models import ModelFile, read_model, write_model
+from citris_cli.artifacts.packaged import HOME
+from citris_cli.artifacts.packaged import MODEL as FILE
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.core.citris_nf import CitrisNF
@@ -32,9 +34,9 @@ from citris_cli.errors import InputError
 from citris_cli.kinds import config_to_json, flat, kind_of_model
 from citris_cli.loading import DEPTHS, load_model, model_config, model_from_file, model_tensors
 
-MODEL = Path(__file__).parents[1] / "examples/models/ball_in_boxes.safetensors"
-#: Squared norm of what the models of the repository encoded when their files were written.
-ENCODED = {"ball_in_boxes": 1021612.25, "causal3d": 30398.339}
+MODEL = HOME / "ball-in-boxes" / FILE
+#: Squared norm of what the models of the package encoded when their files were written.
+ENCODED = {"ball-in-boxes": 1021612.25, "causal3d": 30398.339}
 
 
 def load(file: ModelFile) -> None:
@@ -163,10 +165,10 @@ def test_loading_a_model_imports_no_compiler(tmp_path: Path) -> None:
     assert done.stdout.split() == [], done.stdout
 
 
-@pytest.mark.parametrize("name", ["ball_in_boxes", "causal3d"])
+@pytest.mark.parametrize("name", ["ball-in-boxes", "causal3d"])
 def test_files_of_the_first_format_are_models_as_they_were(name: str) -> None:
     """Their configurations are flat: the prior's settings lie among the model's."""
-    path = MODEL.parent / f"{name}.safetensors"
+    path = HOME / name / FILE
     file = read_model(path)
     stored = file.config["citris_nf"]
     assert isinstance(stored.get("prior", "mlp"), str)

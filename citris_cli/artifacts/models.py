@@ -21,7 +21,6 @@ from citris_cli import __version__
 from citris_cli.artifacts.files import atomic_write, write_stdout
 from citris_cli.core.ops.library import in_use
 from citris_cli.data import signatures
-from citris_cli.data.npz import require_memory
 from citris_cli.errors import InputError
 from citris_cli.wording import legible
 
@@ -341,6 +340,8 @@ def _check_tensors(content: bytes, path: Path, again: str) -> None:
 
 def _content(path: Path) -> bytes:
     """All of a file, read at once."""
+    from citris_cli.data.npz import require_memory  # NumPy, without which headers are read
+
     try:
         with path.open("rb") as file:
             require_memory(os.fstat(file.fileno()).st_size, str(path), "free some memory first")

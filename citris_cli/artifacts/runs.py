@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from citris_cli.artifacts.files import listed
 from citris_cli.artifacts.models import ModelHeader, read_model_header
+from citris_cli.artifacts.packaged import hidden_model, model_of_samples, packaged_model, packaged_names
+from citris_cli.data.paths import parse_choice
 from citris_cli.errors import CitrisError, InputError
 from citris_cli.kinds import KINDS, Kind
 
@@ -103,14 +105,18 @@ def newest_model(folder: Path, kind: Kind, data_sha256: str | None = None) -> Pa
 
 
 def model_at(place: Path) -> Path:
-    """The model file that a path means: itself, or the one model with causal latents of the folder that it is.
+    """The model file that a path means: itself, the one model with causal latents of the folder that it is, or a model
+    that comes with the package.
 
     Args:
-        place: a file or a folder; ``~`` at its beginning is the home folder, unless something is called so.
+        place: a file, a folder, or the name of a packaged model if nothing here is called so; ``~`` at its beginning is
+            the home folder, unless something is called so.
 
     Raises:
-        InputError: a folder that cannot be read, or has no such model or several.
+        InputError: a folder that cannot be read, or has no such model or several; a name with ``@`` of no model.
     """
+    if packaged := packaged_model(place):
+        return packaged
     path = place if os.path.lexists(place) else Path(os.path.expanduser(place))
     if not os.path.isdir(path):
         return path
@@ -123,18 +129,26 @@ def model_at(place: Path) -> Path:
     found = [file for file in files if (header := header_or_none(file)) is not None and header.kind in causal]
     if len(found) == 1:
         return found[0]
+    theirs = f"; {hidden}" if (hidden := hidden_model(place)) else ""
     if found:
         names = ", ".join(file.name for file in found)
         raise InputError(
-            f"{place}: the folder holds {len(found)} models with causal latents ({names}); name one of them"
+            f"{place}: the folder holds {len(found)} models with causal latents ({names}); name one of them{theirs}"
         )
     raise InputError(
-        f"{place}: the folder holds no model with causal latents; name a file that train-nf or train-vae wrote"
+        f"{place}: the folder holds no model with causal latents; name a file that train-nf or train-vae wrote{theirs}"
     )
 
 
-def find_causal_model(given: Path | None) -> tuple[Path, str]:
-    """The model that a command uses: the one given, else ``$CITRIS_MODEL``, else the newest under ``runs/``.
+def find_causal_model(given: Path | None, inputs: Sequence[Path] = ()) -> tuple[Path, str]:
+    """The model that a command uses.
+
+    The one given, else ``$CITRIS_MODEL``, else that of the first sample frame among the inputs, else the newest under
+    ``runs/``.
+
+    Args:
+        given: a file, a folder, or the name of a packaged model.
+        inputs: pictures or data that the command reads.
 
     Returns:
         Its path, and how it was found, for a note ("" if it was given).
@@ -144,15 +158,25 @@ def find_causal_model(given: Path | None) -> tuple[Path, str]:
     """
     if given is not None:
         path = model_at(given)
-        return path, "" if path.name == given.name else f"the only one in {given}"
+        found = "" if path.name == given.name or packaged_model(given) else f"the only one in {given}"
+        return path, _joined(found, hidden_model(given))
     if os.environ.get(MODEL_VARIABLE):
-        return model_at(Path(os.environ[MODEL_VARIABLE])), f"from ${MODEL_VARIABLE}"
+        place = Path(os.environ[MODEL_VARIABLE])
+        return model_at(place), _joined(f"from ${MODEL_VARIABLE}", hidden_model(place))
+    own = model_of_samples([parse_choice(one).path for one in inputs])
+    if own is not None:
+        return own, f"{own.parent.name}, to which the sample frame belongs"
     if RUNS.is_dir():
         listed(RUNS)  # a folder that cannot be read is not one without models
     newest = newest_causal_model()
     if newest is None:
         raise InputError(
             f"no model given with --model, none in ${MODEL_VARIABLE} and none under {RUNS}/: "
-            "train one with 'citris train-nf DATA' or 'citris train-vae DATA'"
+            "train one with 'citris train-nf DATA' or 'citris train-vae DATA', or take one that comes with citris "
+            f"(--model {' or '.join(packaged_names())})"
         )
     return newest, f"the newest under {RUNS}/"
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from citris_cli.commands import options
+from citris_cli.commands.completion import complete_picture
 from citris_cli.commands.outputs import Output, output_option
 from citris_cli.errors import InputError
 from citris_cli.system import is_stream
@@ -31,9 +32,10 @@ def animate_latents(
         typer.Argument(
             metavar="DATA",
             help="A sequence: an .npz, a directory, several shards; or animations, pictures and folders of them in the "
-            "order of their names (without marks of interventions); or frames of one of these (data.npz#10:60); - "
-            "reads a picture from standard input.",
+            "order of their names (without marks of interventions); or frames of one of these (data.npz#10:60), or "
+            "sample frames (@causal3d); - reads a picture from standard input.",
             show_default=False,
+            autocompletion=complete_picture,
         ),
     ],
     model: options.Model = None,
@@ -70,7 +72,7 @@ def animate_latents(
     asked = Output(output, as_json)
     kind = _kind(asked)
     require_there(data)
-    model_file = find_model(model, console)
+    model_file = find_model(model, console, data)
     asked = asked.reading("DATA", *data).reading("--model", model_file)
     path = asked.place(default_file(data, "latents", ".gif"), data)
     loaded = load_causal_model(model_file, where, console)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from citris_cli.commands import options
+from citris_cli.commands.completion import complete_picture
 from citris_cli.commands.outputs import Output, output_option
 from citris_cli.errors import InputError
 from citris_cli.wording import counted
@@ -29,8 +30,10 @@ def encode(
         typer.Argument(
             metavar="INPUT",
             help="Pictures, animations, folders of pictures, datasets (.npz or directory), quoted patterns, frames of "
-            "any of these (data.npz#17, film.gif#1:5); - reads a picture from standard input.",
+            "any of these (data.npz#17, film.gif#1:5), sample frames (@causal3d/1); - reads a picture from standard "
+            "input.",
             show_default=False,
+            autocompletion=complete_picture,
         ),
     ],
     model: options.Model = None,
@@ -62,7 +65,7 @@ def encode(
     settled = resolve_precision(precision or "auto", where)
     asked = Output(output, as_json)
     require_there(inputs)
-    model_file = find_model(model, console)
+    model_file = find_model(model, console, inputs)
     asked = asked.reading("INPUT", *inputs).reading("--model", model_file)
     path = asked.place(default_file(inputs, "latents", ".npz"), inputs)
     if output is not None and output.suffix.lower() in NOT_LATENTS:

@@ -29,6 +29,8 @@ def export(
 ) -> None:
     """Write a model's weights under the names of the published code, as a plain .safetensors."""
     from citris_cli.artifacts.checkpoints import checkpoint_bytes
+    from citris_cli.artifacts.packaged import packaged_model
+    from citris_cli.artifacts.runs import RUNS
     from citris_cli.conversion import published_of
     from citris_cli.loading import load_model
     from citris_cli.show.console import Console
@@ -36,8 +38,11 @@ def export(
     console = Console()
     asked = Output(output, as_json).reading("FILE", file)
     asked.check()
-    loaded = load_model(file)
-    path = asked.place(file.with_name(file.name.removesuffix(".safetensors") + PUBLISHED))
+    packaged = packaged_model(file)
+    loaded = load_model(packaged or file)
+    # Of a packaged model, not among what is installed.
+    place = file if packaged is None else RUNS / packaged.parent.name / packaged.parent.name
+    path = asked.place(place.with_name(place.name.removesuffix(".safetensors") + PUBLISHED))
     weights, hyper_parameters = published_of(loaded)
     variables = None if loaded.variables is None else loaded.variables.to_json()
     asked.write_bytes(path, checkpoint_bytes(loaded.kind, weights, hyper_parameters, loaded.provenance, variables))
@@ -45,7 +50,7 @@ def export(
         console.note("left out: the latents of training frames that the model keeps, which published ones do not have")
     for difference in _differences(loaded.network):
         console.note(f"the published code has no such networks: {difference}")
-    asked.report(console, {"model": str(file), "kind": loaded.kind}, path)
+    asked.report(console, {"model": str(loaded.path), "kind": loaded.kind}, path)
 
 
 def _differences(network: nn.Module) -> list[str]:

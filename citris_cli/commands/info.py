@@ -51,14 +51,15 @@ def describe(paths: Sequence[Path]) -> dict[str, Any]:
     Raises:
         InputError: no such path.
     """
+    from citris_cli.artifacts.packaged import packaged_files
     from citris_cli.data.layout import find_files
     from citris_cli.data.paths import is_there
     from citris_cli.show.datasets import describe_several, describe_together
 
     found: list[Path] = []
     for path in paths:
-        # Where nothing is, it may be a pattern, or is refused as in a training.
-        found += [path] if is_there(path) else find_files(path, ("train",))
+        # Where nothing is, it may be the name of what comes with citris or a pattern, or is refused as in a training.
+        found += [path] if is_there(path) else packaged_files(path) or find_files(path, ("train",))
     described = [_describe(path) for path in found]
     if len(found) > 1 and all(one.kind == "dataset" and one.use is not None for one in described):
         return describe_together(found, [one.facts for one in described])

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import torch
 
+from citris_cli.artifacts.packaged import sample_pictures
 from citris_cli.artifacts.runs import RUNS, find_causal_model
 from citris_cli.causal_model import CausalModel
 from citris_cli.data.datasets import read_frames
@@ -35,13 +36,18 @@ _SIZES_TOLD = 4
 _CHUNK = 256
 
 
-def find_model(given: Path | None, console: Console) -> Path:
+def find_model(given: Path | None, console: Console, inputs: Sequence[Path] = ()) -> Path:
     """The file of the model that a command uses, with a note on where it was found if it was not named.
+
+    Args:
+        given: the value of ``--model``.
+        console: takes the note.
+        inputs: pictures that the command reads, for a sample frame among them brings its model.
 
     Raises:
         InputError: there is none.
     """
-    path, found = find_causal_model(given)
+    path, found = find_causal_model(given, inputs)
     if found:
         console.note(f"model: {path} ({found})")
     return path
@@ -90,7 +96,8 @@ def default_place(inputs: list[Path]) -> tuple[Path, str]:
         inputs: as :func:`gather_frames` takes them, at least one.
 
     Returns:
-        ``runs/<dataset>``, ``runs/<picture>`` or ``runs/stdin``; and what tells a single input from others of its
+        ``runs/<dataset>``, ``runs/<picture>``, ``runs/causal3d-3`` for the sample frame ``@causal3d/3``, or
+        ``runs/stdin``; and what tells a single input from others of its
         dataset, its split and the number of its frame (``test_indep-17``) or its slice (``1_5``), or "".
     """
     choice = parse_choice(inputs[0])
@@ -98,6 +105,8 @@ def default_place(inputs: list[Path]) -> tuple[Path, str]:
     split = ""
     if path == STDIN:
         folder = RUNS / "stdin"
+    elif sample_pictures(path):
+        folder = RUNS / safe_name(path.as_posix().replace("/", "-"))
     elif path.suffix == ".npz" or path.is_dir() or is_pattern(path):
         folder, split = RUNS / dataset_name([path, *inputs[1:]]), split_label(path)
     else:
@@ -134,7 +143,7 @@ def require_there(inputs: Sequence[Path]) -> None:
         require_choice(path)
         if is_pattern(path):
             matches(path)
-        elif path != STDIN and not is_there(path):
+        elif path != STDIN and not sample_pictures(path) and not is_there(path):
             raise InputError(f"{path}: there is no such file; check the path")
 
 
@@ -145,8 +154,9 @@ def gather_frames(inputs: Sequence[Path], model: CausalModel, console: Console) 
     read; each is read when it is its turn.
 
     Args:
-        inputs: pictures, sequences of pictures (animations, pages), folders of them, datasets, quoted patterns, or
-            ``-``; each perhaps with the frames that are chosen of it (``data.npz#17``, ``film.gif#1:5``).
+        inputs: pictures, sequences of pictures (animations, pages), folders of them, datasets, quoted patterns, sample
+            frames that come with the package (``@causal3d/1``), or ``-``; each perhaps with the frames that are chosen
+            of it (``data.npz#17``, ``film.gif#1:5``).
         model: whose frames they have to be.
         console: takes the notes on what is cropped, resized, made grey or left out.
 
@@ -313,6 +323,8 @@ class _Pictures:
 def _understood(choice: Choice, model: CausalModel, notes: list[str]) -> list[_Part]:
     """What an input is, by the headers of its files."""
     path, what = choice.path, "file"
+    if samples := sample_pictures(path):
+        return [_pictures(choice, [(name, look_at(file, name)) for name, file in samples.items()], "sample", notes)]
     if is_pattern(path):
         found, what = matches(path), "pattern"
         datasets = [one for one in found if is_dataset(one)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from citris_cli.commands import options
+from citris_cli.commands.completion import complete_picture, complete_variables
 from citris_cli.commands.outputs import Output, output_option
 from citris_cli.errors import InputError
 from citris_cli.system import is_stream
@@ -36,13 +37,19 @@ def intervene(
         typer.Argument(
             metavar="IMAGE",
             help="Pictures, animations, folders of pictures, quoted patterns, frames of any of these or of a dataset "
-            "(data.npz#17, film.gif#1:5); - reads one from standard input.",
+            "(data.npz#17, film.gif#1:5), sample frames (@causal3d/1); - reads one from standard input.",
             show_default=False,
+            autocompletion=complete_picture,
         ),
     ],
     variables: Annotated[
         str,
-        typer.Option("--var", metavar="LIST", help="Variables or groups to intervene on: rot_o or pos_x,hue_b."),
+        typer.Option(
+            "--var",
+            metavar="LIST",
+            help="Variables or groups to intervene on: rot_o or pos_x,hue_b.",
+            autocompletion=complete_variables,
+        ),
     ],
     other: Annotated[
         Path | None,
@@ -50,6 +57,7 @@ def intervene(
             "--from",
             metavar="OTHER",
             help="Take the variables from this picture or frame (data.npz#17), or each picture's from one of as many.",
+            autocompletion=complete_picture,
         ),
     ] = None,
     number: Annotated[
@@ -87,8 +95,9 @@ def intervene(
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json)
-    require_there(images if other is None else [*images, other])
-    model_file = find_model(model, console)
+    given = images if other is None else [*images, other]
+    require_there(given)
+    model_file = find_model(model, console, given)
     asked = asked.reading("IMAGE", *images).reading("--from", other).reading("--model", model_file)
     loaded = load_causal_model(model_file, where, console)
     loaded.block(variables)  # a wrong name is refused before anything is read

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from citris_cli.commands.completion import complete_model
 from citris_cli.errors import InputError
 from citris_cli.training.config import LARGEST_SEED
 
@@ -32,7 +33,9 @@ Model = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="Trained model, or the folder of one.  \\[default: $CITRIS_MODEL, else the newest under runs/]",
+        help="Trained model, the folder of one, or the name of one that comes with citris ('citris models').  "
+        "\\[default: $CITRIS_MODEL, else a sample frame's own, else the newest under runs/]",
+        autocompletion=complete_model,
         rich_help_panel=MODEL,
     ),
 ]

@@ -2,9 +2,14 @@
 
 Example:
     >>> import citris_cli
-    >>> arrays = {"images": frames, "targets": targets, "keys": ["x", "lamp"]}   # doctest: +SKIP
-    >>> model = citris_cli.train_nf(arrays, steps=2000, seed=1)                  # doctest: +SKIP
-    >>> z = model.encode(frames)                                                 # doctest: +SKIP
+    >>> random = np.random.default_rng(0)  # in place of frames, and of what was intervened on between them
+    >>> frames = random.integers(0, 256, (41, 32, 32, 3), dtype=np.uint8)
+    >>> targets = random.integers(0, 2, (40, 2))
+    >>> arrays = {"images": frames, "targets": targets, "keys": ["x", "lamp"]}
+    >>> autoencoder = citris_cli.train_ae(arrays, steps=2, channels=8, latents=4, batch_size=8, check=False)
+    >>> model = citris_cli.train_nf(arrays, ae=autoencoder, steps=2, batch_size=8, check=False)
+    >>> model.encode(frames).shape
+    (41, 4)
 """
 
 from __future__ import annotations

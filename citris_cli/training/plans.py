@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from citris_cli.artifacts.overwriting import files_read
-from citris_cli.artifacts.runs import models_in, newest_model
+from citris_cli.artifacts.runs import model_at, models_in, newest_model
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
@@ -88,7 +88,7 @@ def open_for_autoencoder(request: Request) -> tuple[Session[SequenceData], Citri
     """
     if request.teacher is None:
         return open_frames(request), None
-    teacher = load_model(request.teacher) if isinstance(request.teacher, Path) else request.teacher
+    teacher = load_model(model_at(request.teacher)) if isinstance(request.teacher, Path) else request.teacher
     network = teacher.network
     if not isinstance(network, CitrisNF) or teacher.variables is None:
         raise InputError(f"{teacher.path}: is no CITRIS-NF, and a teacher must be one; train it with 'citris train-nf'")

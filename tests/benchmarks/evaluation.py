@@ -21,7 +21,7 @@ from citris_cli.worlds.ball_in_boxes import BallInBoxes
 from tests.benchmarks.measure import Effort, Row, Target, interleaved
 
 FRAMES, LATENTS, VARIABLES = 1000, 32, 9
-MODEL = Path(__file__).parents[2] / "examples/models/ball_in_boxes.safetensors"
+MODEL = "@ball-in-boxes"
 
 
 def correlation(effort: Effort) -> list[Row]:

@@ -48,6 +48,7 @@ COMMANDS = [
     "train-causal-encoder",
     "encode",
     "intervene",
+    "models",
     "eval-triplets",
     "eval-correlation",
     "graph",
@@ -89,9 +90,9 @@ def test_help_and_version_import_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_defaults_are_in_the_help(tmp_path: Path, inside: Citris) -> None:
-    shown = " ".join(inside("encode", "--help", cwd=tmp_path).stdout.decode().split())
+    shown = " ".join(inside("encode", "--help", cwd=tmp_path).stdout.decode().replace("│", " ").split())
     for default in (
-        "$CITRIS_MODEL, else the newest under runs/",
+        "$CITRIS_MODEL, else a sample frame's own, else the newest under runs/",
         "runs/<dataset>/",
         "256, fewer above 128 pixels",
         "tf32 on CUDA, else float32",

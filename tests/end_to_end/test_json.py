@@ -89,7 +89,7 @@ def told(inside: Citris, home: Path, command: str, *arguments: object, status: i
 
 
 def test_the_tables_are_read_and_faults_are_found() -> None:
-    assert {*MAKES, *TRAINS, "check", "simulate", "info"} < TABLES.keys()
+    assert {*MAKES, *TRAINS, "check", "simulate", "info", "models"} < TABLES.keys()
     for table in TABLES.values():
         for written in table.values():
             bare = written.removesuffix(", optional").removesuffix(" or null").removesuffix(" by name")
@@ -139,6 +139,10 @@ def test_documents_of_a_check(home: Path, tmp_path: Path, inside: Citris) -> Non
     frames = np.zeros((3, 32, 32, 3), np.uint8)
     np.savez(tmp_path / "little.npz", images=frames, targets=[[1], [0]])
     assert told(inside, tmp_path, "check", "little.npz")["fit"] is False
+
+
+def test_models(inside: Citris, tmp_path: Path) -> None:
+    assert len(told(inside, tmp_path, "models")["models"]) == 2
 
 
 def test_the_document_of_a_simulation(tmp_path: Path, inside: Citris) -> None:

@@ -1,4 +1,4 @@
-"""The trained model that comes with the examples, against the simulator's ground truth on frames it never saw."""
+"""The trained model that comes with the package, against the simulator's ground truth on frames it never saw."""
 
 from pathlib import Path
 
@@ -15,14 +15,13 @@ from citris_cli.evaluation.triplets import evaluate_triplets, match_mask
 from citris_cli.worlds.ball_in_boxes import BallInBoxes
 from citris_cli.worlds.dataset import write_dataset
 
-MODEL = Path(__file__).parents[2] / "examples/models/ball_in_boxes.safetensors"
 WORLD = BallInBoxes()
 NAMES = ("ball_x", "ball_y", "box")
 
 
 @pytest.fixture(scope="module")
 def model() -> CausalModel:
-    return citris_cli.load(MODEL)
+    return citris_cli.load("@ball-in-boxes")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The trained model of Temporal Causal3DIdent that comes with the examples, on frames it never saw."""
+"""The trained model of Temporal Causal3DIdent that comes with the package, on frames it never saw."""
 
 import dataclasses
 from pathlib import Path
@@ -10,18 +10,10 @@ from citris_cli.causal_model import CausalModel
 from citris_cli.data.datasets import load_triplets
 from citris_cli.evaluation.triplets import evaluate_triplets, match_mask
 
-MODELS = Path(__file__).parents[2] / "examples/models"
-
 
 @pytest.fixture(scope="module")
 def model() -> CausalModel:
-    return citris_cli.load(MODELS / "causal3d.safetensors")
-
-
-def test_shipped_models_are_small() -> None:
-    sizes = {path.name: path.stat().st_size for path in MODELS.glob("*.safetensors")}
-    assert sizes.keys() == {"ball_in_boxes.safetensors", "causal3d.safetensors"}
-    assert max(sizes.values()) < 16e6
+    return citris_cli.load("@causal3d")
 
 
 def test_triplets(model: CausalModel, real_data: Path) -> None:

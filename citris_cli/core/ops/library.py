@@ -1,7 +1,7 @@
 """The one decision between PyTorch's form of an operation and the compiled one, and all that calls the latter needs.
 
 The functions of ``c/kernels.c`` are compiled when the package is installed, where there is a C compiler, for x86-64
-processors with AVX2 or AVX-512, and compute in OpenMP's threads, which PyTorch has already. Elsewhere, and with
+processors with AVX2 or AVX-512, and compute in the threads of PyTorch's OpenMP library. Elsewhere, and with
 ``CITRIS_KERNELS=0`` in the environment, :func:`usable` says no, and the same things are PyTorch's to compute.
 PyTorch itself is imported only where a tensor is asked about: ``citris --version`` asks which form is in use.
 """
@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
-from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from citris_cli.core.ops.c_types import STRUCTURES
-from citris_cli.core.ops.sources import digest
+from citris_cli.core.ops.sources import LIBRARY, digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +59,14 @@ def why_none() -> str:
     if switched_off():
         return f"{SWITCH}=0"
     if functions() is None:
-        return "not compiled" if _compiled_file() is None else "compiled of other sources; install citris again"
+        path = _compiled_file()
+        if path is None:
+            return "not compiled"
+        try:
+            _load(path)
+        except OSError as error:
+            return f"cannot be loaded: {error}"
+        return "compiled of other sources; install citris again"
     return "" if level() > 0 else "this processor has neither AVX2 nor AVX-512"
 
 
@@ -125,8 +134,8 @@ def functions() -> Any:
     if path is None:
         return None
     try:
-        library: Any = ctypes.CDLL(str(path))
-    except OSError:  # of another machine
+        library = _load(path)
+    except OSError:  # of another machine, or there is no OpenMP
         return None
     if not fits(library):
         return None
@@ -135,8 +144,29 @@ def functions() -> Any:
 
 def _compiled_file() -> Path | None:
     """The file that the functions were compiled to, or None."""
-    here = Path(__file__).parent
-    return next((path for suffix in EXTENSION_SUFFIXES if (path := here / f"_kernels{suffix}").exists()), None)
+    path = Path(__file__).with_name(LIBRARY)
+    return path if path.exists() else None
+
+
+def _load(path: Path) -> Any:
+    """Open a compiled file.
+
+    On Linux it is linked to no OpenMP library and takes the functions of one that is loaded: PyTorch's own, which lies
+    beside PyTorch unless that was built with the system's. Importing PyTorch, before or after, takes the same one.
+
+    Raises:
+        OSError: it is of another machine, or there is no OpenMP library.
+    """
+    if sys.platform == "linux":
+        torch = find_spec("torch")
+        places = [Path(place) for place in (torch and torch.submodule_search_locations) or ()]
+        own = [file for place in places for file in sorted(place.glob("lib/libgomp*.so*"))]
+        own += [file for place in places for file in sorted(place.parent.glob("torch.libs/libgomp*.so*"))]
+        for name in (*map(str, own), "libgomp.so.1"):
+            with suppress(OSError):
+                ctypes.CDLL(name, ctypes.RTLD_GLOBAL)
+                break
+    return ctypes.CDLL(str(path))
 
 
 def fits(library: Any) -> bool:

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "c"
+#: Name of the compiled file, which lies beside this one, whatever Python it was compiled with.
+LIBRARY = "_kernels.dll" if os.name == "nt" else "_kernels.so"
 
 
 def files() -> list[Path]:

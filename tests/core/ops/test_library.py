@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -109,11 +108,31 @@ def test_without_a_compiled_file_there_is_nothing(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
     assert library.functions() is None
     assert (library.in_use(), library.why_none()) == ("none", "not compiled")
-    (tmp_path / f"_kernels{EXTENSION_SUFFIXES[0]}").write_bytes(b"\x7fELF of another machine")
+    (tmp_path / sources.LIBRARY).write_bytes(b"\x7fELF of another machine")
     library.functions.cache_clear()
     library.level.cache_clear()
     assert library.functions() is None
     assert library.level() == 0
+    assert library.why_none().startswith("cannot be loaded: ")
+
+
+#: Loads the compiled functions before or after PyTorch, and prints which OpenMP libraries are in the process.
+OPENMP = """
+import sys
+from citris_cli.core.ops import library
+for name in sys.argv[1:]:
+    library.functions() if name == "functions" else __import__(name)
+print(*{line.split()[-1] for line in open("/proc/self/maps") if "libgomp" in line or "libomp" in line})
+"""
+
+
+@pytest.mark.compiled
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
+@pytest.mark.parametrize("order", [["functions", "torch"], ["torch", "functions"]])
+def test_no_second_openmp_library_is_loaded(order: list[str]) -> None:
+    command = [sys.executable, "-c", OPENMP, *order]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert len(found) == 1
 
 
 class Compiled:
