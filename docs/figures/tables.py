@@ -117,9 +117,14 @@ OPERATIONS = {
 }
 
 
+def measured(file: str) -> dict[str, Any]:
+    """A benchmark's file, by its name without ``.json``."""
+    return json.loads((HERE / f"{file}.json").read_text("utf-8"))
+
+
 def rows(file: str) -> list[Row]:
-    """The rows of a benchmark's file, by its name without ``.json``."""
-    return json.loads((HERE / f"{file}.json").read_text("utf-8"))["rows"]
+    """The rows of a benchmark's file."""
+    return measured(file)["rows"]
 
 
 def row(file: str, what: str, after: int = 0) -> Row:
@@ -166,12 +171,14 @@ def cpu() -> str:
 
 
 def cpu_all() -> str:
-    """Every row of the CPU's benchmark but those of single operations, with its lower bound and its target."""
+    """Every row of the CPU's benchmarks but those of single operations, with its lower bound and its target."""
     lines = []
-    for one in rows("cpu"):
-        if operation(one) not in OPERATIONS:
-            values = (number(one[key], one["unit"]) for key in ("ours", "plain", "floor"))
-            lines.append((one["what"].strip(), *values, ratio(one["ratio"]), ratio(one["above_floor"]), target(one)))
+    for file, where in (("cpu", ""), ("cpu-one-thread", ", one thread")):
+        for one in rows(file):
+            if operation(one) not in OPERATIONS:
+                values = (number(one[key], one["unit"]) for key in ("ours", "plain", "floor"))
+                ratios = (ratio(one[key]) for key in ("ratio", "above_floor"))
+                lines.append((one["what"].strip() + where, *values, *ratios, target(one)))
     heads = ("", "citris", "reference", "lower bound", "speed-up", "by lower bound", "target")
     return markdown(heads, lines)
 
@@ -213,7 +220,10 @@ def gpu_all(file: str) -> Callable[[], str]:
             ratios = (ratio(value) for value in (single["ratio"], one["ratio"], one["above_floor"]))
             lines.append((title, *values, *ratios, number(memory["ours"], "GB")))
         heads = ("", "CUDA graph", "single operations", "reference", "upper bound")
-        return markdown((*heads, "graph / single", "graph / reference", "bound / graph", "memory"), lines)
+        table = markdown((*heads, "graph / single", "graph / reference", "bound / graph", "memory"), lines)
+        device = measured(file)
+        products = ", ".join(f"{name} {rate / 1e12:.0f} TFLOP/s" for name, rate in device["products"].items())
+        return f"{table}\nLarge products: {products}; a large copy: {device['bandwidth'] / 1e12:.1f} TB/s.\n"
 
     return drawn
 
