@@ -5,7 +5,7 @@ The small flow takes the same work a step as the published sizes would at a quar
 pairs with fewer noisy copies each, which cuts the gradient's noise; its noise starts higher and falls (see
 :class:`CausalTrainingConfig`), and its stronger pull into psi(0) keeps latents that hold nothing out of the variables.
 For frames of 32x32 pixels it has six layers: with four, most seeds leave what no intervention touches with a variable,
-mirrored, because the flow cannot unfold it (docs/results.md).
+mirrored, because the flow cannot unfold it (docs/log/causal-variables-of-ball-in-boxes.md).
 The small VAE has both too, its pull only after the variables' interventions have been understood, and a divergence that
 weighs more for a while (see :class:`VAETrainingConfig`).
 """

@@ -161,5 +161,5 @@ def _citris_nf(prior: PriorConfig, name: str, target: Target | None, effort: Eff
     )
     rows = [Row(what, "s", taken["ours"], taken["plain"], needed / rate, target)]
     if target is not None:
-        rows.append(Row("  its floor if masked matrices were dense", "s", taken["ours"], None, dense / rate))
+        rows.append(Row("  the same, masked matrices counted as dense", "s", taken["ours"], None, dense / rate))
     return rows

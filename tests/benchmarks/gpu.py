@@ -175,8 +175,8 @@ class Forms:
         beside = None if plain is None else batch / plain
         return [
             Row(f"{what}, {precision}", unit, batch / taken["graph"], beside, batch / floor),
-            Row("  beside its operations one by one", unit, batch / taken["graph"], batch / taken["single"]),
-            Row("  memory held, frames and all", "GB", self.held / 1e9),
+            Row("  the same, one operation at a time", unit, batch / taken["graph"], batch / taken["single"]),
+            Row("  memory, with the frames", "GB", self.held / 1e9),
         ]
 
 

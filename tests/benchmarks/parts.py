@@ -78,8 +78,10 @@ def prior(effort: Effort) -> list[Row]:
     floor = products / product_rate(taken["product"])
     sizes = f"{PAIRS} pairs, S {SAMPLES}, M {LATENTS}, K {VARIABLES}, c {HIDDEN}"
     return [
-        Row(f"prior, both ways ({sizes})", "s", taken["ours"], taken["plain"], floor, Target("ratio", 8.0)),
-        Row("  the same against loops over latents only", "s", taken["ours"], taken["all samples"], floor),
+        Row(
+            f"MLP prior, value and gradients ({sizes})", "s", taken["ours"], taken["plain"], floor, Target("ratio", 8.0)
+        ),
+        Row("  the same, reference loops over latents only", "s", taken["ours"], taken["all samples"], floor),
     ]
 
 
@@ -123,4 +125,4 @@ def autoregressive_prior(effort: Effort) -> list[Row]:
     products = 3 * 2 * (rows * (VARIABLES + 1) * masked + rows * units * LATENTS + PAIRS * units * (VARIABLES + 1))
     sizes = f"{PAIRS} pairs, S {SAMPLES}, M {LATENTS}, K {VARIABLES}, h {FLOW_HIDDEN}"
     floor = products / product_rate(taken["product"])
-    return [Row(f"autoregressive prior, both ways ({sizes})", "s", taken["ours"], taken["plain"], floor)]
+    return [Row(f"autoregressive prior, value and gradients ({sizes})", "s", taken["ours"], taken["plain"], floor)]

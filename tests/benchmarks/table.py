@@ -23,7 +23,7 @@ def target(row: Row) -> str:
     sign, bound = ("≥" if row.target.least else "≤"), row.target.bound
     wanted = f"{sign} {number(bound, row.unit)}" if row.target.of == "ours" else f"{sign} {bound:g}×"
     if row.target.of == "floor":
-        wanted += " floor"
+        wanted += " bound"
     return f"[green]{wanted}, met[/]" if row.met else f"[bold red]{wanted}, missed[/]"
 
 
@@ -31,7 +31,7 @@ def table(rows: list[Row], title: str) -> Table:
     """All rows as a table."""
     drawn = Table(title=title, title_justify="left")
     drawn.add_column("what")
-    for name in ("ours", "plain form", "floor", "ratio", "/ floor", "target"):
+    for name in ("citris", "reference", "bound", "speed-up", "/ bound", "target"):
         drawn.add_column(name, justify="right")
     for row in rows:
         ratios = ("" if value is None else f"{value:.3g}×" for value in (row.ratio, row.above_floor))
