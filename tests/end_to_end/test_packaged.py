@@ -40,7 +40,7 @@ def test_every_model_has_three_samples_of_its_own_size_and_the_package_is_small(
 
 @pytest.mark.parametrize("name", packaged_names())
 def test_half_of_the_weights_precision_is_left_out_where_no_latent_depends_on_it(name: str) -> None:
-    """examples/models/README.md says so: those of the decoder alone; once loaded, they are float32 again."""
+    """Of the decoder alone, as examples/models/README.md says; they are float32 again once the model is loaded."""
     header = read_model_header(HOME / name / MODEL)
     halved = {tensor for tensor, (dtype, _) in header.tensors.items() if dtype == "F16"}
     assert halved
