@@ -165,7 +165,8 @@ class CausalModel:
             )
         channels = self.image_channels
         require_channels(frames.shape[3], channels, f"shape {list(frames.shape)}")
-        pixels = torch.from_numpy(np.require(to_uint8_frames(frames, "frames")[0][..., :channels], requirements="CW"))
+        # Those of an opened picture cannot be written, which PyTorch warns of.
+        pixels = torch.from_numpy(np.require(to_uint8_frames(frames, "frames")[0][..., :channels], None, ["C", "W"]))
         z = self._through(lambda chunk: self.network.encode(as_model_input(chunk)), pixels)
         self.require_finite(z)
         return z

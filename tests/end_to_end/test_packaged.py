@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,16 @@ def test_samples_are_read_from_python() -> None:
     assert (frames.shape, frames.dtype) == ((3, 64, 64, 3), np.uint8)
     with pytest.raises(InputError, match=r"^x: no model that comes with citris is called so; there are ball-in-boxes"):
         citris_cli.samples("x")
+
+
+def test_frames_that_cannot_be_written_are_encoded_without_a_warning() -> None:
+    """As those of a picture that was opened."""
+    frames = citris_cli.samples("ball-in-boxes")
+    frames.flags.writeable = False
+    model = citris_cli.load("ball-in-boxes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(model.encode(frames)).all()
 
 
 def test_models_tells_what_they_find(tmp_path: Path) -> None:
