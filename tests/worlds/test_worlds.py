@@ -155,3 +155,40 @@ def test_the_table_imports_nothing_heavy() -> None:
     code = "import sys, citris_cli.worlds; print({'numpy', 'torch', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_a_step_from_a_state_is_that_of_a_sequence(world: World) -> None:
+    """Steps from a sequence's states under its targets, set to its values, lead where the sequence went."""
+    if world.name == "turntable":
+        pytest.skip("its states do not follow each other")
+    latents, targets = whole_sequence(world, 1500, np.random.default_rng(4))
+    before, truth = latents[:-1], latents[1:]
+    rng = np.random.default_rng(5)
+    set_to = (targets[:, world.owners] == 1) & (world.owners >= 0)
+    after = world.advance(before, targets, rng, truth)
+    assert (after.shape, after.dtype) == (before.shape, np.float32)
+    np.testing.assert_allclose(after[set_to], truth[set_to], rtol=1e-5, atol=1e-5)
+    drawn = world.advance(before, targets, rng)
+    constant = np.ptp(truth, axis=0) == 0
+    reached = world.intervened_on[world.owners] & (world.owners >= 0) & ~constant
+    assert (drawn != truth)[:, reached][set_to[:, reached]].any()  # it draws values of its own
+    # As far on the mean as another draw of the same step is: of two draws each, the distances are alike.
+    again = world.advance(before, targets, rng, truth)
+
+    def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        difference = np.abs(one - other)
+        angles = [variable.kind == "angle" for variable in world.variables]
+        difference[:, angles] = np.minimum(difference, 2 * np.pi - difference)[:, angles]
+        return difference.mean(0)
+
+    found, expected = apart(after, truth), apart(after, again)
+    assert (np.abs(found - expected) <= 0.25 * expected + 0.01 * np.ptp(truth, axis=0)).all(), (found, expected)
+
+
+def test_steps_of_the_same_generator_are_the_same(world: World) -> None:
+    states = world.independent(5, np.random.default_rng(0))
+    targets = np.zeros((5, len(world.targets)), np.uint8)
+    first, second, other = (world.advance(states, targets, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, second)
+    assert (first != other).any()
+    assert world.advance(states[:0], targets[:0], np.random.default_rng(0)).shape == (0, len(world.variables))
