@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -86,6 +87,20 @@ class CausalModel:
         self.assignment = self.network.assignment.hard().cpu().numpy()
         self.device = next(self.network.parameters()).device
         self._reference = loaded.reference
+        self._brought = loaded.reference is not None
+
+    @cached_property
+    def limits(self) -> Latents | None:
+        """Least and greatest value of every latent in a future [2, M]; None where the file brings no training frames.
+
+        Half of the range of the training frames' latents beyond either end of it. What the networks of the prior say of
+        latents that no frame has can be anything, and a future that strays there would otherwise never come back.
+        """
+        if self._reference is None or not self._brought:
+            return None
+        z = self._reference.z.numpy()
+        low, high = z.min(0), z.max(0)
+        return np.stack([low - (high - low) / 2, high + (high - low) / 2]).astype(np.float32)
 
     @classmethod
     def of(cls, network: CausalLatentsModel, variables: Variables) -> CausalModel:
@@ -278,7 +293,7 @@ class CausalModel:
             temperature: factor on the standard deviations; 0 gives the mean.
 
         Returns:
-            float32 [N, M].
+            float32 [N, M]; what is drawn is held within :attr:`limits`.
 
         Raises:
             InputError: another shape, no generator or temperature; the prior does not say what follows a frame.
@@ -298,8 +313,8 @@ class CausalModel:
         before, fixed = (torch.from_numpy(np.ascontiguousarray(rows)).to(self.device) for rows in (z, found))
         now = torch.from_numpy(np.asarray(targets, np.float32)).to(self.device)
         hard = self.network.assignment.hard()
-        drawn = self.network.prior.sample_beside(fixed, before, now, hard, generator, temperature)
-        return drawn.cpu().numpy()
+        drawn = self.network.prior.sample_beside(fixed, before, now, hard, generator, temperature).cpu().numpy()
+        return drawn if self.limits is None else np.where(np.isnan(found), np.clip(drawn, *self.limits), found)
 
     def rollout(
         self,
@@ -324,7 +339,7 @@ class CausalModel:
 
         Raises:
             InputError: no such step or variable, or it has no latents, or is named twice in a step; see :meth:`step`.
-            CitrisError: a future leaves the numbers that a float can hold.
+            CitrisError: a future has no limits, and leaves the numbers that a float can hold.
         """
         _require_number(steps, "steps")
         (z,) = self._latents(z=z)

@@ -22,6 +22,7 @@ from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.priors import find_prior
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.core.teacher import TaughtAutoencoder
+from citris_cli.data.batches import window_starts
 from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.frames import Frames, encode_frames
 from citris_cli.data.identifiability import direction_findings, few_latents, findings
@@ -34,7 +35,7 @@ from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
 from citris_cli.training.causal_latents import require_long_enough
 from citris_cli.training.citris_nf import CitrisNFTask
-from citris_cli.training.citris_vae import CitrisVAETask, window_starts
+from citris_cli.training.citris_vae import CitrisVAETask
 from citris_cli.training.encodings import cached_encodings, weights_sha256
 from citris_cli.training.loop import finishing
 from citris_cli.training.plan import Plan
