@@ -265,6 +265,7 @@ def _sequence(paths: Sequence[Path]) -> Facts:
     from citris_cli.data.datasets import load_held_out, load_sequences
     from citris_cli.data.identifiability import few_samples, findings
     from citris_cli.data.truth import check_true_values
+    from citris_cli.evaluation.data_check.within_step import effect_conditions
 
     try:
         data = load_sequences(paths)
@@ -283,6 +284,7 @@ def _sequence(paths: Sequence[Path]) -> Facts:
             {"variables": list(finding.variables), "finding": finding.kind, "sentence": finding.sentence}
             for finding in findings(data)
         ],
+        "effects_within_step": [one.to_json() for one in effect_conditions(data)],
     }
     few = few_samples(len(data.starts), "pair")
     notes = (*data.notes, *of_held_out, *_units(data), *([few] if few else ()))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from citris_cli.data.datasets import load_sequences
-from citris_cli.evaluation.data_check.check import check_data, quick_check, soft_interventions
+from citris_cli.evaluation.data_check.check import check_data, depends_in_sample, quick_check
 from citris_cli.evaluation.data_check.report import LAGS, DataCheck
 from tests.evaluation.data_check.lamps import lamps, loaded, moved
 
@@ -171,8 +171,8 @@ def test_a_value_that_is_mirrored_depends_on_the_past(imperfect: int, option: st
 
 def test_soft_interventions_are_found_before_a_training() -> None:
     soft, perfect = (loaded(lamps(1500, 2, imperfect=imperfect)) for imperfect in (2, 0))
-    assert soft_interventions(soft) == soft.variables.names
-    assert soft_interventions(perfect) == ()
+    assert depends_in_sample(soft) == dict.fromkeys(soft.variables.names, True)
+    assert True not in depends_in_sample(perfect).values()
 
 
 def test_faults_of_frames_are_named_with_their_places() -> None:
