@@ -68,8 +68,8 @@ def _perfect(names: Sequence[str], depends: Mapping[str, bool | None] | None) ->
             False,
             (
                 f"{enumerated(soft)}: what follows an intervention still depends on the frame before, and iCITRIS "
-                "needs perfect interventions: with soft ones a reversed edge and a mixed-up variable explain the data as "
-                "well as the truth does; trust no edge of these variables, or train without --method and with "
+                "needs perfect interventions: with soft ones a reversed edge and a mixed-up variable explain the data "
+                "as well as the truth does; trust no edge of these variables, or train without --method and with "
                 f"{imperfect_option(soft, names)}",
             ),
         )
