@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,19 +34,17 @@ def recorded_world(path: Path) -> World | None:
     if name not in WORLDS:
         raise other
     form = world_class(name)
-    fields = [field.name for field in dataclasses.fields(form)]
+    # All else is a constant of the world, and has to be what it is here.
+    options = {option.field for option in WORLDS[name].options} | {"seed"}
     try:
-        world: World = form(**{field: _tupled(settings[field]) for field in fields})
+        own = {field.name: settings[field.name] for field in dataclasses.fields(form) if field.name in options}
+        world: World = form(**own)
         same = json.loads(json.dumps(world.settings)) == settings
     except (KeyError, TypeError, ValueError, ArithmeticError, InputError) as error:
         raise other from error
     if not same:
         raise other
     return world
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(map(_tupled, value)) if isinstance(value, list) else value
 
 
 def columns_of(world: World) -> Variables:
