@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-#: Grey lines around tiles, RGB 0 … 255 each; a pixel of the frames wide.
-EDGE = 170
+#: Grey of the lines around tiles, RGB 0 … 255 each; they are a pixel of the frames wide.
+BETWEEN = 170
 #: What a row of tiles is filled up with.
 PAPER = 255
 #: Most tiles in a row.
@@ -42,7 +42,7 @@ def tiled(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     pictures = panels(images)
     count, frames, height, width = pictures.shape[:4]
     columns = tile_columns(count)
-    whole = np.full((frames, *tiled_size(count, images.shape[-1], width), 3), EDGE, np.uint8)
+    whole = np.full((frames, *tiled_size(count, images.shape[-1], width), 3), BETWEEN, np.uint8)
     whole[:, -height - 1 : -1, (count - 1) % columns * (width + 1) + width + 2 :] = PAPER  # where there is no tile
     for number, picture in enumerate(pictures):
         top, left = number // columns * (height + 1) + 1, number % columns * (width + 1) + 1
