@@ -370,6 +370,10 @@ class CausalModel:
             targets[:, indices] = 1
             if values is not None:
                 taken, _ = self._latents(values=values, z=z)
+                if len(taken) > len(z):
+                    raise InputError(
+                        f"step {step}: values has {len(taken)} rows and z has {len(z)}; give one, or one for each of z"
+                    )
                 known = np.where(block, taken, known)
         return targets, known
 

@@ -48,6 +48,8 @@ COMMANDS = [
     "train-causal-encoder",
     "encode",
     "intervene",
+    "rollout",
+    "eval-rollout",
     "eval-triplets",
     "eval-correlation",
     "animate-latents",

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from citris_cli.core.config import WIDTHS
+from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
 from citris_cli.worlds import WORLDS, WorldEntry, load_world
+from citris_cli.worlds.recorded import columns_of, recorded_world, targets_of
 from citris_cli.worlds.world import World, combine
 from tests.worlds.sequences import whole_sequence
 from tests.worlds.turntable import Turntable
@@ -192,3 +194,34 @@ def test_steps_of_the_same_generator_are_the_same(world: World) -> None:
     np.testing.assert_array_equal(first, second)
     assert (first != other).any()
     assert world.advance(states[:0], targets[:0], np.random.default_rng(0)).shape == (0, len(world.variables))
+
+
+def test_a_dataset_tells_of_the_world_that_it_came_from(world: World, tmp_path: Path) -> None:
+    other = load_world("voronoi", number=4, graph="chain", seed=7) if world.name == "voronoi" else world
+    document = {"world": other.name, "settings": json.loads(json.dumps(other.settings))}
+    np.savez(tmp_path / "d.npz", provenance=np.array(json.dumps(document)))
+    found = recorded_world(tmp_path / "d.npz")
+    assert found is not None
+    assert found.settings == other.settings
+    states, targets = other.independent(3, np.random.default_rng(0)), np.ones((3, len(other.targets)), np.uint8)
+    after = [one.advance(states, targets, np.random.default_rng(1)) for one in (found, other)]
+    np.testing.assert_array_equal(*after)
+    assert len(columns_of(found)) == len(other.targets)
+    for wrong in ({**document, "world": "tetris"}, {**document, "settings": {**document["settings"], "new": 1}}):
+        np.savez(tmp_path / "d.npz", provenance=np.array(json.dumps(wrong)))
+        with pytest.raises(InputError, match=r"was simulated in another world .* simulate it again"):
+            recorded_world(tmp_path / "d.npz")
+    for nothing in ({}, {"provenance": np.array("{}")}, {"provenance": np.array('{"world": 3}')}):
+        np.savez(tmp_path / "d.npz", x=np.zeros(1), **nothing)
+        assert recorded_world(tmp_path / "d.npz") is None
+
+
+def test_the_targets_of_a_models_variables_are_found_by_name() -> None:
+    variables = Variables([Variable("ball", members=("ball_x", "ball_y")), Variable("paddle_left_y"), Variable("moon")])
+    pong = load_world("pong")
+    assert targets_of(pong, variables, [0]).tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+    assert targets_of(pong, variables, [0, 1]).tolist() == [0, 0, 1, 1, 1, 0, 0, 0]
+    with pytest.raises(InputError, match="moon: the world 'pong' has no such variable; its variables are ball_vel_dir"):
+        targets_of(pong, variables, [2])
+    box = Variables([Variable("box"), Variable("ball_y")])
+    assert targets_of(load_world("ball-in-boxes"), box, [0]).tolist() == [0, 0, 1]  # published as ball_b
