@@ -414,7 +414,7 @@ def _sequence(model: CausalModel, shown: _Shown) -> Any:
     spread = np.stack([z.min(0), z.max(0)]) if len(z) > 1 else None
     return LatentSequence(
         f"Futures of {shown.name}",
-        f"{model.path.parent.name}/{model.path.name}",
+        "/".join(model.path.parts[-2:]),
         images[0] if tiles == 1 else tiled(images),
         0,
         z.mean(0),
