@@ -18,6 +18,7 @@ from citris_cli.commands.animate_latents import animate_latents
 from citris_cli.commands.check import check
 from citris_cli.commands.encode import encode
 from citris_cli.commands.eval_correlation import eval_correlation
+from citris_cli.commands.eval_rollout import eval_rollout
 from citris_cli.commands.eval_triplets import eval_triplets
 from citris_cli.commands.export import export
 from citris_cli.commands.graph import graph
@@ -26,6 +27,7 @@ from citris_cli.commands.info import info
 from citris_cli.commands.intervene import intervene
 from citris_cli.commands.models import models
 from citris_cli.commands.pack import pack
+from citris_cli.commands.rollout import rollout
 from citris_cli.commands.simulate import simulate_app
 from citris_cli.commands.train_ae import train_ae
 from citris_cli.commands.train_causal_encoder import train_causal_encoder
@@ -77,9 +79,11 @@ app.command("train-vae")(train_vae)
 app.command("train-causal-encoder")(train_causal_encoder)
 app.command("encode")(encode)
 app.command("intervene")(intervene)
+app.command("rollout")(rollout)
 app.command("eval-triplets")(eval_triplets)
 app.command("eval-correlation")(eval_correlation)
 app.command("graph")(graph)
+app.command("eval-rollout")(eval_rollout)
 app.command("animate-latents")(animate_latents)
 app.command("models")(models)
 app.command("pack")(pack)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -33,6 +34,7 @@ from citris_cli.artifacts.packaged import packaged_names, samples_of
 from citris_cli.artifacts.runs import model_at
 from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.curve import places_on_curve
+from citris_cli.core.graph import ancestors
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.frames import (
     as_model_input,
@@ -93,6 +95,20 @@ class CausalModel:
         self.assignment = self.network.assignment.hard().cpu().numpy()
         self.device = next(self.network.parameters()).device
         self._reference = loaded.reference
+        self._brought = loaded.reference is not None
+
+    @cached_property
+    def limits(self) -> Latents | None:
+        """Least and greatest value of every latent in a future [2, M]; None where the file brings no training frames.
+
+        Half of the range of the training frames' latents beyond either end of it. What the networks of the prior say of
+        latents that no frame has can be anything, and a future that strays there would otherwise never come back.
+        """
+        if self._reference is None or not self._brought:
+            return None
+        z = self._reference.z.numpy()
+        low, high = z.min(0), z.max(0)
+        return np.stack([low - (high - low) / 2, high + (high - low) / 2]).astype(np.float32)
 
     @classmethod
     def of(cls, network: CausalLatentsModel, variables: Variables) -> CausalModel:
@@ -256,12 +272,7 @@ class CausalModel:
         indices = self._named(names)
         self._block(indices)
         _require_number(number)
-        if not isinstance(temperature, int | float | np.number) or not 0 <= temperature < np.inf:
-            raise InputError(f"temperature is {temperature!r}; it must be a number from 0 on")
-        if not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
-            raise InputError(
-                f"generator is {type_of(generator)}; give one on the CPU, such as torch.Generator().manual_seed(0)"
-            )
+        _require_draws(generator, temperature)
         (z,) = self._latents(z=np.atleast_2d(_given(z, "z")))
         if len(z) != 1:
             raise InputError(f"z has {len(z)} rows; draw from one frame's latents at a time")
@@ -270,6 +281,140 @@ class CausalModel:
         before = torch.from_numpy(z).to(self.device).expand(number, -1)
         hard = self.network.assignment.hard()
         return self.network.prior.sample(before, targets, hard, generator, temperature).cpu().numpy()
+
+    @torch.no_grad()
+    def step(
+        self,
+        z: Given,
+        targets: Given,
+        generator: torch.Generator,
+        known: Given | None = None,
+        temperature: float = 1.0,
+    ) -> Latents:
+        """Latents of the next frame, drawn by the transition prior.
+
+        Args:
+            z: causal latents of the frame before [N, M], each row a frame of its own.
+            targets: 0 or 1 [N, K], what is intervened on in the step.
+            generator: source of the draws, on the CPU.
+            known: latents of the next frame [N, M] that are known already, NaN where they are to be drawn; those of a
+                variable are all known or none of them is. Of effects within a step, what is drawn follows them.
+            temperature: factor on the standard deviations; 0 gives the mean.
+
+        Returns:
+            float32 [N, M]; what is drawn is held within :attr:`limits`.
+
+        Raises:
+            InputError: another shape, no generator or temperature; the prior does not say what follows a frame.
+        """
+        self._require_futures()
+        _require_draws(generator, temperature)
+        (z,) = self._latents(z=z)
+        targets = _given(targets, "targets")
+        if targets.shape != (len(z), len(self.variables)) or not np.isin(targets, (0, 1)).all():
+            raise InputError(
+                f"targets have shape {list(targets.shape)}; give 0 or 1 for each of {len(z)} rows and each of "
+                f"{', '.join(self.variables.names)}"
+            )
+        found = np.full_like(z, np.nan) if known is None else np.asarray(_given(known, "known"), np.float32)
+        if found.shape != z.shape:
+            raise InputError(f"known has shape {list(found.shape)}; it needs that of z, {list(z.shape)}")
+        before, fixed = (torch.from_numpy(np.ascontiguousarray(rows)).to(self.device) for rows in (z, found))
+        now = torch.from_numpy(np.asarray(targets, np.float32)).to(self.device)
+        hard = self.network.assignment.hard()
+        drawn = self.network.prior.sample_beside(fixed, before, now, hard, generator, temperature).cpu().numpy()
+        return drawn if self.limits is None else np.where(np.isnan(found), np.clip(drawn, *self.limits), found)
+
+    def rollout(
+        self,
+        z: Given,
+        steps: int,
+        generator: torch.Generator,
+        interventions: Mapping[int, Mapping[str, Given | None]] | None = None,
+        temperature: float = 1.0,
+    ) -> Latents:
+        """Futures: what the transition prior says may follow some frames, step by step.
+
+        Args:
+            z: causal latents of the frames that they start from [N, M], one future each.
+            steps: how many.
+            generator: source of the draws, on the CPU.
+            interventions: by the number of a step, 1 the first, and a comma list of variables and groups: the latents
+                [N, M] or [1, M] whose blocks are taken, or None to draw what an intervention leads to.
+            temperature: factor on the standard deviations; 0 follows the mean.
+
+        Returns:
+            float32 [N, steps + 1, M]; the first are those of z.
+
+        Raises:
+            InputError: no such step or variable, or it has no latents, or is named twice in a step; see :meth:`step`.
+            CitrisError: a future has no limits, and leaves the numbers that a float can hold.
+        """
+        _require_number(steps, "steps")
+        (z,) = self._latents(z=z)
+        given = interventions or {}
+        if beyond := [step for step in given if not 1 <= step <= steps]:
+            raise InputError(f"there is no step {beyond[0]}; the steps are 1 to {steps}")
+        plans = {step: self._planned(step, given.get(step, {}), z) for step in range(1, steps + 1)}
+        path = [z]
+        for step in range(1, steps + 1):
+            targets, known = plans[step]
+            path.append(self.step(path[-1], targets, generator, known, temperature))
+            if not np.isfinite(path[-1]).all():
+                raise CitrisError(
+                    f"{self.path}: a future is no longer finite at step {step}, as the model's own steps carry it "
+                    "away; take fewer steps, or train the model longer"
+                )
+        return np.stack(path, axis=1)
+
+    def _planned(self, step: int, what: Mapping[str, Given | None], z: Latents) -> tuple[Latents, Latents]:
+        """A step's targets [N, K], and what is known of the frame that it leads into [N, M]."""
+        targets = np.zeros((len(z), len(self.variables)), np.float32)
+        known = np.full_like(z, np.nan)
+        for names, values in what.items():
+            indices = self._named(names)
+            block = self._block(indices)
+            if twice := [self.variables[index].name for index in indices if targets[0, index]]:
+                raise InputError(f"step {step}: {twice[0]} is named twice; intervene once on it")
+            targets[:, indices] = 1
+            if values is not None:
+                taken, _ = self._latents(values=values, z=z)
+                if len(taken) > len(z):
+                    raise InputError(
+                        f"step {step}: values has {len(taken)} rows and z has {len(z)}; give one, or one for each of z"
+                    )
+                known = np.where(block, taken, known)
+        return targets, known
+
+    def _require_futures(self) -> None:
+        prior = self.network.prior
+        if not prior.foretells:
+            raise InputError(
+                f"{self.path}: the prior of {prior.title or 'this model'} says how fast frames change, and nothing of "
+                "what follows them or an intervention; train a model with another prior, such as "
+                "'citris train-vae' without --prior"
+            )
+
+    def affected(self, names: str) -> tuple[str, ...]:
+        """The variables that some variables act on within a step, by themselves or through others, as it was learned.
+
+        Of a graph with cycles, the nearest without them is what is followed.
+
+        Args:
+            names: comma list of variables and groups; none of them is among those that are returned.
+
+        Raises:
+            InputError: no such variable; the model knows no effects within a step.
+        """
+        indices = self._named(names)
+        graph = self.network.prior.learned_graph()
+        if graph is None:
+            raise InputError(
+                f"{self.path}: the model knows no effects within a step, by which an intervention could reach others; "
+                "train one with --method icitris, or see what follows in later steps with 'citris rollout'"
+            )
+        reached = ancestors(graph.acyclic)[indices].any(0).tolist()
+        return tuple(name for k, name in enumerate(self.variables.names) if reached[k] and k not in indices)
 
     def sweep(self, names: str, number: int) -> Latents:
         """Latents that walk through the values of some variables, each at equal steps of rank along its own curve.
@@ -379,11 +524,20 @@ def _given(value: Any, name: str) -> np.ndarray[Any, Any]:
     return as_array(value, name)
 
 
-def _require_number(number: int) -> None:
+def _require_number(number: int, name: str = "number") -> None:
     if not isinstance(number, int | np.integer):
-        raise InputError(f"number is {number!r}; it must be a whole number")
+        raise InputError(f"{name} is {number!r}; it must be a whole number")
     if number < 1:
-        raise InputError(f"number is {number}; it must be at least 1")
+        raise InputError(f"{name} is {number}; it must be at least 1")
+
+
+def _require_draws(generator: torch.Generator, temperature: float) -> None:
+    if not isinstance(temperature, int | float | np.number) or not 0 <= temperature < np.inf:
+        raise InputError(f"temperature is {temperature!r}; it must be a number from 0 on")
+    if not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
+        raise InputError(
+            f"generator is {type_of(generator)}; give one on the CPU, such as torch.Generator().manual_seed(0)"
+        )
 
 
 @permissions_told()

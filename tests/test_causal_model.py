@@ -37,6 +37,9 @@ METHODS: dict[str, Callable[[CausalModel, Any], Any]] = {
     "decode": lambda model, z: model.decode(z),
     "intervene": lambda model, z: model.intervene(z, "x", Z[:1]),
     "intervene, values": lambda model, z: model.intervene(Z[:1], "x", z),
+    "step": lambda model, z: model.step(z, np.zeros((len(z), 2)), seeded()),
+    "rollout": lambda model, z: model.rollout(z, 2, seeded()),
+    "rollout, values": lambda model, z: model.rollout(Z, 2, seeded(), {1: {"x": z}}),
     "combine": lambda model, z: model.combine(z, z, np.zeros((len(z), 2))),
     "moved": lambda model, z: model.moved(z, Z[:1]),
     "draw": lambda model, z: model.draw(z[:1], "x", 2, seeded()),
@@ -154,4 +157,41 @@ def test_arguments_of_another_type_are_one_sentence(model: CausalModel) -> None:
     ]
     for call, says in wrong:
         with pytest.raises(InputError, match=says):
+            call()
+
+
+def test_a_rollout_is_its_steps(model: CausalModel) -> None:
+    z = np.arange(6, dtype=np.float32).reshape(2, 3)
+    found = model.rollout(z, 3, seeded(), {2: {"y": None, "x": z[:1] + 7}})
+    assert found.shape == (2, 4, 3)
+    np.testing.assert_array_equal(found[:, 0], z)
+    np.testing.assert_array_equal(found[:, 2, 0], [7, 7])
+    generator, nothing = seeded(), np.full((2, 3), np.nan)
+    nothing[:, 0] = 7
+    steps = [model.step(z, np.zeros((2, 2)), generator)]
+    steps.append(model.step(steps[-1], np.ones((2, 2)), generator, nothing))
+    np.testing.assert_array_equal(found[:, 1:3], np.stack(steps, axis=1))
+    assert model.limits is None  # it brings no training frames
+    mean = model.rollout(z, 3, seeded(), temperature=0)
+    np.testing.assert_array_equal(mean, model.rollout(z, 3, torch.Generator().manual_seed(5), temperature=0))
+
+
+def test_steps_that_cannot_be_are_refused(model: CausalModel) -> None:
+    refused: list[tuple[Callable[[], object], str]] = [
+        (lambda: model.rollout(Z, 0, seeded()), "steps is 0; it must be at least 1"),
+        (lambda: model.rollout(Z, 2, seeded(), {3: {"x": None}}), "there is no step 3; the steps are 1 to 2"),
+        (lambda: model.rollout(Z, 2, seeded(), {1: {"x": None, "y,x": None}}), "step 1: x is named twice"),
+        (lambda: model.rollout(Z, 2, seeded(), {1: {"z": None}}), "there is no variable 'z'"),
+        (
+            lambda: model.step(Z, np.zeros((2, 3)), seeded()),
+            "targets have shape .2, 3.; give 0 or 1",
+        ),
+        (lambda: model.step(Z, np.full((2, 2), 0.5), seeded()), "give 0 or 1"),
+        (lambda: model.step(Z, np.zeros((2, 2)), seeded(), Z[:1]), "known has shape .1, 3.; it needs that of z"),
+        (lambda: model.step(Z, np.zeros((2, 2)), 3), "give one on the CPU"),  # type: ignore[arg-type]
+        (lambda: model.rollout(Z[:1], 2, seeded(), {1: {"x": Z}}), "step 1: values has 2 rows and z has 1; give one"),
+        (lambda: model.affected("x"), "knows no effects within a step"),
+    ]
+    for call, sentence in refused:
+        with pytest.raises(InputError, match=sentence):
             call()

@@ -97,6 +97,7 @@ def document(found: DataCheck) -> dict[str, Any]:
         "identifiability": [
             {"variables": list(one.variables), "finding": one.kind, "sentence": one.sentence} for one in found.findings
         ],
+        "effects_within_step": [one.to_json() for one in found.within_step],
         "latents_needed": found.latents_needed,
         "alignment": {
             "lag": found.alignment.lag,
@@ -147,11 +148,21 @@ def _show(console: Console, found: DataCheck) -> None:
         ["rows", *(f"{lag:+d}" if lag else "0" for lag in LAGS)],
         [["change", *map(_times, found.alignment.ratios)]],
     )
+    console.table(
+        "What telling effects within a step needs (--method icitris)",
+        ["condition", "holds"],
+        [[one.name, _word(one.holds)] for one in found.within_step],
+    )
     if found.alignment.lag == 0:
         console.note(found.alignment.sentence)
     for what, sentences in (("problem", found.problems), ("hint", found.hints), ("unchecked", found.unchecked)):
         for sentence in sentences:
             console.note(f"{what}: {sentence}")
+    for one in found.within_step:
+        for sentence in one.sentences if one.holds is False else ():
+            # Those of identifiability are said above.
+            if sentence not in (*found.problems, *found.hints):
+                console.note(f"effects within a step: {sentence}")
     if not found.problems and found.unchecked:
         console.note("no problem was found, but not everything could be checked")
     elif not found.problems:

@@ -10,14 +10,10 @@ import typer
 
 from citris_cli.commands import options
 from citris_cli.commands.outputs import Output, output_option
-from citris_cli.errors import InputError
-from citris_cli.wording import described_channels
 
 if TYPE_CHECKING:
     from citris_cli.causal_model import CausalModel
-    from citris_cli.core.causal_encoder import CausalEncoder
     from citris_cli.data.datasets import TripletData
-    from citris_cli.data.variables import Variables
     from citris_cli.evaluation.triplets import MatchedMask, TripletDistances, TripletMeasures
     from citris_cli.show.console import Console
 
@@ -50,7 +46,7 @@ def eval_triplets(
     as_json: options.Json = False,
 ) -> None:
     """Predict the third frame of every triplet from the first two; a score from 0 (a copy) to 1 (the best possible)."""
-    from citris_cli.commands.inputs import default_file, find_model, load_causal_model
+    from citris_cli.commands.inputs import default_file, find_causal_encoder, find_model, load_causal_model
     from citris_cli.data.truth import check_true_values
     from citris_cli.devices import select_device
     from citris_cli.evaluation.triplets import evaluate_triplets, factor_distances, match_mask
@@ -65,7 +61,7 @@ def eval_triplets(
     asked = asked.reading("DATA", data).reading("--model", model_file).reading("--causal-encoder", causal_encoder)
     loaded = load_causal_model(model_file, where, console, hashed=True)
     triplets = _triplets(data, variables, loaded, console)
-    encoder = _causal_encoder(causal_encoder, loaded, console)
+    encoder = find_causal_encoder(causal_encoder, loaded, console)
     if encoder is not None:  # perhaps one that was found
         asked = asked.reading("--causal-encoder", encoder[0])
         # True values are looked at only where a causal encoder is compared with them.
@@ -109,43 +105,6 @@ def _triplets(path: Path, named: str | None, model: CausalModel, console: Consol
         console.note(note)
     require_width(data.frames, data.paths[0], model.width)
     return data
-
-
-def _causal_encoder(
-    path: Path | None, model: CausalModel, console: Console
-) -> tuple[Path, CausalEncoder, Variables] | None:
-    """The causal encoder that was named, or the one beside the model, with the factors that it reads; or None."""
-    from citris_cli.artifacts.runs import newest_model
-    from citris_cli.core.causal_encoder import CausalEncoder
-    from citris_cli.kinds import KINDS
-    from citris_cli.loading import load_model
-
-    if path is None:
-        kind, folder = KINDS["causal_encoder"], model.path.parent
-        path = newest_model(folder, kind) or folder / kind.file_name
-        if not path.exists():
-            return None
-        console.note(f"causal encoder: {path} (beside the model)")
-    loaded = load_model(path, model.device)
-    if loaded.note:
-        console.note(loaded.note)
-    # One that is loaded always has factors: it could not be built without.
-    if not isinstance(loaded.network, CausalEncoder) or loaded.variables is None:
-        raise InputError(
-            f"{path}: holds a model of kind {loaded.kind}, no causal encoder; train one with "
-            "'citris train-causal-encoder'"
-        )
-    if loaded.image_channels != model.image_channels:
-        raise InputError(
-            f"{path}: this causal encoder reads {described_channels(loaded.image_channels)} frames and those of the "
-            f"model are {described_channels(model.image_channels)}; train one on frames like the model's"
-        )
-    if loaded.width != model.width:
-        raise InputError(
-            f"{path}: this causal encoder reads frames {loaded.width} pixels wide and the model makes them "
-            f"{model.width}; train one on such frames"
-        )
-    return path, loaded.network, loaded.variables
 
 
 def _show(console: Console, measures: TripletMeasures, count: int) -> None:

@@ -10,12 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from citris_cli.artifacts.packaged import sample_pictures
-from citris_cli.artifacts.runs import RUNS, find_causal_model
+from citris_cli.artifacts.runs import RUNS, find_causal_model, newest_model
 from citris_cli.causal_model import CausalModel
 from citris_cli.data.datasets import read_frames
 from citris_cli.data.frames import Frames, require_channels
@@ -27,7 +27,10 @@ from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.loading import load_model
 from citris_cli.show.console import Console
-from citris_cli.wording import counted
+from citris_cli.wording import counted, described_channels
+
+if TYPE_CHECKING:
+    from citris_cli.core.causal_encoder import CausalEncoder
 
 STDIN = Path("-")
 #: So many sizes of pictures get a note of their own.
@@ -69,6 +72,45 @@ def load_causal_model(path: Path, device: torch.device, console: Console, hashed
     if loaded.note:
         console.note(loaded.note)
     return CausalModel(loaded)
+
+
+def find_causal_encoder(
+    path: Path | None, model: CausalModel, console: Console
+) -> tuple[Path, CausalEncoder, Variables] | None:
+    """The causal encoder that was named, or the one beside the model, with the factors that it reads; or None.
+
+    Raises:
+        InputError: what was named is none, or one for other frames than the model's.
+    """
+    from citris_cli.core.causal_encoder import CausalEncoder
+    from citris_cli.kinds import KINDS
+
+    if path is None:
+        kind, folder = KINDS["causal_encoder"], model.path.parent
+        path = newest_model(folder, kind) or folder / kind.file_name
+        if not path.exists():
+            return None
+        console.note(f"causal encoder: {path} (beside the model)")
+    loaded = load_model(path, model.device)
+    if loaded.note:
+        console.note(loaded.note)
+    # One that is loaded always has factors: it could not be built without.
+    if not isinstance(loaded.network, CausalEncoder) or loaded.variables is None:
+        raise InputError(
+            f"{path}: holds a model of kind {loaded.kind}, no causal encoder; train one with "
+            "'citris train-causal-encoder'"
+        )
+    if loaded.image_channels != model.image_channels:
+        raise InputError(
+            f"{path}: this causal encoder reads {described_channels(loaded.image_channels)} frames and those of the "
+            f"model are {described_channels(model.image_channels)}; train one on frames like the model's"
+        )
+    if loaded.width != model.width:
+        raise InputError(
+            f"{path}: this causal encoder reads frames {loaded.width} pixels wide and the model makes them "
+            f"{model.width}; train one on such frames"
+        )
+    return path, loaded.network, loaded.variables
 
 
 def known_columns(model: CausalModel) -> Variables:

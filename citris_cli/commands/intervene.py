@@ -70,6 +70,13 @@ def intervene(
     temperature: Annotated[
         float, typer.Option(help="Factor on the standard deviation of the draws; 0 gives their mean.", min=0)
     ] = 1.0,
+    effects: Annotated[
+        bool,
+        typer.Option(
+            "--effects",
+            help="Let what the variables act on within a step follow, by the graph that an iCITRIS model learned.",
+        ),
+    ] = False,
     model: options.Model = None,
     output: Annotated[
         Path | None,
@@ -101,6 +108,8 @@ def intervene(
     asked = asked.reading("IMAGE", *images).reading("--from", other).reading("--model", model_file)
     loaded = load_causal_model(model_file, where, console)
     loaded.block(variables)  # a wrong name is refused before anything is read
+    if effects:
+        _say_effects(console, loaded, variables)
     # All that is given is looked at before any of it is read.
     gathered = gather_frames(images, loaded, console)
     from_others = None if other is None else _others(other, len(gathered), loaded, console)
@@ -116,7 +125,7 @@ def intervene(
     others = taken * len(pictures) if len(taken) == 1 else taken
     paths = _places(asked, [name for name, _ in pictures], variables)
     values = loaded.sweep(variables, sweep) if sweep else None
-    what = Intervention(variables, values, None, number or DRAWS, temperature, seed)
+    what = Intervention(variables, values, None, number or DRAWS, temperature, seed, effects)
     outcomes = []
     for (name, frame), source in zip(pictures, others, strict=True):
         one = what if source is None else replace(what, values=loaded.encode(source), other=source)
@@ -124,6 +133,26 @@ def intervene(
     _write(asked, paths, loaded, what, outcomes, console)
     report = _moved(console, loaded, what, outcomes)
     asked.report(console, report, *paths)
+
+
+def _say_effects(console: Console, model: CausalModel, variables: str) -> None:
+    """Notes on what follows an intervention within a step, and on what stands in the way of trusting it.
+
+    Raises:
+        InputError: the model knows no effects within a step.
+    """
+    affected = model.affected(variables)
+    if affected:
+        console.note(
+            f"{', '.join(affected)}: {'follows' if len(affected) == 1 else 'follow'} within the step, the picture "
+            "being the frame before it; what else there is stays as it is"
+        )
+    else:
+        console.note(f"{variables}: acts on nothing within a step, as the model learned it, so nothing follows")
+    graph = model.graph()
+    if graph is not None and graph["cycle_edges"]:
+        edges = ", ".join(f"{edge['from']} -> {edge['to']}" for edge in graph["cycle_edges"])
+        console.note(f"the learned graph has cycles; followed without the least certain edge of each ({edges})")
 
 
 def _check_one_way(ways: dict[str, object]) -> None:
@@ -255,20 +284,29 @@ def _drawn(outcome: Outcome, suffix: str) -> bytes:
 
 def _moved(console: Console, model: CausalModel, what: Intervention, outcomes: list[Outcome]) -> dict[str, Any]:
     """How far the results moved on every variable: shown as a table, and given for the report."""
-    from citris_cli.evaluation.interventions import movement
+    from citris_cli.evaluation.interventions import effects_and_leaks, movement
     from citris_cli.show.console import as_cells
 
     intervened = what.names(model)
     moved, floor = movement(model, outcomes)
-    rows = [
-        [name, *as_cells([value, floor[name]]), "intervened on" if name in intervened else ""]
-        for name, value in moved.items()
-    ]
-    title = "How far the re-encoded result moved, in standard deviations of each variable"
-    console.table(title, ["variable", "moved", "by decoding alone", ""], rows)
-    return {
+    affected = model.affected(what.variables) if what.effects else ()
+    roles = {**dict.fromkeys(affected, "follows"), **dict.fromkeys(intervened, "intervened on")}
+    columns = {"moved": moved, "by decoding alone": floor}
+    report: dict[str, Any] = {
         "model": str(model.path),
         "intervened": intervened,
         "moved": moved,
         "moved_by_reconstruction": floor,
     }
+    if what.effects:
+        effect, leak = effects_and_leaks(model, outcomes)
+        effect = {name: value for name, value in effect.items() if name in affected}
+        columns = {"moved": moved, "by effect": effect, "by leak": leak, "by decoding alone": floor}
+        report |= {"affected": list(affected), "moved_by_effect": effect, "moved_by_leak": leak}
+    rows = [
+        [name, *("" if name not in one else as_cells([one[name]])[0] for one in columns.values()), roles.get(name, "")]
+        for name in moved
+    ]
+    title = "How far the re-encoded result moved, in standard deviations of each variable"
+    console.table(title, ["variable", *columns, ""], rows)
+    return report

@@ -19,6 +19,22 @@ def epoch_order(n: int, seed: int, epoch: int, device: torch.device | str = "cpu
     return sent(torch.randperm(n, generator=generator), torch.device(device))
 
 
+def window_starts(starts: torch.Tensor, length: int) -> torch.Tensor:
+    """First frames of all windows of consecutive frames that do not cross a shard.
+
+    Args:
+        starts: index i of every pair (i, i+1) of consecutive frames, ascending, int64 [P].
+        length: frames T of a window, at least 2.
+
+    Returns:
+        Index of the first frame of every window, ascending, int64; empty where every shard is shorter.
+    """
+    # T - 1 pairs in a row begin at neighbouring frames: the last of them T - 2 frames after the first.
+    last = starts[length - 2 :]
+    first = starts[: len(last)]
+    return first[last - first == length - 2]
+
+
 class ShuffledBatches:
     """An endless stream of batches of sample numbers, each epoch shuffled anew.
 

@@ -122,6 +122,39 @@ def correlation(
     return Correlation(rows, tuple(factor.name for factor in factors), own, r2, spearman)
 
 
+def read_factors_of_latents(
+    known: Tensor,
+    truth: np.ndarray,
+    factors: Sequence[Variable],
+    z: Tensor,
+    generator: torch.Generator,
+    epochs: int = EPOCHS,
+) -> np.ndarray:
+    """Values of true factors read from latents, by a network that learns from others of which they are known.
+
+    It is the network of the matrices, and sees all latents.
+
+    Args:
+        known: latents [N, M].
+        truth: their true factors [N, F], each of which varies; angles in radians, categories as integers.
+        factors: names and kinds of the F columns.
+        z: latents to read [L, M].
+        generator: source of the weights and the batches (on the CPU).
+        epochs: passes over the known ones.
+
+    Returns:
+        float64 [L, F].
+    """
+    mean, std = known.mean(0), known.std(0).clamp_min(1e-6)
+    rows = ((torch.cat([known, z]) - mean) / std).cpu().float()
+    heads = [_Head(factor, values, len(known)) for factor, values in zip(factors, truth.T.astype(float), strict=True)]
+    outputs = _fit_and_predict(rows, torch.ones(1, z.shape[1]), heads, len(known), generator, epochs)[0].numpy()
+    ends = np.cumsum([head.outputs for head in heads])
+    return np.stack(
+        [head.decoded(outputs[:, end - head.outputs : end]) for head, end in zip(heads, ends, strict=True)], 1
+    )
+
+
 class _Head:
     """One factor: what the network must predict of it, its loss and its scores on the second half."""
 
@@ -152,7 +185,8 @@ class _Head:
             return (1 - functional.cosine_similarity(outputs, target, dim=-1)).mean(1).sum()
         return (outputs - target).square().mean((1, 2)).sum()
 
-    def _decode(self, outputs: np.ndarray) -> np.ndarray:
+    def decoded(self, outputs: np.ndarray) -> np.ndarray:
+        """Values [N] of what the network gives [N, outputs]."""
         if self.kind == "angle":
             return np.arctan2(outputs[:, 0], outputs[:, 1])
         if self.kind == "categorical":
@@ -170,11 +204,11 @@ class _Head:
     def r2(self, outputs: np.ndarray) -> float:
         """1 - sum d(prediction)² / sum d(mean)²."""
         worst = np.square(self._distance(self.baseline)).sum()
-        return float(1 - np.square(self._distance(self._decode(outputs))).sum() / worst) if worst > 0 else float("nan")
+        return float(1 - np.square(self._distance(self.decoded(outputs))).sum() / worst) if worst > 0 else float("nan")
 
     def spearman(self, outputs: np.ndarray) -> float:
         """Rank correlation of prediction and truth; of an angle, that of its sine and of its cosine, averaged."""
-        prediction = self._decode(outputs)
+        prediction = self.decoded(outputs)
         if self.kind == "angle":
             pairs = [(np.sin(prediction), np.sin(self.test)), (np.cos(prediction), np.cos(self.test))]
             return float(np.mean([_spearman(a, b) for a, b in pairs]))

@@ -2,6 +2,10 @@
 
 A picture x with the causal latents z becomes the decoded picture of z with the blocks of the variables replaced. That
 the other latents are exactly as they were says little: what decoding and encoding again makes of them is the measure.
+
+With effects within a step, the picture is the frame before a step in which the variables are set and nothing else
+happens but what follows from that: those that they act on, by the graph that the model learned, are drawn anew from the
+prior, causes first, and all others stay.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ class Intervention:
         draws: how many values are drawn.
         temperature: factor on the standard deviation of the draws; 0 gives their mean.
         seed: of the draws, the same for every picture.
+        effects: whether what the variables act on within a step follows them.
     """
 
     variables: str
@@ -41,6 +46,7 @@ class Intervention:
     draws: int = DRAWS
     temperature: float = 1.0
     seed: int = 0
+    effects: bool = False
 
     def names(self, model: CausalModel) -> list[str]:
         """Names of the model's variables that are intervened on, groups resolved."""
@@ -59,6 +65,8 @@ class Outcome:
         after: latents that were decoded [n, M].
         reencoded: latents that the results encode to [n, M].
         baseline: latents that the reconstruction encodes to [1, M].
+        without: with effects, latents [n, M] after the same step without the intervention, by the same draws; else
+            those of the original.
     """
 
     name: str
@@ -68,6 +76,7 @@ class Outcome:
     after: Array
     reencoded: Array
     baseline: Array
+    without: Array
 
     @property
     def results(self) -> Array:
@@ -85,7 +94,7 @@ def intervene_on(model: CausalModel, intervention: Intervention, name: str, fram
         frame: uint8 [1, W, W, C].
 
     Raises:
-        InputError: no such variable, or it has no latents.
+        InputError: no such variable, or it has no latents; no effects within a step are known of the model.
     """
     before = model.encode(frame)
     values = intervention.values
@@ -93,6 +102,9 @@ def intervene_on(model: CausalModel, intervention: Intervention, name: str, fram
         generator = torch.Generator().manual_seed(intervention.seed)
         values = model.draw(before, intervention.variables, intervention.draws, generator, intervention.temperature)
     after = model.intervene(before, intervention.variables, values)
+    without = before
+    if intervention.effects:
+        after, without = _with_effects(model, intervention, before, after)
     pictures = model.decode(np.concatenate([before, after]))
     again = model.encode(pictures)
     other = intervention.other
@@ -100,7 +112,34 @@ def intervene_on(model: CausalModel, intervention: Intervention, name: str, fram
     results = [str(number + 1) for number in range(len(after))] if other is None else [intervention.variables]
     images = np.concatenate([frame, pictures[:1], *source, pictures[1:]])
     labels = ["original", "reconstruction", *["from"] * len(source), *results]
-    return Outcome(name, images, labels, before, after, again[1:], again[:1])
+    return Outcome(name, images, labels, before, after, again[1:], again[:1], without)
+
+
+def _with_effects(model: CausalModel, what: Intervention, before: Array, after: Array) -> tuple[Array, Array]:
+    """Latents [n, M] after a step that sets the variables, and after the same step without that.
+
+    Args:
+        model: the model.
+        what: the intervention.
+        before: latents of the picture [1, M].
+        after: the same with the variables' blocks replaced [n, M].
+    """
+    names = model.variables.names
+    affected = np.isin(model.assignment, [names.index(name) for name in model.affected(what.variables)])
+    targets = np.isin(names, what.names(model)).astype(np.float32)
+
+    def stepped(known: Array, targets: Array) -> Array:
+        generator = torch.Generator().manual_seed(what.seed)
+        start = np.repeat(before, len(known), axis=0)
+        known = np.where(affected, np.nan, known)
+        return model.step(start, np.tile(targets, (len(known), 1)), generator, known, what.temperature)
+
+    unchanged = np.repeat(before, len(after), axis=0)
+    if what.values is None:
+        return stepped(after, targets), stepped(unchanged, 0 * targets)
+    # Values that were given share their draws, so that what differs between the results comes from the values.
+    followed = np.concatenate([stepped(after[row : row + 1], targets) for row in range(len(after))])
+    return followed, np.repeat(stepped(before, 0 * targets), len(after), axis=0)
 
 
 def movement(model: CausalModel, outcomes: Sequence[Outcome]) -> tuple[dict[str, float], dict[str, float]]:
@@ -117,6 +156,21 @@ def movement(model: CausalModel, outcomes: Sequence[Outcome]) -> tuple[dict[str,
     moved = [model.moved(one.before, one.reencoded) for one in outcomes]
     floor = [model.moved(one.before, one.baseline) for one in outcomes]
     return _means(moved), _means(floor)
+
+
+def effects_and_leaks(model: CausalModel, outcomes: Sequence[Outcome]) -> tuple[dict[str, float], dict[str, float]]:
+    """What moved every variable: the intervention by its effects, or decoding and encoding, which should move nothing.
+
+    Args:
+        model, outcomes: see :func:`movement`.
+
+    Returns:
+        How far the latents are from those of the same step without the intervention, means over all results; and how
+        far the re-encoded results are from the latents that were decoded. By name, as of :func:`movement`.
+    """
+    effect = [model.moved(one.without, one.after) for one in outcomes]
+    leak = [model.moved(one.after, one.reencoded) for one in outcomes]
+    return _means(effect), _means(leak)
 
 
 def _means(distances: Sequence[dict[str, Array]]) -> dict[str, float]:

@@ -50,6 +50,7 @@ def check_page(check: DataCheck) -> str:
         ("variables", "Do the interventions show?", _variables(check)),
         ("together", "Which variables are intervened on together?", _together(check)),
         ("identifiability", "Can the variables be identified?", _identifiability(check)),
+        ("within-step", "Could effects within a step be told?", _within_step(check)),
         ("alignment", "Do targets and frames belong together?", _alignment(check.alignment)),
         ("faults", "Are the frames sound?", _faults(check)),
         ("sheet", "The first frames", _sheet(check)),
@@ -312,6 +313,19 @@ def _identifiability(check: DataCheck) -> str:
     )
     told = found if check.findings else "<p>Judging by the targets, every variable can be identified.</p>"
     return told + f"<p>A model of these data needs at least {counted(check.latents_needed, 'latent')}.</p>"
+
+
+def _within_step(check: DataCheck) -> str:
+    items = [
+        f'{text(one.name.capitalize())} – <span class="{_ANSWERS[one.holds][1]}">{_ANSWERS[one.holds][0]}:</span> '
+        f"{text('; '.join(one.sentences))}"
+        for one in check.within_step
+    ]
+    note = _note(
+        "Only where variables act on each other before the next frame is taken, and --method icitris is to find how. "
+        "It needs all three."
+    )
+    return note + _list(items)
 
 
 def _alignment(alignment: Alignment) -> str:

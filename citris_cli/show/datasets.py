@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from citris_cli.artifacts.files import listed
 from citris_cli.data.layout import (
     FRAME_KEYS,
     KNOWN_KEYS,
-    PROVENANCE_KEY,
     TARGET_KEYS,
     TRUTH_KEYS,
     array_files,
@@ -21,6 +19,7 @@ from citris_cli.data.layout import (
 )
 from citris_cli.data.npz import NpzFile, open_npz
 from citris_cli.data.paths import is_hidden
+from citris_cli.data.provenance import provenance_of
 from citris_cli.data.signatures import beginning, identify
 from citris_cli.data.variables import REST
 from citris_cli.errors import InputError
@@ -28,8 +27,6 @@ from citris_cli.errors import InputError
 if TYPE_CHECKING:
     from citris_cli.data.datasets import IndependentData, SequenceData, TripletData
 
-#: Bytes of a provenance that is shown: it names each source.
-_LONGEST_PROVENANCE = 4 << 20
 #: What is in a file or a folder, ready for JSON.
 Facts = dict[str, Any]
 
@@ -80,21 +77,9 @@ def describe_arrays(path: Path) -> Described:
             }
             for name in _arrays(file)
         }
-        facts |= _provenance(file)
+        told = provenance_of(file)
+        facts |= {"provenance": told} if told else {}
     return Described(facts, {"triplets": _triplets, "independent frames": _independent}.get(kind, _sequence))
-
-
-def _provenance(file: NpzFile) -> Facts:
-    """Where `citris pack` says that a dataset comes from; nothing of what it did not make."""
-    if PROVENANCE_KEY not in file or file.shape(PROVENANCE_KEY) != () or file.dtype(PROVENANCE_KEY).kind != "U":
-        return {}
-    if file.dtype(PROVENANCE_KEY).itemsize > _LONGEST_PROVENANCE:
-        return {}
-    try:
-        told = json.loads(str(file.array(PROVENANCE_KEY)))
-    except (ValueError, RecursionError):
-        return {}
-    return {"provenance": told} if isinstance(told, dict) else {}
 
 
 def describe_together(paths: Sequence[Path], descriptions: Sequence[Facts]) -> Facts:
@@ -280,6 +265,7 @@ def _sequence(paths: Sequence[Path]) -> Facts:
     from citris_cli.data.datasets import load_held_out, load_sequences
     from citris_cli.data.identifiability import few_samples, findings
     from citris_cli.data.truth import check_true_values
+    from citris_cli.evaluation.data_check.within_step import effect_conditions
 
     try:
         data = load_sequences(paths)
@@ -298,6 +284,7 @@ def _sequence(paths: Sequence[Path]) -> Facts:
             {"variables": list(finding.variables), "finding": finding.kind, "sentence": finding.sentence}
             for finding in findings(data)
         ],
+        "effects_within_step": [one.to_json() for one in effect_conditions(data)],
     }
     few = few_samples(len(data.starts), "pair")
     notes = (*data.notes, *of_held_out, *_units(data), *([few] if few else ()))

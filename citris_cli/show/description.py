@@ -24,6 +24,8 @@ HEADINGS = {
 OWN = ("training", "measuring", "evaluation")
 #: Keys without a line: what they say is said on standard error.
 WITHOUT_LINE = ("reason",)
+#: What stands for a condition that holds, that does not, and of which nobody can tell.
+_ANSWERS = {True: "yes", False: "no", None: "cannot tell"}
 #: What is shown at most: characters of a name and of a value, and entries below one key; ``--json`` has all.
 MOST_OF_NAME, MOST_OF_VALUE, MOST_ENTRIES = 200, 2000, 500
 
@@ -85,6 +87,8 @@ def _shown(key: str, value: Any, document: Mapping[str, Any]) -> Any:
     if key == "identifiability":
         found = {", ".join(one["variables"]): one["sentence"] for one in value}
         return found or "every variable's target tells it from all others"
+    if key == "effects_within_step":
+        return {one["condition"]: f"{_ANSWERS[one['holds']]}: {'; '.join(one['sentences'])}" for one in value}
     if key == "graph":
         return _graph(value)
     if key == "notes":

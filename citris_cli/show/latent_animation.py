@@ -11,9 +11,9 @@ from PIL import Image
 from citris_cli.show import latents_page
 from citris_cli.show.animation import gif_bytes, mp4_bytes, shared_palette
 from citris_cli.show.console import Progress
-from citris_cli.show.latent_bars import WIDEST, LatentBars, picture_height
+from citris_cli.show.latent_bars import LatentBars, frame_size, picture_height, widest
 from citris_cli.show.latents import Group, LatentSequence
-from citris_cli.show.panels import panel_count
+from citris_cli.show.panels import panel_count, tiled_size
 from citris_cli.system import available_memory
 
 #: What can be written, by the ending of its file.
@@ -26,7 +26,7 @@ PALETTE_FRAMES = 256
 LONG = 400
 
 
-def frames_that_fit(kind: str, width: int, groups: Sequence[Group], channels: int = 3) -> int:
+def frames_that_fit(kind: str, width: int, groups: Sequence[Group], channels: int = 3, tiles: int = 1) -> int:
     """How many frames a file of a kind can hold, and this machine's memory while it is made; at least 1.
 
     Args:
@@ -34,24 +34,31 @@ def frames_that_fit(kind: str, width: int, groups: Sequence[Group], channels: in
         width: of a frame in pixels.
         groups: of the latents.
         channels: of a frame.
+        tiles: frames that are shown at once.
     """
-    shown = panel_count(channels)
-    frame_bytes = shown * width * width * 3
+    high, wide = _picture_size(width, channels, tiles)
+    frame_bytes = high * wide * 3
     if kind == ".html":
-        fit, each = frames_on_a_page(width, groups, channels), frame_bytes
+        fit, each = frames_on_a_page(width, groups, channels, tiles), frame_bytes
     elif kind == ".mp4":
         fit, each = MP4_BYTES // frame_bytes, frame_bytes  # its pictures are drawn and encoded one by one
     else:
-        each = WIDEST * picture_height(groups, shown)
+        side, height = frame_size(high, wide, tiles)
+        each = widest(side) * picture_height(groups, height)
         fit = GIF_BYTES // each
     # Twice, for what is made of them is in memory together with them.
     return max(1, min(fit, available_memory() // (2 * each)))
 
 
-def frames_on_a_page(width: int, groups: Sequence[Group], channels: int = 3) -> int:
+def frames_on_a_page(width: int, groups: Sequence[Group], channels: int = 3, tiles: int = 1) -> int:
     """How many frames a page can hold, whatever the memory."""
-    height = width * panel_count(channels)
-    return latents_page.frames_that_fit(width, height, sum(len(group.latents) for group in groups))
+    high, wide = _picture_size(width, channels, tiles)
+    values = sum(len(group.latents) for group in groups) * (1 if tiles == 1 else 3)  # a mean and both ends
+    return latents_page.frames_that_fit(wide, high, values)
+
+
+def _picture_size(width: int, channels: int, tiles: int) -> tuple[int, int]:
+    return (panel_count(channels) * width, width) if tiles == 1 else tiled_size(tiles, channels, width)
 
 
 def animation_bytes(kind: str, sequence: LatentSequence, rate: float, sources: Sequence[str] = ()) -> bytes:

@@ -10,14 +10,14 @@ from PIL import Image, ImageDraw, ImageFont
 from citris_cli.show.colours import GREY_LIGHT, PAPER_LIGHT, TEXT_LIGHT, mixed, rgb
 from citris_cli.show.latents import Group, LatentSequence, axis_ticks
 from citris_cli.show.lettering import Font, lettered
-from citris_cli.show.panels import panel_count
+from citris_cli.show.panels import panel_count, tile_columns
 
 #: All lengths are pixels.
 SIDE, MARGIN, BARS = 256, 16, 320
 FONT_SIZE, LINE, SMALL = 13, 18, 11
 LABEL_MOST = 170
-#: No picture is wider; most are narrower, for their names are shorter.
-WIDEST = 2 * MARGIN + SIDE + MARGIN + LABEL_MOST + MARGIN + BARS + MARGIN
+#: About how wide one of several tiles is shown, by how many stand in a row: a whole number of times its own pixels.
+TILE = {1: SIDE, 2: 192, 3: 144, 4: 128}
 #: Lines of a frame's interventions that there is room for below it.
 CAPTION_LINES = 4
 AXIS, GAP, BLOCK_LEAST = 20, 8, 16
@@ -58,12 +58,13 @@ class LatentBars:
         names = [lettered(group.name, FONT_SIZE) for group in sequence.groups]
         self._labels = [(shortened(text, font, LABEL_MOST), font) for text, font in names]
         label = max(int(font.getlength(text)) for text, font in self._labels)
+        self._frame = frame_size(sequence.pictures.shape[1], sequence.pictures.shape[2], sequence.tiles)
         # Left of a name there is room for the mark of an intervention.
-        self._names = 2 * MARGIN + SIDE + MARGIN
+        self._names = 2 * MARGIN + self._frame[0] + MARGIN
         self._left = self._names + label + MARGIN
         width = self._left + BARS + MARGIN
-        self._panels = panel_count(sequence.images.shape[-1])
-        self.size = width + width % 2, picture_height(sequence.groups, self._panels)
+        self._edged = panel_count(sequence.images.shape[-1]) > 1  # a white panel needs an edge
+        self.size = width + width % 2, picture_height(sequence.groups, self._frame[1])
         self._background = self._draw_background()
 
     @property
@@ -90,25 +91,32 @@ class LatentBars:
         sequence = self._sequence
         picture = self._background.copy()
         draw = ImageDraw.Draw(picture)
-        frame, height = Image.fromarray(sequence.pictures[number]), self._panels * SIDE
+        frame, (side, height) = Image.fromarray(sequence.pictures[number]), self._frame
         # By a factor that is not whole, some pixels would come out larger than others.
-        even = SIDE % frame.width == 0
+        even = side % frame.width == 0
         way = Image.Resampling.NEAREST if even else Image.Resampling.BICUBIC
-        picture.paste(frame.resize((SIDE, height), way), (MARGIN, MARGIN))
-        if self._panels > 1:  # a white panel needs an edge
-            draw.rectangle([MARGIN - 1, MARGIN - 1, MARGIN + SIDE, MARGIN + height], outline=GRID)
+        picture.paste(frame.resize(self._frame, way), (MARGIN, MARGIN))
+        if self._edged:
+            draw.rectangle([MARGIN - 1, MARGIN - 1, MARGIN + side, MARGIN + height], outline=GRID)
         below = MARGIN + height + GAP
         draw.text((MARGIN, below), f"frame {sequence.first + number}", TEXT, self._font)
         caption, font = lettered(sequence.caption(number), FONT_SIZE)
-        lines = wrapped(caption, font, SIDE)
+        lines = wrapped(caption, font, side)
         for line, text in enumerate(lines[:CAPTION_LINES], start=1):
             more = " …" if line == CAPTION_LINES < len(lines) else ""
             draw.text((MARGIN, below + line * LINE), text + more, QUIET, font)
+        if sequence.legend:
+            room = side - int(self._font.getlength("frame 00000 "))
+            draw.text((MARGIN + side, below), shortened(sequence.legend, self._small, room), QUIET, self._small, "ra")
         zero = self._at(0.0)
         for block in self._blocks:
             for latent, top, bottom in block.bars:
                 left, right = sorted((zero, self._at(float(sequence.z[number, latent]))))
                 draw.rectangle([left, top, right, bottom], rgb(block.group.light))
+                if sequence.spread is not None:
+                    ends = (self._at(float(value)) for value in sequence.spread[:, number, latent])
+                    middle = (top + bottom) // 2
+                    draw.line([point for end in ends for point in (end, middle)], TEXT)
             draw.line([(zero, block.top - 1), (zero, block.top + block.height)], TEXT)
         for index in sequence.marked(number):
             self._mark(draw, self._blocks[index])
@@ -147,15 +155,34 @@ class LatentBars:
         return self._left + round((value - low) / (high - low) * (BARS - 1))
 
 
-def picture_height(groups: Sequence[Group], panels: int = 1) -> int:
+def frame_size(height: int, width: int, tiles: int = 1) -> tuple[int, int]:
+    """Width and height that a frame, or several as tiles of one, is shown in.
+
+    Args:
+        height, width: of the picture in pixels, with all panels and tiles.
+        tiles: how many frames it holds side by side and below each other.
+    """
+    if tiles == 1:
+        return SIDE, SIDE * height // width
+    columns = tile_columns(tiles)
+    factor = max(1, round(TILE[columns] * columns / width))
+    return width * factor, height * factor
+
+
+def widest(frame: int) -> int:
+    """Width that no picture beside whose frame, of this width, the bars stand has; most have shorter names."""
+    return 2 * MARGIN + frame + MARGIN + LABEL_MOST + MARGIN + BARS + MARGIN
+
+
+def picture_height(groups: Sequence[Group], frame: int) -> int:
     """Height of the pictures of a sequence, in pixels; even, as MP4 wants it.
 
     Args:
         groups: of its latents.
-        panels: that a frame is shown in, see :func:`citris_cli.show.panels.panel_count`.
+        frame: height of the frame in them, see :func:`frame_size`.
     """
     last = _blocks(groups)[-1]
-    height = max(last.top + last.height, MARGIN + panels * SIDE + GAP + (1 + CAPTION_LINES) * LINE) + MARGIN
+    height = max(last.top + last.height, MARGIN + frame + GAP + (1 + CAPTION_LINES) * LINE) + MARGIN
     return height + height % 2
 
 

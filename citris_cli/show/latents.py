@@ -58,6 +58,10 @@ class LatentSequence:
         groups: of the latents; the last is psi(0).
         intervened: for every frame the names of what was intervened on in the step that led into it, also of what is
             no variable of the model; None where no step did, and for all frames where nothing is known of the steps.
+        spread: least and greatest value of every latent [2, N, M], where there are several of each frame and z is
+            their mean; else None.
+        tiles: how many sequences stand side by side in the images; see :func:`citris_cli.show.panels.tiled`.
+        legend: a line on what they are, below the frame; "" for none.
     """
 
     title: str
@@ -67,6 +71,9 @@ class LatentSequence:
     z: np.ndarray[Any, Any]
     groups: tuple[Group, ...]
     intervened: tuple[tuple[str, ...] | None, ...]
+    spread: np.ndarray[Any, Any] | None = None
+    tiles: int = 1
+    legend: str = ""
 
     @cached_property
     def pictures(self) -> np.ndarray[Any, Any]:
@@ -76,13 +83,14 @@ class LatentSequence:
     @cached_property
     def limits(self) -> tuple[float, float]:
         """Ends of the axis that all bars share: the least and the greatest value of the whole sequence, and 0."""
-        low, high = min(0.0, float(self.z.min())), max(0.0, float(self.z.max()))
+        low, high = min(0.0, float(self.ranges.min())), max(0.0, float(self.ranges.max()))
         return (low, high) if low < high else (-1.0, 1.0)
 
     @cached_property
     def ranges(self) -> np.ndarray[Any, Any]:
         """Least and greatest value of every latent over the sequence: float32 [2, M]."""
-        return np.stack([self.z.min(0), self.z.max(0)])
+        least, most = (self.z, self.z) if self.spread is None else self.spread
+        return np.stack([least.min(0), most.max(0)])
 
     @property
     def names(self) -> list[str]:

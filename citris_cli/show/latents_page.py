@@ -12,6 +12,7 @@ from PIL import Image
 
 from citris_cli.show.latents import LatentSequence, axis_ticks
 from citris_cli.show.page import STYLE, data_uri, text
+from citris_cli.show.panels import tile_columns
 from citris_cli.wording import visible
 
 TEMPLATE = "latents_page.html"
@@ -71,6 +72,9 @@ def _data(sequence: LatentSequence, columns: int, rate: float) -> dict[str, Any]
         ],
         "z": _rounded(sequence.z),
         "ranges": _rounded(sequence.ranges),
+        "spread": None if sequence.spread is None else [_rounded(values) for values in sequence.spread],
+        "tiles": tile_columns(sequence.tiles),
+        "legend": visible(sequence.legend),
         "marked": [sequence.marked(frame) for frame in range(len(sequence.images))],
         "captions": [sequence.caption(frame) for frame in range(len(sequence.images))],
     }

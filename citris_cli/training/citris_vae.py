@@ -22,29 +22,14 @@ from citris_cli.training.task import Schedule
 VALIDATION_WINDOWS = 512
 
 
-def window_starts(starts: Tensor, length: int) -> Tensor:
-    """First frames of all windows of consecutive frames that do not cross a shard.
-
-    Args:
-        starts: index i of every pair (i, i+1) of consecutive frames, ascending, int64 [P].
-        length: frames T of a window, at least 2.
-
-    Returns:
-        Index of the first frame of every window, ascending, int64; empty where every shard is shorter.
-    """
-    # T - 1 pairs in a row begin at neighbouring frames: the last of them T - 2 frames after the first.
-    last = starts[length - 2 :]
-    first = starts[: len(last)]
-    return first[last - first == length - 2]
-
-
 class CitrisVAETask:
     """Windows of consecutive frames in shuffled batches; AdamW with a rate of its own for the target classifier.
 
     Args:
         model: CITRIS-VAE, on its device.
         frames: N training frames, whose batches come on that device.
-        starts: index of the first frame of every window, int64 [P], at least one; see :func:`window_starts`.
+        starts: index of the first frame of every window, int64 [P], at least one; see
+            :func:`~citris_cli.data.batches.window_starts`.
         targets: uint8 [N, K], row i the targets of the step from frame i to i+1.
         held_out: frames whose reconstructions are measured and shown, or None: then it is training frames.
         config: how to train.

@@ -22,19 +22,21 @@ from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.priors import find_prior
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.core.teacher import TaughtAutoencoder
+from citris_cli.data.batches import window_starts
 from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.frames import Frames, encode_frames
-from citris_cli.data.identifiability import direction_findings, few_latents, findings
+from citris_cli.data.identifiability import few_latents, findings
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError, InterruptedRunError
-from citris_cli.evaluation.data_check.check import imperfect_option, quick_check, soft_interventions
+from citris_cli.evaluation.data_check.check import depends_in_sample, quick_check
+from citris_cli.evaluation.data_check.within_step import effect_conditions
 from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
 from citris_cli.training.causal_latents import require_long_enough
 from citris_cli.training.citris_nf import CitrisNFTask
-from citris_cli.training.citris_vae import CitrisVAETask, window_starts
+from citris_cli.training.citris_vae import CitrisVAETask
 from citris_cli.training.encodings import cached_encodings, weights_sha256
 from citris_cli.training.loop import finishing
 from citris_cli.training.plan import Plan
@@ -54,7 +56,7 @@ from citris_cli.training.reconstructions import Pictures
 from citris_cli.training.request import Request
 from citris_cli.training.session import AnySession, Session, open_labelled, open_sequences
 from citris_cli.training.teacher import Lessons, TaughtAutoencoderTask
-from citris_cli.wording import counted, enumerated
+from citris_cli.wording import counted
 
 #: Frames whose latents a model keeps, so that it knows what its variables' values look like.
 REFERENCE_FRAMES = 4096
@@ -303,17 +305,12 @@ def _say_what_effects_need(session: Session[SequenceData], plan: NFPlan | VAEPla
     """Notes on what keeps effects within a step from being told, of a prior that learns them."""
     if not find_prior(plan.model.prior.name).effects:
         return
-    for finding in direction_findings(session.data):
-        session.note(finding.sentence)
-    if not (session.request.check and session.processes.first):
-        return
-    if soft := soft_interventions(session.data):
-        session.note(
-            f"{enumerated(soft)}: what follows an intervention still depends on the frame before, and iCITRIS needs "
-            "perfect interventions: with soft ones a reversed edge and a mixed-up variable explain the data as well as "
-            "the truth does; trust no edge of these variables, or train without --method and with "
-            f"{imperfect_option(soft, session.data.variables.names)}"
-        )
+    depends = depends_in_sample(session.data) if session.request.check and session.processes.first else None
+    identifiable = {finding.sentence for finding in findings(session.data)}  # of which a note tells already
+    for condition in effect_conditions(session.data, depends):
+        for sentence in condition.sentences:
+            if condition.holds is False and sentence not in identifiable:
+                session.note(sentence)
 
 
 def _windows(data: SequenceData, length: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from citris_cli.data.variables import Variable, Variables
-from citris_cli.worlds.world import Array, settings_of
+from citris_cli.worlds.world import Array, set_values, settings_of
 
 #: Published names of the columns: place inside the box, height, which box.
 KEYS = ("ball_x", "ball_y", "ball_b")
@@ -123,6 +123,21 @@ class BallInBoxes:
                 state = x, y, 1 - box if chosen == 2 else box
             yield latents, np.stack([np.zeros(len(steps)), choice == 1, choice == 2], axis=1).astype(np.uint8)
         yield np.array([state], np.float32), np.zeros((1, 3), np.uint8)
+
+    def advance(self, states: Array, targets: Array, rng: np.random.Generator, values: Array | None = None) -> Array:
+        """One step of each state; no variable acts on another. See :meth:`World.advance`."""
+        moved = states[:, :2] + rng.normal(scale=self.step, size=(len(states), 2))
+        redrawn = rng.uniform(*self.y_range, size=len(states))
+        after = np.stack(
+            [
+                moved[:, 0].clip(*self.x_range),
+                np.where(targets[:, 1] == 1, redrawn, moved[:, 1].clip(*self.y_range)),
+                np.where(targets[:, 2] == 1, 1 - states[:, 2], states[:, 2]),
+            ],
+            axis=1,
+        )
+        given = set_values(self, targets, values)
+        return np.where(np.isnan(given), after, given).astype(np.float32)
 
     def independent(self, count: int, rng: np.random.Generator) -> Array:
         """Latents [count, 3] drawn uniformly and independently."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from citris_cli.data.variables import CAUSAL3DIDENT, Variables
 from citris_cli.errors import InputError
-from citris_cli.worlds.world import Array, graph_of, settings_of
+from citris_cli.worlds.world import Array, graph_of, set_values, settings_of
 
 #: The columns that --coarse joins, and the others one by one; the material never changes and is nobody's.
 COARSE = ("pos_o", "rot_o", "rot_s", "hue_o", "hue_s", "hue_b", "obj_s")
@@ -196,6 +196,19 @@ class Causal3D:
                 hit[_SHAPE] = hit[_SHAPE] or (other and self.shapes != "one")
                 state = self._step(state, hit, value, jitter, rng)
             yield states, targets
+
+    def advance(self, states: Array, targets: Array, rng: np.random.Generator, values: Array | None = None) -> Array:
+        """One step of each state. See :meth:`World.advance`."""
+        count = len(states)
+        given = set_values(self, targets, values)
+        value = np.where(np.isnan(given), self.independent(count, rng), given)
+        noise = rng.normal(scale=[self.place_noise] * 3 + [self.angle_noise] * 7, size=(count, 10))
+        owners = self.owners
+        hit = (targets[:, owners] == 1) & (owners >= 0)
+        if self.shapes != "one":
+            hit[:, _SHAPE] |= rng.random(count) < self.shape_change
+        rows = zip(states.tolist(), hit.tolist(), value.tolist(), noise.tolist(), strict=True)
+        return np.array([self._step(*row, rng) for row in rows], np.float32).reshape(count, 12)
 
     def _step(
         self, last: list[float], hit: list[bool], value: list[float], jitter: list[float], rng: np.random.Generator

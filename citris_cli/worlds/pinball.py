@@ -17,7 +17,7 @@ import numpy as np
 from citris_cli.data.columns import PINBALL
 from citris_cli.data.variables import Variables
 from citris_cli.worlds.pinball_picture import draw
-from citris_cli.worlds.world import Array, graph_of, in_chunks, settings_of
+from citris_cli.worlds.world import Array, graph_of, in_chunks, set_values, settings_of
 
 #: Steps whose random numbers are drawn at once.
 CHUNK = 4096
@@ -209,17 +209,34 @@ class Pinball:
     def _drawn(self, count: int, rng: np.random.Generator) -> tuple[Array, Iterator[Draws]]:
         """The targets uint8 [count, 5] and random numbers of some steps."""
         targets = (rng.random((count, 5)) < self.intv_probs).astype(np.uint8)
-        uniform, normal = rng.random((count, 16)).tolist(), rng.standard_normal((count, 2)).tolist()
-        draws = (Draws(u[0:2], u[2], u[3:5], u[5:10], u[10:15], u[15], n) for u, n in zip(uniform, normal, strict=True))
-        return targets, draws
+        return targets, self._draws(count, rng)
 
-    def step(self, state: Sequence[float], targets: Sequence[int], draws: Draws) -> list[float]:
+    def _draws(self, count: int, rng: np.random.Generator) -> Iterator[Draws]:
+        """The random numbers of some steps."""
+        uniform, normal = rng.random((count, 16)).tolist(), rng.standard_normal((count, 2)).tolist()
+        rows = zip(uniform, normal, strict=True)
+        return (Draws(u[0:2], u[2], u[3:5], u[5:10], u[10:15], u[15], n) for u, n in rows)
+
+    def advance(self, states: Array, targets: Array, rng: np.random.Generator, values: Array | None = None) -> Array:
+        """One step of each state. See :meth:`World.advance`."""
+        given = set_values(self, targets, values)
+        rows = zip(states.tolist(), targets.tolist(), self._draws(len(states), rng), given.tolist(), strict=True)
+        return np.array([self.step(*row) for row in rows], np.float32).reshape(-1, len(PINBALL))
+
+    def step(
+        self,
+        state: Sequence[float],
+        targets: Sequence[int],
+        draws: Draws,
+        values: Sequence[float] = (math.nan,) * len(PINBALL),
+    ) -> list[float]:
         """The next state: first the paddles, then the ball, the bumpers, the score, each knowing those before it.
 
         Args:
             state: the 12 values of this frame.
             targets: 0 or 1, whether the step intervenes on each of the five.
             draws: the step's random numbers.
+            values: what interventions set the 12 to; NaN where that is drawn.
 
         Returns:
             The 12 values of the next frame.
@@ -231,7 +248,10 @@ class Pinball:
             else max(self.paddle_y_pos_min, height - _between(self.paddle_fall, draw))
             for height, up, draw in zip(state[PADDLES:SCORE], raised, draws.paddles, strict=True)
         ]
+        paddles = _where_set(values[PADDLES:SCORE], paddles)
+        ball: Sequence[float]
         ball, hits = self._ball(state, bool(targets[BALL_TARGET]), paddles, raised, draws)
+        ball = _where_set(values[:BUMPERS], ball)
         if targets[BUMPERS_TARGET]:
             bumpers = [float(coin < 0.5) for coin in draws.bumpers]
         else:
@@ -239,8 +259,9 @@ class Pinball:
                 1.0 if index in hits else max(0.0, round(activity - self.bumper_fade, 6))
                 for index, activity in enumerate(state[BUMPERS:PADDLES])
             ]
+        bumpers = _where_set(values[BUMPERS:PADDLES], bumpers)
         if targets[SCORE_TARGET]:
-            score = int(draws.score * self.score_reset)
+            score = int(draws.score * self.score_reset) if math.isnan(values[SCORE]) else int(values[SCORE])
         else:
             score = int(state[SCORE])
             score += sum(a == 1 and draw < self.point for a, draw in zip(bumpers, draws.points, strict=True))
@@ -421,6 +442,11 @@ class Pinball:
             heights=latents[:, PADDLES:SCORE],
             scores=latents[:, SCORE],
         )
+
+
+def _where_set(values: Sequence[float], drawn: Sequence[float]) -> list[float]:
+    """The values that are set, and those that were drawn where they are NaN."""
+    return [one if math.isnan(value) else value for value, one in zip(values, drawn, strict=True)]
 
 
 def _between(limits: tuple[float, float], draw: float) -> float:

@@ -6,7 +6,7 @@ The second benchmark of CITRIS (Lippe et al., 2022, section 6.3). Lengths are in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -17,7 +17,7 @@ from citris_cli.data.columns import PONG
 from citris_cli.data.variables import Variables
 from citris_cli.worlds.antialiasing import blend, disc_cover, window_of
 from citris_cli.worlds.digits import digit
-from citris_cli.worlds.world import Array, graph_of, in_chunks, settings_of
+from citris_cli.worlds.world import Array, graph_of, in_chunks, set_values, settings_of
 
 #: Steps whose random numbers are drawn at once; another number would change the sequence of a seed.
 CHUNK = 4096
@@ -164,15 +164,24 @@ class Pong:
             rows = zip(chosen[:count].tolist(), *(draw[:count].tolist() for draw in draws), strict=True)
             for index, (target, *drawn) in enumerate(rows):
                 latents[index] = state
-                state = self.step(state, target, Draws(*drawn))
+                state = self.step(state, (target,), Draws(*drawn))
             yield latents, (chosen[:count, None] == np.arange(8)).astype(np.uint8)
 
-    def step(self, state: Sequence[float], target: int, draws: Draws) -> list[float]:
+    def advance(self, states: Array, targets: Array, rng: np.random.Generator, values: Array | None = None) -> Array:
+        """One step of each state; all acts by the previous frame. See :meth:`World.advance`."""
+        count = len(states)
+        draws = zip(rng.standard_normal((count, 5)), rng.random((count, 3)), rng.random((count, 4)), strict=True)
+        rows = zip(states.tolist(), targets, draws, strict=True)
+        after = [self.step(one, np.flatnonzero(reached).tolist(), Draws(*drawn)) for one, reached, drawn in rows]
+        given = set_values(self, targets, values)
+        return np.where(np.isnan(given), np.array(after).reshape(count, 8), given).astype(np.float32)
+
+    def step(self, state: Sequence[float], targets: Container[int], draws: Draws) -> list[float]:
         """The next state.
 
         Args:
             state: the 8 values of this frame.
-            target: the column that is intervened on; -1 for none.
+            targets: the columns that are intervened on.
             draws: the step's random numbers.
 
         Returns:
@@ -191,7 +200,7 @@ class Pong:
         else:
             lefts, rights = (
                 paddle
-                + (away if target == column else self._followed(paddle, y))
+                + (away if column in targets else self._followed(paddle, y))
                 + self.paddle_step_noise * paddle_noise
                 for column, paddle, paddle_noise in ((LEFT, left, noise_left), (RIGHT, right, noise_right))
             )
@@ -208,11 +217,11 @@ class Pong:
             next_x += self.ball_x_noise * noise_x
             y += self.ball_y_noise * noise_y
             direction += self.ball_vel_dir_noise * noise_direction
-        if target == DIRECTION:
+        if DIRECTION in targets:
             direction = 2 * math.pi * draws.set_to[0]
-        elif target == X:
+        if X in targets:
             next_x = _between((self.ball_x_min_sample, self.ball_x_max_sample), draws.set_to[1])
-        elif target == Y:
+        if Y in targets:
             y = _between(self.ball_range, draws.set_to[2])
         return [
             direction % (2 * math.pi),

@@ -22,7 +22,7 @@ from citris_cli.worlds.voronoi_parts.cells import cell_shares, cells_around, hue
 from citris_cli.worlds.voronoi_parts.graph import GRAPHS, Graph, random_graph
 from citris_cli.worlds.voronoi_parts.mechanisms import Mechanisms, Steps, calibrated
 from citris_cli.worlds.voronoi_parts.mixing import Mixing, random_mixing
-from citris_cli.worlds.world import Array, in_chunks, settings_of
+from citris_cli.worlds.world import Array, in_chunks, set_values, settings_of
 
 #: Steps whose random numbers are drawn at once.
 CHUNK = 4096
@@ -220,6 +220,18 @@ class Voronoi:
                 state = self.step(state, drawn[index], follows[index])
             first = WARM_UP if start < 0 else 0
             yield latents[first:], targets[first : len(latents)].astype(np.uint8)
+
+    def advance(self, states: Array, targets: Array, rng: np.random.Generator, values: Array | None = None) -> Array:
+        """One step of each state. See :meth:`World.advance`."""
+        given = set_values(self, targets, values)
+        happen = (targets == 1) & (rng.random(targets.shape) >= self.target_noise)
+        drawn, follows = self._drawn(happen, rng.standard_normal((len(targets), self.number)))
+        # What a value was before the limit; children see that.
+        before = 2 * np.arctanh((given / self.limit).clip(-1 + 1e-7, 1 - 1e-7))
+        set_to = ~np.isnan(given)
+        drawn, follows = np.where(set_to, before, drawn), follows & ~set_to
+        rows = zip(np.asarray(states, np.float64), drawn, follows, strict=True)
+        return np.array([self.step(*row) for row in rows], np.float32).reshape(targets.shape)
 
     def step(self, state: Array, drawn: Array, follows: Array) -> Array:
         """The next state.

@@ -87,6 +87,20 @@ class World(Protocol):
             targets belongs to the step from frame i to frame i+1; that of the very last frame is not used.
         """
 
+    def advance(self, states: Array, targets: Array, rng: np.random.Generator, values: Array | None = None) -> Array:
+        """What follows some states: one step of each, by itself.
+
+        Args:
+            states: latents [n, F].
+            targets: [n, K] of 0 and 1, what is intervened on in the step.
+            rng: source of all randomness.
+            values: [n, F], what the interventions set true values to, and NaN where the world draws that itself; only
+                those of variables that are intervened on are looked at. What acts within the step acts by them.
+
+        Returns:
+            Latents float32 [n, F].
+        """
+
     def independent(self, count: int, rng: np.random.Generator) -> Array:
         """Latents float32 [count, F] of states that are drawn independently, every factor by itself."""
 
@@ -109,6 +123,20 @@ def combine(world: World, first: Array, second: Array, mask: Array) -> Array:
     owners = world.owners
     taken = (mask[:, owners] == 1) & (owners >= 0)
     return np.where(taken, second, first).astype(np.float32)
+
+
+def set_values(world: World, targets: Array, values: Array | None) -> Array:
+    """What interventions set true values to: float64 [n, F], NaN where nothing is set, or the world draws it.
+
+    Args:
+        world: whose.
+        targets: [n, K] of 0 and 1.
+        values: see :meth:`World.advance`.
+    """
+    owners = world.owners
+    if values is None:
+        return np.full((len(targets), len(owners)), np.nan)
+    return np.where((targets[:, owners] == 1) & (owners >= 0), values, np.nan).astype(np.float64)
 
 
 def graph_of(names: Sequence[str], causes: Mapping[str, Sequence[str]]) -> Array:

@@ -49,6 +49,8 @@ COMMANDS = [
     "encode",
     "intervene",
     "models",
+    "rollout",
+    "eval-rollout",
     "eval-triplets",
     "eval-correlation",
     "graph",

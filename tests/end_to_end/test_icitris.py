@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -104,6 +106,89 @@ def test_info_draws_the_graph(home: Path, few: Path, inside: Citris) -> None:
     text = inside("info", "m.safetensors", cwd=few).stdout.decode()
     assert "box -> ball_y  0.975 (the least certain of a cycle: read the graph without it)" in text
     assert "psi(0) -> box" in text
+
+
+@pytest.fixture
+def acting(home: Path, few: Path, inside: Citris) -> Path:
+    """The folder of a model whose ball acts on its box within a step, and nothing on the ball; psi(0) has a latent."""
+    assert inside(*line("train-nf", home, "-o", "m.safetensors"), cwd=few).returncode == 0
+    file = read_model(few / "m.safetensors")
+    file.tensors["assignment.logits"] = torch.eye(3)[[0, 1, 2, 1]]
+    file.tensors["prior.graph.gamma"] = torch.full((3, 3), -5.0)
+    file.tensors["prior.graph.gamma"][0, 1] = 5.0
+    file.tensors["prior.graph.theta"] = torch.tensor([[0.0, 5.0, 0.0], [-5.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    file.tensors["reference.z"] = 100 * file.tensors["reference.z"]  # so few steps are no range to be held within
+    generator = torch.Generator().manual_seed(0)
+    for name, value in file.tensors.items():
+        if name.startswith("prior.networks.") and value.is_floating_point():  # so that what is seen makes a difference
+            value.add_(0.2 * torch.randn(value.shape, generator=generator))
+    write_model(few / "m.safetensors", file)
+    return few
+
+
+def test_effects_within_a_step_follow_an_intervention(acting: Path, inside: Citris) -> None:
+    common = ["intervene", "few/train.npz#1", "-m", "m.safetensors", "-o", "x.npz", "--json"]
+
+    def changed(*options: object) -> tuple[list[bool], dict, np.ndarray, str]:
+        done = inside(*common, *options, cwd=acting)
+        assert done.returncode == 0, done.stderr.decode()
+        document = json.loads(done.stdout)
+        assert faults(document, "intervene", "intervene") == []
+        with np.load(acting / "x.npz", allow_pickle=False) as file:
+            after, before = file["z_after"], file["z_before"]
+        return (after != before).any(0).tolist(), document, after, done.stderr.decode()
+
+    assert changed("--var", "ball_y", "-n", 3)[0] == [True, False, False, False]
+    latents, document, after, said = changed("--var", "ball_y", "-n", 3, "--effects")
+    assert latents == [True, True, False, True]  # not psi(0)
+    assert document["affected"] == list(document["moved_by_effect"]) == ["box"]
+    assert document["moved_by_effect"]["box"] > 0
+    assert document["moved_by_leak"].keys() == document["moved"].keys() == {"ball_y", "box", "psi(0)"}
+    assert "box: follows within the step, the picture being the frame before it; what else there is stays as it" in said
+    assert len(np.unique(after[:, 1])) == 3
+    # What is set ignores what acted on it, and the box acts on nothing.
+    latents, document, _, said = changed("--var", "box", "-n", 3, "--effects")
+    assert latents == [False, True, False, True]
+    assert (document["affected"], document["moved_by_effect"]) == ([], {})
+    assert "box: acts on nothing within a step, as the model learned it, so nothing follows" in said
+    latents, document, *_ = changed("--var", "ball_y,box", "-n", 2, "--effects")
+    assert document["affected"] == []
+    # Of the same value the same follows: between the places of a walk, the value alone makes the difference.
+    _, _, walk, _ = changed("--var", "ball_y", "--sweep", 6, "--effects")
+    for one, other in itertools.combinations(walk, 2):
+        assert (one[0] == other[0]) == (one[[1, 3]] == other[[1, 3]]).all()
+    plain = changed("--var", "ball_y", "--from", "few/train.npz#1", "--effects")
+    assert plain[1]["moved_by_effect"]["box"] == 0  # it is set to what it is: nothing follows from that
+
+
+def test_effects_need_a_model_that_knows_of_some(home: Path, model: Path, acting: Path, inside: Citris) -> None:
+    common = ["intervene", "few/train.npz#1", "--var", "ball_y", "--effects", "-o", "x.npz"]
+    done = inside(*common, "-m", model, cwd=acting)
+    check_refusal(
+        done, "the model knows no effects within a step.*train one with --method icitris, or see what follows"
+    )
+    file = read_model(acting / "m.safetensors")
+    file.tensors["prior.graph.gamma"][1, 0] = 3.0
+    file.tensors["prior.graph.theta"][1, 0] = 1.0
+    write_model(acting / "m.safetensors", file)
+    done = inside(*common, "-m", "m.safetensors", cwd=acting)
+    assert "the learned graph has cycles; followed without the least certain edge of each (box -> ball_y)" in (
+        done.stderr.decode()
+    )
+
+
+def test_futures_follow_the_graph(acting: Path, inside: Citris) -> None:
+    """Set in the same step to the same value, the ball takes the box along, also in a rollout."""
+    done = inside(
+        "rollout", "few/train.npz#1", "--steps", 1, "--mean", "-m", "m.safetensors", "-o", "a.npz", cwd=acting
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    do = ["--do", "1:ball_y=few/train.npz#20"]
+    assert inside(
+        "rollout", "few/train.npz#1", "--steps", 1, "--mean", *do, "-m", "m.safetensors", "-o", "b.npz", cwd=acting
+    ).returncode == 0  # fmt: skip
+    with np.load(acting / "a.npz") as one, np.load(acting / "b.npz") as other:
+        assert (one["z"][1] != other["z"][1]).tolist() == [True, True, False, True]
 
 
 def test_what_it_cannot_learn_from_is_refused(home: Path, few: Path, inside: Citris) -> None:

@@ -28,6 +28,13 @@ MAKES: dict[str, tuple[list[str], str, str]] = {
     "animate-latents": (
         ["d/test_indep.npz", "--frames", "2", "-m", "m.safetensors"], ".gif", "runs/d/latents-test_indep.gif"
     ),
+    "rollout": (
+        ["d/test_indep.npz#3", "--steps", "2", "-m", "m.safetensors"], ".gif", "runs/d/rollout-test_indep-3.gif"
+    ),
+    "eval-rollout": (
+        ["d/walk.npz", "--steps", "2", "--starts", "3", "-n", "1", "-m", "m.safetensors"], ".json",
+        "runs/walk/futures.json",
+    ),
     "eval-triplets": (["d/test_triplets.npz", "-m", "m.safetensors"], ".json", "runs/d/triplets-test_triplets.json"),
     "eval-correlation": (
         ["d/test_indep.npz", "-m", "m.safetensors"], ".json", "runs/d/correlation-test_indep.json"
@@ -47,6 +54,12 @@ def data(home: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     (folder / "d").mkdir()
     for name in ("test_indep", "test_triplets"):
         np.savez(folder / f"d/{name}.npz", **first_rows(home / f"boxes/{name}.npz", 12))
+    walk = dict(np.load(home / "boxes/train.npz", allow_pickle=False))
+    count = len(walk["images"])
+    # Half of the frames are to learn from how factors are read.
+    for name, rows in (("images", 2 * count), ("latents", 2 * count), ("targets", 2 * count - 1)):
+        walk[name] = np.resize(walk[name], (rows, *walk[name].shape[1:]))
+    np.savez(folder / "d/walk.npz", **walk)
     shutil.copy(model, folder / "m.safetensors")
     assert succeed("export", "m.safetensors", "-o", "p.safetensors", cwd=folder) == "p.safetensors"
     return folder

@@ -79,6 +79,7 @@ COMMANDS: dict[str, Killed] = {
     ),
     "animate-gif": Killed(("animate-latents", "../in/boxes/train.npz", "--frames", "3", *_NF)),
     "animate-html": Killed(("animate-latents", "../in/boxes/train.npz", "--frames", "3", *_NF, "-o", "a.html")),
+    "rollout": Killed(("rollout", "../in/boxes/train.npz#1", "--steps", "3", *_NF)),
     "import-checkpoint": Killed(("import-checkpoint", "../in/nf.ckpt")),
     "export": Killed(("export", "../in/nf.safetensors", "-o", "p.safetensors")),
 }

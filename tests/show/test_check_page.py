@@ -16,6 +16,7 @@ from PIL import Image
 
 from citris_cli.data.identifiability import Finding
 from citris_cli.evaluation.data_check.report import LAGS, Alignment, DataCheck, Pictures, VariableCheck
+from citris_cli.evaluation.data_check.within_step import Condition
 from citris_cli.show.check_page import BRIGHTEST, RAMP, check_page, heat_picture, places_in_words
 from citris_cli.show.colours import PAPER_DARK, PAPER_LIGHT, rgb
 from tests.browser import Browser, find_browser
@@ -52,6 +53,11 @@ def a_check(names: tuple[str, ...] = ("ball", "box"), size: tuple[int, int] = (3
         variables=tuple(variables),
         together=together,
         findings=(),
+        within_step=(
+            Condition("perfect interventions", None, ("lamp: who knows",)),
+            Condition("targets that differ", True, ("well apart",)),
+            Condition("an order of effects", False, ("<a -> b -> a>",)),
+        ),
         latents_needed=count,
         alignment=Alignment((0.98, 1.01, 1.75, 1.02, 1.0), 0, 0.97, "targets and frames belong together"),
         pictures=Pictures((), (), (), 0.01, False),
@@ -376,3 +382,14 @@ def test_a_screen_reader_finds_tables_pictures_and_sections(browser: Browser, tm
         assert "Where the frame changes with box, most at pixel 2 from the left and 1 from the top" in named["image"]
         assert all(named["image"])
         assert {"Verdict", "The first frames", "Steps with interventions on two variables"} <= set(named["region"])
+
+
+def test_what_effects_within_a_step_need_is_told() -> None:
+    page = check_page(a_check())
+    assert "Could effects within a step be told?" in page
+    for answer in (
+        'Perfect interventions – <span class="unsure">cannot tell:</span> lamp: who knows',
+        'Targets that differ – <span class="good">yes:</span> well apart',
+        'An order of effects – <span class="bad">no:</span> &lt;a -&gt; b -&gt; a&gt;',
+    ):
+        assert answer in page

@@ -9,7 +9,7 @@ from PIL import Image
 
 from citris_cli.show import latent_animation
 from citris_cli.show.latent_animation import KINDS, animation_bytes, frames_on_a_page, frames_that_fit
-from citris_cli.show.latent_bars import WIDEST, picture_height
+from citris_cli.show.latent_bars import SIDE, picture_height, widest
 from tests.show.sequences import sequence
 
 
@@ -29,7 +29,7 @@ def test_an_mp4_is_one() -> None:
 def test_as_many_frames_as_the_file_and_the_memory_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = sequence().groups
     monkeypatch.setattr(latent_animation, "available_memory", lambda: 1 << 40)
-    picture = WIDEST * picture_height(groups)
+    picture = widest(SIDE) * picture_height(groups, SIDE)
     monkeypatch.setattr(latent_animation, "GIF_BYTES", 10 * picture)
     monkeypatch.setattr(latent_animation, "MP4_BYTES", 20 * 32 * 32 * 3)
     fit = {kind: frames_that_fit(kind, 32, groups) for kind in KINDS}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFont
 
 from citris_cli.show.colours import rgb
-from citris_cli.show.latent_bars import BARS, MARGIN, SIDE, TALL, WIDEST, LatentBars, picture_height, shortened, wrapped
+from citris_cli.show.latent_bars import BARS, MARGIN, SIDE, TALL, LatentBars, picture_height, shortened, widest, wrapped
 from citris_cli.show.latents import latent_groups
 from tests.show.sequences import sequence
 
@@ -88,8 +88,8 @@ def test_pictures_stay_small_and_even_and_lose_no_latent(latents: int) -> None:
     bars = LatentBars(dataclasses.replace(shown, groups=groups, z=z, intervened=(None, ())))
     width, height = bars.size
     assert (width % 2, height % 2) == (0, 0)
-    assert width <= WIDEST
-    assert height == picture_height(groups)
+    assert width <= widest(SIDE)
+    assert height == picture_height(groups, SIDE)
     assert height <= max(TALL + 2 * MARGIN, 3 * latents + 250)
     picture = bars.picture(1)
     for group in groups:

@@ -10,7 +10,7 @@ import pytest
 from citris_cli.show.grids import EDGE, PADDING, image_grid, reconstruction_grid, triplet_grid
 from citris_cli.show.latent_animation import animation_bytes, frames_that_fit
 from citris_cli.show.latent_bars import MARGIN, SIDE, LatentBars
-from citris_cli.show.panels import panel_count, panels
+from citris_cli.show.panels import BETWEEN, PAPER, panel_count, panels, tile_columns, tiled, tiled_size
 from tests.show.sequences import sequence
 
 
@@ -54,3 +54,20 @@ def test_latents_stand_beside_frames_of_any_channels(channels: int) -> None:
         assert frames_that_fit(kind, 32, shown.groups, channels) >= 3
         assert animation_bytes(kind, shown, 5.0)
     assert frames_that_fit(".html", 32, shown.groups, 4) < frames_that_fit(".html", 32, shown.groups, 3)
+
+
+@pytest.mark.parametrize(("count", "columns", "rows"), [(1, 1, 1), (3, 3, 1), (4, 4, 1), (5, 3, 2), (12, 4, 3)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_tiles_stand_side_by_side(count: int, columns: int, rows: int, channels: int) -> None:
+    frames = np.random.default_rng(0).integers(0, 160, (count, 2, 8, 8, channels), dtype=np.uint8)
+    whole, shown = tiled(frames), panels(frames)
+    assert tile_columns(count) == columns
+    height = shown.shape[2]
+    assert whole.shape == (2, *tiled_size(count, channels, 8), 3) == (2, rows * (height + 1) + 1, columns * 9 + 1, 3)
+    left = whole.copy()
+    for number in range(count):
+        top, start = number // columns * (height + 1) + 1, number % columns * 9 + 1
+        np.testing.assert_array_equal(whole[:, top : top + height, start : start + 8], shown[number])
+        left[:, top : top + height, start : start + 8] = BETWEEN
+    assert set(np.unique(left)) <= {BETWEEN, PAPER}
+    assert (left == PAPER).any() == (rows * columns > count)

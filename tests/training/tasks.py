@@ -26,12 +26,13 @@ from citris_cli.core.config import (
     ICitrisPriorConfig,
 )
 from citris_cli.core.teacher import TaughtAutoencoder
+from citris_cli.data.batches import window_starts
 from citris_cli.data.frames import Frames
 from citris_cli.data.variables import Variable
 from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, Labelled
 from citris_cli.training.citris_nf import CitrisNFTask
-from citris_cli.training.citris_vae import CitrisVAETask, window_starts
+from citris_cli.training.citris_vae import CitrisVAETask
 from citris_cli.training.config import (
     AutoencoderTrainingConfig,
     CausalTrainingConfig,

@@ -12,8 +12,9 @@ import torch
 
 from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.config import WIDTHS, CitrisVAEConfig
+from citris_cli.data.batches import window_starts
 from citris_cli.data.frames import Frames, as_model_input
-from citris_cli.training.citris_vae import CitrisVAETask, window_starts
+from citris_cli.training.citris_vae import CitrisVAETask
 from citris_cli.training.config import VAETrainingConfig
 from citris_cli.training.presets import CITRIS_VAE, vae_preset
 from tests.training.tasks import loss_at

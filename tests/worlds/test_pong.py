@@ -33,7 +33,7 @@ MIDDLE = {"direction": math.pi / 2, "speed": 2.0, "x": 16.0, "y": 16.0, "left": 
 
 def after(target: int = -1, draws: Draws = NO_NOISE, **values: float) -> list[float]:
     """The state after the middle one with these values."""
-    return WORLD.step(list({**MIDDLE, **values}.values()), target, draws)
+    return WORLD.step(list({**MIDDLE, **values}.values()), (target,), draws)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_at_most_one_variable_is_intervened_on_and_none_as_often_as_published(st
 def test_what_follows_from_the_previous_frame_does_up_to_its_noise(steps) -> None:
     """Of steps without a point and without an intervention on the variable."""
     before, next_, targets, point = steps
-    expected = np.array([WORLD.step(state, -1, NO_NOISE) for state in before.tolist()])
+    expected = np.array([WORLD.step(state, (), NO_NOISE) for state in before.tolist()])
     inside = (expected[:, Y] > 4.2) & (expected[:, Y] < 27.8) & (expected[:, X] > 3) & (expected[:, X] < 29)
     for column, noise in ((DIRECTION, 0.1), (X, 0.2), (Y, 0.2), (LEFT, 0.5), (RIGHT, 0.5)):
         # Where nothing holds the value back, neither a wall nor the end of the paddles' way.
@@ -159,11 +159,11 @@ def test_the_graph_is_what_a_change_of_one_variable_changes() -> None:
     changed = np.zeros((8, 8), bool)
     for state, other in zip(states.tolist(), others.tolist(), strict=True):
         draws = Draws(rng.normal(size=5).tolist(), rng.random(3).tolist(), rng.random(4).tolist())
-        usual = np.array(WORLD.step(state, -1, draws))
+        usual = np.array(WORLD.step(state, (), draws))
         for column in range(8):
             value = state[column]
             state[column] = other[column]
-            changed[column] |= np.abs(np.array(WORLD.step(state, -1, draws)) - usual) > 1e-9
+            changed[column] |= np.abs(np.array(WORLD.step(state, (), draws)) - usual) > 1e-9
             state[column] = value
     np.testing.assert_array_equal(changed, WORLD.graph_temporal == 1)
     assert not WORLD.graph_instantaneous.any()
@@ -209,7 +209,7 @@ def test_frames_are_those_of_the_published_data(real_data: Path, split: str) -> 
 def test_steps_of_the_published_data_follow_these_laws(real_data: Path) -> None:
     with np.load(real_data / "published/interventional_pong/train.npz", allow_pickle=False) as file:
         latents, targets = file["latents"].astype(float), file["targets"]
-    expected = np.array([WORLD.step(state, -1, NO_NOISE) for state in latents[:-1].tolist()])
+    expected = np.array([WORLD.step(state, (), NO_NOISE) for state in latents[:-1].tolist()])
     x = latents[:-1, X] + 2 * np.sin(latents[:-1, DIRECTION])
     point = (x < 3.2) | (x > 28.8)
     np.testing.assert_array_equal(latents[1:, SCORE_LEFT:], expected[:, SCORE_LEFT:])

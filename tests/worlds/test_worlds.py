@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from citris_cli.core.config import WIDTHS
+from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
 from citris_cli.worlds import WORLDS, WorldEntry, load_world
+from citris_cli.worlds.recorded import columns_of, recorded_world, targets_of
 from citris_cli.worlds.world import World, combine
 from tests.worlds.sequences import whole_sequence
 from tests.worlds.turntable import Turntable
@@ -155,3 +157,71 @@ def test_the_table_imports_nothing_heavy() -> None:
     code = "import sys, citris_cli.worlds; print({'numpy', 'torch', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_a_step_from_a_state_is_that_of_a_sequence(world: World) -> None:
+    """Steps from a sequence's states under its targets, set to its values, lead where the sequence went."""
+    if world.name == "turntable":
+        pytest.skip("its states do not follow each other")
+    latents, targets = whole_sequence(world, 1500, np.random.default_rng(4))
+    before, truth = latents[:-1], latents[1:]
+    rng = np.random.default_rng(5)
+    set_to = (targets[:, world.owners] == 1) & (world.owners >= 0)
+    after = world.advance(before, targets, rng, truth)
+    assert (after.shape, after.dtype) == (before.shape, np.float32)
+    np.testing.assert_allclose(after[set_to], truth[set_to], rtol=1e-5, atol=1e-5)
+    drawn = world.advance(before, targets, rng)
+    constant = np.ptp(truth, axis=0) == 0
+    reached = world.intervened_on[world.owners] & (world.owners >= 0) & ~constant
+    assert (drawn != truth)[:, reached][set_to[:, reached]].any()  # it draws values of its own
+    # As far on the mean as another draw of the same step is: of two draws each, the distances are alike.
+    again = world.advance(before, targets, rng, truth)
+
+    def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        difference = np.abs(one - other)
+        angles = [variable.kind == "angle" for variable in world.variables]
+        difference[:, angles] = np.minimum(difference, 2 * np.pi - difference)[:, angles]
+        return difference.mean(0)
+
+    found, expected = apart(after, truth), apart(after, again)
+    assert (np.abs(found - expected) <= 0.25 * expected + 0.01 * np.ptp(truth, axis=0)).all(), (found, expected)
+
+
+def test_steps_of_the_same_generator_are_the_same(world: World) -> None:
+    states = world.independent(5, np.random.default_rng(0))
+    targets = np.zeros((5, len(world.targets)), np.uint8)
+    first, second, other = (world.advance(states, targets, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, second)
+    assert (first != other).any()
+    assert world.advance(states[:0], targets[:0], np.random.default_rng(0)).shape == (0, len(world.variables))
+
+
+def test_a_dataset_tells_of_the_world_that_it_came_from(world: World, tmp_path: Path) -> None:
+    other = load_world("voronoi", number=4, graph="chain", seed=7) if world.name == "voronoi" else world
+    document = {"world": other.name, "settings": json.loads(json.dumps(other.settings))}
+    np.savez(tmp_path / "d.npz", provenance=np.array(json.dumps(document)))
+    found = recorded_world(tmp_path / "d.npz")
+    assert found is not None
+    assert found.settings == other.settings
+    states, targets = other.independent(3, np.random.default_rng(0)), np.ones((3, len(other.targets)), np.uint8)
+    after = [one.advance(states, targets, np.random.default_rng(1)) for one in (found, other)]
+    np.testing.assert_array_equal(*after)
+    assert len(columns_of(found)) == len(other.targets)
+    for wrong in ({**document, "world": "tetris"}, {**document, "settings": {**document["settings"], "new": 1}}):
+        np.savez(tmp_path / "d.npz", provenance=np.array(json.dumps(wrong)))
+        with pytest.raises(InputError, match=r"was simulated in another world .* simulate it again"):
+            recorded_world(tmp_path / "d.npz")
+    for nothing in ({}, {"provenance": np.array("{}")}, {"provenance": np.array('{"world": 3}')}):
+        np.savez(tmp_path / "d.npz", x=np.zeros(1), **nothing)
+        assert recorded_world(tmp_path / "d.npz") is None
+
+
+def test_the_targets_of_a_models_variables_are_found_by_name() -> None:
+    variables = Variables([Variable("ball", members=("ball_x", "ball_y")), Variable("paddle_left_y"), Variable("moon")])
+    pong = load_world("pong")
+    assert targets_of(pong, variables, [0]).tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+    assert targets_of(pong, variables, [0, 1]).tolist() == [0, 0, 1, 1, 1, 0, 0, 0]
+    with pytest.raises(InputError, match="moon: the world 'pong' has no such variable; its variables are ball_vel_dir"):
+        targets_of(pong, variables, [2])
+    box = Variables([Variable("box"), Variable("ball_y")])
+    assert targets_of(load_world("ball-in-boxes"), box, [0]).tolist() == [0, 0, 1]  # published as ball_b

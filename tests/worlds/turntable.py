@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from citris_cli.data.variables import Variable, Variables
-from citris_cli.worlds.world import settings_of
+from citris_cli.worlds.world import set_values, settings_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ class Turntable:
         for start in range(0, frames, 100):  # in chunks that divide no number of frames that is asked for
             count = min(100, frames - start)
             yield self.independent(count, rng), rng.integers(0, 2, (count, 3), dtype=np.uint8) * self.intervened_on
+
+    def advance(
+        self, states: np.ndarray, targets: np.ndarray, rng: np.random.Generator, values: np.ndarray | None = None
+    ) -> np.ndarray:
+        after, given = self.independent(len(states), rng), set_values(self, targets, values)
+        return np.where(np.isnan(given), after, given).astype(np.float32)
 
     def independent(self, count: int, rng: np.random.Generator) -> np.ndarray:
         numbers = rng.normal(size=(count, 2))

@@ -98,6 +98,7 @@ class TransitionPrior(nn.Module, ABC):
         published: whether the published code has it.
         rest: whether there is a psi(0).
         effects: whether variables may act on each other within a step; it learns on which.
+        foretells: whether its draws say what follows a frame and an intervention, so that one can go on from them.
         rows_apart: whether it looks at the rows of a batch one by one, so that several processes can share a batch.
     """
 
@@ -109,6 +110,7 @@ class TransitionPrior(nn.Module, ABC):
     published: bool = False
     rest: bool = True
     effects: ClassVar[bool] = False
+    foretells: ClassVar[bool] = True
     rows_apart: ClassVar[bool] = True
 
     @classmethod
@@ -224,6 +226,29 @@ class TransitionPrior(nn.Module, ABC):
         Returns:
             Causal latents [B, M].
         """
+
+    def sample_beside(
+        self,
+        known: Tensor,
+        z_t: Tensor,
+        targets: Tensor,
+        assignment: Tensor,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Draw what of z^{t+1} is not known already, given what is; the other arguments are those of :meth:`sample`.
+
+        Variables without effects within a step are independent of each other given z^t, so that there is nothing of the
+        known ones to look at.
+
+        Args:
+            known: latents of the later frame [B, M], NaN where they are to be drawn; those of a variable are all known
+                or none of them is.
+
+        Returns:
+            Causal latents [B, M], the known ones as they are.
+        """
+        return torch.where(known.isnan(), self.sample(z_t, targets, assignment, generator, temperature), known)
 
     def learned_graph(self) -> LearnedGraph | None:
         """The graph of effects within a step, or None where variables have none by assumption."""

@@ -279,6 +279,19 @@ class InstantaneousPrior(RegularisedPrior):
 
         Of a graph with cycles, the nearest without them is what is followed.
         """
+        unknown = torch.full_like(z_t, math.nan)
+        return self.sample_beside(unknown, z_t, targets, assignment, generator, temperature)
+
+    def sample_beside(
+        self,
+        known: Tensor,
+        z_t: Tensor,
+        targets: Tensor,
+        assignment: Tensor,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """As :meth:`sample`, children of what is known drawn by it; see :meth:`TransitionPrior.sample_beside`."""
         graph = self.learned_graph().acyclic
         nodes, own = len(graph), assignment.tolist()
         psi = functional.one_hot(assignment, nodes).to(z_t.dtype)
@@ -288,14 +301,15 @@ class InstantaneousPrior(RegularisedPrior):
             place = torch.tensor([own[:m].count(node) for m, node in enumerate(own)], device=z_t.device)
             turn = turn * len(own) + place
         noise = torch.randn(z_t.shape, generator=generator).to(z_t)
-        z_t1 = torch.zeros_like(z_t)
+        missing = known.isnan()
+        z_t1 = known.nan_to_num()
         graphs = graph.to(z_t).expand(len(z_t), 1, -1, -1)
         rows = psi.expand(len(z_t), -1, -1)
         chosen = assignment.expand(len(z_t), 1, -1)
-        for now in turn.unique().tolist():
+        for now in turn[missing.any(0)].unique().tolist():
             every = self.gaussians(z_t.unsqueeze(1), z_t1.unsqueeze(1), targets, rows, graphs)
             mean, log_std = (value[:, 0, :, 0].gather(1, chosen).squeeze(1) for value in every)
-            z_t1 = torch.where(turn == now, gaussian_draw(mean, log_std, noise, temperature), z_t1)
+            z_t1 = torch.where(missing & (turn == now), gaussian_draw(mean, log_std, noise, temperature), z_t1)
         return z_t1
 
 

@@ -35,6 +35,7 @@ class SlowPrior(TransitionPrior):
     title = "SlowVAE"
     models = ("citris_vae",)
     assigns = False
+    foretells = False
     preset = WITHOUT_ASSIGNMENT
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from citris_cli.evaluation.data_check.pictures import faults, pictures
 from citris_cli.evaluation.data_check.report import LAGS, Alignment, DataCheck, Pictures, VariableCheck
 from citris_cli.evaluation.data_check.rows import Rows, joint_counts
 from citris_cli.evaluation.data_check.visibility import contrasts, heat, map_weights, ratio, shown, told_otherwise
+from citris_cli.evaluation.data_check.within_step import effect_conditions, imperfect_option
 from citris_cli.wording import counted, enumerated
 
 Array = np.ndarray[Any, Any]
@@ -91,6 +91,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
         variables=variables,
         together=joint_counts(stands),
         findings=said,
+        within_step=effect_conditions(data, {one.name: one.depends for one in variables}),
         latents_needed=len(names),
         alignment=alignment,
         pictures=seen,
@@ -126,13 +127,6 @@ def _untold(variables: Sequence[VariableCheck], intervened: int, flickering: boo
         yield "too few steps are without an intervention to tell whether the light flickers"
 
 
-def imperfect_option(imperfect: Sequence[str], names: Sequence[str]) -> str:
-    """The option of a training whose interventions on some of the variables are imperfect."""
-    if len(imperfect) == len(names):
-        return "--imperfect-interventions"
-    return f"--imperfect-variables {shlex.quote(','.join(imperfect))}"
-
-
 def quick_check(data: SequenceData, targets: bool = True) -> tuple[str, ...]:
     """What is wrong with some data, as far as a sample of its steps tells; nothing of what can be identified.
 
@@ -156,11 +150,14 @@ def quick_check(data: SequenceData, targets: bool = True) -> tuple[str, ...]:
     return tuple(problems)
 
 
-def soft_interventions(data: SequenceData) -> tuple[str, ...]:
-    """Variables whose interventions look imperfect in a sample of the steps: what follows them depends on the past.
+def depends_in_sample(data: SequenceData) -> dict[str, bool | None]:
+    """Of each variable whether what follows an intervention depends on the frame before, by a sample of the steps.
 
     Args:
         data: sequences.
+
+    Returns:
+        By name; None where it cannot be told.
 
     Raises:
         ChangedDataError: the frames changed meanwhile.
@@ -169,7 +166,7 @@ def soft_interventions(data: SequenceData) -> tuple[str, ...]:
     seen_in = features(found)
     lag = verdict(seen_in, found, rows).lag or 0
     depends = depends_on_past(found, seen_in, rows, lag, shown(seen_in, rows, found, lag))
-    return tuple(name for name, one in zip(data.variables.names, depends, strict=True) if one)
+    return dict(zip(data.variables.names, depends, strict=True))
 
 
 def _sample(data: SequenceData) -> tuple[Array, Rows, Changes]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from citris_cli.data.identifiability import Finding
+from citris_cli.evaluation.data_check.within_step import Condition
 
 #: How far targets are moved against frames, in steps. At lag l the targets are read l rows earlier than they stand, so
 #: that rows which stand l steps late fit best at lag l; 0 is the data as they are.
@@ -94,6 +95,7 @@ class DataCheck:
         variables: one for each variable that is intervened on.
         together: int64 [K, K], steps in which both variables have their target; on the diagonal the interventions.
         findings: what the targets can tell apart and what not.
+        within_step: what telling effects within a step needs, and whether the data have it.
         latents_needed: the least number of latents that a model of these data needs.
         alignment: of rows and frames.
         pictures: faults of the frames.
@@ -114,6 +116,7 @@ class DataCheck:
     variables: tuple[VariableCheck, ...]
     together: Array
     findings: tuple[Finding, ...]
+    within_step: tuple[Condition, ...]
     latents_needed: int
     alignment: Alignment
     pictures: Pictures

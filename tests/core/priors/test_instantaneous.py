@@ -147,6 +147,31 @@ def test_draws_go_from_causes_to_effects() -> None:
     torch.testing.assert_close(again, drawn)
 
 
+@pytest.mark.parametrize("autoregressive", [False, True])
+def test_what_is_known_of_the_later_frame_stays_and_is_followed(autoregressive: bool) -> None:
+    prior = prior_of(autoregressive=autoregressive)
+    with torch.no_grad():
+        prior.graph.gamma.fill_(-5.0)
+        prior.graph.gamma[0, 1] = 5.0  # 0 -> 1, and 2 by itself
+        prior.graph.theta[0, 1], prior.graph.theta[1, 0] = 3.0, -3.0
+    owners = torch.tensor(OWNERS)
+    z_t = torch.randn(2, LATENTS, dtype=torch.float64)
+    known = torch.full((2, LATENTS), torch.nan, dtype=torch.float64)
+    known[:, owners == 0] = torch.tensor([[1.0, -1.0], [2.0, 3.0]], dtype=torch.float64)
+    targets = torch.tensor([[1.0, 0.0, 0.0]]).expand(2, -1)
+    z_t[1] = z_t[0]
+
+    def drawn(known: Tensor) -> Tensor:
+        return prior.sample_beside(known, z_t, targets, owners, torch.Generator().manual_seed(0), temperature=0.0)
+
+    after = drawn(known)
+    torch.testing.assert_close(after[:, owners == 0], known[:, owners == 0])
+    assert (after[0, owners == 1] != after[1, owners == 1]).all()  # the child follows what is known
+    torch.testing.assert_close(after[0, owners == 2], after[1, owners == 2])
+    everything = torch.randn(2, LATENTS, dtype=torch.float64)
+    torch.testing.assert_close(drawn(everything), everything)
+
+
 def test_stages_are_shares_of_the_run() -> None:
     prior = prior_of(graph_start=0.1, graph_full=0.3, parents_start=0.2, parents_full=0.7)
     at = {share: prior.schedule(share) for share in (0.0, 0.1, 0.2, 0.45, 0.7, 1.0)}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from citris_cli.data.datasets import load_sequences
-from citris_cli.evaluation.data_check.check import check_data, quick_check, soft_interventions
+from citris_cli.evaluation.data_check.check import check_data, depends_in_sample, quick_check
 from citris_cli.evaluation.data_check.report import LAGS, DataCheck
+from citris_cli.evaluation.data_check.within_step import DIFFERENT, ORDER, PERFECT, Condition, effect_conditions
 from tests.evaluation.data_check.lamps import lamps, loaded, moved
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -171,8 +173,8 @@ def test_a_value_that_is_mirrored_depends_on_the_past(imperfect: int, option: st
 
 def test_soft_interventions_are_found_before_a_training() -> None:
     soft, perfect = (loaded(lamps(1500, 2, imperfect=imperfect)) for imperfect in (2, 0))
-    assert soft_interventions(soft) == soft.variables.names
-    assert soft_interventions(perfect) == ()
+    assert depends_in_sample(soft) == dict.fromkeys(soft.variables.names, True)
+    assert True not in depends_in_sample(perfect).values()
 
 
 def test_faults_of_frames_are_named_with_their_places() -> None:
@@ -296,3 +298,45 @@ def test_the_recording_whose_rows_are_late(real_data) -> None:
     assert found.alignment.lag == 1
     assert len(found.problems) == 1
     assert {one.name: one.depends for one in found.variables} == {"box": True, "ball_y": False}
+
+
+def test_what_effects_within_a_step_need() -> None:
+    def conditions(arrays: dict[str, Any]) -> dict[str, Condition]:
+        return {one.name: one for one in checked(arrays).within_step}
+
+    soft, perfect = (conditions(lamps(1500, 2, imperfect=imperfect)) for imperfect in (1, 0))
+    assert [one.holds for one in soft.values()] == [False, True, None]
+    assert "trust no edge of these variables" in soft[PERFECT].sentences[0]
+    assert "--imperfect-variables lamp_0" in soft[PERFECT].sentences[0]
+    assert [one.holds for one in perfect.values()] == [True, True, None]
+    same = lamps(1500, 2)
+    same["targets"][:, 1] = same["targets"][:, 0]
+    found = conditions(same)[DIFFERENT]
+    assert found.holds is False
+    assert "are intervened on in the same steps always" in found.sentences[0]
+    few = lamps(1500, 2)
+    few["targets"][30:, 1] = few["targets"][30:, 0]
+    few["targets"][:5] = [1, 0]
+    found = conditions(few)[DIFFERENT]
+    assert found.holds is False
+    assert any("can hardly be told; record more such steps" in sentence for sentence in found.sentences)
+
+
+@pytest.mark.parametrize(
+    ("edges", "holds", "sentence"),
+    [
+        ([], True, "nothing acts within a step, so that CITRIS is enough"),
+        ([(0, 1)], True, "its 1 effect within a step go round in no circle"),
+        ([(0, 1), (1, 0)], False, "go round in a circle (lamp_0 -> lamp_1 -> lamp_0)"),
+    ],
+)
+def test_the_datas_own_graph_tells_of_an_order(
+    edges: list[tuple[int, int]], holds: bool, sentence: str, tmp_path: Path
+) -> None:
+    graph = np.zeros((2, 2), np.uint8)
+    for edge in edges:
+        graph[edge] = 1
+    np.savez(tmp_path / "d.npz", **lamps(200, 2), graph_instantaneous=graph)
+    (found,) = (one for one in effect_conditions(load_sequences([tmp_path / "d.npz"])) if one.name == ORDER)
+    assert found.holds is holds
+    assert sentence in found.sentences[0]

@@ -1,0 +1,133 @@
+"""What telling effects within a step needs, and whether some data have it (Lippe et al., iCITRIS, 2023, section 3).
+
+CITRIS takes it that nothing acts within a step. Where something does, variables and their graph can still be
+identified, if three things hold: interventions are perfect, so that what is set ignores its causes; they are observed,
+with targets that differ, so that of two variables a step sets the one and not the other; and the effects have an order.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from citris_cli.core.graph import cycle_in
+from citris_cli.data.datasets import SequenceData
+from citris_cli.data.identifiability import direction_findings, findings
+from citris_cli.data.layout import INSTANTANEOUS_GRAPH_KEY
+from citris_cli.data.npz import open_npz
+from citris_cli.wording import counted, enumerated
+
+#: Columns of a graph in which circles are looked for, at most.
+MOST_NODES = 200
+#: The three conditions, by name.
+PERFECT, DIFFERENT, ORDER = "perfect interventions", "targets that differ", "an order of effects"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One of the three.
+
+    Attributes:
+        name: which.
+        holds: whether it does; None where it cannot be told.
+        sentences: what was found, and what to do where it does not hold; at least one.
+    """
+
+    name: str
+    holds: bool | None
+    sentences: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For JSON, as docs/json.md has it."""
+        return {"condition": self.name, "holds": self.holds, "sentences": list(self.sentences)}
+
+
+def effect_conditions(data: SequenceData, depends: Mapping[str, bool | None] | None = None) -> tuple[Condition, ...]:
+    """The conditions of identifying effects within a step, in the order of the names above.
+
+    Args:
+        data: sequences.
+        depends: of each variable whether what follows an intervention depends on the frame before, None where that
+            cannot be told; None where nobody looked.
+    """
+    return _perfect(data.variables.names, depends), _different(data), _ordered(data)
+
+
+def _perfect(names: Sequence[str], depends: Mapping[str, bool | None] | None) -> Condition:
+    if depends is None:
+        return Condition(PERFECT, None, ("frames were not looked at, which 'citris check' does",))
+    soft = [name for name in names if depends[name]]
+    if soft:
+        return Condition(
+            PERFECT,
+            False,
+            (
+                f"{enumerated(soft)}: what follows an intervention still depends on the frame before, and iCITRIS "
+                "needs perfect interventions: with soft ones a reversed edge and a mixed-up variable explain the data "
+                "as well as the truth does; trust no edge of these variables, or train without --method and with "
+                f"{imperfect_option(soft, names)}",
+            ),
+        )
+    unknown = [name for name in names if depends[name] is None]
+    if unknown:
+        return Condition(
+            PERFECT,
+            None,
+            (
+                f"{enumerated(unknown)}: whether what follows an intervention depends on the frame before cannot be "
+                "told; iCITRIS needs that it does not, so that if a new value is made from the old one, train without "
+                "--method",
+            ),
+        )
+    return Condition(PERFECT, True, ("of no variable does what follows an intervention depend on the frame before",))
+
+
+def _different(data: SequenceData) -> Condition:
+    same = [one.sentence for one in findings(data) if not one.identifiable and one.kind != "never"]
+    few = [one.sentence for one in direction_findings(data)]
+    if same or few:
+        return Condition(DIFFERENT, False, (*same, *few))
+    return Condition(DIFFERENT, True, ("of every two variables, enough steps set the one and not the other",))
+
+
+def _ordered(data: SequenceData) -> Condition:
+    graph = _true_graph(data)
+    if graph is None:
+        told = (
+            "neither targets nor frames tell whether effects within a step go round in a circle, in which case no "
+            "graph can be found; a training with --method icitris says where what it found does",
+        )
+        return Condition(ORDER, None, told)
+    names = data.columns.names
+    if not graph.any():
+        told = ("by the data's own graph nothing acts within a step, so that CITRIS is enough: leave --method out",)
+        return Condition(ORDER, True, told)
+    if circle := [names[index] for index in cycle_in(torch.from_numpy(graph))]:
+        way = " -> ".join([*circle, circle[0]])
+        told = (f"by the data's own graph effects within a step go round in a circle ({way}): no graph can be found",)
+        return Condition(ORDER, False, told)
+    edges = counted(int(graph.sum()), "effect")
+    return Condition(ORDER, True, (f"by the data's own graph its {edges} within a step go round in no circle",))
+
+
+def _true_graph(data: SequenceData) -> np.ndarray[Any, Any] | None:
+    """The data's own graph of effects within a step over its columns, bool, where its first file has one."""
+    if not data.paths:
+        return None
+    with open_npz(data.paths[0]) as file:
+        key, columns = INSTANTANEOUS_GRAPH_KEY, len(data.columns)
+        if columns > MOST_NODES or key not in file or file.shape(key) != (columns, columns):
+            return None
+        return file.array(key) != 0 if file.dtype(key).kind in "bui" else None
+
+
+def imperfect_option(imperfect: Sequence[str], names: Sequence[str]) -> str:
+    """The option of a training whose interventions on some of the variables are imperfect."""
+    if len(imperfect) == len(names):
+        return "--imperfect-interventions"
+    return f"--imperfect-variables {shlex.quote(','.join(imperfect))}"

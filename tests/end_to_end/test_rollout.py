@@ -1,0 +1,248 @@
+"""Futures as a user asks for them: interventions drawn or taken, side by side, every kind of file, beside the truth."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import citris_cli
+from citris_cli.artifacts.models import read_model, write_model
+from tests.end_to_end.conftest import ASSIGNMENT, Citris, first_rows
+from tests.end_to_end.test_animate_latents import page_data
+from tests.end_to_end.test_bad_input import check_refusal
+from tests.end_to_end.test_json import faults
+
+BOX = [i for i, variable in enumerate(ASSIGNMENT) if variable == 1]
+Y = [i for i, variable in enumerate(ASSIGNMENT) if variable == 0]
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def rolled(inside: Citris, folder: Path, *arguments: object) -> dict[str, np.ndarray]:
+    done = inside("rollout", *arguments, "-o", "x.npz", cwd=folder)
+    assert (done.returncode, done.stdout) == (0, b"x.npz\n"), done.stderr.decode()
+    return arrays(folder / "x.npz")
+
+
+def test_futures_are_the_priors_and_are_set_where_they_were_told(
+    home: Path, model: Path, tmp_path: Path, inside: Citris
+) -> None:
+    start, other = f"{home}/boxes/test.npz#5", f"{home}/boxes/test.npz#40"
+    do = ["--do", "2:ball_b", "--do", f"4:Ball-Y,box={other}"]
+    found = rolled(inside, tmp_path, start, "--steps", 6, "-n", 3, *do, "-m", model)
+    z = found["z"].reshape(3, 7, 4)
+    ours = citris_cli.load(model)
+    with np.load(home / "boxes/test.npz", allow_pickle=False) as data:
+        frames = data["images"][[5, 40]]
+    encoded = ours.encode(frames)
+    np.testing.assert_allclose(z[:, 0], np.repeat(encoded[:1], 3, axis=0), atol=1e-5)
+    np.testing.assert_allclose(z[:, 4, BOX + Y], np.repeat(encoded[1:, BOX + Y], 3, axis=0), atol=1e-5)
+    np.testing.assert_array_equal(found["images"], ours.decode(found["z"]))
+    # The same as step by step from Python, by the same generator.
+    generator = torch.Generator().manual_seed(0)
+    plan = {2: {"box": None}, 4: {"ball_y,box": encoded[1:]}}
+    np.testing.assert_allclose(z, ours.rollout(np.repeat(encoded[:1], 3, axis=0), 6, generator, plan), atol=1e-5)
+    assert len(np.unique(z[:, 1, Y])) == 3
+    targets = found["targets"].reshape(3, 7, 2)
+    assert targets.sum() == 3 * 3
+    assert targets[:, 1].tolist() == [[0, 1]] * 3  # the step out of frame 1 leads into frame 2
+    assert targets[:, 3].tolist() == [[1, 1]] * 3
+    # What is written is read as sequences, one a future, with the marks where they belong.
+    done = inside("animate-latents", "x.npz", "-m", model, "-o", "y.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert page_data(tmp_path / "y.html")["marked"] == [[], [], [1], [], [0, 1], [], []] * 3
+
+
+def test_the_seed_decides_and_the_mean_has_no_chance_in_it(
+    home: Path, model: Path, tmp_path: Path, inside: Citris
+) -> None:
+    common = [f"{home}/boxes/test.npz#5", "--steps", 4, "--do", "2:box", "-m", model]
+    first = rolled(inside, tmp_path, *common)
+    for name, one in rolled(inside, tmp_path, *common, "--seed", 0).items():
+        np.testing.assert_array_equal(one, first[name])
+    assert (rolled(inside, tmp_path, *common, "--seed", 1)["z"] != first["z"])[1:5].all()
+    mean = rolled(inside, tmp_path, *common, "--mean")["z"]
+    assert mean.shape == (5, 4)
+    np.testing.assert_array_equal(mean, rolled(inside, tmp_path, *common, "--mean", "--seed", 9)["z"])
+    check_refusal(
+        inside("rollout", *common, "--mean", "-n", 3, cwd=tmp_path), "--mean is a single future, and -n 3 would show it"
+    )
+
+
+def test_every_kind_of_file(home: Path, model: Path, tmp_path: Path, inside: Citris) -> None:
+    picture = tmp_path / "p.png"
+    with np.load(home / "boxes/test.npz", allow_pickle=False) as data:
+        Image.fromarray(data["images"][0]).save(picture)
+    common = ["rollout", picture, "--steps", 5, "--do", "2:box", "-m", model]
+    done = inside(*common, "-o", "-", cwd=tmp_path)
+    with Image.open(io.BytesIO(done.stdout)) as gif:
+        assert (gif.format, gif.n_frames, gif.info["duration"]) == ("GIF", 6, 500)
+    assert inside(*common, cwd=tmp_path).stdout == b"runs/p/rollout.gif\n"
+    assert inside(*common, "-o", "x.html", cwd=tmp_path).returncode == 0
+    page = page_data(tmp_path / "x.html")
+    assert (page["width"], page["height"], page["tiles"], page["legend"]) == (3 * 33 + 1, 34, 3, "3 futures")
+    assert page["marked"] == [[], [], [1], [], [], []]
+    assert page["captions"][:3] == ["start of a sequence", "no intervention", "intervened on: box"]
+    found = rolled(inside, tmp_path, *common[1:])["z"].reshape(3, 6, 4)
+    np.testing.assert_allclose(page["z"], found.mean(0), atol=2e-4)
+    np.testing.assert_allclose(page["spread"], [found.min(0), found.max(0)], atol=2e-4)
+    assert inside(*common, "-n", 1, "-o", "one.html", cwd=tmp_path).returncode == 0
+    page = page_data(tmp_path / "one.html")
+    assert (page["width"], page["spread"]) == (32, None)
+    assert inside(*common, "-n", 2, "-o", "x.png", cwd=tmp_path).returncode == 0
+    with Image.open(tmp_path / "x.png") as strip:
+        assert strip.width > 6 * 96
+        assert 2 * 96 < strip.height < 3 * 96
+    pytest.importorskip("imageio_ffmpeg")
+    assert inside(*common, "-n", 5, "-o", "x.mp4", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "x.mp4").stat().st_size > 500
+
+
+def test_the_document(home: Path, model: Path, tmp_path: Path, inside: Citris) -> None:
+    source = f"{home}/boxes/test.npz#3"
+    do = ["--do", "2:box,ball_y", "--do", f"1:box={source}"]
+    done = inside("rollout", source, *do, "-m", model, "-o", "x.gif", "--json", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    assert not faults(document, "rollout", "rollout")
+    assert document["interventions"] == [
+        {"step": 2, "variables": ["box", "ball_y"], "from": None},
+        {"step": 1, "variables": ["box"], "from": source},
+    ]
+    assert (document["steps"], document["futures"], document["mean"]) == (10, 3, False)
+    assert set(document["moved"]) == set(document["spread"]) == {"ball_y", "box", "psi(0)"}
+    done = inside("rollout", source, "--mean", "-m", model, "-o", "x.gif", "--json", cwd=tmp_path)
+    assert not faults(json.loads(done.stdout), "rollout", "rollout")
+    assert json.loads(done.stdout)["spread"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--do", "box"], "--do box: write STEP:VARIABLE, such as 5:hue_b, or STEP:VARIABLE=PICTURE"),
+        (["--do", "3:box="], "--do 3:box=: write STEP:VARIABLE"),
+        (["--do", "3:"], "--do 3:: write STEP:VARIABLE"),
+        (["--do", "11:box"], "--do 11:box: the steps are 1 to 10; step 1 leads out of the given frame"),
+        (["--do", "0:box"], "--do 0:box: the steps are 1 to 10"),
+        (["--do", "3:boxx"], "--do 3:boxx: there is no variable 'boxx', did you mean 'box'"),
+        (["--do", "3:box", "--do", "3:ball_y,box"], "--do 3:ball_y,box: box is set twice in step 3; set it once"),
+        (["--do", "3:box=none.png"], "none.png: there is no such file"),
+        (["--do", "3:box={data}"], "holds 100 frames; choose one, such as .*test.npz#0"),
+        (["-n", "13"], "-n 13: a picture shows at most 12 futures; write an .npz for more"),
+        (["-n", "12", "--truth"], "-n 12: a picture shows at most 11 futures"),
+        (["-o", "x.tiff"], "-o x.tiff: the ending says what is written; use .gif, .mp4, .html, .png, .npz"),
+        (["--steps", "101", "-o", "x.png"], "--steps 101: a strip shows at most 100"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    options: list[str], sentence: str, home: Path, model: Path, tmp_path: Path, inside: Citris
+) -> None:
+    data = f"{home}/boxes/test.npz"
+    options = [option.format(data=data) for option in options]
+    check_refusal(inside("rollout", f"{data}#0", *options, "-m", model, cwd=tmp_path), sentence)
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_frames_and_no_state_are_refused(home: Path, model: Path, tmp_path: Path, inside: Citris) -> None:
+    done = inside("rollout", f"{home}/boxes/test.npz", "-m", model, cwd=tmp_path)
+    check_refusal(done, "boxes/test.npz: holds 100 frames; choose the one to start from, such as .*test.npz#0")
+    plain = {key: value for key, value in first_rows(home / "boxes/test.npz", 5).items() if key != "provenance"}
+    np.savez(tmp_path / "d.npz", **plain)
+    done = inside("rollout", "d.npz#1", "--truth", "-m", model, cwd=tmp_path)
+    check_refusal(done, "d.npz#1: --truth needs a frame of a dataset that 'citris simulate' wrote")
+    told = json.loads(str(arrays(home / "boxes/test.npz")["provenance"]))
+    told["settings"]["radius"] = "big"
+    np.savez(tmp_path / "e.npz", **plain, provenance=np.array(json.dumps(told)))
+    done = inside("rollout", "e.npz#1", "--truth", "-m", model, cwd=tmp_path)
+    check_refusal(done, "e.npz: was simulated in another world 'ball-in-boxes' than this version of citris has")
+
+
+def test_the_simulators_future_stands_beside_them(home: Path, model: Path, tmp_path: Path, inside: Citris) -> None:
+    start, other = f"{home}/boxes/test.npz#5", f"{home}/boxes/test.npz#40"
+    do = ["--do", f"2:ball_y={other}", "--do", "3:box"]
+    found = rolled(inside, tmp_path, start, "--truth", "--steps", 4, *do, "-m", model)
+    truth = arrays(home / "boxes/test.npz")
+    states = found["simulated_latents"]
+    np.testing.assert_array_equal(states[0], truth["latents"][5])
+    np.testing.assert_array_equal(found["simulated_images"][0], truth["images"][5])
+    assert states[2, 1] == truth["latents"][40, 1]  # the same value as the futures', by its true value
+    assert states[3, 2] == 1 - states[2, 2] == 1 - states[0, 2]
+    assert found["simulated_images"].shape == (5, 32, 32, 3)
+    done = inside("rollout", start, "--truth", *do, "-m", model, "-o", "x.html", cwd=tmp_path)
+    assert page_data(tmp_path / "x.html")["legend"] == "3 futures, then the simulator's"
+    assert "the simulator draws its own values where the model does" in done.stderr.decode()
+
+
+def test_a_future_that_strays_is_held_and_told_of(home: Path, model: Path, tmp_path: Path, inside: Citris) -> None:
+    file = read_model(model)
+    file.tensors["prior.out.bias"][..., 0] = 1e6  # every mean
+    write_model(tmp_path / "m.safetensors", file)
+    done = inside("rollout", f"{home}/boxes/test.npz#5", "-m", "m.safetensors", "-o", "x.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "3 of 3 futures went beyond what the frames of the training look like, and were held there" in (
+        done.stderr.decode()
+    )
+    reference = file.tensors["reference.z"]
+    reach = 1.5 * (reference.max(0).values - reference.min(0).values) + reference.min(0).values
+    np.testing.assert_allclose(arrays(tmp_path / "x.npz")["z"][1], reach.numpy(), rtol=1e-4)
+
+
+def test_a_model_that_foretells_nothing_is_refused(few: Path, inside: Citris) -> None:
+    line = ["train-vae", "few", "--prior", "slow", "--steps", "2", "--latents", "4", "--channels", "4", "--hidden", "4"]
+    done = inside(*line, "--batch-size", "8", "-o", "m.safetensors", cwd=few)
+    assert done.returncode == 0, done.stderr.decode()
+    done = inside("rollout", "few/train.npz#1", "-m", "m.safetensors", cwd=few)
+    check_refusal(done, "m.safetensors: the prior of SlowVAE says how fast frames change, and nothing of what follows")
+
+
+def test_errors_of_futures_beside_those_of_a_copy_and_the_world(
+    home: Path, model: Path, tmp_path: Path, inside: Citris
+) -> None:
+    common = ["eval-rollout", home / "boxes", "--steps", 4, "--starts", 10, "-n", 2, "-m", model]
+    done = inside(*common, "-o", "x.json", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    document = json.loads(done.stdout)
+    assert not faults(document, "eval-rollout", "eval-rollout")
+    assert document == json.loads((tmp_path / "x.json").read_text())
+    assert (document["world"], document["starts"], document["causal_encoder"]) == ("ball-in-boxes", 10, None)
+    errors = document["errors"]
+    assert set(errors) == {"futures", "mean path", "simulator", "copy", "copy and set", "reading"}
+    assert all(len(one["mean"]) == 4 for one in errors.values())
+    # The box changes by interventions alone, whose values all are given: the world never errs in it, a copy does not
+    # either once it is told what was set, and a copy of the first frame does.
+    assert errors["simulator"]["factors"]["box"] == errors["copy and set"]["factors"]["box"] == [0.0] * 4
+    assert errors["copy"]["factors"]["box"][-1] > 0
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.width > 900
+    again = inside(*common, "-o", "-", cwd=tmp_path)
+    assert json.loads(again.stdout) == document  # the same seed
+    done = inside(*common, cwd=tmp_path)
+    assert done.stdout == b"runs/boxes/futures.json\n"
+
+
+def test_errors_without_a_simulator_and_without_truth(home: Path, model: Path, tmp_path: Path, inside: Citris) -> None:
+    whole = arrays(home / "boxes/train.npz")
+    whole["images"] = np.concatenate([whole["images"]] * 2)[:500]
+    whole["latents"] = np.concatenate([whole["latents"]] * 2)[:500]
+    whole["targets"] = np.concatenate([whole["targets"], whole["targets"][:1], whole["targets"]])[:499]
+    plain = {key: value for key, value in whole.items() if key != "provenance"}
+    np.savez(tmp_path / "d.npz", **plain)
+    done = inside("eval-rollout", "d.npz", "--starts", 5, "-n", 1, "-m", model, "-o", "x.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    document = json.loads((tmp_path / "x.json").read_text())
+    assert (document["world"], document["score"]) == (None, None)
+    assert "simulator" not in document["errors"]
+    assert "d.npz: was not written by 'citris simulate'" in done.stderr.decode()
+    done = inside("eval-rollout", "d.npz", "--steps", 400, "-m", model, cwd=tmp_path)
+    check_refusal(done, "d.npz: no 401 frames in a row to compare with; take fewer --steps or more data")
+    np.savez(tmp_path / "d.npz", **{key: value for key, value in plain.items() if key != "latents"})
+    done = inside("eval-rollout", "d.npz", "-m", model, cwd=tmp_path)
+    check_refusal(done, "d.npz: has no ground truth")
