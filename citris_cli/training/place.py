@@ -27,6 +27,8 @@ CALLED = {
     "validation_sha256": "--val",
     "factors": "--vars",
     "variables": "--vars",
+    "rounds": "--rounds",
+    "restarts": "--restarts",
 }
 
 
@@ -63,6 +65,11 @@ class Left:
         except CitrisError:  # whoever wants to go on from it is told; nobody else
             saved, step = {}, 0
         return cls(path, what, settings, saved, step)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to go on with: a model, or the state of a training."""
+        return bool(self.what) or self.state is not None
 
     @property
     def unfinished(self) -> bool:

@@ -32,6 +32,8 @@ LEARNED = {
     "teacher_sha256": "had another teacher; resume with the --teacher it was started with",
     "targets_lead": "read the targets {theirs}; resume with the same",
     "validation_sha256": "started {theirs}",
+    "rounds": "was begun {theirs}; resume it so",
+    "restarts": "was begun {theirs}; resume it so",
 }
 
 
@@ -196,6 +198,8 @@ def _check_same_run(
         told = f"--group {theirs}" if theirs else "no --group"
         if name == "targets_lead":
             told = f"with --targets-lead {theirs}" if theirs else "without --targets-lead"
+        if name in ("rounds", "restarts"):
+            told = f"with --{name} {theirs}" if theirs else f"without --{name}"
         if name == "validation_sha256":
             told = "without --val; resume without it too"
             if theirs:
