@@ -12,6 +12,7 @@ by side, with an equal share of the cores each, on an accelerator one after the 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -153,6 +154,8 @@ def best_start(session: AnySession, plan: Plan[Any, Any], train: Train, ae: Load
             f"{len(starts)} starts, seeds {starts[0].seed} to {starts[-1].seed}{done}, {side}; their files are in "
             f"{starts[0].model.parent}"
         )
+    if ae is not None:  # for other processes, wherever they compute
+        ae = dataclasses.replace(ae, network=copy.deepcopy(ae.network).cpu())
     requests = [(one.name, _request_of(one, request, plan, ae)) for one in waiting]
     failed = train_side_by_side(session, train, requests, jobs, threads)
     if session.stop.signal_number is not None and not all(_ended(one, plan) for one in starts):

@@ -25,6 +25,8 @@ from citris_cli.wording import counted
 
 #: What else makes a run what it is, by name, with the sentence where a resumed one differs.
 LEARNED = {
+    "rounds": "was begun {theirs}; resume it so",
+    "restarts": "was begun {theirs}; resume it so",
     "factors": "learns other factors; resume with the --vars it was started with",
     "groups": "learns other variables; resume with {theirs}, as it was started",
     "variables": "learns variables of other names or kinds; resume with the --vars it was started with",
@@ -32,8 +34,6 @@ LEARNED = {
     "teacher_sha256": "had another teacher; resume with the --teacher it was started with",
     "targets_lead": "read the targets {theirs}; resume with the same",
     "validation_sha256": "started {theirs}",
-    "rounds": "was begun {theirs}; resume it so",
-    "restarts": "was begun {theirs}; resume it so",
 }
 
 

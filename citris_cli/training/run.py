@@ -127,7 +127,7 @@ def _train_in_rounds(session: Session[SequenceData], plan: NFPlan) -> LoadedMode
         for files in earlier_files(plan, rounds):
             files.remove_all()
         plan.files.save_state(plan.files.mark(0))  # its place is taken, and --resume finds what it is
-    told: list[dict[str, Any]] = []
+    told: dict[str, Any] = {}
     for number in range(1, rounds):
         session.note(f"round {number} of {rounds}: a flow on the autoencoder{' that it was taught' if told else ''}")
         trained = flow.finished(own)
@@ -138,7 +138,13 @@ def _train_in_rounds(session: Session[SequenceData], plan: NFPlan) -> LoadedMode
         if not isinstance(network, CitrisNF):
             raise InputError(f"{trained.path}: is no CITRIS-NF; run without --resume to train anew")
         found = _found_by(network, session.data.variables)
-        told.append({"found": found, "train_nll": trained.provenance["metrics"].get("train_nll")})
+        measures = trained.provenance["metrics"]
+        told[f"round {number}"] = {
+            "flow": trained.path.name,
+            "autoencoder": under.path.name if isinstance(under, LoadedModel) else str(under.files.model),
+            "found": found,
+            "train_nll": measures.get("train_nll"),
+        }
         plan = dataclasses.replace(plan, told={"rounds": told})
         if not found:
             session.note(
