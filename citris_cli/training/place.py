@@ -20,6 +20,8 @@ from citris_cli.training.files import AUTOENCODER, RunFiles, same_run
 Settings = Mapping[str, Any]
 #: What sets runs apart besides the settings of model and training, as a user calls it.
 CALLED = {
+    "rounds": "--rounds",
+    "restarts": "--restarts",
     "data_sha256": "data",
     AUTOENCODER: "autoencoder",
     "groups": "--group",
@@ -27,8 +29,6 @@ CALLED = {
     "validation_sha256": "--val",
     "factors": "--vars",
     "variables": "--vars",
-    "rounds": "--rounds",
-    "restarts": "--restarts",
 }
 
 

@@ -219,11 +219,17 @@ def taught_plan(
         teacher: the flow of the round before.
     """
     own = _part_of(session, plan, f"ae-round{number}.safetensors", KINDS["autoencoder"])
-    asked = session.request.changes
-    changes = {name: asked[name] for name in ("seed", "precision") if name in asked}
+    changes = _taught_changes(session, training)
     request = dataclasses.replace(own.request, model=None, training=training, restarts=1)
     own = dataclasses.replace(own, request=request)
     return own, autoencoder_plan(own, changes, request.output, teacher=teacher)
+
+
+def _taught_changes(session: Session[SequenceData], training: AutoencoderTrainingConfig) -> dict[str, Any]:
+    """Seed and precision of an autoencoder that is taught: what was asked for; bf16, too, if the first one had it."""
+    asked = session.request.changes
+    changes = {"precision": "bf16"} if training.precision == "bf16" else {}
+    return changes | {name: asked[name] for name in ("seed", "precision") if name in asked}
 
 
 def taught_training(
@@ -514,9 +520,9 @@ def _flow_settings(session: Session[SequenceData]) -> tuple[NFPlan, dict[str, An
     last = last_flow_plan(session)
     under, plan = flow_plan(flow_session(session, last, 1, None))
     first = under.model if isinstance(under, Plan) else fitting_autoencoder(session, under).config
-    asked = session.request.changes
     training = taught_training(session, under, last.training.steps)
-    training = dataclasses.replace(training, seed=asked.get("seed", 0), precision=last.training.precision)
+    changes = {"precision": last.training.precision, **_taught_changes(session, training)}
+    training = dataclasses.replace(training, **changes)
     taught = Plan(KINDS["autoencoder"], _with_grey_latents(first), training, last.files).to_json()
     flows = [plan.to_json(), *[last.to_json() for _ in range(2, rounds)]]
     described = []

@@ -60,7 +60,9 @@ def test_what_is_there_is_not_trained_again_and_resumed_only_as_it_was_begun(hom
     assert f"{rounds} is finished already" in done.stderr.decode()
     assert "round 1" not in done.stderr.decode()
     check_refusal(run_inside(*LINE, "-o", rounds, "--resume", cwd=home), "was begun with --rounds 2; resume it so")
-    check_refusal(run_inside(*LINE, "-o", rounds, cwd=home), r"differs in --rounds and latents \(16, here 4\)")
+    check_refusal(
+        run_inside(*LINE, "-o", rounds, cwd=home), r"differs in --rounds, autoencoder and latents \(16, here 4\)"
+    )
 
 
 def test_interrupted_while_it_is_taught_it_goes_on_bit_for_bit(

@@ -25,22 +25,23 @@ def arrays() -> dict[str, np.ndarray]:
     return {"images": draw.integers(0, 256, (20, 32, 32, 3), np.uint8), "targets": draw.integers(0, 2, (19, 2))}
 
 
-def files_of(request: Request) -> RunFiles:
+def end_diverged(request: Request) -> None:
     assert isinstance(request.output, Path)
-    return RunFiles.beside(request.output)
+    request.output.parent.mkdir(exist_ok=True)
+    RunFiles.beside(request.output).end_diverged(3, "loss nan")
+    raise TrainingDivergedError("training diverged at step 3 (loss nan)")
 
 
 # In the processes of the starts, these stand for what trains one of them.
 def seed_1_diverges(request: Request) -> LoadedModel:
     if request.changes["seed"] == 1:
-        files_of(request).end_diverged(3, "loss nan")
-        raise TrainingDivergedError("training diverged at step 3 (loss nan)")
+        end_diverged(request)
     return train_vae(request)
 
 
 def all_diverge(request: Request) -> LoadedModel:
-    files_of(request).end_diverged(3, "loss nan")
-    raise TrainingDivergedError("training diverged at step 3 (loss nan)")
+    end_diverged(request)
+    return train_vae(request)
 
 
 def seed_0_is_killed(request: Request) -> LoadedModel:
