@@ -139,7 +139,7 @@ def best_start(session: AnySession, plan: Plan[Any, Any], train: Train, ae: Load
     """
     request = session.request
     starts = starts_of(plan, request.restarts)
-    if not request.resume:
+    if not plan.resume:
         for one in starts:
             one.files.remove_all()
     plan.files.save_state(plan.files.mark(0))  # its place is taken, and --resume finds what it is
@@ -179,7 +179,7 @@ def _request_of(start: Start, request: Request, plan: Plan[Any, Any], ae: Loaded
         ae=ae,
         rounds=1,
         restarts=1,
-        resume=request.resume and begun,
+        resume=begun,
         overwrite=True,  # their folder is the plan's
         check=False,
     )
