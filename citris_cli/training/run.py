@@ -152,7 +152,7 @@ def _train_in_rounds(session: Session[SequenceData], plan: NFPlan) -> LoadedMode
                 "cannot teach, so it is the last one"
             )
             return plan.adopt(session, trained.path, {}) if plan.files.stem is not None else trained
-        session.note(f"round {number + 1} of {rounds}: the autoencoder is taught by what {enumerated(found)} will be")
+        session.note(f"round {number + 1} of {rounds}: the autoencoder is taught by {enumerated(found)}")
         own, taught = taught_plan(session, plan, number + 1, training, network)
         under = _between_rounds(session, _train_autoencoder(own, taught, network))
         if number + 1 < rounds:
