@@ -126,8 +126,8 @@ ARROWS: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {
 }
 #: Modules of ``training`` that know those before them and none after, those in one place nothing of each other.
 ORDER = (
-    ("config",), ("task",), ("files",), ("place", "processes"), ("steps", "record"), ("loop",), ("settling",),
-    ("resuming",), ("plan",), ("run",), ("api",),
+    ("config",), ("task",), ("files",), ("place", "processes"), ("steps", "record"), ("loop",),
+    ("settling", "side_by_side"), ("resuming",), ("plan",), ("restarts",), ("run",), ("api",),
 )  # fmt: skip
 
 

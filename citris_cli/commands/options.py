@@ -139,6 +139,26 @@ Teacher = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+Rounds = Annotated[
+    int,
+    typer.Option(
+        "--rounds",
+        help="How many flows, each but the first on an autoencoder that the one before has taught (train-ae "
+        "--teacher): finds what is behind variables, such as rotations.",
+        min=1,
+        rich_help_panel=TRAINING,
+    ),
+]
+Restarts = Annotated[
+    int,
+    typer.Option(
+        "--restarts",
+        help="How many starts, with seeds from --seed on, side by side; the one with the lowest loss at the end is "
+        "kept, without labels.",
+        min=1,
+        rich_help_panel=TRAINING,
+    ),
+]
 TrainingDevice = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:0 or mps.", rich_help_panel=TRAINING)
 ]

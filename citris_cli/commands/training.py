@@ -38,6 +38,8 @@ def train(
     ae: Path | None = None,
     teacher: Path | None = None,
     targets_lead: str | None = None,
+    rounds: int = 1,
+    restarts: int = 1,
     check: bool = True,
 ) -> None:
     """Train a model of a kind and report it.
@@ -47,8 +49,8 @@ def train(
         data: where the data are.
         changes: settings that were given.
         asked: where the model goes, and how that is told.
-        preset, device, resume, overwrite, save_every, group, ae, teacher, val, targets_lead, check: see
-            :class:`~citris_cli.training.request.Request`.
+        preset, device, resume, overwrite, save_every, group, ae, teacher, val, targets_lead, rounds, restarts, check:
+            see :class:`~citris_cli.training.request.Request`.
         variables: the value of ``--vars``, or None.
         show_config: print what the run would use, and do nothing.
     """
@@ -69,6 +71,8 @@ def train(
             ae=ae,
             teacher=teacher,
             val=val,
+            rounds=rounds,
+            restarts=restarts,
             device=device,
             resume=resume,
             overwrite=overwrite,
@@ -94,12 +98,12 @@ def train(
 
 
 class _Shown:
-    """Shows the progress of one training after the other."""
+    """Shows the progress of one training after the other, or of several that go on side by side."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
-        self._display: Any = None
-        self._title = ""
+        self._displays: dict[str, Any] = {}
+        self._group = ""
 
     def __enter__(self) -> _Shown:
         return self
@@ -115,12 +119,16 @@ class _Shown:
         from citris_cli.show.console import Progress as Display
 
         with suppress(OSError):
-            if progress.title != self._title:
-                self._stack.close()
-                self._title = progress.title
-                self._display = self._stack.enter_context(Display(progress.total, progress.title, unit=progress.unit))
+            title = progress.title
+            if title not in self._displays:
+                if not progress.group or progress.group != self._group:
+                    self._stack.close()
+                    self._displays.clear()
+                beside = next(iter(self._displays.values()), None)
+                display = Display(progress.total, title, unit=progress.unit, beside=beside)
+                self._group, self._displays[title] = progress.group, self._stack.enter_context(display)
                 return
-            self._display.update(progress.step, progress.per_second, progress.losses)
+            self._displays[title].update(progress.step, progress.per_second, progress.losses)
 
 
 def _write_reconstructions(path: Path, originals: np.ndarray[Any, Any], reconstructions: np.ndarray[Any, Any]) -> None:

@@ -157,9 +157,11 @@ class Progress:
         title: what is being done.
         unit: what a step handles, for the rate ("frames", "pairs").
         step: what a step is called.
+        beside: the progress of another work that goes on, below which this one is shown.
     """
 
-    def __init__(self, total: int, title: str, unit: str, step: str = "step") -> None:
+    def __init__(self, total: int, title: str, unit: str, step: str = "step", beside: Progress | None = None) -> None:
+        self._beside = beside
         self._step = step
         self._total = total
         self._title = visible(title)
@@ -173,6 +175,10 @@ class Progress:
         self._next_line = self._started + FIRST_LINE
         if not _is_terminal():
             _line(f"{self._title}: {self._total:,} {self._step}s")
+            return self
+        if self._beside is not None and self._beside._rich is not None:
+            self._rich = self._beside._rich
+            self._task = self._rich.add_task(self._title, total=self._total, rate="", losses="")
             return self
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -193,7 +199,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._rich is not None:
+        if self._rich is not None and self._beside is None:
             self._rich.stop()
 
     def update(self, step: int, rate_per_second: float, losses: Mapping[str, float]) -> None:

@@ -126,6 +126,8 @@ def train_nf(
     variables: str | Variables | None = None,
     targets_lead: str | None = None,
     group: str | None = None,
+    rounds: int = 1,
+    restarts: int = 1,
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
@@ -149,6 +151,10 @@ def train_nf(
             own (:func:`citris_cli.core.priors.register`) is its ``prior``.
         training: how to train, instead of the preset's.
         group: columns that are one variable: ``pos_o`` or ``name=column+column``, in a comma list.
+        rounds: how many flows, each but the first on an autoencoder that the one before has taught.
+        restarts: how many starts, with seeds from the seed on, of which the one with the lowest loss at the end is kept
+            (``provenance["starts"]``). They need an output, and run in processes of their own: in a script, call this
+            below ``if __name__ == "__main__":``.
         settings: single settings by name: ``steps=2000, prior="autoregressive", seed=1``.
 
     Returns:
@@ -159,7 +165,7 @@ def train_nf(
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_nf", val, group, ae)
     request = _with(_led(request, targets_lead, check), device, resume, overwrite, save_every, progress, note)
-    return CausalModel(run.citris_nf(request))
+    return CausalModel(run.citris_nf(_several(request, rounds, restarts)))
 
 
 @permissions_told()
@@ -174,6 +180,7 @@ def train_vae(
     variables: str | Variables | None = None,
     targets_lead: str | None = None,
     group: str | None = None,
+    restarts: int = 1,
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
@@ -188,7 +195,7 @@ def train_vae(
     Args:
         data: sequences, as :func:`train_ae` takes them.
         output, preset, variables, targets_lead, device, resume, overwrite, check, save_every, progress, note: as there.
-        val, group: as of :func:`train_nf`.
+        val, group, restarts: as of :func:`train_nf`.
         model: a configuration instead of the preset's; width and variables are filled in.
         training: how to train, instead of the preset's.
         settings: single settings by name: ``steps=2000, prior="slow", seed=1``.
@@ -201,7 +208,7 @@ def train_vae(
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_vae", val, group)
     request = _with(_led(request, targets_lead, check), device, resume, overwrite, save_every, progress, note)
-    return CausalModel(run.citris_vae(request))
+    return CausalModel(run.citris_vae(_several(request, 1, restarts)))
 
 
 @permissions_told()
@@ -284,6 +291,13 @@ def _led(request: Request, targets_lead: str | None, check: bool) -> Request:
         raise InputError(f"targets_lead is {targets_lead!r}; give {' or '.join(map(repr, LEADS))}, or leave it out")
     _require("check", check, bool, "True or False")
     return replace(request, targets_lead=targets_lead, check=check)
+
+
+def _several(request: Request, rounds: int, restarts: int) -> Request:
+    for name, number in (("rounds", rounds), ("restarts", restarts)):
+        if type(number) is not int or number < 1:
+            raise InputError(f"{name} is {number!r}; give a whole number from 1 on")
+    return replace(request, rounds=rounds, restarts=restarts)
 
 
 def _with(

@@ -184,6 +184,10 @@ class RunFiles:
         tensors["generator"] = generator.get_state()
         return ModelFile(STATE_KIND, {"step": step, "settings": dict(self.settings)}, None, {}, _detached(tensors))
 
+    def mark(self, step: int) -> ModelFile:
+        """A state that holds no weights: of a training whose parts lie elsewhere, that was begun or is at its end."""
+        return ModelFile(STATE_KIND, {"step": step, "settings": dict(self.settings)}, None, {}, {})
+
     def save_state(self, state: ModelFile) -> None:
         """Write a state of :meth:`state_of`, atomically."""
         if self.on_disk:
@@ -214,7 +218,8 @@ class RunFiles:
         """Restore a saved state in place.
 
         Returns:
-            Steps taken before it was saved; 0 if there is no state (nothing is changed then).
+            Steps taken before it was saved; 0 if there is no state, or one that only says that the training has begun
+            (nothing is changed then).
 
         Raises:
             InputError: the state does not fit the model.
@@ -222,6 +227,8 @@ class RunFiles:
         if self.stem is None or not self.state.exists():
             return 0
         state = read_model(self.state)
+        if state.config["step"] == 0 and not state.tensors:
+            return 0
         weights = {name[len("model.") :]: value for name, value in state.tensors.items() if name.startswith("model.")}
         per_parameter: dict[int, dict[str, Tensor]] = {}
         try:
@@ -346,6 +353,13 @@ class RunFiles:
         if self.on_disk:
             self.state.unlink(missing_ok=True)
             self.best.unlink(missing_ok=True)
+
+    def remove_all(self) -> None:
+        """Remove what an earlier training left here, whatever it is; but for the lock."""
+        if self.on_disk:
+            for path in self.paths:
+                if path != self.lock:
+                    path.unlink(missing_ok=True)
 
 
 def _but_training(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from citris_cli.training.files import AUTOENCODER, RunFiles, same_run
 Settings = Mapping[str, Any]
 #: What sets runs apart besides the settings of model and training, as a user calls it.
 CALLED = {
+    "rounds": "--rounds",
+    "restarts": "--restarts",
     "data_sha256": "data",
     AUTOENCODER: "autoencoder",
     "groups": "--group",
@@ -63,6 +65,11 @@ class Left:
         except CitrisError:  # whoever wants to go on from it is told; nobody else
             saved, step = {}, 0
         return cls(path, what, settings, saved, step)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to go on with: a model, or the state of a training."""
+        return bool(self.what) or self.state is not None
 
     @property
     def unfinished(self) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
 from torch import nn
 
-from citris_cli.artifacts.models import ModelFile, provenance, write_model
+from citris_cli.artifacts.files import atomic_write
+from citris_cli.artifacts.models import ModelFile, provenance, read_model, write_model
 from citris_cli.core.priors import find_prior
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.data.frames import Frames
@@ -44,6 +45,7 @@ class Plan(Generic[ModelT, TrainingT]):
         resume: whether it goes on with what lies there.
         done: whether it is resumed and a run of these very settings had come to its end.
         seen: of the files when it was settled.
+        told: what else the model's provenance tells, by name.
     """
 
     kind: Kind
@@ -53,6 +55,7 @@ class Plan(Generic[ModelT, TrainingT]):
     resume: bool = False
     done: bool = False
     seen: tuple[object, ...] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """What it is going to do, for JSON."""
@@ -144,6 +147,7 @@ class Plan(Generic[ModelT, TrainingT]):
         origin["columns"] = data.columns.to_json()
         for part in self.kind.inside:
             origin[f"{part}_sha256"] = weights_sha256(getattr(network, part).state_dict())
+        origin |= self.told
         if files.on_disk:
             described = None if variables is None else variables.to_json()
             tensors = model_tensors(network, reference)
@@ -151,6 +155,31 @@ class Plan(Generic[ModelT, TrainingT]):
             write_model(files.model, contents, named=files.model == session.request.output)
             self._write_state(session)
         return LoadedModel(self.kind.name, network.eval(), variables, files.model or IN_MEMORY, origin, reference)
+
+    def adopt(self, session: AnySession, made: Path, told: Mapping[str, Any]) -> LoadedModel:
+        """Write the model of another training, to which this one has come, with its log and pictures.
+
+        Args:
+            session: where the data came from.
+            made: the model's file.
+            told: what its provenance tells besides.
+        """
+        files, theirs = self.files, RunFiles.beside(made)
+        if files.on_disk:
+            model = read_model(made)
+            for mine, other in ((files.metrics, theirs.metrics), (files.pictures, theirs.pictures)):
+                if other.exists():
+                    content = other.read_bytes()
+                    atomic_write(mine, lambda file, content=content: file.write(content))  # type: ignore[misc]
+            origin = {**model.provenance, "settings": dict(files.settings), **self.told, **told}
+            contents = dataclasses.replace(model, provenance=origin)
+            write_model(files.model, contents, named=files.model == session.request.output)
+            files.keep_final(files.mark(self.training.steps))
+            self._write_state(session)
+        session.processes.wait()
+        if files.model is not None:
+            return load_model(files.model, session.device)
+        return dataclasses.replace(load_model(made, session.device), path=IN_MEMORY)
 
     def _write_state(self, session: AnySession) -> None:
         """What a longer training of a model that is written needs; without it the model is finished all the same."""

@@ -18,7 +18,7 @@ from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.grouping import spelled_groups
 from citris_cli.data.variables import Variables
 from citris_cli.errors import CitrisError, InputError
-from citris_cli.kinds import KINDS
+from citris_cli.kinds import KINDS, Kind, config_from_json
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.training.causal_encoder import learnable_factors
 from citris_cli.training.config import (
@@ -28,10 +28,12 @@ from citris_cli.training.config import (
     VAETrainingConfig,
 )
 from citris_cli.training.encodings import weights_sha256
-from citris_cli.training.files import AUTOENCODER
+from citris_cli.training.files import AUTOENCODER, RunFiles
+from citris_cli.training.place import Left
 from citris_cli.training.plan import Plan, make_plan
 from citris_cli.training.presets import autoencoder_preset, causal_encoder_preset, nf_preset, vae_preset
 from citris_cli.training.request import Place, Request
+from citris_cli.training.restarts import starts_of
 from citris_cli.training.session import AnySession, Session, open_frames, open_labelled, open_sequences
 from citris_cli.training.settling import IMPERFECT
 from citris_cli.wording import counted, described_channels
@@ -100,7 +102,7 @@ def open_for_autoencoder(request: Request) -> tuple[Session[SequenceData], Citri
             f"{teacher.path}: this teacher knows {', '.join(known)} and {session.data.name} has targets of "
             f"{', '.join(found)}; --vars names the columns"
         )
-    if bool((network.assignment.hard() == len(known)).all()):
+    if found_nothing(network):
         raise InputError(
             f"{teacher.path}: this model has found no variable (all of its latents are psi(0)'s), and cannot "
             "teach; train one that has"
@@ -108,6 +110,11 @@ def open_for_autoencoder(request: Request) -> tuple[Session[SequenceData], Citri
     if teacher.note:
         session.note(teacher.note)
     return session, network
+
+
+def found_nothing(network: CitrisNF) -> bool:
+    """Whether all of a flow's latents are psi(0)'s, so that it knows of no variable that could teach."""
+    return bool((network.assignment.hard() == network.config.variables).all())
 
 
 def _with_grey_latents(config: AutoencoderConfig) -> AutoencoderConfig:
@@ -155,6 +162,116 @@ def flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | Autoencoder
     return first, plan
 
 
+def last_flow_plan(session: Session[SequenceData]) -> NFPlan:
+    """Of several rounds, the training of the last flow, on an autoencoder that is taught until then.
+
+    Raises:
+        InputError: as :func:`flow_plan`.
+    """
+    loaded = _found_autoencoder(session)
+    first = _own_autoencoder_plan(session).model if loaded is None else fitting_autoencoder(session, loaded).config
+    return _nf_plan(_without_latents(session), _with_grey_latents(first))
+
+
+def _without_latents(session: Session[SequenceData]) -> Session[SequenceData]:
+    """A session of a later round, for which nobody asks how many latents: those of the first and the grey ones."""
+    changes = {name: value for name, value in session.request.changes.items() if name != "latents"}
+    return dataclasses.replace(session, request=dataclasses.replace(session.request, changes=changes))
+
+
+def rounds_folder(plan: NFPlan) -> Path | None:
+    """Where the models of all rounds but the last flow lie; None where nothing is written."""
+    stem = plan.files.stem
+    return None if stem is None else stem.with_name(f"{stem.name}.rounds")
+
+
+def earlier_files(plan: NFPlan, rounds: int) -> list[RunFiles]:
+    """What the trainings of so many rounds write but for the last flow's."""
+    folder = rounds_folder(plan)
+    names = [name for number in range(1, rounds) for name in (f"nf-round{number}", f"ae-round{number + 1}")]
+    return [] if folder is None else [RunFiles.beside(folder / f"{name}.safetensors") for name in names]
+
+
+def flow_session(session: Session[SequenceData], plan: NFPlan, number: int, ae: LoadedModel | None) -> Session[Any]:
+    """A session of the flow of a round before the last.
+
+    Args:
+        session: of all rounds.
+        plan: of the last flow.
+        number: of the round, from 1.
+        ae: the autoencoder of a later round than the first.
+    """
+    later = session if ae is None else _without_latents(session)
+    own = _part_of(later, plan, f"nf-round{number}.safetensors", KINDS["citris_nf"])
+    return own if ae is None else dataclasses.replace(own, request=dataclasses.replace(own.request, ae=ae))
+
+
+def taught_plan(
+    session: Session[SequenceData], plan: NFPlan, number: int, training: AutoencoderTrainingConfig, teacher: CitrisNF
+) -> tuple[Session[SequenceData], AutoencoderPlan]:
+    """How the autoencoder of a round is trained that the flow of the round before teaches, and its session.
+
+    Args:
+        session: of all rounds.
+        plan: of the last flow.
+        number: of the round, from 2.
+        training: how, as :func:`taught_training` says.
+        teacher: the flow of the round before.
+    """
+    own = _part_of(session, plan, f"ae-round{number}.safetensors", KINDS["autoencoder"])
+    changes = _taught_changes(session, training)
+    request = dataclasses.replace(own.request, model=None, training=training, restarts=1)
+    own = dataclasses.replace(own, request=request)
+    return own, autoencoder_plan(own, changes, request.output, teacher=teacher)
+
+
+def _taught_changes(session: Session[SequenceData], training: AutoencoderTrainingConfig) -> dict[str, Any]:
+    """Seed and precision of an autoencoder that is taught: what was asked for; bf16, too, if the first one had it."""
+    asked = session.request.changes
+    changes = {"precision": "bf16"} if training.precision == "bf16" else {}
+    return changes | {name: asked[name] for name in ("seed", "precision") if name in asked}
+
+
+def taught_training(
+    session: Session[SequenceData], under: LoadedModel | AutoencoderPlan, steps: int
+) -> AutoencoderTrainingConfig:
+    """How the autoencoders of later rounds are trained: as the first one was, for as many steps as the preset says.
+
+    Args:
+        session: of all rounds.
+        under: the first round's autoencoder.
+        steps: of the flow. Fewer than its preset's were asked for, which bound the autoencoder as well.
+    """
+    request, width = session.request, session.data.frames.width
+    _, preset = autoencoder_preset(request.preset, width)
+    training = preset
+    if isinstance(under, Plan):
+        training = under.training
+    else:
+        with suppress(AttributeError, KeyError, TypeError, ValueError):  # an imported one does not tell
+            training = config_from_json(AutoencoderTrainingConfig, under.provenance["settings"]["training"])
+    _, flows = nf_preset(request.preset, width)
+    bounded = request.training is None and ("steps" in request.changes or steps < flows.steps)
+    return dataclasses.replace(training, seed=preset.seed, steps=min(steps, preset.steps) if bounded else preset.steps)
+
+
+def _part_of(session: Session[SequenceData], plan: NFPlan, name: str, kind: Kind) -> Session[SequenceData]:
+    """A session of one training of several rounds, written to a file of this name in their folder.
+
+    What has begun there is gone on with as it was begun if that is asked for, and nothing else is looked after.
+    """
+    request, folder = session.request, rounds_folder(plan)
+    path = None if folder is None else folder / name
+    begun = path is not None and Left.at(path, kind).begun
+    changes = dict(request.changes)
+    if request.resume and begun:
+        changes.pop("steps", None)
+    request = dataclasses.replace(
+        request, output=path, rounds=1, changes=changes, overwrite=True, resume=request.resume and begun
+    )
+    return dataclasses.replace(session, request=request)
+
+
 def _own_autoencoder_plan(session: Session[SequenceData]) -> AutoencoderPlan:
     """The autoencoder that CITRIS-NF needs and this dataset does not have yet."""
     request = session.request
@@ -190,6 +307,7 @@ def _nf_plan(
     noise = autoencoder.noise if request.model is None else model.noise
     model = dataclasses.replace(model, latents=latents, variables=len(data.variables), noise=noise)
     learned, changes = {**_learned(session), AUTOENCODER: sha256}, _changes(session)
+    learned["rounds"] = str(request.rounds) if request.rounds > 1 else ""
     plan = make_plan(session, kind, (model, training), changes, request.output, learned, may_begin, on_any)
     if asked != latents and not plan.resume:
         raise InputError(f"--latents {asked}: the autoencoder has {latents}; leave the option out")
@@ -266,6 +384,7 @@ def _learned(session: Session[SequenceData]) -> dict[str, str]:
         "variables": ",".join(f"{variable.name}:{variable.kind}" for variable in session.data.variables),
         "targets_lead": session.request.targets_lead or "",
         "validation_sha256": session.validation_sha256,
+        "restarts": str(session.request.restarts) if session.request.restarts > 1 else "",
     }
 
 
@@ -377,10 +496,42 @@ def settings(kind: str, request: Request) -> dict[str, Any]:
         sequences = open_sequences(request)
         more["variables"] = list(sequences.data.variables.names)
         if kind == "citris_nf":
-            under, plan = flow_plan(sequences)
-            more["autoencoder"] = str(under.path) if isinstance(under, LoadedModel) else under.to_json()
+            plan, told = _flow_settings(sequences)
+            more |= told
         else:
             plan = vae_plan(sequences)
         session = sequences
+        if request.restarts > 1:
+            more["starts"] = [{"seed": one.seed, "output": str(one.model)} for one in starts_of(plan, request.restarts)]
     data = {"name": session.data.name, "frames": len(session.data.frames), "sha256": session.data.sha256}
     return {**plan.to_json(), **more, "device": str(session.device), "data": data}
+
+
+def _flow_settings(session: Session[SequenceData]) -> tuple[NFPlan, dict[str, Any]]:
+    """The training of a flow, of several rounds the last one, and what comes before it, for JSON."""
+
+    def told(under: LoadedModel | AutoencoderPlan) -> Any:
+        return str(under.path) if isinstance(under, LoadedModel) else under.to_json()
+
+    rounds = session.request.rounds
+    if rounds == 1:
+        under, plan = flow_plan(session)
+        return plan, {"autoencoder": told(under)}
+    last = last_flow_plan(session)
+    under, plan = flow_plan(flow_session(session, last, 1, None))
+    first = under.model if isinstance(under, Plan) else fitting_autoencoder(session, under).config
+    training = taught_training(session, under, last.training.steps)
+    changes = {"precision": last.training.precision, **_taught_changes(session, training)}
+    training = dataclasses.replace(training, **changes)
+    taught = Plan(KINDS["autoencoder"], _with_grey_latents(first), training, last.files).to_json()
+    flows = [plan.to_json(), *[last.to_json() for _ in range(2, rounds)]]
+    described = []
+    for number, flow in enumerate(flows, 1):
+        autoencoder = told(under) if number == 1 else {**taught, "output": _within(last, f"ae-round{number}")}
+        described.append({"autoencoder": autoencoder, **flow, "output": _within(last, f"nf-round{number}")})
+    return last, {"autoencoder": {**taught, "output": _within(last, f"ae-round{rounds}")}, "rounds": described}
+
+
+def _within(plan: NFPlan, name: str) -> str | None:
+    folder = rounds_folder(plan)
+    return None if folder is None else str(folder / f"{name}.safetensors")

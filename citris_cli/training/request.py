@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from citris_cli.data.sources import Data
     from citris_cli.data.variables import Variables
     from citris_cli.loading import LoadedModel
+    from citris_cli.training.loop import StopRequest
 
 
 class Place(Enum):
@@ -40,6 +41,7 @@ class Progress(NamedTuple):
         per_second: samples a second.
         unit: what a sample is: frames, pairs or windows.
         losses: means since the last time, by name; empty at the start.
+        group: trainings of one group go on side by side; "" of one that goes on by itself.
     """
 
     title: str
@@ -48,6 +50,7 @@ class Progress(NamedTuple):
     per_second: float
     unit: str
     losses: Mapping[str, float]
+    group: str = ""
 
 
 OnProgress = Callable[[Progress], None]
@@ -80,6 +83,9 @@ class Request:
         teacher: CITRIS-NF whose autoencoder is trained further, taught by what its variables do next; None for none.
         val: held-out data by which the best model is kept, or None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
+        rounds: how many flows are trained, each but the first on an autoencoder that the one before has taught.
+        restarts: how many times a model with causal latents is trained, each with the next seed; the best is kept, see
+            :mod:`citris_cli.training.restarts`.
         resume: go on with the training whose state lies there: an unfinished one, or with more steps a finished one.
         overwrite: replace what lies at ``output``, whatever it is; else a model made with other settings stays, and
             the new one goes beside it under ``runs/`` or is refused.
@@ -90,6 +96,7 @@ class Request:
         on_progress: is called at the start, and with every line of the log.
         on_note: is called with a sentence that the user may want to know.
         on_pictures: is called at every validation of a model of images, to show reconstructions; None for none.
+        stop: ends it in the place of signals, which are left alone; None where signals do.
     """
 
     data: Sequence[Data]
@@ -105,6 +112,8 @@ class Request:
     teacher: Path | LoadedModel | None = None
     val: Data | None = None
     device: str = "auto"
+    rounds: int = 1
+    restarts: int = 1
     resume: bool = False
     overwrite: bool = False
     check: bool = True
@@ -113,3 +122,4 @@ class Request:
     on_progress: OnProgress = ignore
     on_note: OnNote = ignore
     on_pictures: OnPictures | None = None
+    stop: StopRequest | None = None

@@ -25,6 +25,8 @@ from citris_cli.wording import counted
 
 #: What else makes a run what it is, by name, with the sentence where a resumed one differs.
 LEARNED = {
+    "rounds": "was begun {theirs}; resume it so",
+    "restarts": "was begun {theirs}; resume it so",
     "factors": "learns other factors; resume with the --vars it was started with",
     "groups": "learns other variables; resume with {theirs}, as it was started",
     "variables": "learns variables of other names or kinds; resume with the --vars it was started with",
@@ -196,6 +198,8 @@ def _check_same_run(
         told = f"--group {theirs}" if theirs else "no --group"
         if name == "targets_lead":
             told = f"with --targets-lead {theirs}" if theirs else "without --targets-lead"
+        if name in ("rounds", "restarts"):
+            told = f"with --{name} {theirs}" if theirs else f"without --{name}"
         if name == "validation_sha256":
             told = "without --val; resume without it too"
             if theirs:

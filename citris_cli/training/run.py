@@ -7,6 +7,7 @@ the model's task (:mod:`.loop`), measure and write. :mod:`citris_cli.training.ap
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -47,13 +48,19 @@ from citris_cli.training.plans import (
     VAEPlan,
     autoencoder_plan,
     causal_encoder_plan,
+    earlier_files,
     fitting_autoencoder,
     flow_plan,
+    flow_session,
+    last_flow_plan,
     open_for_autoencoder,
+    taught_plan,
+    taught_training,
     vae_plan,
 )
 from citris_cli.training.reconstructions import Pictures
 from citris_cli.training.request import Request
+from citris_cli.training.restarts import best_start, require_restartable
 from citris_cli.training.session import AnySession, Session, open_labelled, open_sequences
 from citris_cli.training.teacher import Lessons, TaughtAutoencoderTask
 from citris_cli.wording import counted
@@ -85,9 +92,12 @@ def citris_nf(request: Request) -> LoadedModel:
         InputError, CitrisError: as :func:`autoencoder`.
     """
     session = open_sequences(request)
+    require_restartable(session)
     _say_what_is_identifiable(session)
     _say_what_is_wrong(session)
     # Settled before an autoencoder is trained: what is wrong with the flow is said before time is spent.
+    if request.rounds > 1:
+        return _citris_nf_in_rounds(session)
     under, plan = flow_plan(session)
     if finished := plan.finished(session):
         return finished
@@ -96,6 +106,84 @@ def citris_nf(request: Request) -> LoadedModel:
     _say_what_effects_need(session, plan)
     with plan.held(session):
         return _train_flow(session, under, plan)
+
+
+def _citris_nf_in_rounds(session: Session[SequenceData]) -> LoadedModel:
+    plan = last_flow_plan(session)
+    if finished := plan.finished(session):
+        return finished
+    _require_possible(session, plan)
+    _say_what_effects_need(session, plan)
+    with plan.held(session):
+        return _train_in_rounds(session, plan)
+
+
+def _train_in_rounds(session: Session[SequenceData], plan: NFPlan) -> LoadedModel:
+    """Train a flow, let it teach the autoencoder, train a flow on that, and so on; the last flow is the plan's."""
+    rounds = session.request.rounds
+    own = flow_session(session, plan, 1, None)
+    under, flow = flow_plan(own)
+    _say_if_latents_are_few(session, flow.model.latents, "" if isinstance(under, Plan) else "citris train-ae ")
+    training = taught_training(session, under, plan.training.steps)
+    if not plan.resume:
+        for files in earlier_files(plan, rounds):
+            files.remove_all()
+        plan.files.save_state(plan.files.mark(0))  # its place is taken, and --resume finds what it is
+    told: dict[str, Any] = {}
+    for number in range(1, rounds):
+        session.note(f"round {number} of {rounds}: a flow on the autoencoder{' that it was taught' if told else ''}")
+        trained = flow.finished(own)
+        if trained is None:
+            with flow.held(own):
+                trained = _between_rounds(session, _train_flow(own, under, flow))
+        network = trained.network
+        if not isinstance(network, CitrisNF):
+            raise InputError(f"{trained.path}: is no CITRIS-NF; run without --resume to train anew")
+        found = _found_by(network, session.data.variables)
+        measures = trained.provenance["metrics"]
+        told[f"round {number}"] = {
+            "flow": trained.path.name,
+            "autoencoder": under.path.name if isinstance(under, LoadedModel) else str(under.files.model),
+            "found": found,
+            "train_nll": measures.get("train_nll"),
+        }
+        plan = dataclasses.replace(plan, told={"rounds": told})
+        if not found:
+            session.note(
+                f"round {number} of {rounds}: this flow has found no variable (all of its latents are psi(0)'s) and "
+                "cannot teach, so it is the last one"
+            )
+            return plan.adopt(session, trained.path, {}) if plan.files.stem is not None else trained
+        session.note(f"round {number + 1} of {rounds}: the autoencoder is taught by {enumerated(found)}")
+        own, taught = taught_plan(session, plan, number + 1, training, network)
+        under = _between_rounds(session, _train_autoencoder(own, taught, network))
+        if number + 1 < rounds:
+            own = flow_session(session, plan, number + 1, under)
+            under, flow = flow_plan(own)
+    session.note(f"round {rounds} of {rounds}: the last flow")
+    return _train_flow(session, under, plan)
+
+
+def _between_rounds(session: Session[SequenceData], trained: LoadedModel) -> LoadedModel:
+    """A model of a round that all processes go on with.
+
+    Raises:
+        InterruptedRunError: a signal came so late in its training that it was finished.
+    """
+    session.processes.wait()  # until the first one has written it
+    if session.stop.signal_number is not None:
+        raise InterruptedRunError(
+            f"stopped between two trainings of {session.request.rounds} rounds; {trained.path} is finished: run the "
+            "same command with --resume to go on",
+            session.stop.signal_number,
+        )
+    return load_model(trained.path, session.device) if trained.path.is_file() else trained
+
+
+def _found_by(network: CitrisNF, variables: Variables) -> list[str]:
+    """Names of the variables to which a flow gives latents."""
+    given = set(network.assignment.hard().tolist())
+    return [name for number, name in enumerate(variables.names) if number in given]
 
 
 def _train_flow(session: Session[SequenceData], under: LoadedModel | AutoencoderPlan, plan: NFPlan) -> LoadedModel:
@@ -119,6 +207,8 @@ def _train_flow(session: Session[SequenceData], under: LoadedModel | Autoencoder
         f"encodings of {counted(len(encodings), 'frame')} {'read from' if cached else 'computed'}"
         + (f" {cache}" if cached else f" and kept in {cache}" if cache else "")
     )
+    if session.request.restarts > 1:
+        return best_start(session, plan, citris_nf, loaded)
     evaluate, assign = _evaluation(session, model), _assignment(session, model)
     task = CitrisNFTask(model, encodings, data.starts, data.targets, plan.training, evaluate, assign)
     measures = plan.train(session, task, _title(plan, model, data.name), _measured_frames(session))
@@ -136,6 +226,7 @@ def citris_vae(request: Request) -> LoadedModel:
         InputError, CitrisError: as :func:`autoencoder`.
     """
     session = open_sequences(request)
+    require_restartable(session)
     _say_what_is_identifiable(session)
     _say_what_is_wrong(session)
     plan = vae_plan(session)
@@ -155,6 +246,8 @@ def _train_vae(session: Session[SequenceData], plan: VAEPlan) -> LoadedModel:
     except ValueError as error:
         raise InputError(f"these sizes make no VAE ({error}); choose other --networks or another --patch") from error
     starts = _windows(data, plan.training.seq_len)
+    if session.request.restarts > 1:
+        return best_start(session, plan, citris_vae)
     model = _on_device(model, session)
     frames = data.frames.to(session.device)
     held_out = [session.held_out.frames.to(session.device)] if session.held_out else []

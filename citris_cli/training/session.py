@@ -53,6 +53,7 @@ class Session(Generic[DataT]):
         processes: that train together.
         validation: what was given with ``val``, in the process that measures; None in the others, and without it.
         validation_sha256: its hash, in all processes; "" without it.
+        said: all notes so far.
     """
 
     request: Request
@@ -63,9 +64,11 @@ class Session(Generic[DataT]):
     processes: Processes = ALONE
     validation: Validation | None = None
     validation_sha256: str = ""
+    said: set[str] = field(default_factory=set)
 
     def note(self, text: str) -> None:
         """A sentence that the user may want to know."""
+        self.said.add(text)
         self.request.on_note(text)
 
     def labelled(self) -> IndependentData | None:
@@ -153,11 +156,12 @@ def open_session(request: Request, load: Callable[[Sequence[Data], Variables | N
         _check_place(request, request.output)
     data = load(request.data, request.variables)
     held_out = load_held_out(request.data, data, request.variables)
-    for note in dict.fromkeys((*data.notes, *(held_out.notes if held_out is not None else ()))):
-        request.on_note(note)
     # What writes nothing has nothing to save before it ends.
     listens = request.output is not None and threading.current_thread() is threading.main_thread()
-    return Session(request, data, held_out, device, StopRequest(listens), processes)
+    session = Session(request, data, held_out, device, request.stop or StopRequest(listens), processes)
+    for note in dict.fromkeys((*data.notes, *(held_out.notes if held_out is not None else ()))):
+        session.note(note)
+    return session
 
 
 def _check_place(request: Request, output: Path) -> None:

@@ -165,6 +165,21 @@ def test_progress_on_a_terminal_is_live(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().out == ""
 
 
+def test_works_side_by_side_share_a_display(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "120")
+    with Progress(20, "seed 0", "pairs") as first, Progress(30, "seed 1", "pairs", beside=first) as second:
+        first.update(10, 5.0, {"loss": 1.5})
+        second.update(15, 5.0, {"loss": 2.5})
+    last = terminal.getvalue().rpartition("seed 0")[2]  # below it, in one frame of the display
+    assert "10/20" in last
+    assert "seed 1" in last
+    assert "15/30" in last
+    assert "loss 2.5" in last
+    assert capsys.readouterr().out == ""
+
+
 def test_an_error_ends_the_live_display_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
     progress = Progress(20, "flow on d", "pairs")
