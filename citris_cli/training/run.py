@@ -63,7 +63,7 @@ from citris_cli.training.request import Request
 from citris_cli.training.restarts import best_start, require_restartable
 from citris_cli.training.session import AnySession, Session, open_labelled, open_sequences
 from citris_cli.training.teacher import Lessons, TaughtAutoencoderTask
-from citris_cli.wording import counted
+from citris_cli.wording import counted, enumerated
 
 #: Frames whose latents a model keeps, so that it knows what its variables' values look like.
 REFERENCE_FRAMES = 4096
