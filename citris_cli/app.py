@@ -19,6 +19,7 @@ from citris_cli.commands.check import check
 from citris_cli.commands.encode import encode
 from citris_cli.commands.eval_correlation import eval_correlation
 from citris_cli.commands.eval_triplets import eval_triplets
+from citris_cli.commands.explore import explore
 from citris_cli.commands.export import export
 from citris_cli.commands.import_checkpoint import import_checkpoint
 from citris_cli.commands.info import info
@@ -75,6 +76,7 @@ app.command("train-vae")(train_vae)
 app.command("train-causal-encoder")(train_causal_encoder)
 app.command("encode")(encode)
 app.command("intervene")(intervene)
+app.command("explore")(explore)
 app.command("eval-triplets")(eval_triplets)
 app.command("eval-correlation")(eval_correlation)
 app.command("animate-latents")(animate_latents)

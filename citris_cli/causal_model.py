@@ -147,6 +147,23 @@ class CausalModel:
             InputError: another shape, size or range, or other channels than the model's.
             CitrisError: as of :meth:`require_finite`.
         """
+        pixels = torch.from_numpy(self.as_frames(frames))
+        z = self._through(lambda chunk: self.network.encode(as_model_input(chunk)), pixels)
+        self.require_finite(z)
+        return z
+
+    def as_frames(self, frames: Given) -> Frames:
+        """Frames of the model's size and channels, as bytes.
+
+        Args:
+            frames: as :meth:`encode` takes them.
+
+        Returns:
+            uint8 [N, W, W, C].
+
+        Raises:
+            InputError: another shape, size or range, or other channels than the model's.
+        """
         frames = _given(frames, "frames")
         check_frames_shape(frames.shape, "frames")
         frames = frames[..., None] if is_grey(frames.shape) else frames
@@ -157,10 +174,7 @@ class CausalModel:
             )
         channels = self.image_channels
         require_channels(frames.shape[3], channels, f"shape {list(frames.shape)}")
-        pixels = torch.from_numpy(np.ascontiguousarray(to_uint8_frames(frames, "frames")[0][..., :channels]))
-        z = self._through(lambda chunk: self.network.encode(as_model_input(chunk)), pixels)
-        self.require_finite(z)
-        return z
+        return np.ascontiguousarray(to_uint8_frames(frames, "frames")[0][..., :channels])
 
     def require_finite(self, z: np.ndarray[Any, Any]) -> None:
         """Refuse latents [N, M] of this model's own that are not finite: its weights are none that a training gives.
@@ -249,10 +263,7 @@ class CausalModel:
         _require_number(number)
         if not isinstance(temperature, int | float | np.number) or not 0 <= temperature < np.inf:
             raise InputError(f"temperature is {temperature!r}; it must be a number from 0 on")
-        if not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
-            raise InputError(
-                f"generator is {type_of(generator)}; give one on the CPU, such as torch.Generator().manual_seed(0)"
-            )
+        _require_generator(generator)
         (z,) = self._latents(z=np.atleast_2d(_given(z, "z")))
         if len(z) != 1:
             raise InputError(f"z has {len(z)} rows; draw from one frame's latents at a time")
@@ -292,6 +303,26 @@ class CausalModel:
             walk[:, block] = rows[places].numpy()
         return walk
 
+    def seen(self, number: int, generator: torch.Generator) -> Latents:
+        """Latents of frames that the model was trained on, some of which its file keeps.
+
+        A file that keeps none (a published checkpoint) gives what its prior draws, with every variable intervened on.
+
+        Args:
+            number: how many, drawn with replacement.
+            generator: source of the choice, on the CPU.
+
+        Returns:
+            float32 [number, M].
+
+        Raises:
+            InputError: no number, or no such generator.
+        """
+        _require_number(number)
+        _require_generator(generator)
+        rows = self._known().z
+        return rows[torch.randint(len(rows), (number,), generator=generator)].numpy()
+
     def moved(self, before: Given, after: Given) -> dict[str, np.ndarray[Any, Any]]:
         """How far latents moved, for every variable, in units of the spread of its own block over the training data.
 
@@ -326,11 +357,15 @@ class CausalModel:
 
     def _spread(self) -> Tensor:
         """Standard deviation of every latent [M]."""
+        return self._known().spread()
+
+    def _known(self) -> ReferenceLatents:
+        """Latents that the model was seen to give."""
         if self._reference is None:
             self._reference = ReferenceLatents(
                 self._drawn(torch.ones(1, len(self.variables))), torch.zeros(REFERENCE, len(self.variables))
             )
-        return self._reference.spread()
+        return self._reference
 
     @torch.no_grad()
     def _drawn(self, targets: Tensor) -> Tensor:
@@ -375,6 +410,13 @@ def _require_number(number: int) -> None:
         raise InputError(f"number is {number!r}; it must be a whole number")
     if number < 1:
         raise InputError(f"number is {number}; it must be at least 1")
+
+
+def _require_generator(generator: torch.Generator) -> None:
+    if not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
+        raise InputError(
+            f"generator is {type_of(generator)}; give one on the CPU, such as torch.Generator().manual_seed(0)"
+        )
 
 
 @permissions_told()
