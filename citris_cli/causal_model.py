@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ from citris_cli.errors import CitrisError, InputError, permissions_told
 from citris_cli.kinds import kind_of_model
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.wording import counted, type_of
+
+if TYPE_CHECKING:
+    from citris_cli.exploring.notebook import Exploration
 
 #: Reference latents made from the model's own prior where a file brings none, and looked at when a curve is sought.
 REFERENCE = 400
@@ -346,6 +349,33 @@ class CausalModel:
                 change = np.linalg.norm((after - before)[:, block], axis=1)
                 distance[name] = change / np.linalg.norm(spread[block])
         return distance
+
+    def explore(self, frames: Given | None = None, port: int = 0, height: int = 860) -> Exploration:
+        """A page to play with the model: in a notebook it stands below the cell, and elsewhere it has an address.
+
+        It is served on 127.0.0.1 by a thread of this process, as ``citris explore`` serves it.
+
+        Args:
+            frames: one frame [W, W, C] or several [N, W, W, C] to start from, as :meth:`encode` takes them; None for
+                the latents of a frame that the model was trained on. The page also takes pictures.
+            port: to listen on; 0 for any that is free.
+            height: of the page in a notebook, in pixels.
+
+        Returns:
+            What shows it, with its ``url``; ``close()`` ends it.
+
+        Raises:
+            InputError: frames that are none of the model's, more than a page offers, or a port that is in use.
+        """
+        from citris_cli.exploring.notebook import Exploration
+
+        if frames is None:
+            pixels = np.zeros((0, self.width, self.width, self.image_channels), np.uint8)
+        else:
+            frames = _given(frames, "frames")
+            single = frames.ndim == 2 or (frames.ndim == 3 and not is_grey(frames.shape))
+            pixels = self.as_frames(frames[None] if single else frames)
+        return Exploration(self, pixels, port, height)
 
     def _values_of(self, index: int) -> Tensor:
         """Latents [n, M] under an intervention on a variable."""

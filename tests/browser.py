@@ -22,6 +22,9 @@ _LAUNCH = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
 _CODES = {"ArrowLeft": 37, "ArrowRight": 39, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36, " ": 32, "Tab": 9}
+_CODES |= {"z": 90, "y": 89}
+#: Bits of the keys that are held, as the protocol counts them.
+HELD = {"Control": 2, "Shift": 8}
 
 
 def find_browser() -> str | None:
@@ -95,10 +98,11 @@ class Browser:
         message, _, self._pending = self._pending.partition(b"\0")
         return json.loads(message)
 
-    def open(self, page: Path) -> None:
-        """Load a page and wait until it is there, and its own script, if it has one, says that it is ready."""
-        self.call("Page.navigate", url=page.as_uri())
-        here = f"location.href === {json.dumps(page.as_uri())}"
+    def open(self, page: Path | str) -> None:
+        """Load a page, a file or an address, and wait until its own script, if it has one, says that it is ready."""
+        address = page if isinstance(page, str) else page.as_uri()
+        self.call("Page.navigate", url=address)
+        here = f"location.href === {json.dumps(address)}"
         ready = "(document.body.dataset.ready === 'true' || document.querySelector('script') === null)"
         self.wait(f"{here} && document.readyState === 'complete' && {ready}")
 
@@ -115,9 +119,10 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def press(self, key: str) -> None:
-        """Press and release a key, as a keyboard does; it goes to what has the focus."""
-        event = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": _CODES[key]}
+    def press(self, key: str, *held: str) -> None:
+        """Press and release a key, as a keyboard does, with others held (``Control``); it goes to what has the focus."""
+        event: dict[str, Any] = {"modifiers": sum(HELD[one] for one in held)}
+        event |= {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": _CODES[key]}
         text = {"text": " "} if key == " " else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", **event, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **event)

@@ -75,6 +75,7 @@ def explore(
 def _samples(inputs: list[Path], model: CausalModel, console: Console) -> list[Sample]:
     """What the page offers to choose from: the one place that decides it."""
     from citris_cli.commands.inputs import gather_frames
+    from citris_cli.data.paths import parse_choice
     from citris_cli.exploring.answers import MOST_SAMPLES, Sample
 
     if not inputs:
@@ -83,7 +84,7 @@ def _samples(inputs: list[Path], model: CausalModel, console: Console) -> list[S
     if len(gathered) > MOST_SAMPLES:
         console.note(
             f"the first {MOST_SAMPLES:,} of {counted(len(gathered), 'frame')} are offered; choose others with #, such "
-            f"as {inputs[0]}#{MOST_SAMPLES}:{2 * MOST_SAMPLES}"
+            f"as {parse_choice(inputs[0]).path}#{MOST_SAMPLES}:{2 * MOST_SAMPLES}"
         )
         gathered = gathered.cut(0, MOST_SAMPLES)
     return [

@@ -62,7 +62,7 @@ class Answers:
         with self._lock:
             controls = self._workbench.controls
         return PageModel(
-            name=visible(model.path.stem),
+            name=visible(model.path.stem or "the model"),
             place=visible(str(model.path)),
             width=model.width,
             height=model.width * panel_count(model.image_channels),

@@ -40,11 +40,19 @@ class Control:
         kind: ``slider``, ``dial`` (closed, for an angle), ``buttons`` (one a category), or ``none`` where the model
             gave the variable no latents.
         values: latents float32 [n, M] to choose from, of which the block of the variable counts; n is 0 for ``none``.
+        block: which latents these are, bool [M].
     """
 
     name: str
     kind: str
     values: Latents
+    block: np.ndarray[Any, np.dtype[np.bool_]]
+
+    def nearest(self, z: Latents) -> int | None:
+        """Which of the values is nearest to latents [1, M]; None where there are none."""
+        if self.kind == "none":
+            return None
+        return int(np.square((self.values - z)[:, self.block]).sum(1).argmin())
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,24 +214,20 @@ class Workbench:
     def _view(self, z: Latents, before: Latents) -> View:
         picture = self.model.decode(z)
         moved = self.model.moved(before, self.model.encode(picture))
-        places = tuple(self._place(control, z) for control in self.controls)
+        places = tuple(control.nearest(z) for control in self.controls)
         return View(z, picture[0], {name: float(value[0]) for name, value in moved.items()}, places)
-
-    def _place(self, control: Control, z: Latents) -> int | None:
-        if control.kind == "none":
-            return None
-        return int(self.model.moved(z, control.values)[control.name].argmin())
 
     def _control(self, index: int) -> Control:
         variable = self.model.variables[index]
-        if not (self.model.assignment == index).any():
-            return Control(variable.name, "none", np.zeros((0, self.model.latents), np.float32))
+        block = self.model.assignment == index
+        if not block.any():
+            return Control(variable.name, "none", np.zeros((0, self.model.latents), np.float32), block)
         walk = self.model.sweep(variable.name, PLACES)
         if variable.kind == "categorical":
             middles = category_places(self.model.moved(walk[:-1], walk[1:])[variable.name], variable.categories)
             if middles:
-                return Control(variable.name, "buttons", walk[middles])
-        return Control(variable.name, "dial" if variable.kind == "angle" else "slider", walk)
+                return Control(variable.name, "buttons", walk[middles], block)
+        return Control(variable.name, "dial" if variable.kind == "angle" else "slider", walk, block)
 
 
 def category_places(gaps: np.ndarray[Any, Any], categories: int | None) -> list[int]:

@@ -48,6 +48,7 @@ COMMANDS = [
     "train-causal-encoder",
     "encode",
     "intervene",
+    "explore",
     "eval-triplets",
     "eval-correlation",
     "animate-latents",
