@@ -120,7 +120,7 @@ class Browser:
         return answer["result"].get("value")
 
     def press(self, key: str, *held: str) -> None:
-        """Press and release a key, as a keyboard does, with others held (``Control``); it goes to what has the focus."""
+        """Press and release a key, with others held (``Control``); it goes to what has the focus."""
         event: dict[str, Any] = {"modifiers": sum(HELD[one] for one in held)}
         event |= {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": _CODES[key]}
         text = {"text": " "} if key == " " else {}

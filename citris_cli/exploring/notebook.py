@@ -36,7 +36,9 @@ class Exploration:
         names = ["the frame"] if len(frames) == 1 else [f"frame #{number}" for number in range(len(frames))]
         samples = [Sample(name, frames[number : number + 1]) for number, name in enumerate(names)]
         self._answers = Answers(Workbench(model), samples)
-        self._server = ExploreServer(self._answers, port, framed=True, note=lambda said: warnings.warn(said, stacklevel=2))
+        self._server = ExploreServer(
+            self._answers, port, framed=True, note=lambda said: warnings.warn(said, stacklevel=2)
+        )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._height = height
         self.url = self._server.url

@@ -130,7 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, routes: _Routes) -> None:
         # What has not been read of a request would be taken for the next one.
-        self._unread = int(length) if (length := self.headers.get("Content-Length", "0")).isdecimal() else -1
+        length, *more = self.headers.get_all("Content-Length", ["0"])
+        known = length.isascii() and length.isdecimal() and not more and "Transfer-Encoding" not in self.headers
+        self._unread = int(length) if known and len(length) < 19 else -1
         try:
             name, _, query = self._asked().partition("?")
             if name not in routes:
@@ -191,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
             kind: its content type, one that a page of another origin cannot send without asking first.
             what: what messages call it.
         """
-        if "Transfer-Encoding" in self.headers or "Content-Length" not in self.headers or self._unread < 0:
+        if "Content-Length" not in self.headers or self._unread < 0:
             raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, f"{what} came without its length")
         if self._unread > most:
             raise _RefusedError(

@@ -10,6 +10,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -247,5 +248,5 @@ def category_places(gaps: np.ndarray[Any, Any], categories: int | None) -> list[
     else:
         cuts = np.flatnonzero(gaps > max(LEAST_GAP, GAP_IN_MEDIANS * float(np.median(gaps))))
     edges = [0, *(cuts + 1).tolist(), len(gaps) + 1]
-    middles = [(start + stop - 1) // 2 for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    middles = [(start + stop - 1) // 2 for start, stop in pairwise(edges)]
     return middles if 2 <= len(middles) <= MOST_BUTTONS else []

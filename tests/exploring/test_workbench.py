@@ -106,7 +106,7 @@ def test_what_cannot_be_asked_is_refused(bench: Workbench) -> None:
     with pytest.raises(InputError, match="there is no variable 'q'"):
         bench.taken(z, z, "q", z)
     for values in ([0.0] * 6, [], [0.0] * 6 + [2 * LARGEST_LATENT], [0.0] * 6 + [float("nan")], [10**400] * 7):
-        with pytest.raises(InputError, match="^z has "):
+        with pytest.raises(InputError, match=r"^z has "):
             bench.latents(values, "z")
     assert bench.latents([1] * 7, "z").dtype == np.float32
 
