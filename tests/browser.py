@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,21 @@ class Browser:
         place = self.point_at(selector)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+
+    @contextmanager
+    def inside(self, address: str) -> Iterator[Browser]:
+        """A block in which this is the frame of an address, which another page shows."""
+        outside, found = self._session, []
+        end = time.monotonic() + PATIENCE
+        while not found:
+            assert time.monotonic() < end, f"never shown in a frame: {address}"
+            targets = self.call("Target.getTargets")["targetInfos"]
+            found = [one["targetId"] for one in targets if (one["type"], one["url"]) == ("iframe", address)]
+        self._session = self.call("Target.attachToTarget", targetId=found[0], flatten=True)["sessionId"]
+        try:
+            yield self
+        finally:
+            self._session = outside
 
     def prefer(self, scheme: str) -> None:
         """Make ``light`` or ``dark`` what the user prefers."""

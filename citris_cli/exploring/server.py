@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SHUT_RDWR, socket
 from socketserver import TCPServer
 from typing import Any
 
@@ -71,6 +72,7 @@ class ExploreServer(ThreadingHTTPServer):
     allow_reuse_address = may_reuse_addresses()
 
     def __init__(self, answers: Answers, port: int, framed: bool, note: Callable[[str], None]) -> None:
+        self._open: set[socket] = set()
         self.answers = answers
         self.framed = framed
         self.note = note
@@ -91,6 +93,24 @@ class ExploreServer(ThreadingHTTPServer):
         """Bind, without asking a name server for the name of this machine as ``HTTPServer`` does."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
+
+    def get_request(self) -> tuple[socket, Any]:
+        """The next connection, which stays open until its browser or this server closes it."""
+        connection, address = super().get_request()
+        self._open.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection that is done with."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Listen no longer, and close what is open: nobody is answered from now on."""
+        super().server_close()
+        for connection in self._open.copy():
+            with suppress(OSError):
+                connection.shutdown(SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: what is wrong with a request its answer says, and a browser may leave before that."""
