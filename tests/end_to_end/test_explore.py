@@ -21,14 +21,14 @@ from PIL import Image
 import citris_cli
 from tests.end_to_end.conftest import Citris
 from tests.end_to_end.test_bad_input import check_refusal
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 
 @contextmanager
-def exploring(*arguments: object, cwd: Path) -> Iterator[tuple[subprocess.Popen, str]]:
+def exploring(*arguments: object, cwd: Path, **variables: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """The command while it runs, and the address that it printed."""
     command = [sys.executable, "-m", "citris_cli", "explore", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     process = subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment
     )
@@ -131,6 +131,23 @@ def test_what_is_wrong_is_said_before_anything_is_served(model: Path, tmp_path: 
     (tmp_path / "text.png").write_text("text")
     check_refusal(inside("explore", "text.png", "-m", model, cwd=tmp_path), "text.png: this is text and no picture")
     check_refusal(inside("explore", "-m", model, "--port", "65536", cwd=tmp_path), "65535")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a browser that is a shell script")
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_browser_is_opened_where_it_is_asked_for(model: Path, tmp_path: Path, opens: bool) -> None:
+    """And by default not where the address goes into a pipe."""
+    browser = tmp_path / "browser"
+    browser.write_text('#!/bin/sh\nprintf %s "$1" > new && mv new opened\n')
+    browser.chmod(0o755)
+    arguments = ["-m", model, *(["--open"] if opens else [])]
+    with exploring(*arguments, cwd=tmp_path, BROWSER=f"{browser} %s", DISPLAY=":0") as (process, address):
+        if opens:
+            wait_until((tmp_path / "opened").exists, process)
+            assert (tmp_path / "opened").read_text() == address
+        else:
+            assert asked(address)[0] == 200
+            assert not (tmp_path / "opened").exists()
 
 
 def test_of_many_frames_the_first_are_offered(model: Path, tmp_path: Path) -> None:
