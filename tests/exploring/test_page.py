@@ -361,6 +361,18 @@ def test_many_moves_end_at_the_last(page: Browser) -> None:
     check(page, small_model())
 
 
+def test_no_key_is_lost_while_pictures_are_made(page: Browser) -> None:
+    for selector, index in ((".walk input", 0), (".dial", 2)):
+        page.value(f"document.querySelector('{selector}').focus()")
+        page.press("Home")
+        for _ in range(12):
+            page.press("ArrowRight")
+        settle(page)
+        assert state(page)["places"][index] == 12
+        check(page, small_model())
+    page.wait("document.getElementById('told').textContent.startsWith('turn set. Moved: ')")
+
+
 def test_a_server_that_is_gone_is_told_of(browser: Browser) -> None:
     with served(small_model(), 1) as server:
         opened(browser, server.url)
