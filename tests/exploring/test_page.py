@@ -362,13 +362,18 @@ def test_many_moves_end_at_the_last(page: Browser) -> None:
 
 
 def test_no_key_is_lost_while_pictures_are_made(page: Browser) -> None:
+    page.value(
+        "{ const answer = window.fetch; window.fetch = async (...asked) => {"
+        "await new Promise((done) => setTimeout(done, 60)); return answer(...asked); }; }"
+    )
     for selector, index in ((".walk input", 0), (".dial", 2)):
         page.value(f"document.querySelector('{selector}').focus()")
         page.press("Home")
-        for _ in range(12):
+        for _ in range(40):
             page.press("ArrowRight")
+            page.value("new Promise((done) => setTimeout(done, 10))")
         settle(page)
-        assert state(page)["places"][index] == 12
+        assert state(page)["places"][index] == 40
         check(page, small_model())
     page.wait("document.getElementById('told').textContent.startsWith('turn set. Moved: ')")
 
