@@ -22,7 +22,7 @@ def explore(
     inputs: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[INPUT]...",
+            metavar="INPUT",
             help="What to choose from: pictures, animations, folders, datasets, or frames of these (data.npz#17). The "
             "page also takes pictures that are dropped on it.",
             show_default=False,
