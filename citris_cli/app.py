@@ -20,6 +20,7 @@ from citris_cli.commands.encode import encode
 from citris_cli.commands.eval_correlation import eval_correlation
 from citris_cli.commands.eval_rollout import eval_rollout
 from citris_cli.commands.eval_triplets import eval_triplets
+from citris_cli.commands.explore import explore
 from citris_cli.commands.export import export
 from citris_cli.commands.graph import graph
 from citris_cli.commands.import_checkpoint import import_checkpoint
@@ -80,6 +81,7 @@ app.command("train-causal-encoder")(train_causal_encoder)
 app.command("encode")(encode)
 app.command("intervene")(intervene)
 app.command("rollout")(rollout)
+app.command("explore")(explore)
 app.command("eval-triplets")(eval_triplets)
 app.command("eval-correlation")(eval_correlation)
 app.command("graph")(graph)

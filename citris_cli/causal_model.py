@@ -24,7 +24,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -52,6 +52,9 @@ from citris_cli.errors import CitrisError, InputError, permissions_told
 from citris_cli.kinds import kind_of_model
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.wording import counted, type_of
+
+if TYPE_CHECKING:
+    from citris_cli.exploring.notebook import Exploration
 
 #: Reference latents made from the model's own prior where a file brings none, and looked at when a curve is sought.
 REFERENCE = 400
@@ -171,6 +174,23 @@ class CausalModel:
             InputError: another shape, size or range, or other channels than the model's.
             CitrisError: as of :meth:`require_finite`.
         """
+        pixels = torch.from_numpy(self.as_frames(frames))
+        z = self._through(lambda chunk: self.network.encode(as_model_input(chunk)), pixels)
+        self.require_finite(z)
+        return z
+
+    def as_frames(self, frames: Given) -> Frames:
+        """Frames of the model's size and channels, as bytes.
+
+        Args:
+            frames: as :meth:`encode` takes them.
+
+        Returns:
+            uint8 [N, W, W, C].
+
+        Raises:
+            InputError: another shape, size or range, or other channels than the model's.
+        """
         frames = _given(frames, "frames")
         check_frames_shape(frames.shape, "frames")
         frames = frames[..., None] if is_grey(frames.shape) else frames
@@ -182,10 +202,7 @@ class CausalModel:
         channels = self.image_channels
         require_channels(frames.shape[3], channels, f"shape {list(frames.shape)}")
         # Those of an opened picture cannot be written, which PyTorch warns of.
-        pixels = torch.from_numpy(np.require(to_uint8_frames(frames, "frames")[0][..., :channels], None, ["C", "W"]))
-        z = self._through(lambda chunk: self.network.encode(as_model_input(chunk)), pixels)
-        self.require_finite(z)
-        return z
+        return np.require(to_uint8_frames(frames, "frames")[0][..., :channels], None, ["C", "W"])
 
     def require_finite(self, z: np.ndarray[Any, Any]) -> None:
         """Refuse latents [N, M] of this model's own that are not finite: its weights are none that a training gives.
@@ -446,6 +463,26 @@ class CausalModel:
             walk[:, block] = rows[places].numpy()
         return walk
 
+    def seen(self, number: int, generator: torch.Generator) -> Latents:
+        """Latents of frames that the model was trained on, some of which its file keeps.
+
+        A file that keeps none (a published checkpoint) gives what its prior draws, with every variable intervened on.
+
+        Args:
+            number: how many, drawn with replacement.
+            generator: source of the choice, on the CPU.
+
+        Returns:
+            float32 [number, M].
+
+        Raises:
+            InputError: no number, or no such generator.
+        """
+        _require_number(number)
+        _require_generator(generator)
+        rows = self._known().z
+        return rows[torch.randint(len(rows), (number,), generator=generator)].numpy()
+
     def moved(self, before: Given, after: Given) -> dict[str, np.ndarray[Any, Any]]:
         """How far latents moved, for every variable, in units of the spread of its own block over the training data.
 
@@ -470,6 +507,33 @@ class CausalModel:
                 distance[name] = change / np.linalg.norm(spread[block])
         return distance
 
+    def explore(self, frames: Given | None = None, port: int = 0, height: int = 860) -> Exploration:
+        """A page to play with the model: in a notebook it stands below the cell, and elsewhere it has an address.
+
+        It is served on 127.0.0.1 by a thread of this process, as ``citris explore`` serves it.
+
+        Args:
+            frames: one frame [W, W, C] or several [N, W, W, C] to start from, as :meth:`encode` takes them; None for
+                the latents of a frame that the model was trained on. The page also takes pictures.
+            port: to listen on; 0 for any that is free.
+            height: of the page in a notebook, in pixels.
+
+        Returns:
+            What shows it, with its ``url``; ``close()`` ends it.
+
+        Raises:
+            InputError: frames that are none of the model's, more than a page offers, or a port that is in use.
+        """
+        from citris_cli.exploring.notebook import Exploration
+
+        if frames is None:
+            pixels = np.zeros((0, self.width, self.width, self.image_channels), np.uint8)
+        else:
+            frames = _given(frames, "frames")
+            single = frames.ndim == 2 or (frames.ndim == 3 and not is_grey(frames.shape))
+            pixels = self.as_frames(frames[None] if single else frames)
+        return Exploration(self, pixels, port, height)
+
     def _values_of(self, index: int) -> Tensor:
         """Latents [n, M] under an intervention on a variable."""
         if self._reference is not None:
@@ -480,11 +544,15 @@ class CausalModel:
 
     def _spread(self) -> Tensor:
         """Standard deviation of every latent [M]."""
+        return self._known().spread()
+
+    def _known(self) -> ReferenceLatents:
+        """Latents that the model was seen to give."""
         if self._reference is None:
             self._reference = ReferenceLatents(
                 self._drawn(torch.ones(1, len(self.variables))), torch.zeros(REFERENCE, len(self.variables))
             )
-        return self._reference.spread()
+        return self._reference
 
     @torch.no_grad()
     def _drawn(self, targets: Tensor) -> Tensor:
@@ -534,6 +602,10 @@ def _require_number(number: int, name: str = "number") -> None:
 def _require_draws(generator: torch.Generator, temperature: float) -> None:
     if not isinstance(temperature, int | float | np.number) or not 0 <= temperature < np.inf:
         raise InputError(f"temperature is {temperature!r}; it must be a number from 0 on")
+    _require_generator(generator)
+
+
+def _require_generator(generator: torch.Generator) -> None:
     if not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
         raise InputError(
             f"generator is {type_of(generator)}; give one on the CPU, such as torch.Generator().manual_seed(0)"

@@ -164,6 +164,21 @@ def end_where_pages_are_lost(tell: Callable[[], object]) -> None:
 _handlers: list[object] = []
 
 
+def may_reuse_addresses() -> bool:
+    """Whether a server may ask for an address whose last connections are just closing.
+
+    On Windows, that would give it one that another server listens on.
+    """
+    return os.name == "posix"
+
+
+def has_screen() -> bool:
+    """Whether a browser can show a page: on Linux and its like not without a display, as over SSH."""
+    if os.name != "posix" or sys.platform == "darwin":
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
 def closed_terminal_signal() -> signal.Signals | None:
     """The signal that comes when the terminal is closed; None where a system knows none."""
     return getattr(signal, "SIGHUP", None)

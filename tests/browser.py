@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ _LAUNCH = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
 _CODES = {"ArrowLeft": 37, "ArrowRight": 39, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36, " ": 32, "Tab": 9}
+_CODES |= {"z": 90, "y": 89}
+#: Bits of the keys that are held, as the protocol counts them.
+HELD = {"Control": 2, "Shift": 8}
 
 
 def find_browser() -> str | None:
@@ -95,10 +100,11 @@ class Browser:
         message, _, self._pending = self._pending.partition(b"\0")
         return json.loads(message)
 
-    def open(self, page: Path) -> None:
-        """Load a page and wait until it is there, and its own script, if it has one, says that it is ready."""
-        self.call("Page.navigate", url=page.as_uri())
-        here = f"location.href === {json.dumps(page.as_uri())}"
+    def open(self, page: Path | str) -> None:
+        """Load a page, a file or an address, and wait until its own script, if it has one, says that it is ready."""
+        address = page if isinstance(page, str) else page.as_uri()
+        self.call("Page.navigate", url=address)
+        here = f"location.href === {json.dumps(address)}"
         ready = "(document.body.dataset.ready === 'true' || document.querySelector('script') === null)"
         self.wait(f"{here} && document.readyState === 'complete' && {ready}")
 
@@ -115,9 +121,10 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def press(self, key: str) -> None:
-        """Press and release a key, as a keyboard does; it goes to what has the focus."""
-        event = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": _CODES[key]}
+    def press(self, key: str, *held: str) -> None:
+        """Press and release a key, with others held (``Control``); it goes to what has the focus."""
+        event: dict[str, Any] = {"modifiers": sum(HELD[one] for one in held)}
+        event |= {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": _CODES[key]}
         text = {"text": " "} if key == " " else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", **event, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **event)
@@ -135,6 +142,21 @@ class Browser:
         place = self.point_at(selector)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+
+    @contextmanager
+    def inside(self, address: str) -> Iterator[Browser]:
+        """A block in which this is the frame of an address, which another page shows."""
+        outside, found = self._session, []
+        end = time.monotonic() + PATIENCE
+        while not found:
+            assert time.monotonic() < end, f"never shown in a frame: {address}"
+            targets = self.call("Target.getTargets")["targetInfos"]
+            found = [one["targetId"] for one in targets if (one["type"], one["url"]) == ("iframe", address)]
+        self._session = self.call("Target.attachToTarget", targetId=found[0], flatten=True)["sessionId"]
+        try:
+            yield self
+        finally:
+            self._session = outside
 
     def prefer(self, scheme: str) -> None:
         """Make ``light`` or ``dark`` what the user prefers."""

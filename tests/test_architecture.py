@@ -116,12 +116,13 @@ def test_the_sources_are_read() -> None:
 ARROWS: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {
     "core.ops": (in_package("core.ops"), ()),
     "core": (in_package("core"), ()),
-    "data": (None, in_package("training", "commands", "show", "evaluation", "worlds", "recordings")),
-    "artifacts": (None, in_package("training", "commands", "show", "evaluation", "worlds", "recordings")),
-    "training": (None, in_package("commands", "show", "recordings")),
-    "evaluation": (None, in_package("commands", "show", "training", "recordings")),
-    "show": (None, in_package("commands", "training")),
-    "worlds": (None, in_package("commands", "training")),
+    "data": (None, in_package("training", "commands", "show", "evaluation", "worlds", "recordings", "exploring")),
+    "artifacts": (None, in_package("training", "commands", "show", "evaluation", "worlds", "recordings", "exploring")),
+    "training": (None, in_package("commands", "show", "recordings", "exploring")),
+    "evaluation": (None, in_package("commands", "show", "training", "recordings", "exploring")),
+    "show": (None, in_package("commands", "training", "exploring")),
+    "worlds": (None, in_package("commands", "training", "exploring")),
+    "exploring": (None, in_package("commands", "training", "worlds", "recordings")),
     "recordings": (None, in_package("commands", "training", "show", "evaluation", "worlds")),
 }
 #: Modules of ``training`` that know those before them and none after, those in one place nothing of each other.

@@ -1,10 +1,10 @@
-"""A signal that ends a command which writes as it goes: what it has begun is removed, and one sentence says so."""
+"""A signal that ends a command: one that writes as it goes removes what it has begun and says so in one sentence."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -22,13 +22,35 @@ def ends_clean(instead: str) -> Iterator[None]:
     Raises:
         InterruptedRunError: one of them came.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def end(number: int, frame: FrameType | None) -> None:
         raise InterruptedRunError(f"interrupted, and nothing was written; {instead}", number)
 
+    with _on_signals(end):
+        yield
+
+
+@contextmanager
+def until_ended() -> Iterator[None]:
+    """A block that goes on until SIGINT, SIGTERM or SIGHUP: its end is no failure, so that nothing is said.
+
+    Raises:
+        SystemExit: one of them came; the status is 128 and its number.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    with _on_signals(end):
+        yield
+
+
+@contextmanager
+def _on_signals(end: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """A block in which the signals that end a command call a function, in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     signals = [one for one in (signal.SIGINT, signal.SIGTERM, closed_terminal_signal()) if one is not None]
     # A process in the background ignores SIGINT, and one that outlives its terminal SIGHUP.
     before = {one: signal.getsignal(one) for one in signals if signal.getsignal(one) != signal.SIG_IGN}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from citris_cli.show.latents import LatentSequence, axis_ticks
-from citris_cli.show.page import STYLE, data_uri, text
+from citris_cli.show.page import STYLE, data_uri, embedded_json, filled, text
 from citris_cli.show.panels import tile_columns
 from citris_cli.wording import visible
 
@@ -50,9 +47,7 @@ def latents_page(sequence: LatentSequence, rate: float) -> str:
         "data": embedded_json(_data(sequence, columns, rate)),
         "sheet": data_uri(sprite_sheet(sequence.pictures, columns)),
     }
-    template = files("citris_cli.show").joinpath(TEMPLATE).read_text("utf-8")
-    # In one pass: what is put in is never searched for places to put something in.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: values[place[1]], template)
+    return filled(TEMPLATE, values)
 
 
 def _data(sequence: LatentSequence, columns: int, rate: float) -> dict[str, Any]:
@@ -82,12 +77,6 @@ def _data(sequence: LatentSequence, columns: int, rate: float) -> dict[str, Any]
 
 def _rounded(values: np.ndarray[Any, Any]) -> list[list[float]]:
     return values.astype(np.float64).round(DIGITS).tolist()
-
-
-def embedded_json(value: Any) -> str:
-    """JSON that may stand inside a ``<script>`` element: no character in it can end the element or open a comment."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def sheet_columns(count: int, height: int, width: int) -> int:

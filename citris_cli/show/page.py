@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from base64 import b64encode
+from collections.abc import Mapping
 from html import escape
+from importlib.resources import files
+from typing import Any
 
 from PIL import Image
 
@@ -25,6 +30,24 @@ h1 {{ font-size: 1.4rem; overflow-wrap: anywhere; }}
 .scroll {{ overflow: auto; }}
 :focus-visible {{ outline: 2px solid #3b82f6; outline-offset: 2px; }}
 """
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """A page from a template of this package.
+
+    Args:
+        template: its file's name.
+        values: what stands in place of each ``{{name}}``.
+    """
+    page = files("citris_cli.show").joinpath(template).read_text("utf-8")
+    # In one pass: what is put in is never searched for places to put something in.
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: values[place[1]], page)
+
+
+def embedded_json(value: Any) -> str:
+    """JSON that may stand inside a ``<script>`` element: no character in it can end the element or open a comment."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def text(words: str) -> str:

@@ -51,6 +51,7 @@ COMMANDS = [
     "models",
     "rollout",
     "eval-rollout",
+    "explore",
     "eval-triplets",
     "eval-correlation",
     "graph",

@@ -19,12 +19,12 @@ from citris_cli.show.colours import PAPER_DARK, PAPER_LIGHT, rgb
 from citris_cli.show.latents import LatentSequence, latent_groups
 from citris_cli.show.latents_page import (
     SHEET,
-    embedded_json,
     frames_that_fit,
     latents_page,
     sheet_columns,
     sprite_sheet,
 )
+from citris_cli.show.page import embedded_json
 from tests.browser import Browser, find_browser
 from tests.show.sequences import NAMES, sequence
 
