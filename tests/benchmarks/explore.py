@@ -17,11 +17,10 @@ import citris_cli
 from citris_cli.exploring.answers import Answers
 from citris_cli.exploring.server import ExploreServer
 from citris_cli.exploring.workbench import PLACES, Workbench
-from tests.benchmarks.evaluation import MODEL
 from tests.benchmarks.measure import Effort, Row, Target
 from tests.browser import Browser, find_browser
 
-CAUSAL3D = MODEL.with_name("causal3d.safetensors")
+CAUSAL3D = "@causal3d"
 #: What a person takes for at once, in seconds.
 AT_ONCE = 0.1
 #: Moves before those that are measured, and such as are measured for each round.
@@ -48,7 +47,7 @@ SLIDE = """(async () => {
 
 
 def explore(effort: Effort) -> list[Row]:
-    """Median and 95th percentile of both, on the Causal3DIdent model of the repository."""
+    """Median and 95th percentile of both, on the packaged model of Causal3DIdent."""
     count = WARMING + MOVES * effort.rounds
     with _served() as server:
         rows = _rows("explore: a slider's move, at the server", _asked(server.url, count))
