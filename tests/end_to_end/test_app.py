@@ -242,6 +242,8 @@ ABOUT_THE_RUN = {
     "targets_lead",
     "group",
     "resume",
+    "rounds",
+    "restarts",
     "overwrite",
     "save_every",
     "no_check",
