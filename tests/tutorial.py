@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -49,20 +51,24 @@ def run_page(run: Run) -> None:
             exec(compile(text, f"{PAGE.name}, block {number}", "exec"), {"__name__": "__main__"})
 
 
-def run_notebook(run: Run) -> list[Any]:
-    """Run the notebook's cells in order, in the current folder: the value of each code cell's last line, or None.
+def run_notebook(run: Run) -> list[tuple[str, Any]]:
+    """Run the notebook's cells in order, in the current folder: what each code cell prints, and its last line's value.
 
     A line that begins with ``!citris`` goes to ``run``; IPython gives it to a shell.
     """
     document = json.loads(NOTEBOOK.read_text("utf-8"))
     names: dict[str, Any] = {"__name__": "__main__", "_citris": lambda line: run(shlex.split(line, comments=True)[1:])}
-    values = []
+    results = []
     for number, cell in enumerate(document["cells"], 1):
         if cell["cell_type"] != "code":
             continue
         source = re.sub(r"^!(citris .*)$", lambda line: f"_citris({line[1]!r})", "".join(cell["source"]), flags=re.M)
         tree, where = ast.parse(source), f"{NOTEBOOK.name}, cell {number}"
         shown = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, where, "exec"), names)
-        values.append(None if shown is None else eval(compile(ast.Expression(shown.value), where, "eval"), names))
-    return values
+        value = None
+        with redirect_stdout(io.StringIO()) as printed:
+            exec(compile(tree, where, "exec"), names)
+            if shown is not None:
+                value = eval(compile(ast.Expression(shown.value), where, "eval"), names)
+        results.append((printed.getvalue(), value))
+    return results
