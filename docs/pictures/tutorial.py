@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 #: Where training runs of the page write.
 RUNS = Path("runs/ball_in_boxes")
 #: Width and height of a page in pixels, by the picture's name, and keys that are pressed first.
-PAGES = {"check": (780, 1010, ()), "latents": (900, 660, ("ArrowRight",))}
+PAGES = {"check": (780, 1170, ()), "latents": (900, 660, ("ArrowRight",))}
 #: A picture's largest file, bytes.
 LARGEST = 200_000
 
@@ -51,6 +51,7 @@ def screenshot(page: Path, into: Path) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, Browser(program, Path(profile)) as browser:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         browser.call("Emulation.setDeviceMetricsOverride", **size)
+        browser.call("Emulation.setScrollbarsHidden", hidden=True)
         browser.prefer("light")
         browser.open(page.resolve())
         for key in keys:
@@ -70,8 +71,8 @@ def store(name: str) -> None:
     if source is None:
         raise SystemExit(f"no command of the tutorial wrote {name}.png or {name}.html")
     with Image.open(source) as picture:
-        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    small.save(to, optimize=True)
+        pixels = picture.convert("RGB")
+    pixels.save(to, optimize=True)
     if to.stat().st_size > LARGEST:
         raise SystemExit(f"{to}: larger than {LARGEST:,} bytes")
 
