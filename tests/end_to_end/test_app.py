@@ -237,6 +237,8 @@ ABOUT_THE_RUN = {
     "variables",
     "targets_lead",
     "group",
+    "rounds",
+    "restarts",
     "resume",
     "overwrite",
     "save_every",
