@@ -241,6 +241,8 @@ ABOUT_THE_RUN = {
     "variables",
     "targets_lead",
     "group",
+    "rounds",
+    "restarts",
     "resume",
     "rounds",
     "restarts",
