@@ -244,8 +244,6 @@ ABOUT_THE_RUN = {
     "rounds",
     "restarts",
     "resume",
-    "rounds",
-    "restarts",
     "overwrite",
     "save_every",
     "no_check",
