@@ -6,6 +6,8 @@
     python -m tests.benchmarks --json docs/figures/cpu.json
     python -m tests.benchmarks --threads 1 --json docs/figures/cpu-one-thread.json
     python -m tests.benchmarks.gpu --json docs/figures/gpu-h200.json
+
+results.json is written by hand from the JSON of ``citris eval-correlation`` and ``citris eval-triplets``.
 """
 
 from __future__ import annotations
@@ -240,7 +242,22 @@ def operations() -> str:
     return markdown(("operation", "sizes", "test", "one thread", "two threads"), lines, text=3)
 
 
+def results() -> str:
+    """R² of the models, on test data: the mean over seeds, and the worst of several."""
+    lines = []
+    for one in rows("results"):
+        diag, sep = ([seed[name] for seed in one["seeds"]] for name in ("diag", "sep"))
+        count = len(diag)
+        found = f"**{sum(diag) / count:.3f} / {sum(sep) / count:.3f}**"
+        if count > 1:
+            found += f" (worst of {count} seeds {min(diag):.3f} / {max(sep):.3f})"
+        score = "" if one["score"] is None else f"{one['score']:.3f}"
+        lines.append((one["data"], one["model"], one["budget"], found, score, one["published"]))
+    return markdown(("data", "model", "budget", "R², diag / sep", "triplets", "published"), lines, text=6)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "results": results,
     "cpu": cpu,
     "cpu-all": cpu_all,
     "gpu": gpu,

@@ -22,7 +22,7 @@ SAMPLE = "3"
 #: Pictures of the loop and seconds between them.
 PICTURES, PAUSE = 24, 0.1
 #: Side of a tile, of the gap between tiles, and height of its title, in pixels; tiles in a row.
-TILE, GAP, TITLE, COLUMNS = 128, 8, 22, 5
+TILE, GAP, TITLE, COLUMNS = 96, 8, 20, 5
 BACKGROUND, INK = (255, 255, 255), (40, 40, 40)
 
 
@@ -40,7 +40,7 @@ def tile(picture: np.ndarray, title: str, canvas: Image.Image, place: int) -> No
     """Put a frame and its title on the canvas."""
     left, top = place % COLUMNS * (TILE + GAP), place // COLUMNS * (TILE + TITLE + GAP)
     canvas.paste(Image.fromarray(picture).resize((TILE, TILE), Image.Resampling.BICUBIC), (left, top + TITLE))
-    text, font = lettered(title, 14)
+    text, font = lettered(title, 13)
     ImageDraw.Draw(canvas).text((left + TILE / 2, top + TITLE / 2), text, fill=INK, font=font, anchor="mm")
 
 
@@ -61,9 +61,7 @@ def main() -> None:
         for place, (name, frames) in enumerate(walks.items(), start=1):
             tile(frames[number], name, canvas, place)
         pages.append(canvas)
-    colours = np.concatenate([np.asarray(page) for page in pages[::4]])
-    palette = Image.fromarray(colours).quantize(256)
-    small = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
+    small = [page.quantize(palette=page.quantize(256), dither=Image.Dither.FLOYDSTEINBERG) for page in pages]
     small[0].save(OUTPUT, save_all=True, append_images=small[1:], duration=round(1000 * PAUSE), loop=0, optimize=True)
 
 
