@@ -18,14 +18,14 @@ PAGE, NOTEBOOK = ROOT / "docs/tutorial.md", ROOT / "examples/tutorial.ipynb"
 BUDGETS = {"simulate": ["--frames", "1000"], "train": ["--steps", "20"]}
 #: A picture of the page: ``tutorial-NAME.png`` is what a command above it wrote as ``NAME.png`` or ``NAME.html``.
 PICTURE = re.compile(r"!\[[^\]]*\]\(pictures/tutorial-([\w.-]+)\.png\)")
-_BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 #: Runs a command of citris with its arguments.
 Run = Callable[[list[str]], object]
 
 
 def blocks() -> Iterator[tuple[str, str]]:
-    """The page's blocks that are meant to be run, in order: ``sh`` or ``python``, and the text."""
+    """The page's blocks, in order: ``sh`` or ``python`` if it is to be run, nothing if it quotes output; its text."""
     return ((match[1], match[2]) for match in _BLOCK.finditer(PAGE.read_text("utf-8")))
 
 
@@ -47,7 +47,7 @@ def run_page(run: Run) -> None:
         if language == "sh":
             for arguments in commands(text):
                 run(arguments)
-        else:
+        elif language == "python":
             exec(compile(text, f"{PAGE.name}, block {number}", "exec"), {"__name__": "__main__"})
 
 

@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 #: Where training runs of the page write.
 RUNS = Path("runs/ball_in_boxes")
 #: Width and height of a page in pixels, by the picture's name, and keys that are pressed first.
-PAGES = {"check": (780, 1170, ()), "latents": (900, 660, ("ArrowRight",))}
+PAGES = {"check": (780, 1170, ()), "latents": (900, 580, ("ArrowRight",))}
 #: A picture's largest file, bytes.
 LARGEST = 200_000
 
