@@ -19,8 +19,10 @@ from citris_cli.artifacts.models import ModelFile, read_model, write_model
 from citris_cli.artifacts.packaged import HOME, MODEL
 from citris_cli.causal_model import CausalModel
 from citris_cli.commands.inputs import gather_frames
+from citris_cli.data.datasets import load_independent
 from citris_cli.data.layout import safe_name
 from citris_cli.errors import InputError
+from citris_cli.evaluation.validation import independent_correlation
 from citris_cli.loading import model_from_file
 from citris_cli.show.console import Console
 
@@ -96,6 +98,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="what train-nf or train-vae wrote")
     parser.add_argument("frames", type=Path, nargs="+", help="that it was not trained on: data.npz#17, frame.png")
     parser.add_argument("--into", type=Path, default=HOME, help="another folder than citris_cli/packaged")
+    parser.add_argument("--measured-on", type=Path, help="independent frames with true values: R² goes into the file")
     given = parser.parse_args()
     if given.name != safe_name(given.name):
         raise InputError(f"{given.name}: is no name of a folder; take {safe_name(given.name)}")
@@ -109,6 +112,9 @@ def main() -> None:
     halved, latents, pixels = halved_parts(file)
     told = {"parts": sorted(halved), "latents": latents, "pixels": pixels}
     provenance = file.provenance | {"packaged_from": file.sha256, "half_precision": told}
+    if given.measured_on is not None:
+        found = independent_correlation(model, load_independent(given.measured_on))
+        provenance["metrics"] = {**provenance["metrics"], "identification": found.to_json()}
     folder = given.into / given.name
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.png"):
