@@ -50,6 +50,11 @@ def packaged_model(given: Path) -> Path | None:
     return None
 
 
+def packaged_name(path: Path) -> str | None:
+    """The name of a model that comes with the package, by its file; None for any other file."""
+    return path.parent.name if path.parent.parent == HOME else None
+
+
 def packaged_files(given: Path) -> list[Path]:
     """What a name stands for here that comes with the package: a model, or a sample frame; none if it stands for none.
 

@@ -76,10 +76,13 @@ def explore(
 
 def _samples(inputs: list[Path], model: CausalModel, console: Console) -> list[Sample]:
     """What the page offers to choose from: the one place that decides it."""
+    from citris_cli.artifacts.packaged import MARK, packaged_name
     from citris_cli.commands.inputs import gather_frames
     from citris_cli.data.paths import parse_choice
     from citris_cli.exploring.answers import MOST_SAMPLES, Sample
 
+    if not inputs and (packaged := packaged_name(model.path)):
+        inputs = [Path(MARK + packaged)]
     if not inputs:
         return []
     gathered = gather_frames(inputs, model, console)

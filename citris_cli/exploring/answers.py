@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from citris_cli.artifacts.packaged import packaged_name
 from citris_cli.causal_model import Frames
 from citris_cli.errors import InputError
 from citris_cli.exploring.workbench import Start, View, Workbench
@@ -58,12 +59,13 @@ class Answers:
     def page_model(self) -> PageModel:
         """What the page knows before it asks anything."""
         model = self._workbench.model
+        packaged = packaged_name(model.path)
         *groups, rest = latent_groups(model.variables.names, model.assignment)
         with self._lock:
             controls = self._workbench.controls
         return PageModel(
-            name=visible(model.path.stem or "the model"),
-            place=visible(str(model.path)),
+            name=visible(packaged or model.path.stem or "the model"),
+            place="comes with citris" if packaged else visible(str(model.path)),
             width=model.width,
             height=model.width * panel_count(model.image_channels),
             variables=[

@@ -161,3 +161,11 @@ def test_of_many_frames_the_first_are_offered(model: Path, tmp_path: Path) -> No
     assert said.decode().splitlines()[0] == (
         "the first 1,000 of 1,003 frames are offered; choose others with #, such as many.npz#1000:2000"
     )
+
+
+def test_a_packaged_model_brings_its_name_and_its_samples(tmp_path: Path) -> None:
+    with exploring("--model", "ball-in-boxes", "--no-open", cwd=tmp_path) as (_, address):
+        status, page = asked(address)
+    assert status == 200
+    assert "<title>ball-in-boxes" in page.decode()
+    assert page.decode().count("@ball-in-boxes/") >= 3
