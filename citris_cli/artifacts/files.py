@@ -14,6 +14,7 @@ import hashlib
 import io
 import os
 import re
+import secrets
 import shutil
 import sys
 import tempfile
@@ -102,7 +103,8 @@ def write_together(files: Mapping[Path, Writer], named: Collection[Path] = (), v
             if is_stream(path):
                 _write_stream(path, write)
             else:
-                ready[path] = _temporary(targets[path], write)
+                ready[path] = _name_beside(targets[path])
+                _write_new(ready[path], write)
         last = path if vouches is None else vouches
         if len(ready) > 1:
             targets[last].unlink(missing_ok=True)
@@ -145,8 +147,9 @@ def write_folder(folder: Path, files: Mapping[str, Writer], vouches: str | None 
         return paths
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.mkdtemp(f"-{os.getpid()}.tmp", _prefix(target), target.parent)
+        temporary = _name_beside(target)
         _open.add(temporary)
+        os.mkdir(temporary, 0o700)
         for path, write in zip(paths, files.values(), strict=True):
             with open(os.path.join(temporary, path.name), "xb") as file:
                 _fill(file, write)
@@ -192,18 +195,21 @@ def _target(path: Path, named: bool) -> Path:
     return target
 
 
-def _temporary(target: Path, write: Writer) -> str:
-    """A temporary file beside a target with all of its content, on the disk."""
-    descriptor, temporary = tempfile.mkstemp(f"-{os.getpid()}.tmp", _prefix(target), target.parent)
+def _name_beside(target: Path) -> str:
+    """A name for a temporary file or folder beside a target, which nothing there has.
+
+    Known before anything is made: a signal may end the command at any moment, and what has no name yet would stay.
+    """
+    return os.path.join(target.parent, f"{_prefix(target)}{secrets.token_hex(8)}-{os.getpid()}.tmp")
+
+
+def _write_new(temporary: str, write: Writer) -> None:
+    """Write a temporary file, to the disk; whoever named it removes it if that fails."""
     _open.add(temporary)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            _fill(file, write)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
-    except BaseException:
-        _remove(temporary)
-        raise
-    return temporary
+    # Nobody else reads it before it is whole.
+    with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        _fill(file, write)
+    os.chmod(temporary, 0o666 & ~_umask())
 
 
 def _fill(file: BinaryIO, write: Writer) -> None:

@@ -178,6 +178,32 @@ def test_a_folder_is_complete_or_absent(tmp_path: Path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("call", ["mkdir", "open"])
+def test_a_signal_right_after_a_temporary_name_is_taken_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+):
+    """Python runs a signal's handler between any two steps: here before the call that made something has come back."""
+    made, real = [], getattr(os, call)
+
+    def interrupted(path: str, *arguments: object, **named: object) -> object:
+        result = real(path, *arguments, **named)
+        if ".tmp" not in str(path):
+            return result
+        made.append(path)
+        if call == "open":
+            os.close(result)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, call, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        if call == "mkdir":
+            write_folder(tmp_path / "new", {"a": lambda file: file.write(b"a")})
+        else:
+            write_together({tmp_path / name: (lambda file: file.write(b"a")) for name in "ab"})
+    assert len(made) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_pipe_gets_it_and_stays_a_pipe(tmp_path: Path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
