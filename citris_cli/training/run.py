@@ -495,6 +495,11 @@ def _finish(
         model.eval()
         seen = CausalModel.of(model, data.variables)
         identified = _identification(session, seen)
+        if without := [name for k, name in enumerate(seen.variables.names) if not (seen.assignment == k).any()]:
+            session.note(
+                f"{enumerated(without)}: no latents, so not found; train longer, or see 'citris check' for whether its "
+                "interventions show"
+            )
         if (graph := seen.graph()) is not None:
             session.note(_graph_told(graph))
         with torch.no_grad():

@@ -195,11 +195,11 @@ def test_a_signal_right_after_a_temporary_name_is_taken_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, call, interrupted)
+    content: Callable[[BinaryIO], object] = lambda file: file.write(b"a")  # noqa: E731
     with pytest.raises(KeyboardInterrupt):
-        if call == "mkdir":
-            write_folder(tmp_path / "new", {"a": lambda file: file.write(b"a")})
-        else:
-            write_together({tmp_path / name: (lambda file: file.write(b"a")) for name in "ab"})
+        write_folder(tmp_path / "new", {"a": content}) if call == "mkdir" else write_together(
+            dict.fromkeys([tmp_path / "a", tmp_path / "b"], content)
+        )
     assert len(made) == 1
     assert not list(tmp_path.iterdir())
 
