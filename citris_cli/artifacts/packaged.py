@@ -64,6 +64,11 @@ def packaged_files(given: Path) -> list[Path]:
     return list(samples.values()) or ([] if packaged is None else [packaged])
 
 
+def model_title(path: Path) -> str:
+    """What a person reads as the model's name: ``causal3d`` for one that is here, else the stem of its file."""
+    return path.parent.name if path.parent.parent == HOME else path.stem
+
+
 def hidden_model(given: Path) -> str:
     """What to say of a packaged model whose name stands for a file or folder here; "" where it does not."""
     if given.as_posix() not in packaged_names() or not os.path.lexists(given):
@@ -118,7 +123,7 @@ def model_of_samples(inputs: list[Path]) -> Path | None:
 def _unknown(given: Path, name: str) -> InputError:
     names = packaged_names()
     close = difflib.get_close_matches(re.split("[/#]", name)[0], names, n=1)
-    guess = f", did you mean {MARK}{close[0]}?" if close else ""
+    guess = f"; did you mean {MARK}{close[0]}?" if close else ""
     return InputError(
         f"{given}: no such file, and no model that comes with citris is called so (there are {', '.join(names)}){guess}"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from citris_cli.artifacts.packaged import model_title
 from citris_cli.causal_model import Frames
 from citris_cli.errors import InputError
 from citris_cli.exploring.workbench import Start, View, Workbench
@@ -62,7 +63,7 @@ class Answers:
         with self._lock:
             controls = self._workbench.controls
         return PageModel(
-            name=visible(model.path.stem or "the model"),
+            name=visible(model_title(model.path) or "the model"),
             place=visible(str(model.path)),
             width=model.width,
             height=model.width * panel_count(model.image_channels),
