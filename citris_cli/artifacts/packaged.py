@@ -123,7 +123,7 @@ def model_of_samples(inputs: list[Path]) -> Path | None:
 def _unknown(given: Path, name: str) -> InputError:
     names = packaged_names()
     close = difflib.get_close_matches(re.split("[/#]", name)[0], names, n=1)
-    guess = f", did you mean {MARK}{close[0]}?" if close else ""
+    guess = f"; did you mean {MARK}{close[0]}?" if close else ""
     return InputError(
         f"{given}: no such file, and no model that comes with citris is called so (there are {', '.join(names)}){guess}"
     )

@@ -1,4 +1,4 @@
-"""``citris check``: is a dataset fit to be learnt from? Said before an hour is spent on it."""
+"""``citris check``: is a dataset fit to be learned from? Said before an hour is spent on it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check(
     group: options.Group = None,
     as_json: options.Json = False,
 ) -> None:
-    """Is a dataset fit to be learnt from? Do interventions show, are rows and frames aligned, are the frames sound?"""
+    """Is a dataset fit to be learned from? Do interventions show, are rows and frames aligned, are the frames sound?"""
     from citris_cli.commands.inputs import default_file
     from citris_cli.evaluation.data_check.check import check_data
     from citris_cli.show.check_page import check_page

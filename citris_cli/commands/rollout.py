@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from citris_cli.causal_model import CausalModel
+    from citris_cli.commands.inputs import Gathered
     from citris_cli.evaluation.futures import Act, Futures
     from citris_cli.show.console import Console
     from citris_cli.worlds.world import World
@@ -116,7 +117,7 @@ def rollout(
     if len(gathered) != 1:
         raise InputError(
             f"{image}: holds {counted(len(gathered), 'frame')}; choose the one to start from, such as "
-            f"{image}#{gathered.numbers[0]}"
+            f"{_first(image, gathered)}"
         )
     _require_room(loaded, kind, steps, number, number + truth)
     ((name, frames),) = list(gathered)
@@ -283,6 +284,15 @@ def _state_of(image: Path) -> _Start | None:
     return None
 
 
+def _first(source: Path, gathered: Gathered) -> str:
+    """How the first of several frames is written: the name of a sample frame, else its number in the file."""
+    from citris_cli.artifacts.packaged import sample_pictures
+    from citris_cli.data.paths import parse_choice
+
+    path = parse_choice(source).path
+    return next(iter(sample_pictures(path)), f"{path}#{gathered.numbers[0]}")
+
+
 def _acts(asked_for: list[_Do], model: CausalModel, console: Console, truth: bool) -> list[Act]:
     """What is done, with the latents of the pictures that values are taken from.
 
@@ -303,7 +313,7 @@ def _acts(asked_for: list[_Do], model: CausalModel, console: Console, truth: boo
             if len(gathered) != 1:
                 raise InputError(
                     f"--do {one.given}: {one.source} holds {counted(len(gathered), 'frame')}; choose one, such as "
-                    f"{one.source}#{gathered.numbers[0]}"
+                    f"{_first(one.source, gathered)}"
                 )
             ((_, frames),) = list(gathered)
             latents[one.source] = model.encode(frames.slice(0, 1).cpu().numpy())

@@ -224,7 +224,7 @@ class Variables(Sequence[Variable]):
         spellings = {_fold(own): own for own in (*self.names, *self.groups)}
         spellings |= {alias: own for alias, own in _PUBLISHED.items() if own in self.names or own in self.groups}
         close = difflib.get_close_matches(_fold(name), spellings, n=1)
-        return f", did you mean {spellings[close[0]]!r}?" if close else ""
+        return f" (did you mean {spellings[close[0]]!r}?)" if close else ""
 
     def _listing(self) -> str:
         groups = [f"{name} ({', '.join(members)})" for name, members in self.groups.items()]

@@ -95,7 +95,7 @@ def _verdict(check: DataCheck) -> str:
     elif check.unchecked:
         tone, verdict = "unsure", "No problem found, but not everything could be checked"
     else:
-        tone, verdict = "good", "No problem found: these data are fit to be learnt from"
+        tone, verdict = "good", "No problem found: these data are fit to be learned from"
     lists = {"Problems, the gravest first": check.problems, "Hints": check.hints, "Not checked": check.unchecked}
     told = "".join(f"<h3>{title}</h3>{_list(map(text, items))}" for title, items in lists.items() if items)
     return f'<section id="verdict" class="{tone}" aria-label="Verdict"><p>{verdict}</p>{told}</section>'

@@ -95,7 +95,7 @@ def test_resolve_keeps_the_users_own_spelling_apart() -> None:
 def test_wrong_names_get_a_guess_and_the_list(wrong: str, guess: str) -> None:
     with pytest.raises(InputError) as caught:
         CAUSAL3DIDENT.resolve(wrong)
-    assert f"no variable {wrong!r}, did you mean {guess!r}?" in str(caught.value)
+    assert f"no variable {wrong!r} (did you mean {guess!r}?); " in str(caught.value)
     assert "pos_x, pos_y" in str(caught.value)
     assert "pos_o (pos_x" in str(caught.value)
 

@@ -150,6 +150,11 @@ def test_a_browser_is_opened_where_it_is_asked_for(model: Path, tmp_path: Path, 
             assert not (tmp_path / "opened").exists()
 
 
+def test_the_page_of_a_model_that_comes_with_the_package_has_its_name(tmp_path: Path) -> None:
+    with exploring("@ball-in-boxes", cwd=tmp_path) as (_, address):
+        assert b"<title>ball-in-boxes: explore</title>" in asked(address)[1]
+
+
 def test_of_many_frames_the_first_are_offered(model: Path, tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (1003, 32, 32, 3)).astype(np.uint8)
     np.savez(tmp_path / "many.npz", images=frames)

@@ -147,7 +147,7 @@ def test_what_is_called_like_a_packaged_model_here_comes_first_and_that_is_said(
 def test_names_that_stand_for_nothing_are_refused(inside: Citris, tmp_path: Path) -> None:
     for arguments, says in (
         (["encode", "@ball-in-boxes/4"], r"@ball-in-boxes/4: no such file and no sample frame; there are @ball-in-box"),
-        (["encode", "@bal-in-boxes/1"], r"\(there are ball-in-boxes, causal3d\), did you mean @ball-in-boxes\?"),
+        (["encode", "@bal-in-boxes/1"], r"\(there are ball-in-boxes, causal3d\); did you mean @ball-in-boxes\?"),
         (["encode", "@causal3d/1", "-m", "@x"], "@x: no such file, and no model that comes with citris is called so"),
         (["encode", "@causal3d/1", "-m", "@causal3d/2"], "is a sample frame and no model; its model is causal3d"),
         (["encode", "photo.png"], "photo.png: there is no such file"),

@@ -132,7 +132,7 @@ def test_the_document(home: Path, model: Path, tmp_path: Path, inside: Citris) -
         (["--do", "3:"], "--do 3:: write STEP:VARIABLE"),
         (["--do", "11:box"], "--do 11:box: the steps are 1 to 10; step 1 leads out of the given frame"),
         (["--do", "0:box"], "--do 0:box: the steps are 1 to 10"),
-        (["--do", "3:boxx"], "--do 3:boxx: there is no variable 'boxx', did you mean 'box'"),
+        (["--do", "3:boxx"], r"--do 3:boxx: there is no variable 'boxx' \(did you mean 'box'\?\)"),
         (["--do", "3:box", "--do", "3:ball_y,box"], "--do 3:ball_y,box: box is set twice in step 3; set it once"),
         (["--do", "3:box=none.png"], "none.png: there is no such file"),
         (["--do", "3:box={data}"], "holds 100 frames; choose one, such as .*test.npz#0"),
@@ -154,6 +154,8 @@ def test_what_cannot_be_done_is_said(
 def test_several_frames_and_no_state_are_refused(home: Path, model: Path, tmp_path: Path, inside: Citris) -> None:
     done = inside("rollout", f"{home}/boxes/test.npz", "-m", model, cwd=tmp_path)
     check_refusal(done, "boxes/test.npz: holds 100 frames; choose the one to start from, such as .*test.npz#0")
+    done = inside("rollout", "@ball-in-boxes", cwd=tmp_path)
+    check_refusal(done, "@ball-in-boxes: holds 3 frames; choose the one to start from, such as @ball-in-boxes/1")
     plain = {key: value for key, value in first_rows(home / "boxes/test.npz", 5).items() if key != "provenance"}
     np.savez(tmp_path / "d.npz", **plain)
     done = inside("rollout", "d.npz#1", "--truth", "-m", model, cwd=tmp_path)

@@ -180,7 +180,7 @@ def test_interventions_on_some_variables_are_imperfect_by_name(trained: Path, tm
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["boxx"], "--imperfect-variables: there is no variable 'boxx', did you mean 'box'"),
+        (["boxx"], r"--imperfect-variables: there is no variable 'boxx' \(did you mean 'box'\?\)"),
         (["box,"], "--imperfect-variables: .* holds an empty name; the variables are ball_y, box"),
         (
             ["box", "--imperfect-interventions"],

@@ -125,12 +125,12 @@ def test_every_variable_is_there_with_its_numbers(count: int) -> None:
 
 def test_the_verdict_says_what_is_wrong_and_what_was_not_checked() -> None:
     check = a_check()
-    assert "No problem found: these data are fit to be learnt from" in words(check_page(check))
+    assert "No problem found: these data are fit to be learned from" in words(check_page(check))
     unsure = words(check_page(dataclasses.replace(check, unchecked=("whether rows fit: too few steps",))))
     assert "No problem found, but not everything could be checked Not checked whether rows fit: too few steps" in unsure
     wrong = words(check_page(dataclasses.replace(check, problems=("a is late", "b is seen nowhere"), hints=("try c",))))
     assert "2 problems found Problems, the gravest first a is late b is seen nowhere Hints try c" in wrong
-    assert "fit to be learnt from" not in unsure + wrong
+    assert "fit to be learned from" not in unsure + wrong
 
 
 def test_what_is_not_known_is_a_dash_and_no_number() -> None:

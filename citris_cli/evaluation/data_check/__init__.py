@@ -1,1 +1,1 @@
-"""Is a dataset fit to be learnt from? What can be found out before time is spent on a training."""
+"""Is a dataset fit to be learned from? What can be found out before time is spent on a training."""
