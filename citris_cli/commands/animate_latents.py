@@ -31,9 +31,9 @@ def animate_latents(
         list[Path],
         typer.Argument(
             metavar="DATA",
-            help="A sequence: an .npz, a directory, several shards; or animations, pictures and folders of them in the "
-            "order of their names (without marks of interventions); or frames of one of these (data.npz#10:60), or "
-            "sample frames (@causal3d); - reads a picture from standard input.",
+            help="A sequence: an .npz, a directory, several shards; or animations, pictures and folders of them in "
+            "the order of their names (no interventions are marked); or frames of one of these (data.npz#10:60), "
+            "or sample frames (@causal3d); - reads a picture from standard input.",
             show_default=False,
             autocompletion=complete_picture,
         ),
@@ -46,17 +46,17 @@ def animate_latents(
             "\\[default: runs/<dataset>/latents.gif]"
         ),
     ] = None,
-    start: Annotated[int, typer.Option(help="The first frame shown, counted from 0.", min=0)] = 0,
+    start: Annotated[int, typer.Option(help="The first frame to show, counted from 0.", min=0)] = 0,
     frames: Annotated[
-        int | None, typer.Option(help="How many frames.  \\[default: 100, or as many as there are]", min=1)
+        int | None, typer.Option(help="Number of frames to show.  \\[default: 100, or as many as there are]", min=1)
     ] = None,
-    fps: Annotated[float, typer.Option(help="Frames a second; of a GIF at most 50.", min=0.1, max=240)] = 5.0,
+    fps: Annotated[float, typer.Option(help="Frames per second; at most 50 for a GIF.", min=0.1, max=240)] = 5.0,
     variables: options.Vars = None,
     targets_lead: options.TargetsLead = None,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Show every frame of a sequence beside bars of its causal latents, and what was intervened on."""
+    """Animate a sequence: every frame beside bars of its causal latents, with the interventions marked."""
     from citris_cli.commands.inputs import default_file, default_place, find_model, load_causal_model, require_there
     from citris_cli.devices import select_device
     from citris_cli.show.animation import GIF_FASTEST

@@ -21,8 +21,8 @@ def check(
     output: Annotated[
         Path | None,
         output_option(
-            "The .html, or the .json of the same name that goes beside it; - for the .json on standard output.  "
-            "\\[default: runs/<dataset>/check.json]"
+            "Where to write: the .html, or the .json that goes beside it under the same name; - for the .json on "
+            "standard output.  \\[default: runs/<dataset>/check.json]"
         ),
     ] = None,
     variables: options.Vars = None,
@@ -30,7 +30,7 @@ def check(
     group: options.Group = None,
     as_json: options.Json = False,
 ) -> None:
-    """Is a dataset fit to be learnt from? Do interventions show, are rows and frames aligned, are the frames sound?"""
+    """Check a dataset before training: are the frames sound, are targets aligned with them, do interventions show?"""
     from citris_cli.commands.inputs import default_file
     from citris_cli.evaluation.data_check.check import check_data
     from citris_cli.show.check_page import check_page

@@ -30,34 +30,35 @@ def eval_rollout(
             show_default=False,
         ),
     ],
-    steps: Annotated[int, typer.Option(help="How far futures go.", min=1, max=1000)] = 10,
-    starts: Annotated[int, typer.Option(help="How many frames they start from.", min=1, max=10_000)] = 100,
+    steps: Annotated[int, typer.Option(help="Number of steps in each future.", min=1, max=1000)] = 10,
+    starts: Annotated[int, typer.Option(help="Number of frames to start from.", min=1, max=10_000)] = 100,
     number: Annotated[
-        int, typer.Option("-n", help="Futures of each, and as often the simulator is run.", min=1, max=1000)
+        int,
+        typer.Option("-n", help="Number of futures from each start; the simulator is run as often.", min=1, max=1000),
     ] = 4,
     model: options.Model = None,
     causal_encoder: Annotated[
         Path | None,
         typer.Option(
-            help="Trained causal encoder, which reads true factors off the futures' pictures.  \\[default: the one "
-            "beside the model, if any; else a network learns to read them from the latents]",
+            help="Trained causal encoder, which predicts true factors from the futures' pictures.  \\[default: the "
+            "one beside the model, if any; else a network learns to predict them from the latents]",
             show_default=False,
         ),
     ] = None,
     output: Annotated[
         Path | None,
         output_option(
-            "The .json, or the .png of the same name that goes beside it; - for the .json on standard output.  "
-            "\\[default: runs/<dataset>/futures.json]"
+            "Where to write: the .json, or the .png that goes beside it under the same name; - for the .json on "
+            "standard output.  \\[default: runs/<dataset>/futures.json]"
         ),
     ] = None,
     variables: options.Vars = None,
     targets_lead: options.TargetsLead = None,
-    seed: Annotated[int, typer.Option(help="Of all draws.", min=0, max=options.LARGEST_SEED)] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of all samples.", min=0, max=options.LARGEST_SEED)] = 0,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Errors of futures under the recorded interventions, beside those of a copy and of the simulator itself."""
+    """Measure errors of sampled futures under the recorded interventions, beside those of a copy and the simulator."""
     from citris_cli.commands.inputs import default_file, find_causal_encoder, find_model, load_causal_model
     from citris_cli.devices import select_device
     from citris_cli.evaluation.future_errors import (

@@ -27,7 +27,7 @@ def export(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write a model's weights under the names of the published code, as a plain .safetensors."""
+    """Export a model's weights under the names of the published code, as a plain .safetensors file."""
     from citris_cli.artifacts.checkpoints import checkpoint_bytes
     from citris_cli.artifacts.packaged import packaged_model
     from citris_cli.artifacts.runs import RUNS

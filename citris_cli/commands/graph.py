@@ -28,35 +28,38 @@ def graph(
     model: options.Model = None,
     instantaneous: Annotated[
         bool,
-        typer.Option("--instantaneous", help="Look for effects within a step, too; takes perfect interventions."),
+        typer.Option("--instantaneous", help="Also look for effects within a step; needs perfect interventions."),
     ] = False,
     repeats: Annotated[
         int,
         typer.Option(
-            help="Resamplings of the steps, on each of which the graph is estimated anew: how often an edge is found "
-            "tells how sure it is.",
+            help="Number of bootstrap resamples of the steps on which to estimate the graph again; how often an edge "
+            "is found says how certain it is.",
             min=0,
             max=1000,
         ),
     ] = 0,
     sparsity: Annotated[
         float,
-        typer.Option(help="How much an edge must improve the prediction of its effect, in nats a step.", min=0.0),
+        typer.Option(help="How much an edge must improve the prediction of its effect, in nats per step.", min=0.0),
     ] = 0.02,
     output: Annotated[
         Path | None,
         output_option(
-            "The .json, or what goes beside it under the same name: the page (.html), or instead a .png, a .dot or a "
-            ".graphml; - for the .json on standard output.  \\[default: runs/<dataset>/graph.json]"
+            "Where to write: the .json, or the file that goes beside it under the same name: a page (.html), or "
+            "instead a .png, .dot or .graphml; - for the .json on standard output.  \\[default: "
+            "runs/<dataset>/graph.json]"
         ),
     ] = None,
     variables: options.Vars = None,
     targets_lead: options.TargetsLead = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same graph.", min=0, max=options.LARGEST_SEED)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Random seed; the same seed gives the same graph.", min=0, max=options.LARGEST_SEED)
+    ] = 0,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Which variable causes which? The causal graph over the variables of a trained model, read off its latents."""
+    """Estimate the causal graph over the variables of a trained model from its latents."""
     from citris_cli.commands.inputs import default_file, find_model, load_causal_model, require_width
     from citris_cli.commands.interruption import ends_clean
     from citris_cli.data.true_graphs import read_true_graphs

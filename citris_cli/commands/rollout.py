@@ -44,29 +44,33 @@ def rollout(
             autocompletion=complete_picture,
         ),
     ],
-    steps: Annotated[int, typer.Option(help="How many steps.", min=1, max=100_000)] = STEPS,
+    steps: Annotated[int, typer.Option(help="Number of steps.", min=1, max=100_000)] = STEPS,
     do: Annotated[
         list[str] | None,
         typer.Option(
             "--do",
             metavar="STEP:VAR[=FROM]",
-            help="Intervene in a step, 1 the first, on variables or groups: 5:hue_b draws a value, 5:hue_b=other.png "
-            "or 5:hue_b=data.npz#3 takes it from a picture. May be given several times.",
+            help="Intervene on variables or groups in a step, counted from 1: 5:hue_b samples a value, "
+            "5:hue_b=other.png or 5:hue_b=data.npz#3 takes it from a picture. May be repeated.",
             show_default=False,
         ),
     ] = None,
     number: Annotated[
-        int | None, typer.Option("-n", help="Futures, side by side.  \\[default: 3]", min=1, max=10_000)
+        int | None, typer.Option("-n", help="Number of futures, shown side by side.  \\[default: 3]", min=1, max=10_000)
     ] = None,
     mean: Annotated[
-        bool, typer.Option("--mean", help="One future, the mean at every step; values that are drawn are means, too.")
+        bool,
+        typer.Option(
+            "--mean",
+            help="Show a single future that takes the mean at every step instead of sampling, also for interventions.",
+        ),
     ] = False,
     truth: Annotated[
         bool,
         typer.Option(
             "--truth",
-            help="Beside them the simulator's own future of the same state under the same interventions, for a frame "
-            "of a dataset that citris simulated.",
+            help="Also show the simulator's own future from the same state under the same interventions. Needs a "
+            "frame of a dataset that citris simulated.",
         ),
     ] = False,
     model: options.Model = None,
@@ -77,12 +81,12 @@ def rollout(
             "GIF on standard output.  \\[default: runs/<image>/rollout.gif]"
         ),
     ] = None,
-    fps: Annotated[float, typer.Option(help="Frames a second; of a GIF at most 50.", min=0.1, max=240)] = 2.0,
-    seed: Annotated[int, typer.Option(help="Of the draws.", min=0, max=options.LARGEST_SEED)] = 0,
+    fps: Annotated[float, typer.Option(help="Frames per second; at most 50 for a GIF.", min=0.1, max=240)] = 2.0,
+    seed: Annotated[int, typer.Option(help="Random seed of the samples.", min=0, max=options.LARGEST_SEED)] = 0,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """What may follow a frame, step by step as the model learned it, and what interventions would make of it."""
+    """Sample possible futures of a frame from the learned transitions, with or without interventions."""
     from citris_cli.commands.inputs import (
         default_file,
         find_model,
