@@ -158,8 +158,8 @@ def _tell_of_lost_pages() -> None:
     discard_unfinished()
     files = ", ".join(cut_short()) or "a file that was being read"
     sentence = (
-        f"citris: {files}: was cut short while it was read; bring it back as it was and run the command again, a "
-        "training with --resume to go on from its last saved state"
+        f"citris: {files}: was cut short while it was read; restore it and run the command again (a training command "
+        "with --resume, to continue from its last saved state)"
     )
     # A display that was going on has hidden the cursor.
     shown = "\r\x1b[?25h" if os.isatty(2) else ""

@@ -379,8 +379,8 @@ class CausalModel:
             path.append(self.step(path[-1], targets, generator, known, temperature))
             if not np.isfinite(path[-1]).all():
                 raise CitrisError(
-                    f"{self.path}: a future is no longer finite at step {step}, as the model's own steps carry it "
-                    "away; take fewer steps, or train the model longer"
+                    f"{self.path}: a future is no longer finite at step {step}, as the model's own steps diverge; "
+                    "take fewer steps, or train the model longer"
                 )
         return np.stack(path, axis=1)
 
@@ -407,9 +407,9 @@ class CausalModel:
         prior = self.network.prior
         if not prior.foretells:
             raise InputError(
-                f"{self.path}: the prior of {prior.title or 'this model'} says how fast frames change, and nothing of "
-                "what follows them or an intervention; train a model with another prior, such as "
-                "'citris train-vae' without --prior"
+                f"{self.path}: the prior of {prior.title or 'this model'} says how fast frames change, but not what "
+                "follows them or an intervention; train a model with another prior, such as 'citris train-vae' "
+                "without --prior"
             )
 
     def affected(self, names: str) -> tuple[str, ...]:
@@ -641,9 +641,7 @@ def samples(name: str) -> Frames:
     from PIL import Image
 
     if name not in packaged_names():
-        raise InputError(
-            f"{name}: no model that comes with citris is called so; there are {', '.join(packaged_names())}"
-        )
+        raise InputError(f"{name}: no model of this name comes with citris; there are {', '.join(packaged_names())}")
     frames = []
     for path in samples_of(name).values():
         with Image.open(path) as picture:

@@ -87,8 +87,8 @@ def animate_latents(
     _say_interventions(console, found, clip, loaded, sequence)
     if kind == ".gif" and fps > GIF_FASTEST:
         console.note(
-            f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames a second, and so does this one; "
-            "write an .mp4 or an .html for more"
+            f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames per second, and so does this one; write an "
+            ".mp4 or an .html for more"
         )
     if kind != ".html":
         captions = map(sequence.caption, range(len(chosen)))
@@ -113,7 +113,7 @@ def _kind(asked: Output) -> str:
     if not suffix and is_stream(asked.given):
         return ".gif"
     if suffix not in KINDS:
-        raise InputError(f"-o {asked.given}: the ending says what is written; use {', '.join(KINDS)}")
+        raise InputError(f"-o {asked.given}: the extension decides the format; use {', '.join(KINDS)}")
     if suffix == ".mp4":
         check_mp4()
     return suffix
@@ -165,7 +165,7 @@ def _frames_of(
             console.note(note)
         return _Sequence(numbers, whole, lambda start, stop: clip.select(numbers[start:stop]))
     if lead is not None:
-        raise InputError("--targets-lead tells of a dataset's targets, and pictures have none; leave it out")
+        raise InputError("--targets-lead is about a dataset's targets, and pictures have none; leave it out")
     if named:
         raise InputError("--vars names the columns of a dataset's targets, and pictures have none; leave it out")
     gathered = gather_frames(data, model, console)
@@ -236,7 +236,7 @@ def _say_frames(console: Console, data: _Sequence, chosen: range, clip: Clip) ->
     of = f"of {total:,}" if data.whole else chose
     console.note(f"frames {data.numbers[chosen[0]]} to {data.numbers[chosen[-1]]} {of}{more}")
     if data.numbers.step != 1:
-        marks = "; marks tell of the step into each, not of steps into those left out" if clip.columns else ""
+        marks = "; marks show the step into each, not the steps into frames that are left out" if clip.columns else ""
         console.note(f"the chosen frames are counted from 0 in the pictures{marks}")
 
 

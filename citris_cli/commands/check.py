@@ -144,12 +144,12 @@ def _show(console: Console, found: DataCheck) -> None:
         rows = [[name, *(f"{count:,}" for count in counts)] for name, counts in zip(names, found.together, strict=True)]
         console.table("Steps with interventions on both", ["", *names], rows)
     console.table(
-        "Change in steps with an intervention, divided by that in others, if targets are read so many rows earlier",
+        "Change in steps with an intervention, divided by that in others, with targets read this many rows earlier",
         ["rows", *(f"{lag:+d}" if lag else "0" for lag in LAGS)],
         [["change", *map(_times, found.alignment.ratios)]],
     )
     console.table(
-        "What telling effects within a step needs (--method icitris)",
+        "Conditions for identifying effects within a step (--method icitris)",
         ["condition", "holds"],
         [[one.name, _word(one.holds)] for one in found.within_step],
     )
@@ -166,7 +166,7 @@ def _show(console: Console, found: DataCheck) -> None:
     if not found.problems and found.unchecked:
         console.note("no problem was found, but not everything could be checked")
     elif not found.problems:
-        console.note("nothing was found that stands in the way of learning from these data")
+        console.note("no problem was found: these data are fit to learn from")
 
 
 def _times(ratio: float | None) -> str:

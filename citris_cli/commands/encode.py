@@ -69,7 +69,7 @@ def encode(
     asked = asked.reading("INPUT", *inputs).reading("--model", model_file)
     path = asked.place(default_file(inputs, "latents", ".npz"), inputs)
     if output is not None and output.suffix.lower() in NOT_LATENTS:
-        raise InputError(f"-o {output}: the ending says what is written, and encode writes an .npz; name it so")
+        raise InputError(f"-o {output}: encode writes an .npz; use a name that ends in .npz")
     loaded = load_causal_model(model_file, where, console)
     started = time.monotonic()
     with compute_in(settled, where):

@@ -104,8 +104,8 @@ def _ground_truth(
     owners = {owner for factor in data.factors if (owner := model.variables.owner(factor)) is not None}
     if not owners:
         console.note(
-            f"no factor ({', '.join(data.factors.names)}) is called like a variable of the model "
-            f"({', '.join(model.variables.names)}); --vars gives the columns other names"
+            f"no factor ({', '.join(data.factors.names)}) has the name of a variable of the model "
+            f"({', '.join(model.variables.names)}); rename the columns with --vars"
         )
     return data, owners
 

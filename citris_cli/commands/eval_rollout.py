@@ -142,11 +142,11 @@ def _sequences(
     foreign = [column.name for column in loaded[0].variables if model.variables.owner(column) is None]
     if owned == {None}:
         raise InputError(
-            f"{path}: no column that is intervened on ({', '.join(loaded[0].variables.names)}) is called like a "
-            f"variable of the model ({', '.join(model.variables.names)}); --vars gives the columns other names"
+            f"{path}: no column that is intervened on ({', '.join(loaded[0].variables.names)}) has the name of a "
+            f"variable of the model ({', '.join(model.variables.names)}); rename the columns with --vars"
         )
     if foreign:
-        console.note(f"{', '.join(foreign)}: no variable of the model, which is not told of interventions on it")
+        console.note(f"{', '.join(foreign)}: not a variable of the model, which does not see interventions on it")
     return loaded[0], loaded[-1]
 
 
@@ -156,10 +156,7 @@ def _world(data: SequenceData, model: CausalModel, console: Console) -> World | 
 
     found = recorded_world(data.paths[0])
     if found is None:
-        console.note(
-            f"{data.label}: was not written by 'citris simulate', so that what the world itself would have made cannot "
-            "be told"
-        )
+        console.note(f"{data.label}: was not written by 'citris simulate', so there is no simulator to compare with")
     elif len(found.targets) != len(data.columns) or data.factors is None or len(found.variables) != len(data.factors):
         raise InputError(f"{data.label}: its columns are not those of the world {found.name!r}; simulate it again")
     return found
@@ -175,8 +172,12 @@ def _show(console: Console, errors: FutureErrors) -> None:
         [f"{name} ({CURVES[name]})", *as_cells([errors.mean(name)[step - 1] for step in shown])]
         for name in errors.distance
     ]
-    score = "" if math.isnan(errors.score) else f": score {errors.score:.3f} (0 a copy with what was set, 1 the world)"
-    title = f"Error of true factors, normalised, of futures of {counted(errors.starts, 'frame')}{score}"
+    score = (
+        ""
+        if math.isnan(errors.score)
+        else (f": score {errors.score:.3f} (0: a copy with the values that were set, 1: the simulator)")
+    )
+    title = f"Normalised error of the true factors in futures of {counted(errors.starts, 'frame')}{score}"
     console.table(title, ["", *(f"step {step}" for step in shown)], rows)
 
 

@@ -115,7 +115,7 @@ def _show(console: Console, measures: TripletMeasures, count: int) -> None:
         [name, *as_cells([one["mse"] * 1000, one["psnr"], one["ssim"]])] for name, one in measures.summary().items()
     ]
     if math.isnan(measures.score):
-        score = "no score, for the model reconstructs them no better than a copy does"
+        score = "no score, as the model reconstructs them no better than a copy does"
     else:
         score = f"score {measures.score:.3f} (0 a copy, 1 the best possible)"
     title = f"Third frames of {count:,} triplets: {score}"

@@ -47,7 +47,9 @@ def export(
     variables = None if loaded.variables is None else loaded.variables.to_json()
     asked.write_bytes(path, checkpoint_bytes(loaded.kind, weights, hyper_parameters, loaded.provenance, variables))
     if loaded.reference is not None:
-        console.note("left out: the latents of training frames that the model keeps, which published ones do not have")
+        console.note(
+            "left out: the latents of training frames that the model keeps, for which the published form has no place"
+        )
     for difference in _differences(loaded.network):
         console.note(f"the published code has no such networks: {difference}")
     asked.report(console, {"model": str(loaded.path), "kind": loaded.kind}, path)

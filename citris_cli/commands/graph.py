@@ -176,7 +176,7 @@ def _beside(kind: str, found: CausalGraph, facts: dict[str, str], console: Conso
 def _show(console: Console, found: CausalGraph, steps: int) -> None:
     """The edges as a table, and sentences on the graph as a whole."""
     known = any(kind.true is not None for kind in found.kinds.values())
-    columns = ["cause", "effect", "when", "probability", "gain (nats a step)"]
+    columns = ["cause", "effect", "when", "probability", "gain (nats per step)"]
     columns += ["found"] * bool(found.repeats) + ["true"] * known
     rows = []
     for when, kind in found.kinds.items():
@@ -191,14 +191,14 @@ def _show(console: Console, found: CausalGraph, steps: int) -> None:
         console.note(f"no edge was found on {counted(steps, 'step')}")
     if found.undecided:
         console.note(
-            f"{counted(found.undecided, 'edge')} not decided when the estimation ended, so uncertain; longer data, or "
-            "another --sparsity, may decide"
+            f"{counted(found.undecided, 'edge')} still undecided when the estimation ended, so uncertain; more data "
+            "or another --sparsity may decide them"
         )
     if found.cycle:
         dropped = ", ".join(f"{cause} -> {effect}" for cause, effect in found.dropped)
         console.note(
-            f"the effects within a step have a cycle ({' -> '.join([*found.cycle, found.cycle[0]])}), which no order "
-            f"of causes has; the nearest acyclic graph is without {dropped}"
+            f"the effects within a step have a cycle ({' -> '.join([*found.cycle, found.cycle[0]])}), which no causal "
+            f"order has; the nearest acyclic graph leaves out {dropped}"
         )
     for when, kind in found.kinds.items():
         if sentence := _against_truth(when, kind):

@@ -84,7 +84,7 @@ def _describe(path: Path) -> Described:
         found = None
     else:
         if not path.is_file():
-            raise InputError(f"{path}: this is no regular file; name a file")
+            raise InputError(f"{path}: this is not a regular file; name a file")
         try:
             start = signatures.beginning(path)
         except OSError as error:
@@ -135,7 +135,7 @@ def _no_use(path: Path) -> str:
         ".jpg": "picture", ".jpeg": "picture",
     }  # fmt: skip
     why_not = signatures.refusal(signatures.beginning(path), promised.get(path.suffix.lower(), "data"))
-    return f"{path}: {why_not or 'this is no kind of file that citris knows; check how it was made'}"
+    return f"{path}: {why_not or 'citris does not know this kind of file; check how it was made'}"
 
 
 def _model(path: Path) -> dict[str, Any]:

@@ -150,8 +150,8 @@ def _say_effects(console: Console, model: CausalModel, variables: str) -> None:
     affected = model.affected(variables)
     if affected:
         console.note(
-            f"{', '.join(affected)}: {'follows' if len(affected) == 1 else 'follow'} within the step, the picture "
-            "being the frame before it; what else there is stays as it is"
+            f"{', '.join(affected)}: {'follows' if len(affected) == 1 else 'follow'} within the step that starts from "
+            "the picture; everything else stays as it is"
         )
     else:
         console.note(f"{variables}: acts on nothing within a step, as the model learned it, so nothing follows")
@@ -217,7 +217,7 @@ def _places(asked: Output, names: list[str], variables: str) -> list[Path | None
             raise InputError(f"-o {given}: {len(names)} pictures were given; give -o a folder or an .npz")
         return _default_places(asked, names, variables)
     elif suffix not in ENDINGS:
-        raise InputError(f"-o {given}: the ending says what is written; use {', '.join(ENDINGS)}")
+        raise InputError(f"-o {given}: the extension decides the format; use {', '.join(ENDINGS)}")
     return [asked.place(given)]
 
 

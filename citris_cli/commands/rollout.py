@@ -200,7 +200,7 @@ def _kind(asked: Output) -> str:
     if not suffix and is_stream(asked.given):
         return ".gif"
     if suffix not in ENDINGS:
-        raise InputError(f"-o {asked.given}: the ending says what is written; use {', '.join(ENDINGS)}")
+        raise InputError(f"-o {asked.given}: the extension decides the format; use {', '.join(ENDINGS)}")
     if suffix == ".mp4":
         check_mp4()
     return suffix
@@ -251,7 +251,7 @@ def _start(image: Path, model: CausalModel) -> _Start:
     if found is None:
         raise InputError(
             f"{image}: --truth needs a frame of a dataset that 'citris simulate' wrote, such as data/test.npz#17, as "
-            "nothing else tells which state it shows and what would follow; leave --truth out"
+            "only there the true state and the simulator are known; leave --truth out"
         )
     if (found.world.size, found.world.channels) != (model.width, model.image_channels):
         raise InputError(
@@ -399,8 +399,8 @@ def _write(
         return
     if kind == ".gif" and fps > GIF_FASTEST:
         console.note(
-            f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames a second, and so does this one; "
-            "write an .mp4 or an .html for more"
+            f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames per second, and so does this one; write an "
+            ".mp4 or an .html for more"
         )
     sequence = _sequence(model, shown)
     if kind != ".html" and (spelled := spelling_note(sequence.names, FONT_SIZE)):
@@ -469,8 +469,9 @@ def _report(
     names = {name for step in found.intervened for name in step or ()}
     if held := strayed(model, found.z):
         console.note(
-            f"{held} of {counted(count, 'future')} went beyond what the frames of the training look like, and "
-            f"{'was' if held == 1 else 'were'} held there: trust {'it' if held == 1 else 'them'} no further"
+            f"{held} of {counted(count, 'future')} left the range of the training frames and "
+            f"{'was' if held == 1 else 'were'} held at its edge: do not rely on {'it' if held == 1 else 'them'} from "
+            "there on"
         )
     rows = [
         [
@@ -481,7 +482,7 @@ def _report(
         for name, value in moved.items()
     ]
     steps = counted(length - 1, "step")
-    title = f"How far the latents are from the frame's after {steps}, in standard deviations of each variable"
+    title = f"Distance of the latents from those of the frame after {steps}, in standard deviations of each variable"
     columns = ["variable", "moved", *([] if spread is None else ["futures apart"]), ""]
     console.table(title, columns, rows)
     return {

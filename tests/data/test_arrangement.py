@@ -177,7 +177,7 @@ def test_rows_that_look_shifted_by_one_are_said_to() -> None:
     ):
         (note,) = load_sequences([{"images": frames, "targets": rows}]).notes
         assert last in note
-        assert "interventions and the first none, as where each row is of the step into its frame" in note
+        assert "interventions and the first none, as if each row described the step into its frame" in note
         assert "--targets-lead in" in note
 
 
@@ -206,5 +206,5 @@ def test_keys_that_nothing_reads_are_named(tmp_path: Path) -> None:
     arrays = {"images": FRAMES, "targets": STEPS, "done": ENDS, "my_notes": np.arange(3)}
     data = load_sequences([save(tmp_path / "a.npz", **arrays)])
     assert data.unused == ("done", "my_notes")
-    assert "not used, as no key that citris reads is called so: done (did you mean 'dones'?), my_notes" in data.notes
+    assert "not used, as citris does not read keys of these names: done (did you mean 'dones'?), my_notes" in data.notes
     assert len(data.starts) == 11

@@ -230,7 +230,7 @@ def fresh(first: tuple[Path, subprocess.CompletedProcess], tmp_path: Path, monke
 def test_steps_bound_the_autoencoder_that_is_trained_first_too(fresh: Path, inside: Citris) -> None:
     done = inside("train-nf", "d.npz", *TINY_NF, "--steps", 5, cwd=fresh)
     assert done.returncode == 0, done.stderr.decode()
-    assert "--steps bounds it to 5 steps instead of 20" in done.stderr.decode()
+    assert "--steps limits it to 5 steps instead of 20" in done.stderr.decode()
     for kind in ("ae", "nf"):
         assert metrics(fresh / f"runs/d/{kind}.metrics.jsonl")[-1]["step"] == 5
 
@@ -239,7 +239,10 @@ def test_steps_bound_the_autoencoder_that_is_trained_first_too(fresh: Path, insi
     ("options", "says"),
     [
         (["--prior", "mlpp"], "--prior mlpp: there is no prior 'mlpp'; it can be autoregressive, icitris, mlp"),
-        (["--autoregressive-hidden", 3], "--autoregressive-hidden: a training with the prior mlp has no such setting"),
+        (
+            ["--autoregressive-hidden", 3],
+            "--autoregressive-hidden: a training run with the prior mlp has no such setting",
+        ),
         (["--latents", 4, "--prior", "slow"], "--prior slow: "),
     ],
 )

@@ -158,7 +158,7 @@ def test_what_data_and_sizes_cannot_give_is_said_before_a_training() -> None:
         few = f"5 variables and {latents} latents: at least {without} of the variables can have no latents; give 5 or"
         (at,) = (number for number, line in enumerate(told) if line.startswith(few))
         assert f"with '{option}'" in told[at]
-        small = "the data are too small: 39 pairs, where 64 are the least to learn from and thousands are usual"
+        small = "the data are too few: 39 pairs; at least 64 are needed, and thousands are usual"
         assert max(at, told.index(small)) < told.index("step 0 of CITRIS-NF on arrays")
     told.clear()
     citris_cli.train_vae({**arrays(100)}, **TINY_VAE, **listening)
@@ -333,7 +333,10 @@ def test_the_autoencoder_that_was_given_stays_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"model": AutoencoderConfig()}, "model: AutoencoderConfig is given and this training needs a CitrisNFConfig"),
+        (
+            {"model": AutoencoderConfig()},
+            "model: AutoencoderConfig is given and this training run needs a CitrisNFConfig",
+        ),
         ({"training": AutoencoderTrainingConfig()}, "training: AutoencoderTrainingConfig is given and .* Causal"),
         ({"model": CitrisNFConfig(prior=SlowPriorConfig())}, "the prior 'slow' is for citris_vae, not for citris_nf"),
         ({"output": "-"}, "output is '-'; give a path"),
