@@ -133,7 +133,7 @@ class _Sequence:
     numbers: range
     whole: bool
     read: Callable[[int, int], Clip]
-    unmarked: str = "the data tells of no steps with intervention targets: nothing is marked"
+    unmarked: str = "the data has no steps with intervention targets: nothing is marked"
 
 
 def _frames_of(

@@ -143,13 +143,13 @@ class CitrisPriorConfig(PriorConfig):
     """What CITRIS's own priors have in common.
 
     Attributes:
-        imperfect_interventions: whether every variable still depends on the past where it was intervened on.
-        imperfect_variables: those that alone do, by number from 0 on; empty where all are alike. A training takes their
-            names in its place.
-        regulariser: lambda, the pull of uninformative latents into psi(0).
-        regulariser_warmup: share of the steps over which lambda rises from 0 to its own. From the start it would take
-            variables with it whose interventions are not understood yet; at the end it takes what no intervention
-            speaks for, as long as noise lets it move.
+        imperfect_interventions: whether every variable still depends on the past when it is intervened on.
+        imperfect_variables: the variables that do, by number from 0 on, if not all of them; otherwise empty. The
+            training functions take names instead.
+        regulariser: lambda, the weight of the term that moves uninformative latents into psi(0).
+        regulariser_warmup: share of the steps over which lambda rises from 0. From the start, it would move variables
+            into psi(0) whose interventions are not understood yet; later, it moves what no intervention explains, as
+            long as there is enough noise.
     """
 
     imperfect_interventions: bool = setting(
@@ -219,7 +219,7 @@ class SlowPriorConfig(PriorConfig):
 class ICitrisPriorConfig(CitrisPriorConfig):
     """iCITRIS: effects within a step, and their graph. Interventions must be perfect.
 
-    Shares are of a training's steps, so that a short one goes through all stages.
+    Shares are of the steps of the training run, so that a short run goes through all stages.
 
     Attributes:
         graph_learning: how the graph is learned, see :mod:`citris_cli.core.graph`.

@@ -21,10 +21,10 @@ class TrainingConfig:
     Attributes:
         steps: optimiser steps.
         batch_size: frames (autoencoder), pairs of frames (CITRIS-NF) or windows of frames (CITRIS-VAE) a step.
-        lr: learning rate at the top of the schedule.
-        clip: bound on the norm of the gradient.
+        lr: peak learning rate.
+        clip: norm to which gradients are clipped.
         warmup: steps of linear warm-up.
-        seed: of weights, batches and noise.
+        seed: random seed of weights, batches and noise.
         precision: float32, tf32 or bf16; auto for the device's own.
     """
 
@@ -46,8 +46,8 @@ class AutoencoderTrainingConfig(TrainingConfig):
     Attributes:
         permute_colours: show every frame with its red, green and blue in a random order. Where hues are variables of
             the system, what follows them in the training sequence (a rotation, say) could be guessed from the colours
-            of a frame, and need not be encoded; this takes the guess away. Measured frames stay as they are.
-        balance: how far every pixel counts alike, however seldom it changes, 0 to 1: its squared error is weighted by
+            of a frame, and need not be encoded; this prevents the guess. Frames for evaluation stay as they are.
+        balance: how strongly to up-weight pixels that seldom change, 0 to 1: its squared error is weighted by
             its variance over the training frames to the power of minus this. A small thing that may be anywhere is at
             each place so seldom that the plain error has little to gain from it, and draws it late or never.
     """
@@ -67,11 +67,11 @@ class CausalTrainingConfig(TrainingConfig):
     """How a model with causal latents is trained.
 
     Attributes:
-        classifier_lr: learning rate of the target classifier at the top of the schedule.
+        classifier_lr: peak learning rate of the target classifier.
         noise_start: noise on the causal latents at the start, in multiples of the model's own (CITRIS-NF: sigma;
             CITRIS-VAE: the posterior's standard deviations), at least 1. Where the noise is small beside a variable's
             steps, moving a variable from one block of latents to another costs likelihood all the way, and a training
-            keeps the blocks that it happened to start with; under more noise it does not.
+            run keeps the blocks that it happened to start with; with more noise it does not.
         noise_decay: share of the steps over which that factor falls to 1, geometrically.
     """
 

@@ -131,7 +131,9 @@ def _train_in_rounds(session: Session[SequenceData], plan: NFPlan) -> LoadedMode
         plan.files.save_state(plan.files.mark(0))  # its place is taken, and --resume finds what it is
     told: dict[str, Any] = {}
     for number in range(1, rounds):
-        session.note(f"round {number} of {rounds}: a flow on the autoencoder{' that it was taught' if told else ''}")
+        session.note(
+            f"round {number} of {rounds}: a flow on the autoencoder{' that the last one taught' if told else ''}"
+        )
         trained = flow.finished(own)
         if trained is None:
             with flow.held(own):

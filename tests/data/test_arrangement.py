@@ -71,7 +71,7 @@ def test_no_step_crosses_the_end_of_an_episode(keys: dict[str, Any]) -> None:
         ({"episode_ends": np.array([5, 4])}, "in growing order"),
         ({"episode_ends": np.array([4.5])}, "in growing order"),
         ({"episode_starts": np.array([0, 12])}, "in growing order"),
-        ({"lengths": np.array([4, 7])}, "tells of 11 frames, and there are 12"),
+        ({"lengths": np.array([4, 7])}, "adds up to 11 frames, and there are 12"),
         ({"lengths": np.array([13, -1])}, "whole and from 1 on; it holds -1"),
         ({"episode_ids": np.arange(5)}, "has 5 values instead of 12; it needs one a frame, the same in an episode"),
     ],

@@ -198,7 +198,7 @@ def test_shards_that_disagree_name_both(tmp_path: Path) -> None:
         ({"keys": np.array(["x", "a,b"])}, "in 'keys' the variable name 'a,b'"),
         ({"keys": np.array(["x", "y"], dtype=object)}, "pickled Python objects"),
         ({"keys": np.array([1, 2])}, "needs a list of names"),
-        ({"keys": np.array([b"x", b"\xff"])}, "no text"),
+        ({"keys": np.array([b"x", b"\xff"])}, "not text"),
         ({"kinds": np.array(["angle"])}, "'kinds' has 1 kind for 2 columns"),
         (
             {"kinds": np.array(["angle", "round"])},
@@ -466,7 +466,7 @@ def test_triplets(tmp_path: Path) -> None:
         ({"mask": np.zeros((1, 2))}, "key 'mask' has 1 row for 4 triplets; it needs 4"),
         ({"mask": np.full((4, 2), 2)}, "0 or 1"),
         ({"images": np.zeros((4, 32, 32, 3), np.uint8)}, "frames, not triplets"),
-        ({"images": np.zeros((4, 2, 32, 32, 3), np.uint8), "latents": None}, "pairs , not triplets"),
+        ({"images": np.zeros((4, 2, 32, 32, 3), np.uint8), "latents": None}, "pairs, not triplets"),
         ({"latents": np.zeros((4, 2))}, "needs [4, 3] rows"),
     ],
 )

@@ -113,7 +113,7 @@ def test_values_out_of_range_name_the_first_bad_frame(
 
 
 def test_values_that_are_no_numbers() -> None:
-    with pytest.raises(InputError, match="no pixels"):
+    with pytest.raises(InputError, match="which cannot be pixels"):
         to_uint8_frames(np.full((2, 32, 32, 3), "a"), "x")
 
 

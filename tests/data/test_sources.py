@@ -261,7 +261,7 @@ def test_lists_and_tensors_are_arrays_too() -> None:
             "key 'images' lists arrays of the shapes [2] and [3]; they need one",
         ),
         ({}, "the given arrays: no arrays are given; give at least images and interventions"),
-        ({3: [1, 2]}, "the key 3 is no text"),
+        ({3: [1, 2]}, "the key 3 is not text"),
     ],
 )
 def test_what_is_no_array_is_refused(arrays: Any, says: str) -> None:

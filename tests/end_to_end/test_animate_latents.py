@@ -100,7 +100,7 @@ def test_targets_are_matched_by_name_and_not_by_place(home: Path, tmp_path: Path
     np.savez(tmp_path / "d.npz", images=images)
     done = inside(*common, cwd=tmp_path)
     assert set(page_data(tmp_path / "x.html")["captions"]) == {"interventions not known"}
-    assert "the data tells of no steps with intervention targets: nothing is marked" in done.stderr.decode()
+    assert "the data has no steps with intervention targets: nothing is marked" in done.stderr.decode()
 
 
 def test_pictures_are_shown_in_the_order_of_their_names_without_marks(

@@ -127,5 +127,5 @@ def test_an_empty_line_in_one_column_may_be_a_row(tmp_path: Path) -> None:
 
 
 def test_utf_16_without_its_mark_is_no_text(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="this is no text"):
+    with pytest.raises(InputError, match="this is not text"):
         read_table(written(tmp_path / "t.csv", "frame,x\n0,1\n".encode("utf-16-le")))

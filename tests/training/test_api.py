@@ -162,13 +162,13 @@ def test_what_data_and_sizes_cannot_give_is_said_before_a_training() -> None:
         assert max(at, told.index(small)) < told.index("step 0 of CITRIS-NF on arrays")
     told.clear()
     citris_cli.train_vae({**arrays(100)}, **TINY_VAE, **listening)
-    assert not [line for line in told if "latents:" in line or "too small" in line]
+    assert not [line for line in told if "latents:" in line or "too few" in line]
 
 
 def test_of_one_pair_nothing_can_be_learned() -> None:
     data = {"images": arrays()["images"][:2], "targets": [[1, 1]]}
     autoencoder = citris_cli.train_ae(data, **{**TINY_AE, "latents": 16})
-    with pytest.raises(TrainingDivergedError, match="the data are too small: 1 pair, where 64 are the least") as caught:
+    with pytest.raises(TrainingDivergedError, match="the data are too few: 1 pair; at least 64 are needed") as caught:
         citris_cli.train_nf(data, ae=autoencoder, steps=60)
     assert "--lr" not in str(caught.value)
 
