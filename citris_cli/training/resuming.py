@@ -173,7 +173,7 @@ def _going_on(
     )
     going_on = dataclasses.replace(begin, configs=before)
     model, training = going_on.settled()
-    what = f"the {'unfinished' if left.unfinished else 'finished'} training in {where}"
+    what = f"the {'unfinished' if left.unfinished else 'finished'} training run in {where}"
     _check_settings(begin, saved["model"], before[1], (model, training), what)
     settings = going_on.settings(model, training)
     done = not left.unfinished and same_run(settings, saved)

@@ -259,7 +259,7 @@ def test_what_is_nothing_of_ours(home: Path, tmp_path: Path, inside: Citris) -> 
         "text.txt": ("text", "this is text and holds no frames"),
         "damaged.npz": ("npz file of arrays", "damaged or cut off"),
         "cut.safetensors": ("safetensors model", "truncated or damaged"),
-        "noise": ("unknown", "no kind of file that citris knows"),
+        "noise": ("unknown", "citris does not know this kind of file"),
         "empty": ("directory", "holds neither .npz files nor models nor pictures"),
     }
     for name, (kind, reason) in expected.items():

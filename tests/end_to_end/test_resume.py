@@ -373,10 +373,10 @@ def test_a_finished_training_can_be_made_longer(home: Path, folder: Path, inside
     finished = (folder / "m.safetensors").read_bytes()
     for more, says in (
         (["--steps", 5], "m.safetensors is finished after 6 steps; give more with --steps to train it longer, or run"),
-        (["--lr", 0.5], "--lr: the finished training in m.state.safetensors has 0.00[0-9]+; leave the option out or"),
-        (["--precision", "bf16"], "--precision: the finished training in m.state.safetensors has float32; leave the"),
-        (["--hidden", 6], "--hidden: the finished training in m.state.safetensors has 4; leave the option out or run"),
-        (["--seed", 6], "--seed: the finished training in m.state.safetensors has 0; leave the option out or run"),
+        (["--lr", 0.5], "--lr: the finished training run in m.state.safetensors has 0.00[0-9]+; leave the option"),
+        (["--precision", "bf16"], "--precision: the finished training run in m.state.safetensors has float32; leave"),
+        (["--hidden", 6], "--hidden: the finished training run in m.state.safetensors has 4; leave the option out"),
+        (["--seed", 6], "--seed: the finished training run in m.state.safetensors has 0; leave the option out"),
     ):
         check_refusal(inside(*arguments, "--steps", 6, *more, "--resume", cwd=folder), says)
         assert (folder / "m.safetensors").read_bytes() == finished
@@ -440,7 +440,7 @@ def test_several_runs_resume_each_in_its_place(home: Path, folder: Path, inside:
     other = succeed(*arguments, "--steps", 3, "--lr", 0.01, cwd=folder)
     longer = inside(*arguments, "--steps", 5, "--seed", 7, "--resume", cwd=folder)
     assert longer.stdout == b"runs/d/nf-seed7.safetensors\n", longer.stderr.decode()
-    assert longer.stderr.decode().count("going on after 3 steps") == 1
+    assert longer.stderr.decode().count("continuing after 3 steps") == 1
     assert succeed(*arguments, "--steps", 5, "--lr", 0.01, "--resume", cwd=folder) == other
     assert succeed(*arguments, "--steps", 5, "--resume", cwd=folder) == "runs/d/nf.safetensors"
     found = {path.name: read_model(path).provenance["settings"]["training"] for path in (folder / "runs/d").glob("nf*")

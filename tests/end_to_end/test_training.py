@@ -282,7 +282,7 @@ def test_a_signal_in_the_autoencoders_last_step_stops_before_the_flow(
     with monkeypatch.context() as patch:
         patch.setattr(AutoencoderTask, "batch", batch)
         done = inside("train-nf", "d.npz", *TINY_NF, cwd=fresh)
-    says = "the autoencoder is finished, in runs/d/ae.safetensors: run the same command again to go on"
+    says = "the autoencoder is finished, in runs/d/ae.safetensors: run the same command again to continue"
     check_refusal(done, f"stopped before the training of CITRIS-NF; {says}", status=status)
     assert {path.name for path in (fresh / "runs/d").iterdir()} == {
         "ae.safetensors", "ae.metrics.jsonl", "ae.reconstructions.png", "ae.state.safetensors",
