@@ -47,7 +47,7 @@ STDOUT_ERRORS = (errno.ENOSPC, errno.EBADF, errno.EIO)
 
 app = typer.Typer(
     name="citris",
-    help="Find the causal variables in frames of a system from which interventions were made at each step.",
+    help="Learn the causal variables of a system from sequences of images with known intervention targets.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -68,7 +68,7 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="On an error, print the traceback too.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="If an error occurs, also print the traceback.")] = False,
 ) -> None:
     """Options of all commands; --debug is read by main(), which has to know it before anything can fail."""
 
@@ -158,8 +158,8 @@ def _tell_of_lost_pages() -> None:
     discard_unfinished()
     files = ", ".join(cut_short()) or "a file that was being read"
     sentence = (
-        f"citris: {files}: was cut short while it was read; bring it back as it was and run the command again, a "
-        "training with --resume to go on from its last saved state"
+        f"citris: {files}: was cut short while it was read; restore it and run the command again (a training command "
+        "with --resume, to continue from its last saved state)"
     )
     # A display that was going on has hidden the cursor.
     shown = "\r\x1b[?25h" if os.isatty(2) else ""

@@ -1,6 +1,6 @@
-"""A trained model as a Python object: frames in, causal latents out; latents changed; frames out again.
+"""A trained model as a Python object: encode frames, change their causal latents, decode them again.
 
-The commands use this very object. What it returns are NumPy's arrays; frames are uint8 [N, W, W, C], latents float32
+The commands use this object, too. It returns NumPy arrays: frames are uint8 [N, W, W, C], latents float32
 [N, M]. It also takes torch tensors, on any device, and lists of frames or latents.
 
 Example:
@@ -68,7 +68,7 @@ Given: TypeAlias = np.ndarray[Any, Any] | Tensor | Sequence[Any]
 class CausalModel:
     """A model with causal latents and the names of its variables, in evaluation mode.
 
-    Nothing here changes the model or any random state but that of a generator that is passed in.
+    No method changes the model, or any random state except that of a generator passed to it.
 
     Attributes:
         network: the torch module.
@@ -76,10 +76,10 @@ class CausalModel:
         width: frame width and height W in pixels.
         image_channels: channels C of a frame, 3 of an RGB one.
         assignment: hard assignment int64 [M]: the variable (0 … K-1) of every latent, K for psi(0).
-        path: file that it came from.
-        sha256: of that file, in hexadecimal; "" if that was not asked for.
+        path: the file that it was loaded from.
+        sha256: hash of that file, in hexadecimal; "" if not computed.
         provenance: command, seed, versions, data hash, measures.
-        device: where it computes.
+        device: the device that it computes on.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -102,10 +102,10 @@ class CausalModel:
 
     @cached_property
     def limits(self) -> Latents | None:
-        """Least and greatest value of every latent in a future [2, M]; None where the file brings no training frames.
+        """Lowest and highest value of every latent in a future [2, M]; None if the file keeps no training frames.
 
-        Half of the range of the training frames' latents beyond either end of it. What the networks of the prior say of
-        latents that no frame has can be anything, and a future that strays there would otherwise never come back.
+        They extend the range of the training frames' latents by half its width at either end. Far from any frame, the
+        networks of the prior can predict anything, so a future that went there might never come back.
         """
         if self._reference is None or not self._brought:
             return None
@@ -115,10 +115,10 @@ class CausalModel:
 
     @classmethod
     def of(cls, network: CausalLatentsModel, variables: Variables) -> CausalModel:
-        """A model that is still in training, seen as it is now.
+        """A model that is still being trained, in its present state.
 
         Args:
-            network: the torch module; whoever calls puts it in evaluation mode.
+            network: the torch module, which the caller puts in evaluation mode.
             variables: the K intervened variables.
         """
         return cls(LoadedModel(kind_of_model(network).name, network, variables, Path(), {}))
@@ -129,12 +129,12 @@ class CausalModel:
         return len(self.assignment)
 
     def graph(self) -> dict[str, Any] | None:
-        """Effects within a step, as the model learned them: docs/json.md has the keys; None of a model without any."""
+        """Effects within a step, as the model learned them (keys: docs/json.md); None for a model without any."""
         graph = self.network.prior.learned_graph()
         return None if graph is None else graph.to_json(self.variables.names)
 
     def block(self, names: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Which latents belong to the variables of a comma list of names and groups: bool [M].
+        """Which latents belong to the variables in a comma-separated list of names and groups: bool [M].
 
         Raises:
             InputError: no such variable, or the model gave it no latents.
@@ -163,16 +163,16 @@ class CausalModel:
         """Causal latents of frames.
 
         Args:
-            frames: [N, W, W, C], or [N, W, W] of a model of grey frames; uint8 0 … 255, or floats 0 … 1 or −1 … 1. Of
-                4 channels where the model knows 3 the last is dropped, as alpha is. An array, a tensor on any device,
-                or a list of frames.
+            frames: [N, W, W, C], or [N, W, W] for a model of grey frames; uint8 0 … 255, or floats 0 … 1 or −1 … 1. If
+                frames have 4 channels and the model takes 3, the last one (alpha) is dropped. An array, a tensor on
+                any device, or a list of frames.
 
         Returns:
             float32 [N, M].
 
         Raises:
-            InputError: another shape, size or range, or other channels than the model's.
-            CitrisError: as of :meth:`require_finite`.
+            InputError: wrong shape, size, range or number of channels.
+            CitrisError: see :meth:`require_finite`.
         """
         pixels = torch.from_numpy(self.as_frames(frames))
         z = self._through(lambda chunk: self.network.encode(as_model_input(chunk)), pixels)
@@ -189,7 +189,7 @@ class CausalModel:
             uint8 [N, W, W, C].
 
         Raises:
-            InputError: another shape, size or range, or other channels than the model's.
+            InputError: wrong shape, size, range or number of channels.
         """
         frames = _given(frames, "frames")
         check_frames_shape(frames.shape, "frames")
@@ -222,13 +222,13 @@ class CausalModel:
         """Frames uint8 [N, W, W, C] of causal latents [N, M].
 
         Raises:
-            InputError: another shape, or values that are not finite.
+            InputError: wrong shape, or values that are not finite.
         """
         (z,) = self._latents(z=z)
         return self._through(lambda chunk: as_pixels(self.network.decode(chunk)), torch.from_numpy(z))
 
     def combine(self, z_1: Given, z_2: Given, mask: Given) -> Latents:
-        """Latents of a triplet: of variable k those of image 2 where ``mask[:, k]`` is 1, all others of image 1.
+        """Latents of a triplet: variable k's from image 2 where ``mask[:, k]`` is 1, all others from image 1.
 
         Args:
             z_1, z_2: causal latents [N, M] of the two images.
@@ -238,7 +238,7 @@ class CausalModel:
             float32 [N, M].
 
         Raises:
-            InputError: another shape, or other values in the mask.
+            InputError: wrong shape, or values other than 0 and 1 in the mask.
         """
         z_1, z_2 = self._latents(z_1=z_1, z_2=z_2)
         mask = _given(mask, "the mask")
@@ -253,12 +253,12 @@ class CausalModel:
         return np.where(with_rest[:, self.assignment], z_2, z_1)
 
     def intervene(self, z: Given, names: str, values: Given) -> Latents:
-        """Latents with the block of some variables replaced and every other latent exactly as it was.
+        """Latents with the blocks of some variables replaced, and every other latent exactly as it was.
 
         Args:
             z: causal latents [N, M], or [1, M] for many values.
-            names: comma list of variables and groups.
-            values: latents [N, M] (or [1, M]) whose blocks are taken: of another image, :meth:`draw` or :meth:`sweep`.
+            names: comma-separated list of variables and groups.
+            values: latents [N, M] (or [1, M]) to take the blocks from: of another image, :meth:`draw` or :meth:`sweep`.
 
         Returns:
             float32 [N, M].
@@ -271,20 +271,20 @@ class CausalModel:
 
     @torch.no_grad()
     def draw(self, z: Given, names: str, number: int, generator: torch.Generator, temperature: float = 1.0) -> Latents:
-        """Latents after interventions on some variables, drawn from what the model learned that these do.
+        """Latents after interventions on some variables, sampled from the interventional distribution of the model.
 
         Args:
             z: causal latents of the frame before, [M] or [1, M].
-            names: comma list of variables and groups.
-            number: draws n.
+            names: comma-separated list of variables and groups.
+            number: number of samples n.
             generator: source of the draws, on the CPU.
             temperature: factor on the standard deviations; 0 gives the mean.
 
         Returns:
-            float32 [n, M]; only the blocks of the named variables are an intervention's.
+            float32 [n, M]; only the blocks of the named variables are meaningful.
 
         Raises:
-            InputError: no such variable, or it has no latents; latents of another shape, no number or temperature.
+            InputError: no such variable, or it has no latents; latents of the wrong shape; a bad number or temperature.
         """
         indices = self._named(names)
         self._block(indices)
@@ -308,21 +308,21 @@ class CausalModel:
         known: Given | None = None,
         temperature: float = 1.0,
     ) -> Latents:
-        """Latents of the next frame, drawn by the transition prior.
+        """Latents of the next frame, sampled from the transition prior.
 
         Args:
             z: causal latents of the frame before [N, M], each row a frame of its own.
-            targets: 0 or 1 [N, K], what is intervened on in the step.
+            targets: intervention targets of the step, 0 or 1 [N, K].
             generator: source of the draws, on the CPU.
-            known: latents of the next frame [N, M] that are known already, NaN where they are to be drawn; those of a
-                variable are all known or none of them is. Of effects within a step, what is drawn follows them.
+            known: latents of the next frame [N, M] that are known already, NaN where they are to be sampled; those of a
+                variable are either all known or all NaN. Effects within a step are sampled given the known latents.
             temperature: factor on the standard deviations; 0 gives the mean.
 
         Returns:
-            float32 [N, M]; what is drawn is held within :attr:`limits`.
+            float32 [N, M]; samples are kept within :attr:`limits`.
 
         Raises:
-            InputError: another shape, no generator or temperature; the prior does not say what follows a frame.
+            InputError: wrong shape, bad generator or temperature; the prior does not predict the next frame.
         """
         self._require_futures()
         _require_draws(generator, temperature)
@@ -353,11 +353,11 @@ class CausalModel:
         """Futures: what the transition prior says may follow some frames, step by step.
 
         Args:
-            z: causal latents of the frames that they start from [N, M], one future each.
-            steps: how many.
+            z: causal latents of the frames to start from [N, M], one future each.
+            steps: number of steps.
             generator: source of the draws, on the CPU.
-            interventions: by the number of a step, 1 the first, and a comma list of variables and groups: the latents
-                [N, M] or [1, M] whose blocks are taken, or None to draw what an intervention leads to.
+            interventions: by step, counted from 1, and by comma-separated list of variables and groups: the latents
+                [N, M] or [1, M] to take the blocks from, or None to sample an intervention.
             temperature: factor on the standard deviations; 0 follows the mean.
 
         Returns:
@@ -365,7 +365,7 @@ class CausalModel:
 
         Raises:
             InputError: no such step or variable, or it has no latents, or is named twice in a step; see :meth:`step`.
-            CitrisError: a future has no limits, and leaves the numbers that a float can hold.
+            CitrisError: a future without limits grows beyond what a float can hold.
         """
         _require_number(steps, "steps")
         (z,) = self._latents(z=z)
@@ -379,8 +379,8 @@ class CausalModel:
             path.append(self.step(path[-1], targets, generator, known, temperature))
             if not np.isfinite(path[-1]).all():
                 raise CitrisError(
-                    f"{self.path}: a future is no longer finite at step {step}, as the model's own steps carry it "
-                    "away; take fewer steps, or train the model longer"
+                    f"{self.path}: a future is no longer finite at step {step}, as the model's own steps diverge; "
+                    "take fewer steps, or train the model longer"
                 )
         return np.stack(path, axis=1)
 
@@ -407,18 +407,18 @@ class CausalModel:
         prior = self.network.prior
         if not prior.foretells:
             raise InputError(
-                f"{self.path}: the prior of {prior.title or 'this model'} says how fast frames change, and nothing of "
-                "what follows them or an intervention; train a model with another prior, such as "
-                "'citris train-vae' without --prior"
+                f"{self.path}: the prior of {prior.title or 'this model'} says how fast frames change, but not what "
+                "follows them or an intervention; train a model with another prior, such as 'citris train-vae' "
+                "without --prior"
             )
 
     def affected(self, names: str) -> tuple[str, ...]:
-        """The variables that some variables act on within a step, by themselves or through others, as it was learned.
+        """The variables that some variables act on within a step, directly or through others, in the learned graph.
 
-        Of a graph with cycles, the nearest without them is what is followed.
+        If the graph has cycles, the nearest acyclic graph is used.
 
         Args:
-            names: comma list of variables and groups; none of them is among those that are returned.
+            names: comma-separated list of variables and groups, which are not among those returned.
 
         Raises:
             InputError: no such variable; the model knows no effects within a step.
@@ -434,20 +434,20 @@ class CausalModel:
         return tuple(name for k, name in enumerate(self.variables.names) if reached[k] and k not in indices)
 
     def sweep(self, names: str, number: int) -> Latents:
-        """Latents that walk through the values of some variables, each at equal steps of rank along its own curve.
+        """A traversal: latents in which some variables move through their values, at equal steps of rank along a curve.
 
-        The values are those of frames that an intervention on the variable led into, so each was seen; the walk around
-        an angle is a closed curve.
+        The values are those of frames that followed an intervention on the variable, so each of them was seen; for an
+        angle, the curve is closed.
 
         Args:
-            names: comma list of variables and groups, which walk together.
-            number: places n on the walk.
+            names: comma-separated list of variables and groups, which move together.
+            number: number of places n on the curve.
 
         Returns:
-            float32 [n, M]; only the blocks of the named variables have a meaning.
+            float32 [n, M]; only the blocks of the named variables are meaningful.
 
         Raises:
-            InputError: no such variable, or it has no latents; no number.
+            InputError: no such variable, or it has no latents; a bad number.
         """
         indices = self._named(names)
         self._block(indices)
@@ -464,19 +464,20 @@ class CausalModel:
         return walk
 
     def seen(self, number: int, generator: torch.Generator) -> Latents:
-        """Latents of frames that the model was trained on, some of which its file keeps.
+        """Latents of frames that the model was trained on, of which its file keeps some.
 
-        A file that keeps none (a published checkpoint) gives what its prior draws, with every variable intervened on.
+        If the file keeps none (a published checkpoint), they are sampled from the prior, with every variable intervened
+        on.
 
         Args:
-            number: how many, drawn with replacement.
+            number: how many to draw, with replacement.
             generator: source of the choice, on the CPU.
 
         Returns:
             float32 [number, M].
 
         Raises:
-            InputError: no number, or no such generator.
+            InputError: a bad number or generator.
         """
         _require_number(number)
         _require_generator(generator)
@@ -484,7 +485,7 @@ class CausalModel:
         return rows[torch.randint(len(rows), (number,), generator=generator)].numpy()
 
     def moved(self, before: Given, after: Given) -> dict[str, np.ndarray[Any, Any]]:
-        """How far latents moved, for every variable, in units of the spread of its own block over the training data.
+        """Distance that latents moved, for every variable, in units of its block's spread over the training data.
 
         ``||after - before|| / sqrt(sum of variances)`` over the latents of a variable: 1 is one standard deviation.
 
@@ -495,7 +496,7 @@ class CausalModel:
             float [N] for each variable that has latents, by name, and for ``psi(0)`` if it has any.
 
         Raises:
-            InputError: another shape, or values that are not finite.
+            InputError: wrong shape, or values that are not finite.
         """
         before, after = self._latents(before=before, after=after)
         spread = self._spread().numpy()
@@ -508,21 +509,21 @@ class CausalModel:
         return distance
 
     def explore(self, frames: Given | None = None, port: int = 0, height: int = 860) -> Exploration:
-        """A page to play with the model: in a notebook it stands below the cell, and elsewhere it has an address.
+        """A page to explore the model: in a notebook it is shown below the cell, elsewhere it has an address.
 
-        It is served on 127.0.0.1 by a thread of this process, as ``citris explore`` serves it.
+        A thread of this process serves it on 127.0.0.1, as ``citris explore`` does.
 
         Args:
             frames: one frame [W, W, C] or several [N, W, W, C] to start from, as :meth:`encode` takes them; None for
                 the latents of a frame that the model was trained on. The page also takes pictures.
-            port: to listen on; 0 for any that is free.
-            height: of the page in a notebook, in pixels.
+            port: port to listen on; 0 for any free port.
+            height: height of the page in a notebook, in pixels.
 
         Returns:
-            What shows it, with its ``url``; ``close()`` ends it.
+            An object that displays the page, with its ``url``; ``close()`` stops the server.
 
         Raises:
-            InputError: frames that are none of the model's, more than a page offers, or a port that is in use.
+            InputError: frames that the model cannot take, more frames than a page offers, or a port that is in use.
         """
         from citris_cli.exploring.notebook import Exploration
 
@@ -619,10 +620,10 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> CausalModel:
     Args:
         path: a ``.safetensors`` that ``citris train-nf`` or ``citris train-vae`` wrote, a folder with one of these, or
             the name of a model that comes with the package, such as ``causal3d``.
-        device: where it should compute: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
+        device: the device to compute on: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
 
     Raises:
-        InputError: no such file, not a model of ours, a damaged one, or one without causal latents; no such device.
+        InputError: no such file or device; not a model of citris, a damaged one, or one without causal latents.
     """
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"path is {type_of(path)}; give the path of a model, or of a folder with one")
@@ -641,9 +642,7 @@ def samples(name: str) -> Frames:
     from PIL import Image
 
     if name not in packaged_names():
-        raise InputError(
-            f"{name}: no model that comes with citris is called so; there are {', '.join(packaged_names())}"
-        )
+        raise InputError(f"{name}: no model of this name comes with citris; there are {', '.join(packaged_names())}")
     frames = []
     for path in samples_of(name).values():
         with Image.open(path) as picture:

@@ -189,7 +189,7 @@ def _fitting(autoencoder: Autoencoder | None, latents: int, checkpoint: Checkpoi
     if autoencoder is None:
         named = checkpoint.hyper_parameters.get("autoencoder_checkpoint")
         known = f" (it was trained on {legible(named)})" if isinstance(named, str) else ""
-        raise InputError(f"{path}: brings no autoencoder{known}; name it with --ae FILE")
+        raise InputError(f"{path}: does not include an autoencoder{known}; name it with --ae FILE")
     width = checkpoint.hyper_parameters.get("img_width")
     if autoencoder.config.latents != latents:
         raise InputError(
@@ -224,14 +224,14 @@ def _variables(
         known = None if checkpoint.variables is None else Variables.from_json(checkpoint.variables)
         read = causal_encoder_factors(factors)
     except InputError as error:
-        raise InputError(f"{path}: what it tells of its variables is unusable: {error}") from error
+        raise InputError(f"{path}: its description of the variables is unusable: {error}") from error
     if kind.reads_factors:
         return known if known is not None and _alike(known, read) else read
     number, width = config[kind.name]["variables"], kind.width(config)
     given = None if named is None else parse_vars(named, known)
     keys = checkpoint.hyper_parameters.get("var_names") if given is None else None
     if keys is not None and not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
-        raise InputError(f"{path}: its var_names are no list of names; name the {number} variables with --vars")
+        raise InputError(f"{path}: its var_names are not a list of names; name the {number} variables with --vars")
     if keys is not None and len(keys) != number:
         raise InputError(f"{path}: its var_names are {len(keys)} for {number} variables; name these with --vars")
     return infer_variables(number, keys, (width, width), given, str(path), known)

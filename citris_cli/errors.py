@@ -36,7 +36,7 @@ class ChangedDataError(CitrisError):
         change: the same.
     """
 
-    def __init__(self, change: str, then: str = "bring it back as it was and run the command again") -> None:
+    def __init__(self, change: str, then: str = "restore it and run the command again") -> None:
         super().__init__(f"{change}; {then}")
         self.change = change
 

@@ -56,7 +56,7 @@ class LoadedModel:
         """A sentence that the user should read; "" if there is none."""
         if self.checked:
             return ""
-        return f"{self.path}: of an earlier format, without a digest that would tell of damage"
+        return f"{self.path}: of an earlier format, without a digest that would reveal damage"
 
     @property
     def width(self) -> int:

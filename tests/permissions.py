@@ -29,7 +29,7 @@ def permissions_count() -> Iterator[None]:
     header = (ctypes.c_uint32 * 2)(_VERSION, 0)
     before, less = ((ctypes.c_uint32 * 6)() for _ in range(2))  # effective, permitted, inheritable, twice
     if libc.capget(header, before) != 0:
-        pytest.skip("the capabilities of this process cannot be told")
+        pytest.skip("the capabilities of this process cannot be determined")
     less[:] = [before[0] & ~_OVERRIDE, *before[1:]]
     if libc.capset(header, less) != 0:
         pytest.skip("the capabilities of this process cannot be changed")

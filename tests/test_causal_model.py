@@ -135,7 +135,7 @@ def test_what_is_no_array_is_named(model: CausalModel, value: Any) -> None:
 def test_what_numpy_cannot_take_is_said(model: CausalModel) -> None:
     wrong: list[Any] = [torch.zeros(2, 3, device="meta"), torch.zeros(2, 3).to_sparse(), [[1, 2, 3], [1]]]
     for value in wrong:
-        with pytest.raises(InputError, match="z: numpy makes no array of it"):
+        with pytest.raises(InputError, match="z: numpy cannot make an array of it"):
             model.decode(value)
     wrong = [torch.zeros(3), np.zeros(2)]
     with pytest.raises(InputError, match=r"z lists arrays of the shapes \[3\] and \[2\]; they need one shape"):

@@ -207,7 +207,7 @@ def test_numbers_of_layers_are_not_believed() -> None:
         ("act_fn", "relu", "its act_fn is 'relu', and citris has networks with silu only"),
         ("flow_act_fn", None, "its flow_act_fn is of type NoneType"),
         ("var_names", ["a"], "its var_names are 1 for 2 variables; name these with --vars"),
-        ("var_names", [1, 2], "its var_names are no list of names; name the 2 variables with --vars"),
+        ("var_names", [1, 2], "its var_names are not a list of names; name the 2 variables with --vars"),
         ("var_names", ["a", "a"], "two variables are called 'a'"),
     ],
 )
@@ -258,7 +258,7 @@ def test_an_autoencoder_from_outside() -> None:
     whole = model_file_of(found, HERE)
     weights = {key: value for key, value in found.weights.items() if not key.startswith("autoencoder.")}
     without = Checkpoint(weights, {**found.hyper_parameters, "autoencoder_checkpoint": "models/ae.ckpt"})
-    says = "m.ckpt: brings no autoencoder (it was trained on models/ae.ckpt); name it with --ae FILE"
+    says = "m.ckpt: does not include an autoencoder (it was trained on models/ae.ckpt); name it with --ae FILE"
     assert refusal(without) == says
     outside = small_model("nf").network.autoencoder
     with_it = model_file_of(without, HERE, autoencoder=outside)
@@ -318,7 +318,7 @@ def test_ranges_of_factors_come_back_from_our_own_files_alone() -> None:
     others = Variables([Variable("x"), Variable("theta")]).to_json()
     assert model_file_of(Checkpoint(found.weights, found.hyper_parameters, {}, others), HERE).variables == published
     broken = Checkpoint(found.weights, found.hyper_parameters, {}, [{"kind": "angle"}])
-    assert "m.ckpt: what it tells of its variables is unusable" in refusal(broken)
+    assert "m.ckpt: its description of the variables is unusable" in refusal(broken)
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "causal encoder"])

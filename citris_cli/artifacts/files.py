@@ -191,7 +191,7 @@ def _target(path: Path, named: bool) -> Path:
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a directory")
     if path.exists() and not path.is_file() and not (named and is_stream(path)):
-        raise OSError(errno.EINVAL, "is no regular file")
+        raise OSError(errno.EINVAL, "is not a regular file")
     return target
 
 

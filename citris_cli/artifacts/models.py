@@ -394,8 +394,8 @@ def _safetensors_header(path: Path, start: bytes, size: int) -> dict[str, Any]:
         end = last
     if 8 + length + end != size:
         raise InputError(
-            f"{path}: truncated or damaged ({size:,} bytes, its header tells of {8 + length + end:,}); "
-            "get the file again or train anew"
+            f"{path}: truncated or damaged ({size:,} bytes, and its header says {8 + length + end:,}); get the file "
+            "again or train anew"
         )
     metadata = header.get("__metadata__")
     if isinstance(metadata, dict) and HEADER_DIGEST in metadata:

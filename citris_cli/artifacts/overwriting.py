@@ -58,7 +58,7 @@ def require_not_read(path: Path, read: Read, named: bool = False) -> None:
         about = path.stat()
         if called := read.get((about.st_dev, about.st_ino)):
             name = ("-o ", "") if named else ("", " with -o")
-            raise InputError(f"{name[0]}{path}: is what is read ({called}); name another file{name[1]}")
+            raise InputError(f"{name[0]}{path}: is also an input ({called}); name another file{name[1]}")
 
 
 def _add(found: dict[tuple[int, int], str], about: os.stat_result, called: str) -> None:

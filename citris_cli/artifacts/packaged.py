@@ -45,7 +45,7 @@ def packaged_model(given: Path) -> Path | None:
         return HOME / name / MODEL
     if text.startswith(MARK):
         if sample_pictures(given):
-            raise InputError(f"{given}: is a sample frame and no model; its model is {name.partition('/')[0]}")
+            raise InputError(f"{given}: is a sample frame, not a model; its model is {name.partition('/')[0]}")
         raise _unknown(given, name)
     return None
 
@@ -125,5 +125,5 @@ def _unknown(given: Path, name: str) -> InputError:
     close = difflib.get_close_matches(re.split("[/#]", name)[0], names, n=1)
     guess = f"; did you mean {MARK}{close[0]}?" if close else ""
     return InputError(
-        f"{given}: no such file, and no model that comes with citris is called so (there are {', '.join(names)}){guess}"
+        f"{given}: no such file, and no model of this name comes with citris (there are {', '.join(names)}){guess}"
     )

@@ -31,9 +31,9 @@ def animate_latents(
         list[Path],
         typer.Argument(
             metavar="DATA",
-            help="A sequence: an .npz, a directory, several shards; or animations, pictures and folders of them in the "
-            "order of their names (without marks of interventions); or frames of one of these (data.npz#10:60), or "
-            "sample frames (@causal3d); - reads a picture from standard input.",
+            help="A sequence: an .npz, a directory, several shards; or animations, pictures and folders of them in "
+            "the order of their names (no interventions are marked); or frames of one of these (data.npz#10:60), "
+            "or sample frames (@causal3d); - reads a picture from standard input.",
             show_default=False,
             autocompletion=complete_picture,
         ),
@@ -46,17 +46,17 @@ def animate_latents(
             "\\[default: runs/<dataset>/latents.gif]"
         ),
     ] = None,
-    start: Annotated[int, typer.Option(help="The first frame shown, counted from 0.", min=0)] = 0,
+    start: Annotated[int, typer.Option(help="The first frame to show, counted from 0.", min=0)] = 0,
     frames: Annotated[
-        int | None, typer.Option(help="How many frames.  \\[default: 100, or as many as there are]", min=1)
+        int | None, typer.Option(help="Number of frames to show.  \\[default: 100, or as many as there are]", min=1)
     ] = None,
-    fps: Annotated[float, typer.Option(help="Frames a second; of a GIF at most 50.", min=0.1, max=240)] = 5.0,
+    fps: Annotated[float, typer.Option(help="Frames per second; at most 50 for a GIF.", min=0.1, max=240)] = 5.0,
     variables: options.Vars = None,
     targets_lead: options.TargetsLead = None,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Show every frame of a sequence beside bars of its causal latents, and what was intervened on."""
+    """Animate a sequence: every frame beside bars of its causal latents, with the interventions marked."""
     from citris_cli.commands.inputs import default_file, default_place, find_model, load_causal_model, require_there
     from citris_cli.devices import select_device
     from citris_cli.show.animation import GIF_FASTEST
@@ -87,8 +87,8 @@ def animate_latents(
     _say_interventions(console, found, clip, loaded, sequence)
     if kind == ".gif" and fps > GIF_FASTEST:
         console.note(
-            f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames a second, and so does this one; "
-            "write an .mp4 or an .html for more"
+            f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames per second, and so does this one; write an "
+            ".mp4 or an .html for more"
         )
     if kind != ".html":
         captions = map(sequence.caption, range(len(chosen)))
@@ -113,7 +113,7 @@ def _kind(asked: Output) -> str:
     if not suffix and is_stream(asked.given):
         return ".gif"
     if suffix not in KINDS:
-        raise InputError(f"-o {asked.given}: the ending says what is written; use {', '.join(KINDS)}")
+        raise InputError(f"-o {asked.given}: the extension decides the format; use {', '.join(KINDS)}")
     if suffix == ".mp4":
         check_mp4()
     return suffix
@@ -133,7 +133,7 @@ class _Sequence:
     numbers: range
     whole: bool
     read: Callable[[int, int], Clip]
-    unmarked: str = "the data tells of no steps with intervention targets: nothing is marked"
+    unmarked: str = "the data has no steps with intervention targets: nothing is marked"
 
 
 def _frames_of(
@@ -165,7 +165,7 @@ def _frames_of(
             console.note(note)
         return _Sequence(numbers, whole, lambda start, stop: clip.select(numbers[start:stop]))
     if lead is not None:
-        raise InputError("--targets-lead tells of a dataset's targets, and pictures have none; leave it out")
+        raise InputError("--targets-lead is about a dataset's targets, and pictures have none; leave it out")
     if named:
         raise InputError("--vars names the columns of a dataset's targets, and pictures have none; leave it out")
     gathered = gather_frames(data, model, console)
@@ -236,7 +236,7 @@ def _say_frames(console: Console, data: _Sequence, chosen: range, clip: Clip) ->
     of = f"of {total:,}" if data.whole else chose
     console.note(f"frames {data.numbers[chosen[0]]} to {data.numbers[chosen[-1]]} {of}{more}")
     if data.numbers.step != 1:
-        marks = "; marks tell of the step into each, not of steps into those left out" if clip.columns else ""
+        marks = "; marks show the step into each, not the steps into frames that are left out" if clip.columns else ""
         console.note(f"the chosen frames are counted from 0 in the pictures{marks}")
 
 

@@ -21,8 +21,8 @@ def check(
     output: Annotated[
         Path | None,
         output_option(
-            "The .html, or the .json of the same name that goes beside it; - for the .json on standard output.  "
-            "\\[default: runs/<dataset>/check.json]"
+            "Where to write: the .html, or the .json that goes beside it under the same name; - for the .json on "
+            "standard output.  \\[default: runs/<dataset>/check.json]"
         ),
     ] = None,
     variables: options.Vars = None,
@@ -30,7 +30,7 @@ def check(
     group: options.Group = None,
     as_json: options.Json = False,
 ) -> None:
-    """Is a dataset fit to be learned from? Do interventions show, are rows and frames aligned, are the frames sound?"""
+    """Check a dataset before training: are the frames sound, are targets aligned with them, do interventions show?"""
     from citris_cli.commands.inputs import default_file
     from citris_cli.evaluation.data_check.check import check_data
     from citris_cli.show.check_page import check_page
@@ -144,12 +144,12 @@ def _show(console: Console, found: DataCheck) -> None:
         rows = [[name, *(f"{count:,}" for count in counts)] for name, counts in zip(names, found.together, strict=True)]
         console.table("Steps with interventions on both", ["", *names], rows)
     console.table(
-        "Change in steps with an intervention, divided by that in others, if targets are read so many rows earlier",
+        "Change in steps with an intervention, divided by that in others, with targets read this many rows earlier",
         ["rows", *(f"{lag:+d}" if lag else "0" for lag in LAGS)],
         [["change", *map(_times, found.alignment.ratios)]],
     )
     console.table(
-        "What telling effects within a step needs (--method icitris)",
+        "Conditions for identifying effects within a step (--method icitris)",
         ["condition", "holds"],
         [[one.name, _word(one.holds)] for one in found.within_step],
     )
@@ -166,7 +166,7 @@ def _show(console: Console, found: DataCheck) -> None:
     if not found.problems and found.unchecked:
         console.note("no problem was found, but not everything could be checked")
     elif not found.problems:
-        console.note("nothing was found that stands in the way of learning from these data")
+        console.note("no problem was found: these data are fit to learn from")
 
 
 def _times(ratio: float | None) -> str:

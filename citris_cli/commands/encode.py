@@ -40,19 +40,19 @@ def encode(
     output: Annotated[
         Path | None,
         output_option(
-            "The .npz, uncompressed: so it can be memory-mapped, and latents hardly shrink; - for standard output.  "
-            "\\[default: runs/<dataset>/]"
+            "The .npz to write, uncompressed so that it can be memory-mapped; - for standard output.  \\[default: "
+            "runs/<dataset>/]"
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Frames at a time.  \\[default: 256, fewer above 128 pixels]", min=1, show_default=False),
+        typer.Option(help="Frames per batch.  \\[default: 256, fewer above 128 pixels]", min=1, show_default=False),
     ] = None,
     device: options.Device = "auto",
     precision: options.Precision = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write the causal latents of every frame, and which variable each latent belongs to, as an .npz."""
+    """Write the causal latents of every frame, and the variable that each latent belongs to, to an .npz file."""
     from citris_cli.commands.inputs import default_file, find_model, load_causal_model, require_there
     from citris_cli.data.variables import REST
     from citris_cli.devices import select_device
@@ -69,7 +69,7 @@ def encode(
     asked = asked.reading("INPUT", *inputs).reading("--model", model_file)
     path = asked.place(default_file(inputs, "latents", ".npz"), inputs)
     if output is not None and output.suffix.lower() in NOT_LATENTS:
-        raise InputError(f"-o {output}: the ending says what is written, and encode writes an .npz; name it so")
+        raise InputError(f"-o {output}: encode writes an .npz; use a name that ends in .npz")
     loaded = load_causal_model(model_file, where, console)
     started = time.monotonic()
     with compute_in(settled, where):

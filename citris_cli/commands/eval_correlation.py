@@ -32,16 +32,18 @@ def eval_correlation(
     output: Annotated[
         Path | None,
         output_option(
-            "The .json, or the .html of the same name that goes beside it; - for the .json on standard output.  "
-            "\\[default: runs/<dataset>/correlation.json]"
+            "Where to write: the .json, or the .html that goes beside it under the same name; - for the .json on "
+            "standard output.  \\[default: runs/<dataset>/correlation.json]"
         ),
     ] = None,
     variables: options.Vars = None,
-    seed: Annotated[int, typer.Option(help="Of the split and of the networks.", min=0, max=options.LARGEST_SEED)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Random seed of the split and the networks.", min=0, max=options.LARGEST_SEED)
+    ] = 0,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """R² and Spearman matrices of true factors predicted from each variable's latents, with their diag and sep."""
+    """Measure disentanglement: R² and Spearman matrices of true factors predicted from each variable's latents."""
     from citris_cli.commands.inputs import default_file, find_model, load_causal_model
     from citris_cli.devices import select_device
     from citris_cli.evaluation.validation import independent_correlation
@@ -102,8 +104,8 @@ def _ground_truth(
     owners = {owner for factor in data.factors if (owner := model.variables.owner(factor)) is not None}
     if not owners:
         console.note(
-            f"no factor ({', '.join(data.factors.names)}) is called like a variable of the model "
-            f"({', '.join(model.variables.names)}); --vars gives the columns other names"
+            f"no factor ({', '.join(data.factors.names)}) has the name of a variable of the model "
+            f"({', '.join(model.variables.names)}); rename the columns with --vars"
         )
     return data, owners
 

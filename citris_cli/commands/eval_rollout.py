@@ -30,34 +30,35 @@ def eval_rollout(
             show_default=False,
         ),
     ],
-    steps: Annotated[int, typer.Option(help="How far futures go.", min=1, max=1000)] = 10,
-    starts: Annotated[int, typer.Option(help="How many frames they start from.", min=1, max=10_000)] = 100,
+    steps: Annotated[int, typer.Option(help="Number of steps in each future.", min=1, max=1000)] = 10,
+    starts: Annotated[int, typer.Option(help="Number of frames to start from.", min=1, max=10_000)] = 100,
     number: Annotated[
-        int, typer.Option("-n", help="Futures of each, and as often the simulator is run.", min=1, max=1000)
+        int,
+        typer.Option("-n", help="Number of futures from each start; the simulator is run as often.", min=1, max=1000),
     ] = 4,
     model: options.Model = None,
     causal_encoder: Annotated[
         Path | None,
         typer.Option(
-            help="Trained causal encoder, which reads true factors off the futures' pictures.  \\[default: the one "
-            "beside the model, if any; else a network learns to read them from the latents]",
+            help="Trained causal encoder, which predicts true factors from the futures' pictures.  \\[default: the "
+            "one beside the model, if any; else a network learns to predict them from the latents]",
             show_default=False,
         ),
     ] = None,
     output: Annotated[
         Path | None,
         output_option(
-            "The .json, or the .png of the same name that goes beside it; - for the .json on standard output.  "
-            "\\[default: runs/<dataset>/futures.json]"
+            "Where to write: the .json, or the .png that goes beside it under the same name; - for the .json on "
+            "standard output.  \\[default: runs/<dataset>/futures.json]"
         ),
     ] = None,
     variables: options.Vars = None,
     targets_lead: options.TargetsLead = None,
-    seed: Annotated[int, typer.Option(help="Of all draws.", min=0, max=options.LARGEST_SEED)] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of all samples.", min=0, max=options.LARGEST_SEED)] = 0,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Errors of futures under the recorded interventions, beside those of a copy and of the simulator itself."""
+    """Measure errors of sampled futures under the recorded interventions, beside those of a copy and the simulator."""
     from citris_cli.commands.inputs import default_file, find_causal_encoder, find_model, load_causal_model
     from citris_cli.devices import select_device
     from citris_cli.evaluation.future_errors import (
@@ -141,11 +142,11 @@ def _sequences(
     foreign = [column.name for column in loaded[0].variables if model.variables.owner(column) is None]
     if owned == {None}:
         raise InputError(
-            f"{path}: no column that is intervened on ({', '.join(loaded[0].variables.names)}) is called like a "
-            f"variable of the model ({', '.join(model.variables.names)}); --vars gives the columns other names"
+            f"{path}: no column that is intervened on ({', '.join(loaded[0].variables.names)}) has the name of a "
+            f"variable of the model ({', '.join(model.variables.names)}); rename the columns with --vars"
         )
     if foreign:
-        console.note(f"{', '.join(foreign)}: no variable of the model, which is not told of interventions on it")
+        console.note(f"{', '.join(foreign)}: not a variable of the model, which does not see interventions on it")
     return loaded[0], loaded[-1]
 
 
@@ -155,10 +156,7 @@ def _world(data: SequenceData, model: CausalModel, console: Console) -> World | 
 
     found = recorded_world(data.paths[0])
     if found is None:
-        console.note(
-            f"{data.label}: was not written by 'citris simulate', so that what the world itself would have made cannot "
-            "be told"
-        )
+        console.note(f"{data.label}: was not written by 'citris simulate', so there is no simulator to compare with")
     elif len(found.targets) != len(data.columns) or data.factors is None or len(found.variables) != len(data.factors):
         raise InputError(f"{data.label}: its columns are not those of the world {found.name!r}; simulate it again")
     return found
@@ -174,8 +172,12 @@ def _show(console: Console, errors: FutureErrors) -> None:
         [f"{name} ({CURVES[name]})", *as_cells([errors.mean(name)[step - 1] for step in shown])]
         for name in errors.distance
     ]
-    score = "" if math.isnan(errors.score) else f": score {errors.score:.3f} (0 a copy with what was set, 1 the world)"
-    title = f"Error of true factors, normalised, of futures of {counted(errors.starts, 'frame')}{score}"
+    score = (
+        ""
+        if math.isnan(errors.score)
+        else (f": score {errors.score:.3f} (0: a copy with the values that were set, 1: the simulator)")
+    )
+    title = f"Normalised error of the true factors in futures of {counted(errors.starts, 'frame')}{score}"
     console.table(title, ["", *(f"step {step}" for step in shown)], rows)
 
 

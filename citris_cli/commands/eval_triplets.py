@@ -29,23 +29,24 @@ def eval_triplets(
     causal_encoder: Annotated[
         Path | None,
         typer.Option(
-            help="Trained causal encoder: tells which factors are off.  \\[default: the one beside the model, if any]",
+            help="Trained causal encoder, which gives the error of every factor.  \\[default: the one beside the "
+            "model, if any]",
             show_default=False,
         ),
     ] = None,
-    rows: Annotated[int, typer.Option(help="Triplets in the picture.", min=1, max=100)] = 8,
+    rows: Annotated[int, typer.Option(help="Number of triplets in the picture.", min=1, max=100)] = 8,
     output: Annotated[
         Path | None,
         output_option(
-            "The .json, or the .png of the same name that goes beside it; - for the .json on standard output.  "
-            "\\[default: runs/<dataset>/triplets.json]"
+            "Where to write: the .json, or the .png that goes beside it under the same name; - for the .json on "
+            "standard output.  \\[default: runs/<dataset>/triplets.json]"
         ),
     ] = None,
     variables: options.Vars = None,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Predict the third frame of every triplet from the first two; a score from 0 (a copy) to 1 (the best possible)."""
+    """Predict the third frame of every triplet from the first two; score: 0 (a copy) to 1 (the best possible)."""
     from citris_cli.commands.inputs import default_file, find_causal_encoder, find_model, load_causal_model
     from citris_cli.data.truth import check_true_values
     from citris_cli.devices import select_device
@@ -114,7 +115,7 @@ def _show(console: Console, measures: TripletMeasures, count: int) -> None:
         [name, *as_cells([one["mse"] * 1000, one["psnr"], one["ssim"]])] for name, one in measures.summary().items()
     ]
     if math.isnan(measures.score):
-        score = "no score, for the model reconstructs them no better than a copy does"
+        score = "no score, as the model reconstructs them no better than a copy does"
     else:
         score = f"score {measures.score:.3f} (0 a copy, 1 the best possible)"
     title = f"Third frames of {count:,} triplets: {score}"

@@ -24,29 +24,30 @@ def explore(
         list[Path] | None,
         typer.Argument(
             metavar="INPUT",
-            help="What to choose from: pictures, animations, folders, datasets, or frames of these (data.npz#17). The "
-            "page also takes pictures that are dropped on it.",
+            help="Samples to offer: pictures, animations, folders, datasets, or frames of these (data.npz#17). You "
+            "can also drop pictures onto the page.",
             show_default=False,
             autocompletion=complete_picture,
         ),
     ] = None,
     model: options.Model = None,
     port: Annotated[
-        int, typer.Option(help="Port of 127.0.0.1 to listen on; 0 takes any that is free.", min=0, max=65535)
+        int, typer.Option(help="Port on 127.0.0.1 to listen on; 0 for any free port.", min=0, max=65535)
     ] = 0,
     open_page: Annotated[
         bool | None,
         typer.Option(
             "--open/--no-open",
-            help="Open the page in a browser.  \\[default: where the output is a terminal and there is a screen]",
+            help="Open the page in a browser.  \\[default: if standard output is a terminal and there is a screen]",
             show_default=False,
         ),
     ] = None,
     device: options.Device = "auto",
 ) -> None:
-    """Play with a model on a page in the browser: turn one variable, and see the picture and what else moved.
+    """Explore a model on a page in the browser: change one variable, and see the new picture and what else moved.
 
-    Prints the address of the page and serves it until Ctrl-C. Only this machine can reach it, and nothing is written.
+    Prints the address of the page and serves it until you press Ctrl-C. Only this machine can reach the page, and no
+    files are written.
     """
     from citris_cli.commands.inputs import find_model, load_causal_model, require_there
     from citris_cli.commands.interruption import until_ended

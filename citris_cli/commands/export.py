@@ -27,7 +27,7 @@ def export(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write a model's weights under the names of the published code, as a plain .safetensors."""
+    """Export a model's weights under the names of the published code, as a plain .safetensors file."""
     from citris_cli.artifacts.checkpoints import checkpoint_bytes
     from citris_cli.artifacts.packaged import packaged_model
     from citris_cli.artifacts.runs import RUNS
@@ -47,7 +47,9 @@ def export(
     variables = None if loaded.variables is None else loaded.variables.to_json()
     asked.write_bytes(path, checkpoint_bytes(loaded.kind, weights, hyper_parameters, loaded.provenance, variables))
     if loaded.reference is not None:
-        console.note("left out: the latents of training frames that the model keeps, which published ones do not have")
+        console.note(
+            "left out: the latents of training frames that the model keeps, for which the published form has no place"
+        )
     for difference in _differences(loaded.network):
         console.note(f"the published code has no such networks: {difference}")
     asked.report(console, {"model": str(loaded.path), "kind": loaded.kind}, path)

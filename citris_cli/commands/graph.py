@@ -28,35 +28,38 @@ def graph(
     model: options.Model = None,
     instantaneous: Annotated[
         bool,
-        typer.Option("--instantaneous", help="Look for effects within a step, too; takes perfect interventions."),
+        typer.Option("--instantaneous", help="Also look for effects within a step; needs perfect interventions."),
     ] = False,
     repeats: Annotated[
         int,
         typer.Option(
-            help="Resamplings of the steps, on each of which the graph is estimated anew: how often an edge is found "
-            "tells how sure it is.",
+            help="Number of bootstrap resamples of the steps on which to estimate the graph again; how often an edge "
+            "is found says how certain it is.",
             min=0,
             max=1000,
         ),
     ] = 0,
     sparsity: Annotated[
         float,
-        typer.Option(help="How much an edge must improve the prediction of its effect, in nats a step.", min=0.0),
+        typer.Option(help="How much an edge must improve the prediction of its effect, in nats per step.", min=0.0),
     ] = 0.02,
     output: Annotated[
         Path | None,
         output_option(
-            "The .json, or what goes beside it under the same name: the page (.html), or instead a .png, a .dot or a "
-            ".graphml; - for the .json on standard output.  \\[default: runs/<dataset>/graph.json]"
+            "Where to write: the .json, or the file that goes beside it under the same name: a page (.html), or "
+            "instead a .png, .dot or .graphml; - for the .json on standard output.  \\[default: "
+            "runs/<dataset>/graph.json]"
         ),
     ] = None,
     variables: options.Vars = None,
     targets_lead: options.TargetsLead = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same graph.", min=0, max=options.LARGEST_SEED)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Random seed; the same seed gives the same graph.", min=0, max=options.LARGEST_SEED)
+    ] = 0,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Which variable causes which? The causal graph over the variables of a trained model, read off its latents."""
+    """Estimate the causal graph over the variables of a trained model from its latents."""
     from citris_cli.commands.inputs import default_file, find_model, load_causal_model, require_width
     from citris_cli.commands.interruption import ends_clean
     from citris_cli.data.true_graphs import read_true_graphs
@@ -173,7 +176,7 @@ def _beside(kind: str, found: CausalGraph, facts: dict[str, str], console: Conso
 def _show(console: Console, found: CausalGraph, steps: int) -> None:
     """The edges as a table, and sentences on the graph as a whole."""
     known = any(kind.true is not None for kind in found.kinds.values())
-    columns = ["cause", "effect", "when", "probability", "gain (nats a step)"]
+    columns = ["cause", "effect", "when", "probability", "gain (nats per step)"]
     columns += ["found"] * bool(found.repeats) + ["true"] * known
     rows = []
     for when, kind in found.kinds.items():
@@ -188,14 +191,14 @@ def _show(console: Console, found: CausalGraph, steps: int) -> None:
         console.note(f"no edge was found on {counted(steps, 'step')}")
     if found.undecided:
         console.note(
-            f"{counted(found.undecided, 'edge')} not decided when the estimation ended, so uncertain; longer data, or "
-            "another --sparsity, may decide"
+            f"{counted(found.undecided, 'edge')} still undecided when the estimation ended, so uncertain; more data "
+            "or another --sparsity may decide them"
         )
     if found.cycle:
         dropped = ", ".join(f"{cause} -> {effect}" for cause, effect in found.dropped)
         console.note(
-            f"the effects within a step have a cycle ({' -> '.join([*found.cycle, found.cycle[0]])}), which no order "
-            f"of causes has; the nearest acyclic graph is without {dropped}"
+            f"the effects within a step have a cycle ({' -> '.join([*found.cycle, found.cycle[0]])}), which no causal "
+            f"order has; the nearest acyclic graph leaves out {dropped}"
         )
     for when, kind in found.kinds.items():
         if sentence := _against_truth(when, kind):

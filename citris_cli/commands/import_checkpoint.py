@@ -32,7 +32,8 @@ def import_checkpoint(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A .ckpt of CITRIS-NF, CITRIS-VAE, an autoencoder or a causal encoder, or what 'citris export' wrote.",
+            help="A .ckpt of CITRIS-NF, CITRIS-VAE, an autoencoder or a causal encoder, or a file written by 'citris "
+            "export'.",
             show_default=False,
         ),
     ],
@@ -41,11 +42,14 @@ def import_checkpoint(
     ] = None,
     ae: Annotated[
         Path | None,
-        typer.Option(help="Autoencoder, ours or published, of a CITRIS-NF that does not bring it.", show_default=False),
+        typer.Option(
+            help="Autoencoder, of citris or published, for a CITRIS-NF checkpoint that does not include one.",
+            show_default=False,
+        ),
     ] = None,
     part: Annotated[
         PartName | None,
-        typer.Option(help="Import this, which the checkpoint keeps inside, instead of the whole.", show_default=False),
+        typer.Option(help="Import only this part of the checkpoint.", show_default=False),
     ] = None,
     variables: Annotated[
         str | None,
@@ -59,7 +63,7 @@ def import_checkpoint(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Read a published checkpoint, running nothing that is in it, and write it as a model of citris."""
+    """Convert a published checkpoint to a model of citris, without running any code in it."""
     from dataclasses import replace
 
     from citris_cli.artifacts.checkpoints import read_checkpoint

@@ -22,14 +22,14 @@ def info(
         list[Path],
         typer.Argument(
             metavar="FILE",
-            help="Models, latents, datasets, pictures, folders of them, quoted patterns; several datasets as shards of "
-            "one.",
+            help="Models, latents, datasets, pictures, folders of them, quoted patterns; several datasets are shards "
+            "of one.",
             show_default=False,
         ),
     ],
     as_json: options.Json = False,
 ) -> None:
-    """Say what is in a model, a file of latents, a dataset or any other file; status 2 if citris cannot use it."""
+    """Describe a model, a file of latents, a dataset or any other file; exit status 2 if citris cannot use it."""
     from citris_cli.commands.outputs import document_text
     from citris_cli.show.console import Console
     from citris_cli.show.description import description_lines
@@ -84,7 +84,7 @@ def _describe(path: Path) -> Described:
         found = None
     else:
         if not path.is_file():
-            raise InputError(f"{path}: this is no regular file; name a file")
+            raise InputError(f"{path}: this is not a regular file; name a file")
         try:
             start = signatures.beginning(path)
         except OSError as error:
@@ -135,7 +135,7 @@ def _no_use(path: Path) -> str:
         ".jpg": "picture", ".jpeg": "picture",
     }  # fmt: skip
     why_not = signatures.refusal(signatures.beginning(path), promised.get(path.suffix.lower(), "data"))
-    return f"{path}: {why_not or 'this is no kind of file that citris knows; check how it was made'}"
+    return f"{path}: {why_not or 'citris does not know this kind of file; check how it was made'}"
 
 
 def _model(path: Path) -> dict[str, Any]:

@@ -97,8 +97,8 @@ def find_causal_encoder(
     # One that is loaded always has factors: it could not be built without.
     if not isinstance(loaded.network, CausalEncoder) or loaded.variables is None:
         raise InputError(
-            f"{path}: holds a model of kind {loaded.kind}, no causal encoder; train one with "
-            "'citris train-causal-encoder'"
+            f"{path}: holds a model of kind {loaded.kind}, not a causal encoder; train one with 'citris "
+            "train-causal-encoder'"
         )
     if loaded.image_channels != model.image_channels:
         raise InputError(

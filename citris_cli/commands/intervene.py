@@ -56,25 +56,31 @@ def intervene(
         typer.Option(
             "--from",
             metavar="OTHER",
-            help="Take the variables from this picture or frame (data.npz#17), or each picture's from one of as many.",
+            help="Take the variables from this picture or frame (data.npz#17), or from one for each picture.",
             autocompletion=complete_picture,
         ),
     ] = None,
     number: Annotated[
         int | None,
-        typer.Option("-n", help="Draw so many values from what the model learned.  \\[default: 4]", min=1, max=1000),
+        typer.Option(
+            "-n",
+            help="Number of values to sample from the learned interventional distribution.  \\[default: 4]",
+            min=1,
+            max=1000,
+        ),
     ] = None,
     sweep: Annotated[
-        int | None, typer.Option(help="Walk through the variables' range in so many places.", min=2, max=1000)
+        int | None,
+        typer.Option(help="Number of pictures in a sweep through the variables' range (a traversal).", min=2, max=1000),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Factor on the standard deviation of the draws; 0 gives their mean.", min=0)
+        float, typer.Option(help="Factor on the standard deviation of the samples; 0 gives their mean.", min=0)
     ] = 1.0,
     effects: Annotated[
         bool,
         typer.Option(
             "--effects",
-            help="Let what the variables act on within a step follow, by the graph that an iCITRIS model learned.",
+            help="Also update what the variables act on within the step, by the graph that an iCITRIS model learned.",
         ),
     ] = False,
     model: options.Model = None,
@@ -85,11 +91,11 @@ def intervene(
             "- for a PNG on standard output.  \\[default: runs/<image>/]"
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the draws.", min=0, max=options.LARGEST_SEED)] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the samples.", min=0, max=options.LARGEST_SEED)] = 0,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Change one variable of a picture and leave the others: from another picture, drawn anew, or swept through."""
+    """Change one variable of a picture and keep the others: take it from another picture, sample it, or sweep it."""
     from citris_cli.commands.inputs import find_model, gather_frames, load_causal_model, require_there
     from citris_cli.data.npz import require_memory
     from citris_cli.data.paths import parse_choice
@@ -144,8 +150,8 @@ def _say_effects(console: Console, model: CausalModel, variables: str) -> None:
     affected = model.affected(variables)
     if affected:
         console.note(
-            f"{', '.join(affected)}: {'follows' if len(affected) == 1 else 'follow'} within the step, the picture "
-            "being the frame before it; what else there is stays as it is"
+            f"{', '.join(affected)}: {'follows' if len(affected) == 1 else 'follow'} within the step that starts from "
+            "the picture; everything else stays as it is"
         )
     else:
         console.note(f"{variables}: acts on nothing within a step, as the model learned it, so nothing follows")
@@ -211,7 +217,7 @@ def _places(asked: Output, names: list[str], variables: str) -> list[Path | None
             raise InputError(f"-o {given}: {len(names)} pictures were given; give -o a folder or an .npz")
         return _default_places(asked, names, variables)
     elif suffix not in ENDINGS:
-        raise InputError(f"-o {given}: the ending says what is written; use {', '.join(ENDINGS)}")
+        raise InputError(f"-o {given}: the extension decides the format; use {', '.join(ENDINGS)}")
     return [asked.place(given)]
 
 

@@ -8,7 +8,7 @@ from citris_cli.commands import options
 
 
 def models(as_json: options.Json = False) -> None:
-    """List the trained models that come with citris, what they find, and their sample frames."""
+    """List the trained models that come with citris, with their variables and sample frames."""
     from citris_cli.artifacts.packaged import packaged_names
     from citris_cli.commands.outputs import document_text
     from citris_cli.show.console import Console

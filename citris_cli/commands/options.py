@@ -25,7 +25,7 @@ DATA, MODEL, TRAINING, OUTPUT = "Data", "Model", "Training", "Output"
 Data = Annotated[
     list[Path],
     typer.Argument(
-        metavar="DATA", help="An .npz, a directory in the published layout, or several shards.", show_default=False
+        metavar="DATA", help="An .npz file, a directory in the published layout, or several shards.", show_default=False
     ),
 ]
 Model = Annotated[
@@ -33,8 +33,8 @@ Model = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="Trained model, the folder of one, or the name of one that comes with citris ('citris models').  "
-        "\\[default: $CITRIS_MODEL, else a sample frame's own, else the newest under runs/]",
+        help="A trained model, its folder, or the name of one that comes with citris (see 'citris models').  "
+        "\\[default: $CITRIS_MODEL, else the model of the sample frame, else the newest under runs/]",
         autocompletion=complete_model,
         rich_help_panel=MODEL,
     ),
@@ -69,7 +69,8 @@ TargetsLead = Annotated[
     Lead | None,
     typer.Option(
         "--targets-lead",
-        help="Of as many rows of targets as frames: row i is the step into frame i, or out of it.  \\[default: out]",
+        help="If there are as many rows of targets as frames: whether row i describes the step into frame i or out of "
+        "it.  \\[default: out]",
         show_default=False,
         rich_help_panel=DATA,
     ),
@@ -101,14 +102,14 @@ class PresetName(str, Enum):
 
 Preset = Annotated[
     PresetName,
-    typer.Option("--preset", help="small: a laptop's CPU; paper: the published sizes.", rich_help_panel=TRAINING),
+    typer.Option("--preset", help="small: for a laptop's CPU; paper: the published sizes.", rich_help_panel=TRAINING),
 ]
 Val = Annotated[
     Path | None,
     typer.Option(
         "--val",
-        help="Held-out data (val_indep with ground truth, val_triplets) to measure on at intervals; the best model is "
-        "kept.",
+        help="Held-out data (val_indep with ground truth, val_triplets) for validation at intervals; the best model "
+        "is kept.",
         show_default=False,
         rich_help_panel=DATA,
     ),
@@ -117,7 +118,7 @@ Group = Annotated[
     str | None,
     typer.Option(
         "--group",
-        help="Columns that are one variable: groups that the columns have (pos_o,rot_o), or name=column+column,….",
+        help="Columns to treat as one variable: groups of the data (pos_o,rot_o), or name=column+column,….",
         metavar="LIST",
         rich_help_panel=DATA,
     ),
@@ -126,7 +127,8 @@ Autoencoder = Annotated[
     Path | None,
     typer.Option(
         "--ae",
-        help="Trained autoencoder.  \\[default: this dataset's under runs/, else one is trained first]",
+        help="Trained autoencoder.  \\[default: this dataset's autoencoder under runs/; if there is none, one is "
+        "trained first]",
         rich_help_panel=DATA,
     ),
 ]
@@ -134,8 +136,8 @@ Teacher = Annotated[
     Path | None,
     typer.Option(
         "--teacher",
-        help="CITRIS-NF of these data: goes on from its autoencoder, and learns what its variables' next values tell "
-        "of a frame: rotations, say.",
+        help="A CITRIS-NF trained on the same data: continue training its autoencoder, which also learns to predict "
+        "the causal latents one step ahead. Helps to encode rotations, for example.",
         rich_help_panel=DATA,
     ),
 ]
@@ -143,8 +145,8 @@ Rounds = Annotated[
     int,
     typer.Option(
         "--rounds",
-        help="How many flows, each but the first on an autoencoder that the one before has taught (train-ae "
-        "--teacher): finds what is behind variables, such as rotations.",
+        help="Number of flows to train in turn, each after the first on an autoencoder that the previous flow has "
+        "taught (train-ae --teacher). Finds variables that the first flow misses, such as rotations.",
         min=1,
         rich_help_panel=TRAINING,
     ),
@@ -153,8 +155,8 @@ Restarts = Annotated[
     int,
     typer.Option(
         "--restarts",
-        help="How many starts, with seeds from --seed on, side by side; the one with the lowest loss at the end is "
-        "kept, without labels.",
+        help="Number of training runs to start, with consecutive seeds from --seed on, in parallel; the one with the "
+        "lowest final loss is kept. Needs no labels.",
         min=1,
         rich_help_panel=TRAINING,
     ),
@@ -166,7 +168,7 @@ Resume = Annotated[
     bool,
     typer.Option(
         "--resume",
-        help="Go on with the unfinished training; with more --steps, with a finished one.",
+        help="Continue an unfinished training run; with more --steps, a finished one.",
         rich_help_panel=TRAINING,
     ),
 ]
@@ -174,8 +176,8 @@ Overwrite = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Replace a model that was made with other settings.  \\[default: under runs/, the new one goes beside it; "
-        "with -o, it is refused]",
+        help="Replace a model that was trained with other settings.  \\[default: under runs/, the new model is "
+        "written beside it; with -o, the command refuses]",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -183,7 +185,7 @@ NoCheck = Annotated[
     bool,
     typer.Option(
         "--no-check",
-        help="Leave out the look for faults of the data, such as rows that are shifted, before the training.",
+        help="Skip the check for faults in the data, such as shifted rows of targets, before training.",
         rich_help_panel=DATA,
     ),
 ]
@@ -193,6 +195,8 @@ SaveEvery = Annotated[
 ShowConfig = Annotated[
     bool,
     typer.Option(
-        "--show-config", help="Print what the run would use, as JSON, and do nothing.", rich_help_panel=OUTPUT
+        "--show-config",
+        help="Print the settings of the training run as JSON, without training.",
+        rich_help_panel=OUTPUT,
     ),
 ]

@@ -74,7 +74,7 @@ class Output:
         if self.beside and self.given is not None and self.given.suffix.lower() not in ("", ".json", self.beside):
             others = " or ".join(filter(None, [", ".join([self.beside, *self.instead[:-1]]), *self.instead[-1:]]))
             raise InputError(
-                f"-o {self.given}: the ending says what is written; use .json, or {others} for what goes beside it"
+                f"-o {self.given}: the extension decides the format; use .json, or {others} for the file beside it"
             )
 
     @property
@@ -254,7 +254,9 @@ class Output:
             files[path] = partial(_write, (text + "\n").encode())
             self.write(files)
             if beside is not None:
-                where = f"none is written, as {path} is no file that it could lie beside" if second is None else second
+                where = (
+                    f"not written, as {path} is not a file that it could be placed beside" if second is None else second
+                )
                 console.note(f"{called}: {where}")
             if self.names_beside:
                 console.note(f"numbers: {path}")

@@ -33,7 +33,7 @@ def pack(
         list[Path],
         typer.Argument(
             metavar="SOURCE",
-            help="Films, folders of pictures, .npy, .npz, HDF5 (file.h5:/path); several are several episodes.",
+            help="Films, folders of pictures, .npy, .npz, HDF5 (file.h5:/path); each is an episode of its own.",
             show_default=False,
         ),
     ],
@@ -45,7 +45,8 @@ def pack(
         list[str] | None,
         typer.Option(
             "--targets",
-            help="CSV or TSV file, or a key of the source; once for all sources, or once for each.",
+            help="The table of interventions: a CSV or TSV file, or a key of the source; once for all sources, or "
+            "once for each.",
             metavar="TABLE",
             rich_help_panel=TABLE,
         ),
@@ -54,7 +55,7 @@ def pack(
         str | None,
         typer.Option(
             "--columns",
-            help="Columns of 0 and 1, one a variable.  \\[default: all that hold only 0 and 1]",
+            help="Columns of targets, one per variable, that hold 0 and 1.  \\[default: all that hold only 0 and 1]",
             metavar="LIST",
             rich_help_panel=TABLE,
         ),
@@ -63,7 +64,7 @@ def pack(
         str | None,
         typer.Option(
             "--one-of",
-            help="The column that names the variable that was intervened on; 0 or empty for none.",
+            help="Column with the name of the variable that was intervened on; 0 or empty for none.",
             metavar="COLUMN",
             rich_help_panel=TABLE,
         ),
@@ -72,7 +73,7 @@ def pack(
         str | None,
         typer.Option(
             "--row-of",
-            help="What matches rows with frames: frame, time (in seconds) or file; frame=COLUMN for a column of "
+            help="How to match rows to frames: by frame, time (in seconds) or file; frame=COLUMN if the column has "
             "another name.  \\[default: a column of that name, else the order]",
             metavar="KIND",
             rich_help_panel=TABLE,
@@ -82,7 +83,8 @@ def pack(
         int | None,
         typer.Option(
             "--first-frame",
-            help="The first frame's number in the table.  \\[default: 1 if its last is the number of frames, else 0]",
+            help="Number of the first frame in the table.  \\[default: 1 if the last number is the number of frames, "
+            "else 0]",
             metavar="N",
             rich_help_panel=TABLE,
         ),
@@ -91,7 +93,7 @@ def pack(
         str | None,
         typer.Option(
             "--episode",
-            help="The column that tells a row's episode: the source's name or number.",
+            help="Column with the episode of each row: the source's name or number.",
             metavar="COLUMN",
             rich_help_panel=TABLE,
         ),
@@ -100,20 +102,20 @@ def pack(
         options.Lead | None,
         typer.Option(
             "--lead",
-            help="A frame's row tells of the step into it, or out of it.  \\[default: out]",
+            help="Whether a frame's row describes the step into it or out of it.  \\[default: out]",
             rich_help_panel=TABLE,
         ),
     ] = None,
     events: Annotated[
         bool,
         typer.Option(
-            "--events", help="There is a row for each intervention, not for each frame.", rich_help_panel=TABLE
+            "--events", help="The table has a row for each intervention, not for each frame.", rich_help_panel=TABLE
         ),
     ] = False,
     truth: Annotated[
         str | None,
         typer.Option(
-            "--truth", help="Columns or keys of true values to take along.", metavar="LIST", rich_help_panel=TABLE
+            "--truth", help="Columns or keys of true values to include.", metavar="LIST", rich_help_panel=TABLE
         ),
     ] = None,
     kinds: Annotated[
@@ -135,7 +137,8 @@ def pack(
         int | None,
         typer.Option(
             "--size",
-            help="Width and height in pixels, a multiple of 16.  \\[default: the frames' own if it is one, else 64]",
+            help="Width and height of the frames in pixels, a multiple of 16.  \\[default: the frames' own if it is "
+            "one, else 64]",
             rich_help_panel=FRAMES,
         ),
     ] = None,
@@ -143,7 +146,7 @@ def pack(
         Fit,
         typer.Option(
             "--fit",
-            help="Frames that are not square: crop to the middle, pad with black, or stretch.",
+            help="How to make frames square: crop to the centre, pad with black, or stretch.",
             rich_help_panel=FRAMES,
         ),
     ] = Fit.crop,
@@ -151,49 +154,55 @@ def pack(
         str | None,
         typer.Option(
             "--crop",
-            help="Cut this out first: left, top, width and height in pixels.",
+            help="Region to cut out first: left, top, width and height in pixels.",
             metavar="X,Y,W,H",
             rich_help_panel=FRAMES,
         ),
     ] = None,
-    grey: Annotated[bool, typer.Option("--grey", help="Make colours one channel.", rich_help_panel=FRAMES)] = False,
+    grey: Annotated[bool, typer.Option("--grey", help="Convert frames to greyscale.", rich_help_panel=FRAMES)] = False,
     every: Annotated[
         int,
-        typer.Option("--every", help="Keep one frame of so many.", metavar="N", min=1, rich_help_panel=FRAMES),
+        typer.Option("--every", help="Keep every n-th frame.", metavar="N", min=1, rich_help_panel=FRAMES),
     ] = 1,
     start: Annotated[
         str | None,
         typer.Option(
-            "--from", help="First frame: its number from 0 on, or a time (12.5s).", metavar="T", rich_help_panel=FRAMES
+            "--from",
+            help="First frame to use: its number, counted from 0, or a time (12.5s).",
+            metavar="T",
+            rich_help_panel=FRAMES,
         ),
     ] = None,
     stop: Annotated[
         str | None,
-        typer.Option(
-            "--to", help="The frame after the last: its number, or a time.", metavar="T", rich_help_panel=FRAMES
-        ),
+        typer.Option("--to", help="Stop before this frame: its number or a time.", metavar="T", rich_help_panel=FRAMES),
     ] = None,
     val: Annotated[
         float,
         typer.Option(
-            "--val", help="Share of the frames for val.npz.", metavar="SHARE", min=0.0, max=0.9, rich_help_panel=DATA
+            "--val", help="Fraction of the frames for val.npz.", metavar="SHARE", min=0.0, max=0.9, rich_help_panel=DATA
         ),
     ] = 0.0,
     test: Annotated[
         float,
         typer.Option(
-            "--test", help="Share of the frames for test.npz.", metavar="SHARE", min=0.0, max=0.9, rich_help_panel=DATA
+            "--test",
+            help="Fraction of the frames for test.npz.",
+            metavar="SHARE",
+            min=0.0,
+            max=0.9,
+            rich_help_panel=DATA,
         ),
     ] = 0.0,
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace files that are there.  \\[default: it is refused]", rich_help_panel=OUTPUT
+            "--overwrite", help="Replace existing files.  \\[default: the command refuses]", rich_help_panel=OUTPUT
         ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Make a dataset of your own recording: a film, pictures or arrays, and a table of what was done."""
+    """Make a dataset from your own recording: a film, pictures or arrays, with a table of the interventions."""
     import sys
 
     from citris_cli.artifacts.overwriting import files_read, require_not_read

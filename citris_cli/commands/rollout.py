@@ -45,29 +45,33 @@ def rollout(
             autocompletion=complete_picture,
         ),
     ],
-    steps: Annotated[int, typer.Option(help="How many steps.", min=1, max=100_000)] = STEPS,
+    steps: Annotated[int, typer.Option(help="Number of steps.", min=1, max=100_000)] = STEPS,
     do: Annotated[
         list[str] | None,
         typer.Option(
             "--do",
             metavar="STEP:VAR[=FROM]",
-            help="Intervene in a step, 1 the first, on variables or groups: 5:hue_b draws a value, 5:hue_b=other.png "
-            "or 5:hue_b=data.npz#3 takes it from a picture. May be given several times.",
+            help="Intervene on variables or groups in a step, counted from 1: 5:hue_b samples a value, "
+            "5:hue_b=other.png or 5:hue_b=data.npz#3 takes it from a picture. May be repeated.",
             show_default=False,
         ),
     ] = None,
     number: Annotated[
-        int | None, typer.Option("-n", help="Futures, side by side.  \\[default: 3]", min=1, max=10_000)
+        int | None, typer.Option("-n", help="Number of futures, shown side by side.  \\[default: 3]", min=1, max=10_000)
     ] = None,
     mean: Annotated[
-        bool, typer.Option("--mean", help="One future, the mean at every step; values that are drawn are means, too.")
+        bool,
+        typer.Option(
+            "--mean",
+            help="Show a single future that takes the mean at every step instead of sampling, also for interventions.",
+        ),
     ] = False,
     truth: Annotated[
         bool,
         typer.Option(
             "--truth",
-            help="Beside them the simulator's own future of the same state under the same interventions, for a frame "
-            "of a dataset that citris simulated.",
+            help="Also show the simulator's own future from the same state under the same interventions. Needs a "
+            "frame of a dataset that citris simulated.",
         ),
     ] = False,
     model: options.Model = None,
@@ -78,12 +82,12 @@ def rollout(
             "GIF on standard output.  \\[default: runs/<image>/rollout.gif]"
         ),
     ] = None,
-    fps: Annotated[float, typer.Option(help="Frames a second; of a GIF at most 50.", min=0.1, max=240)] = 2.0,
-    seed: Annotated[int, typer.Option(help="Of the draws.", min=0, max=options.LARGEST_SEED)] = 0,
+    fps: Annotated[float, typer.Option(help="Frames per second; at most 50 for a GIF.", min=0.1, max=240)] = 2.0,
+    seed: Annotated[int, typer.Option(help="Random seed of the samples.", min=0, max=options.LARGEST_SEED)] = 0,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """What may follow a frame, step by step as the model learned it, and what interventions would make of it."""
+    """Sample possible futures of a frame from the learned transitions, with or without interventions."""
     from citris_cli.commands.inputs import (
         default_file,
         find_model,
@@ -197,7 +201,7 @@ def _kind(asked: Output) -> str:
     if not suffix and is_stream(asked.given):
         return ".gif"
     if suffix not in ENDINGS:
-        raise InputError(f"-o {asked.given}: the ending says what is written; use {', '.join(ENDINGS)}")
+        raise InputError(f"-o {asked.given}: the extension decides the format; use {', '.join(ENDINGS)}")
     if suffix == ".mp4":
         check_mp4()
     return suffix
@@ -248,7 +252,7 @@ def _start(image: Path, model: CausalModel) -> _Start:
     if found is None:
         raise InputError(
             f"{image}: --truth needs a frame of a dataset that 'citris simulate' wrote, such as data/test.npz#17, as "
-            "nothing else tells which state it shows and what would follow; leave --truth out"
+            "only there the true state and the simulator are known; leave --truth out"
         )
     if (found.world.size, found.world.channels) != (model.width, model.image_channels):
         raise InputError(
@@ -405,8 +409,8 @@ def _write(
         return
     if kind == ".gif" and fps > GIF_FASTEST:
         console.note(
-            f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames a second, and so does this one; "
-            "write an .mp4 or an .html for more"
+            f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames per second, and so does this one; write an "
+            ".mp4 or an .html for more"
         )
     sequence = _sequence(model, shown)
     if kind != ".html" and (spelled := spelling_note(sequence.names, FONT_SIZE)):
@@ -475,8 +479,9 @@ def _report(
     names = {name for step in found.intervened for name in step or ()}
     if held := strayed(model, found.z):
         console.note(
-            f"{held} of {counted(count, 'future')} went beyond what the frames of the training look like, and "
-            f"{'was' if held == 1 else 'were'} held there: trust {'it' if held == 1 else 'them'} no further"
+            f"{held} of {counted(count, 'future')} left the range of the training frames and "
+            f"{'was' if held == 1 else 'were'} held at its edge: do not rely on {'it' if held == 1 else 'them'} from "
+            "there on"
         )
     rows = [
         [
@@ -487,7 +492,7 @@ def _report(
         for name, value in moved.items()
     ]
     steps = counted(length - 1, "step")
-    title = f"How far the latents are from the frame's after {steps}, in standard deviations of each variable"
+    title = f"Distance of the latents from those of the frame after {steps}, in standard deviations of each variable"
     columns = ["variable", "moved", *([] if spread is None else ["futures apart"]), ""]
     console.table(title, columns, rows)
     return {

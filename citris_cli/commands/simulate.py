@@ -19,7 +19,7 @@ FRAMES = 20_000
 #: Panel of the help page for what makes a world.
 WORLD = "World"
 
-simulate_app = typer.Typer(help="Write sequences of a simulated world, with ground truth.", no_args_is_help=True)
+simulate_app = typer.Typer(help="Generate a dataset from a simulated world, with ground truth.", no_args_is_help=True)
 
 
 def _command(name: str) -> Callable[..., None]:
@@ -34,7 +34,7 @@ def _command(name: str) -> Callable[..., None]:
         frames: Annotated[
             int | None,
             typer.Option(
-                help=f"Frames of the training sequence; the other splits are sized by it.  \\[default: {FRAMES}]",
+                help=f"Frames in the training sequence; the sizes of the other splits follow.  \\[default: {FRAMES}]",
                 min=2,
                 show_default=False,
                 rich_help_panel=DATA,
@@ -42,14 +42,19 @@ def _command(name: str) -> Callable[..., None]:
         ] = None,
         seed: Annotated[
             int,
-            typer.Option(help="Same seed, same files.", min=0, max=options.LARGEST_SEED, rich_help_panel=DATA),
+            typer.Option(
+                help="Random seed; the same seed gives the same files.",
+                min=0,
+                max=options.LARGEST_SEED,
+                rich_help_panel=DATA,
+            ),
         ] = 0,
         splits: Annotated[
             str,
             typer.Option(
                 "--splits",
-                help="Which files: all, none, or some of train, val, test, val_indep, test_indep, val_triplets, "
-                "test_triplets.",
+                help="Which files to write: all, none, or some of train, val, test, val_indep, test_indep, "
+                "val_triplets, test_triplets.",
                 metavar="LIST",
                 rich_help_panel=DATA,
             ),
@@ -57,7 +62,7 @@ def _command(name: str) -> Callable[..., None]:
         independent: Annotated[
             int,
             typer.Option(
-                help="Frames of independent.npz, each drawn by itself.  \\[default: no such file]",
+                help="Number of frames in independent.npz, which are drawn independently.  \\[default: no such file]",
                 min=0,
                 show_default=False,
                 rich_help_panel=DATA,
@@ -66,7 +71,7 @@ def _command(name: str) -> Callable[..., None]:
         workers: Annotated[
             int | None,
             typer.Option(
-                help="Most processes that draw; the files are the same.  \\[default: one a core]",
+                help="Number of processes to use at most; the files do not depend on it.  \\[default: one per core]",
                 min=1,
                 rich_help_panel=OUTPUT,
             ),
@@ -75,7 +80,7 @@ def _command(name: str) -> Callable[..., None]:
             bool,
             typer.Option(
                 "--overwrite",
-                help="Replace files of another dataset there.  \\[default: it is refused]",
+                help="Replace the files of another dataset.  \\[default: the command refuses]",
                 rich_help_panel=OUTPUT,
             ),
         ] = False,

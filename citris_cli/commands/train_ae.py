@@ -32,7 +32,7 @@ def train_ae(
     show_config: options.ShowConfig = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train the image autoencoder: frames in, a compact code of every frame out."""
+    """Train the image autoencoder, which maps every frame to a compact code and back."""
     train(
         "autoencoder",
         data,

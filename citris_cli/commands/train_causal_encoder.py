@@ -29,7 +29,7 @@ def train_causal_encoder(
     show_config: options.ShowConfig = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train the causal encoder: frames in, true factors out; it measures triplets. Needs frames with ground truth."""
+    """Train the causal encoder, which predicts the true factors of a frame, for evaluation only. Needs ground truth."""
     train(
         "causal_encoder",
         data,

@@ -36,7 +36,7 @@ def train_nf(
     show_config: options.ShowConfig = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train CITRIS-NF: the flow that sorts an autoencoder's latents by causal variable."""
+    """Train CITRIS-NF: a normalizing flow from an autoencoder's encodings to latents sorted by causal variable."""
     train(
         "citris_nf",
         data,

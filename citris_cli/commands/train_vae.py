@@ -34,7 +34,7 @@ def train_vae(
     show_config: options.ShowConfig = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train CITRIS-VAE: a variational autoencoder whose latents are sorted by causal variable, in one training."""
+    """Train CITRIS-VAE: a variational autoencoder, trained end to end, whose latents are sorted by causal variable."""
     train(
         "citris_vae",
         data,

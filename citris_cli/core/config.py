@@ -72,7 +72,7 @@ def frame_width() -> Any:
 
 def patch_side() -> Any:
     """A dataclass field for the side of the blocks that are folded into channels, one of :data:`PATCHES`."""
-    told = "Side of pixel blocks folded into channels: 1 published; 2, 4 faster."
+    told = "Side of the pixel blocks that are folded into channels: 1 as published; 2 and 4 are faster."
     return setting(1, told, least=PATCHES[0], most=PATCHES[-1], choices=PATCHES)
 
 
@@ -117,12 +117,12 @@ class AutoencoderConfig:
 
     width: int = frame_width()
     latents: int = setting(32, "Number of latents M.", least=1)
-    channels: int = setting(64, "Channels of every convolutional stage.", least=1)
-    decoder_blocks: int = setting(2, "Residual blocks a decoder stage.", least=1)
+    channels: int = setting(64, "Channels in every convolutional stage.", least=1)
+    decoder_blocks: int = setting(2, "Residual blocks per decoder stage.", least=1)
     patch: int = patch_side()
-    growth: int = setting(1, "Factor on the channels where the grid halves: 1 published.", least=1, most=2)
-    noise: float = setting(0.05, "Std of the noise on the latents in training.", least=0)
-    latent_penalty: float = setting(1e-5, "Weight of the mean squared latent.", least=0)
+    growth: int = setting(1, "Factor on the channels where the grid halves: 1 as published.", least=1, most=2)
+    noise: float = setting(0.05, "Standard deviation of the noise on the latents during training.", least=0)
+    latent_penalty: float = setting(1e-5, "Weight of the penalty on the mean squared latent.", least=0)
     image_channels: int = size(3, most=MOST_CHANNELS)
     grey_latents: int = size(0, least=0)
 
@@ -143,24 +143,26 @@ class CitrisPriorConfig(PriorConfig):
     """What CITRIS's own priors have in common.
 
     Attributes:
-        imperfect_interventions: whether every variable still depends on the past where it was intervened on.
-        imperfect_variables: those that alone do, by number from 0 on; empty where all are alike. A training takes their
-            names in its place.
-        regulariser: lambda, the pull of uninformative latents into psi(0).
-        regulariser_warmup: share of the steps over which lambda rises from 0 to its own. From the start it would take
-            variables with it whose interventions are not understood yet; at the end it takes what no intervention
-            speaks for, as long as noise lets it move.
+        imperfect_interventions: whether every variable still depends on the past when it is intervened on.
+        imperfect_variables: the variables that do, by number from 0 on, if not all of them; otherwise empty. The
+            training functions take names instead.
+        regulariser: lambda, the weight of the term that moves uninformative latents into psi(0).
+        regulariser_warmup: share of the steps over which lambda rises from 0. From the start, it would move variables
+            into psi(0) whose interventions are not understood yet; later, it moves what no intervention explains, as
+            long as there is enough noise.
     """
 
     imperfect_interventions: bool = setting(
-        False, "Whether a variable still depends on its past where it was intervened on.", off="perfect-interventions"
+        False, "Whether a variable still depends on its past when it is intervened on.", off="perfect-interventions"
     )
     imperfect_variables: tuple[int, ...] = setting(
-        (), "The same of these variables alone; interventions on the others are perfect.", shown="none", kw_only=True
+        (), "The variables whose interventions are imperfect, if only some are.", shown="none", kw_only=True
     )
-    regulariser: float = setting(0.01, "Pull of latents that carry no information into psi(0).", least=0)
+    regulariser: float = setting(
+        0.01, "Weight of the regulariser, which moves uninformative latents into psi(0).", least=0
+    )
     regulariser_warmup: float = setting(
-        0.0, "Share of the steps over which --regulariser rises from 0.", least=0, most=1
+        0.0, "Fraction of the steps over which --regulariser rises from 0.", least=0, most=1
     )
 
     def perfect(self, variables: int) -> tuple[bool, ...]:
@@ -196,7 +198,7 @@ class AutoregressivePriorConfig(CitrisPriorConfig):
     """
 
     name: ClassVar[str] = "autoregressive"
-    autoregressive_hidden: int = setting(16, "Hidden units a latent in the autoregressive prior.", least=1)
+    autoregressive_hidden: int = setting(16, "Hidden units per latent in the autoregressive prior.", least=1)
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ class SlowPriorConfig(PriorConfig):
 class ICitrisPriorConfig(CitrisPriorConfig):
     """iCITRIS: effects within a step, and their graph. Interventions must be perfect.
 
-    Shares are of a training's steps, so that a short one goes through all stages.
+    Shares are of the steps of the training run, so that a short run goes through all stages.
 
     Attributes:
         graph_learning: how the graph is learned, see :mod:`citris_cli.core.graph`.
@@ -239,38 +241,48 @@ class ICitrisPriorConfig(CitrisPriorConfig):
 
     name: ClassVar[str] = "icitris"
     graph_learning: str = setting("enco", "How iCITRIS learns its graph.", choices=GRAPH_LEARNING)
-    graph_samples: int = setting(8, "Graphs that ENCO draws for every pair of frames.", least=1)
-    sparsity: float = setting(0.02, "What an edge costs.", least=0, shown="0.02 for enco, 0.002 for notears")
+    graph_samples: int = setting(8, "Graphs that ENCO samples for each pair of frames.", least=1)
+    sparsity: float = setting(
+        0.02, "Penalty on each edge of iCITRIS's graph.", least=0, shown="0.02 for enco, 0.002 for notears"
+    )
     graph_rate: float = setting(
         0.5, "Learning rate of the graph, in multiples of --lr.", least=0, shown="5 in small, 0.5 in paper"
     )
     graph_start: float = setting(
         0.1,
-        "Share of the steps until which the graph stays as it is.",
+        "Fraction of the steps before iCITRIS starts to learn the graph.",
         least=0,
         most=1,
         shown="0.35 in small, 0.1 in paper",
     )
     graph_full: float = setting(
         0.3,
-        "Share of the steps from which it learns at its full rate.",
+        "Fraction of the steps after which the graph learns at its full rate.",
         least=0,
         most=1,
         shown="0.55 in small, 0.3 in paper",
     )
-    autoregressive: bool = setting(False, "Whether latents may depend on earlier ones of their variable in iCITRIS.")
+    autoregressive: bool = setting(
+        False, "Whether, in iCITRIS, a latent may depend on earlier latents of the same variable."
+    )
     psi0: bool = setting(True, "Whether iCITRIS has a psi(0); the published form has none.")
-    mi_weight: float = setting(2.0, "Weight of the mutual information under interventions.", least=0)
-    parents_start: float = setting(0.2, "Share of the steps until which that leaves parents out.", least=0, most=1)
-    parents_full: float = setting(0.7, "Share of the steps from which it counts all parents.", least=0, most=1)
+    mi_weight: float = setting(2.0, "Weight of iCITRIS's mutual information under interventions.", least=0)
+    parents_start: float = setting(
+        0.2, "Fraction of the steps during which the mutual information leaves out parents.", least=0, most=1
+    )
+    parents_full: float = setting(
+        0.7, "Fraction of the steps after which the mutual information includes all parents.", least=0, most=1
+    )
     ancestors: float = setting(
         0.0,
-        "Probability that iCITRIS's classifier sees all ancestors for the parents.",
+        "Probability that iCITRIS's target classifier sees all ancestors instead of the parents.",
         least=0,
         most=1,
         shown="0.9 for train-nf, 0 for train-vae",
     )
-    scale_weight: float = setting(0.1, "Weight that keeps iCITRIS's latents at mean 0 and std 1.", least=0)
+    scale_weight: float = setting(
+        0.1, "Weight of the term that keeps iCITRIS's latents at mean 0 and standard deviation 1.", least=0
+    )
 
 
 #: Configurations of the priors that come with the package.
@@ -304,18 +316,20 @@ class CausalLatentsConfig:
     latents: int = setting(32, "Number of latents M.", least=1)
     variables: int = size(9)
     flow_layers: int = setting(4, "Layers of the flow.", least=1)
-    flow_hidden: int = setting(16, "Hidden units a latent in the flow.", least=1)
-    hidden: int = setting(64, "Width of the MLP prior's and the classifier's networks.", least=1)
+    flow_hidden: int = setting(16, "Hidden units per latent in the flow.", least=1)
+    hidden: int = setting(64, "Width of the networks of the MLP prior and the target classifier.", least=1)
     prior: PriorConfig = setting(  # noqa: RUF009
         MLPPriorConfig(),
-        "Latents of a variable independent given the past (mlp), or not (autoregressive); icitris: variables act on "
-        "each other within a step, too.",
+        "Transition prior: mlp (latents of a variable are independent given the past), autoregressive (they may "
+        "depend on each other) or icitris (variables also act on each other within a step).",
     )
     classifier_layers: int = setting(1, "Hidden layers of the target classifier.", least=1)
-    classifier_momentum: float = setting(0.0, "Momentum of the classifier's frozen copy.", least=0, most=0.9999)
-    classifier_weight: float = setting(2.0, "Weight of the classifier's loss on the latents.", least=0)
-    conditional_targets: bool = setting(True, "Whether targets may tell of each other.", off="independent-targets")
-    temperature: float = setting(1.0, "Of the Gumbel-softmax assignment.", least=0.01)
+    classifier_momentum: float = setting(0.0, "Momentum of the target classifier's frozen copy.", least=0, most=0.9999)
+    classifier_weight: float = setting(2.0, "Weight of the target classifier's loss on the latents.", least=0)
+    conditional_targets: bool = setting(
+        True, "Whether to allow for intervention targets that depend on each other.", off="independent-targets"
+    )
+    temperature: float = setting(1.0, "Temperature of the Gumbel-softmax assignment.", least=0.01)
 
 
 @dataclass(frozen=True)
@@ -328,8 +342,10 @@ class CitrisNFConfig(CausalLatentsConfig):
     """
 
     latents: int = setting(32, "Number of latents M.", least=1, shown="the autoencoder's")
-    samples: int = setting(8, "Noisy copies of every encoding.", least=1)
-    noise: float = setting(0.05, "Std of that noise.", least=0, shown="the autoencoder's")
+    samples: int = setting(8, "Noisy copies of each encoding.", least=1)
+    noise: float = setting(
+        0.05, "Standard deviation of the noise on the encodings.", least=0, shown="the autoencoder's"
+    )
 
 
 @dataclass(frozen=True)
@@ -349,18 +365,19 @@ class CitrisVAEConfig(CausalLatentsConfig):
         image_channels: channels of a frame, 1 to 8; 3 of an RGB one.
     """
 
-    flow_layers: int = setting(4, "Layers of the flow; 0: the VAE's latents are the causal ones.", least=0)
+    flow_layers: int = setting(4, "Layers of the flow; with 0, the VAE's latents are the causal latents.", least=0)
     prior: PriorConfig = setting(  # noqa: RUF009
         MLPPriorConfig(),
-        "Latents of a variable independent given the past (mlp), or not (autoregressive); icitris: variables act on "
-        "each other within a step, too; or a baseline, iVAE* (ivae) or SlowVAE (slow).",
+        "Transition prior: mlp (latents of a variable are independent given the past), autoregressive (they may "
+        "depend on each other), icitris (variables also act on each other within a step), or a baseline: ivae (iVAE*) "
+        "or slow (SlowVAE).",
     )
     width: int = frame_width()
-    channels: int = setting(64, "Channels of every convolutional stage.", least=1)
-    networks: str = setting("pyramid", "Encoder and decoder.", choices=NETWORKS)
-    decoder_blocks: int = setting(1, "Residual blocks a decoder stage.", least=0)
+    channels: int = setting(64, "Channels in every convolutional stage.", least=1)
+    networks: str = setting("pyramid", "Architecture of the encoder and decoder.", choices=NETWORKS)
+    decoder_blocks: int = setting(1, "Residual blocks per decoder stage.", least=0)
     patch: int = patch_side()
-    kl_weight: float = setting(1.0, "Weight of the divergence between posterior and prior.", least=0)
+    kl_weight: float = setting(1.0, "Weight of the KL divergence between posterior and prior.", least=0)
     image_channels: int = size(3, most=MOST_CHANNELS)
 
 
@@ -378,8 +395,8 @@ class CausalEncoderConfig:
     """
 
     width: int = frame_width()
-    channels: int = setting(64, "Channels of every convolutional stage.", least=1)
+    channels: int = setting(64, "Channels in every convolutional stage.", least=1)
     patch: int = patch_side()
-    shapes: bool = setting(False, "Whether a network that sees no colours reads shapes beside the other one.")
-    norm_penalty: float = setting(0.1, "Weight that keeps the vectors of angles at norm 2.", least=0)
+    shapes: bool = setting(False, "Whether a second network, which sees no colours, reads shapes.")
+    norm_penalty: float = setting(0.1, "Weight of the penalty that keeps the vectors of angles at norm 2.", least=0)
     image_channels: int = size(3, most=MOST_CHANNELS)

@@ -109,6 +109,6 @@ def _refuse_triplets(where: Input) -> None:
         key = first_key(source, FRAME_KEYS, "frames")
         if arrangement(source, key).form is Form.TRIPLETS:
             raise InputError(
-                f"{source.label}: key {key!r} has shape {list(source.shape(key))}, these are triplets and no sequence; "
-                "'citris eval-triplets' takes them"
+                f"{source.label}: key {key!r} has shape {list(source.shape(key))}: these are triplets, not a "
+                "sequence; 'citris eval-triplets' takes them"
             )

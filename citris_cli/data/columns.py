@@ -163,8 +163,8 @@ def described_columns(
         guessed = [item.name for item in factors if item.name not in described]
         if guessed and kinds is None:
             notes += (
-                f"{enumerated(guessed)}: taken for continuous, as nothing tells their kind; --vars name:kind,… or "
-                "'kinds' in the file does (continuous, angle, categorical)",
+                f"{enumerated(guessed)}: taken to be continuous, as no kind is given; set it with --vars name:kind,… "
+                "or 'kinds' in the file (continuous, angle, categorical)",
             )
     return Columns(variables, factors, notes)
 

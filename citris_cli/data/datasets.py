@@ -247,7 +247,9 @@ def load_labelled(paths: Sequence[Data], given: Variables | None = None) -> Inde
         raise InputError(f"{lacking.where}: {found}; save one column a variable as {' or '.join(TRUTH_KEYS)}")
     data = _independent(paths, shards, inputs)
     if data.truth is None:
-        raise InputError(f"{data.label}: the files have different numbers of columns of true values; give them alike")
+        raise InputError(
+            f"{data.label}: the files have different numbers of columns of true values; give all files the same columns"
+        )
     return data
 
 
@@ -428,7 +430,7 @@ def _join_frames(shards: Sequence[Shard], channels: int | None) -> tuple[Frames,
     if unused := _unused(shards):
         close = {name: difflib.get_close_matches(name[:MAX_NAME_LENGTH], KNOWN_KEYS, n=1) for name in unused}
         told = [name + (f" (did you mean {close[name][0]!r}?)" if close[name] else "") for name in unused]
-        notes.append(f"not used, as no key that citris reads is called so: {enumerated(told)}")
+        notes.append(f"not used, as citris does not read keys of these names: {enumerated(told)}")
     return frames, tuple(dict.fromkeys((*notes, *of_channels)))
 
 

@@ -133,8 +133,8 @@ def _by_lengths(values: Array, frames: int, where: str) -> Array:
         raise InputError(f"{where} needs the episodes' numbers of frames, whole and from 1 on{least}")
     if int(lengths.sum()) != frames:
         raise InputError(
-            f"{where} tells of {counted(int(lengths.sum()), 'frame')}, and there are {frames:,}; it needs "
-            "the number of frames of every episode"
+            f"{where} adds up to {counted(int(lengths.sum()), 'frame')}, and there are {frames:,}; it needs the "
+            "number of frames of every episode"
         )
     ends = np.zeros(frames, bool)
     ends[np.cumsum(lengths) - 1] = True

@@ -394,7 +394,7 @@ def joined(
             require_channels(part.shape[3], channels, label)
         elif part.shape[3] != wanted and not (part.shape[3] == 4 and wanted == 3 and alpha is not None):
             theirs, ours = counted(part.shape[3], "channel"), counted(wanted, "channel")
-            raise InputError(f"{label}: frames have {theirs} and those of {labels[0]} {ours}; give them alike")
+            raise InputError(f"{label}: frames have {theirs} and those of {labels[0]} {ours}; make them the same")
     if channels == 4 and alpha is not None and sum(map(len, parts)) > 1:
         return Frames(parts, wanted), (
             f"the fourth channel is {alpha} in every frame, and read as data, as in the frames that the model knows",

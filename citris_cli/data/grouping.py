@@ -75,7 +75,7 @@ def _group(text: str, columns: Variables) -> tuple[str, list[str]]:
     """Name and columns of one group of a comma list."""
     name, equals, listed = (part.strip() for part in text.partition("="))
     if not name or (equals and not all(part.strip() for part in listed.split("+"))):
-        raise InputError(f"--group: {text!r} names no group; write pos_o or name=column+column")
+        raise InputError(f"--group: {text!r} does not name a group; write pos_o or name=column+column")
     if not equals:
         positions = columns.resolve(name)
         members = list(columns.select(positions).names)
@@ -83,7 +83,7 @@ def _group(text: str, columns: Variables) -> tuple[str, list[str]]:
         if group is None or columns.groups[group] != members:
             known = ", ".join(columns.groups) or "none"
             raise InputError(
-                f"--group {name}: a single column and no group; the data's groups are {known}, and others are written "
+                f"--group {name}: a single column, not a group; the data's groups are {known}, and others are written "
                 "name=column+column"
             )
         return group, members

@@ -77,9 +77,9 @@ def direction_findings(data: SequenceData) -> tuple[Finding, ...]:
                 Finding(
                     "direction",
                     (names[i], names[j]),
-                    f"only {counted(apart, 'step')} {'sets' if apart == 1 else 'set'} one of {names[i]} and {names[j]} "
-                    "without the other: which of them acts on the other within a step can hardly be told; record more "
-                    "such steps",
+                    f"only {counted(apart, 'step')} {'sets' if apart == 1 else 'set'} one of {names[i]} and "
+                    f"{names[j]} without the other: which of them acts on the other within a step can hardly be "
+                    "determined; record more such steps",
                     identifiable=True,
                 )
             )
@@ -95,10 +95,7 @@ def few_samples(samples: int, unit: str) -> str:
     """
     if samples >= FEW_SAMPLES:
         return ""
-    return (
-        f"the data are too small: {counted(samples, unit)}, where {FEW_SAMPLES} are the least to learn from and "
-        "thousands are usual"
-    )
+    return f"the data are too few: {counted(samples, unit)}; at least {FEW_SAMPLES} are needed, and thousands are usual"
 
 
 def few_latents(variables: int, latents: int, command: str = "") -> str:
@@ -143,9 +140,8 @@ def _never(names: Sequence[str]) -> Finding:
     return Finding(
         "never",
         tuple(names),
-        f"{_listed(names)} {'is' if one else 'are'} never intervened on: dropped, since nothing tells "
-        f"{'it' if one else 'them'} apart from the rest; what the frames show of {'it' if one else 'them'} goes to "
-        "psi(0)",
+        f"{_listed(names)} {'is' if one else 'are'} never intervened on: dropped, since nothing distinguishes "
+        f"{'it' if one else 'them'} from the rest; what the frames show of {'it' if one else 'them'} goes to psi(0)",
         identifiable=False,
     )
 
@@ -154,8 +150,8 @@ def _always(name: str) -> Finding:
     return Finding(
         "always",
         (name,),
-        f"{name} is intervened on in every step: it has no other behaviour to be told by, so it cannot be identified; "
-        "record steps without intervention on it",
+        f"{name} is intervened on in every step: its own mechanism is never seen, so it cannot be identified; record "
+        "steps without intervention on it",
         identifiable=False,
     )
 
@@ -164,7 +160,7 @@ def _equal(names: Sequence[str]) -> Finding:
     return Finding(
         "equal",
         tuple(names),
-        f"{_listed(names)} are intervened on in the same steps always: nothing tells which latents belong to which; "
+        f"{_listed(names)} are always intervened on in the same steps: nothing shows which latents belong to which; "
         f"vary them apart, or make them one variable, as with --group together={'+'.join(names)}",
         identifiable=False,
     )
@@ -179,7 +175,7 @@ def _of_pair(patterns: Array, steps: Array, i: int, j: int, names: Array) -> Fin
             "opposite",
             pair,
             f"{pair[0]} is intervened on exactly where {pair[1]} is not: each target is a function of the other, so "
-            "nothing tells which latents belong to which; record steps with both and with neither",
+            "nothing shows which latents belong to which; record steps with both and with neither",
             identifiable=False,
         )
     # Few in themselves, and few beside the steps with either: rare targets that never meet are well apart.
@@ -187,7 +183,7 @@ def _of_pair(patterns: Array, steps: Array, i: int, j: int, names: Array) -> Fin
         return Finding(
             "nearly equal",
             pair,
-            f"{pair[0]} and {pair[1]} are intervened on in the same steps but for {differ}: hardly anything tells "
+            f"{pair[0]} and {pair[1]} are intervened on in the same steps but for {differ}: hardly anything shows "
             "which latents belong to which; vary them apart more often",
             identifiable=True,
         )
@@ -210,8 +206,8 @@ def _function(patterns: Array, steps: Array, index: int, candidates: list[int], 
     return Finding(
         "function",
         (str(names[index]), *names[others].tolist()),
-        f"the target of {names[index]} follows from those of {_listed(names[others].tolist())} together; none of these "
-        "tells it alone, so it can be identified nevertheless, but steps that break the rule make it easier",
+        f"the target of {names[index]} follows from those of {_listed(names[others].tolist())} together; none of "
+        "these determines it alone, so it can still be identified, but steps that break the rule make it easier",
         identifiable=True,
     )
 

@@ -260,7 +260,9 @@ def _taken(stream: IO[bytes], label: str) -> bytes:
     while block := stream.read(1 << 20):
         taken.write(block)
         if taken.tell() > _MAX_BYTES:
-            raise InputError(f"{label}: more than {_MAX_BYTES >> 30} GiB came, which is no picture; give a PNG or JPEG")
+            raise InputError(
+                f"{label}: more than {_MAX_BYTES >> 30} GiB came, which cannot be a picture; give a PNG or JPEG"
+            )
     return taken.getvalue()
 
 
@@ -286,7 +288,11 @@ def _opened(content: Path | bytes, label: str) -> Iterator[Image.Image]:
                 picture = Image.open(stream, formats=_FORMATS)
             except Image.UnidentifiedImageError:
                 found = signatures.identify(start)
-                what = "no picture that can be read" if found is None else f"{found.name} that is damaged or cut off"
+                what = (
+                    "not a picture that citris can read"
+                    if found is None
+                    else f"{found.name} that is damaged or cut off"
+                )
                 raise InputError(f"{label}: this is {what}; give a PNG or JPEG file") from None
             _require_decodable(picture)
         yield picture

@@ -41,7 +41,7 @@ def to_uint8_frames(array: np.ndarray[Any, Any], where: str) -> tuple[np.ndarray
 
 def _require_numbers(dtype: np.dtype[Any], where: str) -> None:
     if dtype.kind not in "buif":
-        raise InputError(f"{where} holds {dtype}, which are no pixels; save uint8 0…255 or floats 0…1")
+        raise InputError(f"{where} holds {dtype}, which cannot be pixels; save uint8 0…255 or floats 0…1")
 
 
 @dataclass(frozen=True)

@@ -287,4 +287,4 @@ def texts(source: Source, key: str, what: str = "names") -> list[str] | None:
     try:
         return [n.decode() if isinstance(n, bytes) else str(n) for n in source.array(key).tolist()]
     except ValueError:
-        raise InputError(f"{where} holds bytes that are no text; save the {what} as text") from None
+        raise InputError(f"{where} holds bytes that are not text; save the {what} as text") from None

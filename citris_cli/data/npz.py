@@ -125,7 +125,7 @@ class NpzFile:
                 raise InputError(f"{label}: {_key(name)} is in the file twice; save it again with np.savez")
             self._infos[name] = info
         if any(name.endswith("data.pkl") for name in self._infos):
-            raise InputError(f"{label}: this is a PyTorch checkpoint and no data; 'citris import-checkpoint' takes it")
+            raise InputError(f"{label}: this is a PyTorch checkpoint, not data; 'citris import-checkpoint' reads it")
         self.names: tuple[str, ...] = tuple(name for name, info in self._infos.items() if self._is_array(info))
         if not self.names:
             found = f", only {enumerated(self._infos)}" if self._infos else ""
@@ -315,7 +315,7 @@ def open_npz(path: Path) -> NpzFile:
         if path.is_dir():
             raise InputError(f"{path}: this is a directory where an .npz file was expected; name a file in it")
         if path.exists() and not path.is_file():
-            raise InputError(f"{path}: this is no regular file; save the arrays as an .npz file and name that")
+            raise InputError(f"{path}: this is not a regular file; save the arrays as an .npz file and name that")
         stream = path.open("rb")
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; check the path") from None
@@ -397,8 +397,8 @@ def _open(stream: IO[bytes], label: str) -> NpzFile:
             raise InputError(f"{label}: {why_not}")
         if signatures.identify(start) is None and not zipfile.is_zipfile(stream):
             raise InputError(
-                f"{label}: this is no .npz file, nor any other kind that is known by its beginning; save frames and "
-                "interventions with np.savez"
+                f"{label}: this is neither an .npz file nor any other kind of file that citris recognises; save "
+                "frames and interventions with np.savez"
             )
         stream.seek(0)
         return NpzFile(stream, label)
@@ -414,7 +414,7 @@ def _read_header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, 
     """Shape, Fortran order and type of the `.npy` that `stream` is at; the length is checked before it is read."""
     magic = stream.read(8)
     if magic[:6] != _MAGIC or len(magic) < 8:
-        raise InputError(f"{where} is no numpy array; save the file again with np.savez")
+        raise InputError(f"{where} is not a numpy array; save the file again with np.savez")
     width = 2 if magic[6] == 1 else 4
     prefix = stream.read(width)
     length = int.from_bytes(prefix, "little")

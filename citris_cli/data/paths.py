@@ -47,7 +47,7 @@ class Choice:
             return range(number % total, number % total + 1), None
         bounds = [int(part) if part else None for part in self.text.split(":")]
         if bounds[2:] == [0]:
-            raise InputError(f"{self.path}#{self.text}: a step of 0 leads nowhere; write such as #::2")
+            raise InputError(f"{self.path}#{self.text}: the step cannot be 0; write, for example, #::2")
         numbers = range(*slice(*bounds).indices(total))
         if not numbers:
             raise InputError(f"{has}; choose some of these")

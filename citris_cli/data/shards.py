@@ -138,8 +138,8 @@ def read_triplets(where: Input, reading: Reading = Reading()) -> Shard:
         arranged = arrangement(source, frame_key)
         if arranged.form is not Form.TRIPLETS:
             raise InputError(
-                f"{source.label}: key {frame_key!r} has shape {list(source.shape(frame_key))}, {arranged.form.value} "
-                "and no triplets; give a file such as val_triplets.npz with [triplets, 3, height, width, channels]"
+                f"{source.label}: key {frame_key!r} has shape {list(source.shape(frame_key))}, {arranged.form.value}, "
+                "not triplets; give a file such as val_triplets.npz with [triplets, 3, height, width, channels]"
             )
         mask_key = first_key(source, MASK_KEYS, "mask of the triplets")
         return _read_shard(source, frame_key, arranged, mask_key, reading)
@@ -199,7 +199,7 @@ def look_at_frames(where: Input) -> Look:
 def _refuse_triplets(source: Source, frame_key: str, arranged: Arrangement) -> None:
     if arranged.form is Form.TRIPLETS:
         raise InputError(
-            f"{source.label}: key {frame_key!r} has shape {list(source.shape(frame_key))}, these are triplets and no "
+            f"{source.label}: key {frame_key!r} has shape {list(source.shape(frame_key))}: these are triplets, not a "
             "sequence; 'citris eval-triplets' takes them"
         )
 
@@ -329,9 +329,9 @@ def _said_of_lead(
     last = "the last row holds" if ends.sum() == 1 else f"the last rows of {counted(int(ends.sum()), 'episode')} hold"
     if not rows[starts].any():
         return (
-            f"{where}: {last} interventions and the first none, as where each row is of the step into its frame. They "
-            "are read as steps out of their frames, and the last is of no step; --targets-lead in reads them as steps "
-            "into their frames, and 'citris check' tells by the frames which fits",
+            f"{where}: {last} interventions and the first none, as if each row described the step into its frame. "
+            "They are read as steps out of their frames, and the last belongs to no step; --targets-lead in reads "
+            "them as steps into their frames, and 'citris check' finds out from the frames which is right",
         )
     return (
         f"{where}: {last} interventions and no step follows, so they are not used; --targets-lead in reads each row "

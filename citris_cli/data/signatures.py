@@ -177,15 +177,15 @@ _AGAIN = {
 _INSTEAD: Mapping[Wanted, Mapping[str, str]] = {
     "data": _AGAIN | {
         "empty": f"; {_SAVE}",
-        "npy": f" and no dataset; {_PACK}",
-        "HDF5": f" and no dataset; {_PACK}",
+        "npy": f", not a dataset; {_PACK}",
+        "HDF5": f", not a dataset; {_PACK}",
         "MATLAB": f"; read its arrays with scipy.io.loadmat or h5py and {_SAVE}",
         "picture": f"; a dataset has many frames and their interventions; {_PACK} of a folder of pictures, "
         "or give 'citris encode' the picture under its own ending",
-        "film": f" and no dataset; {_PACK}",
-        "model": " and no data; name it with --model, and here an .npz file with frames",
+        "film": f", not a dataset; {_PACK}",
+        "model": ", not data; name it with --model, and here an .npz file with frames",
         "pickle": f", which could run anything when it is read and never is; {_SAVE}",
-        "checkpoint": " and no data; 'citris import-checkpoint' takes it",
+        "checkpoint": ", not data; 'citris import-checkpoint' reads it",
         "packed": "; unpack it and name the .npz files in it",
         "table": " and holds no frames; give it to 'citris pack' with --targets, beside the film or the pictures",
         "text": f" and holds no frames; {_SAVE}",
@@ -194,16 +194,16 @@ _INSTEAD: Mapping[Wanted, Mapping[str, str]] = {
     "picture": _AGAIN | {
         "empty": f"; {_PICTURE}",
         "other picture": ", of a kind that is not read; save it as PNG or JPEG",
-        "film": " and no picture; make a dataset of it with 'citris pack', or save its frames as pictures",
+        "film": ", not a picture; make a dataset of it with 'citris pack', or save its frames as pictures",
         "packed": "; unpack it first",
-        "npz": " and no picture; give it a name that ends in .npz, and its frames are read",
-        "": f" and no picture; {_PICTURE}",
+        "npz": ", not a picture; give it a name that ends in .npz, and its frames are read",
+        "": f", not a picture; {_PICTURE}",
     },
     "recording": _AGAIN | {
         "empty": "; get it again",
         "other picture": ", of a kind that is not read; save it as PNG or JPEG",
         "MATLAB": f"; save it as HDF5 (version 7.3) or read its arrays with scipy.io.loadmat and {_SAVE}",
-        "model": " and no recording",
+        "model": ", not a recording",
         "pickle": f", which could run anything when it is read and never is; {_SAVE}",
         "packed": "; unpack it first",
         "table": " and holds no frames; give it with --targets, and here the film or the pictures",
@@ -218,13 +218,13 @@ _INSTEAD: Mapping[Wanted, Mapping[str, str]] = {
         "'citris import-checkpoint'",
         "packed": "; unpack it first",
         "npz": f", and citris reads models from .safetensors files only; {_MODEL}",
-        "": f" and no model; {_MODEL}",
+        "": f", not a model; {_MODEL}",
     },
     "checkpoint": _AGAIN | {
         "empty": "; get it again",
         "packed": "; unpack it first",
-        "npz": f" and no checkpoint; {_CHECKPOINT}",
-        "": f" and no checkpoint; {_CHECKPOINT}",
+        "npz": f", not a checkpoint; {_CHECKPOINT}",
+        "": f", not a checkpoint; {_CHECKPOINT}",
     },
 }  # fmt: skip
 #: Families that a reader looks at itself.

@@ -103,9 +103,9 @@ class ArraySource:
         self.identity: FileIdentity | None = None
         self._arrays = {name: as_array(value, f"{label}: key {name!r}") for name, value in arrays.items()}
         if not self._arrays:
-            raise InputError(f"{label}: there are none; give at least images and interventions")
+            raise InputError(f"{label}: no arrays are given; give at least images and interventions")
         if strange := [name for name in self._arrays if not isinstance(name, str)]:
-            raise InputError(f"{label}: the key {strange[0]!r} is no text; name every array, such as 'images'")
+            raise InputError(f"{label}: the key {strange[0]!r} is not text; name every array, such as 'images'")
         self.names: tuple[str, ...] = tuple(self._arrays)
 
     def __enter__(self) -> ArraySource:
@@ -218,9 +218,11 @@ def as_array(value: Any, where: str) -> np.ndarray[Any, Any]:
         array = np.asarray(_on_host(value))
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         # Lists of uneven length, tensors without values or in a layout that numpy does not know.
-        raise InputError(f"{where}: numpy makes no array of it ({reason(error)}); give {GIVEN_FOR_ARRAYS}") from None
+        raise InputError(
+            f"{where}: numpy cannot make an array of it ({reason(error)}); give {GIVEN_FOR_ARRAYS}"
+        ) from None
     if array.dtype.hasobject and not isinstance(value, np.ndarray):
-        raise InputError(f"{where} is {type_of(value)}, of which numpy makes no numbers; give {GIVEN_FOR_ARRAYS}")
+        raise InputError(f"{where} is {type_of(value)}, which numpy cannot convert to numbers; give {GIVEN_FOR_ARRAYS}")
     require_plain(array.dtype, where)
     return array
 

@@ -35,7 +35,9 @@ def check_true_values(data: SequenceData | IndependentData | TripletData) -> tup
     if data.truth is None or data.factors is None:
         return ()
     values = data.truth.reshape(-1, data.truth.shape[-1]).numpy()
-    return check_values(values, tuple(data.factors), data.label, "say with --vars that it is none (…,{}:continuous,…)")
+    return check_values(
+        values, tuple(data.factors), data.label, "say with --vars that it is not one (…,{}:continuous,…)"
+    )
 
 
 def check_values(

@@ -207,7 +207,7 @@ def picture_reader(
     pairs = [(one, other) for one, other in zip(own, theirs, strict=True) if varied[other]]
     if not pairs:
         raise InputError(
-            f"{data.label}: its true factors ({', '.join(names)}) are none that the causal encoder reads "
+            f"{data.label}: its true factors ({', '.join(names)}) are not those that the causal encoder predicts "
             f"({', '.join(factors.names)}); name its columns with --vars"
         )
 

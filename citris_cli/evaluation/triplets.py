@@ -115,8 +115,8 @@ def match_mask(data: TripletData, variables: Variables) -> MatchedMask:
         columns.append(chosen[:, 0])
     if missing:
         raise InputError(
-            f"{data.label}: the mask has no column for {', '.join(missing)}; its columns are {', '.join(names)}, "
-            "and --vars gives them other names"
+            f"{data.label}: the mask has no column for {', '.join(missing)}; its columns are {', '.join(names)}; "
+            "rename them with --vars"
         )
     notes = []
     if mixed:
@@ -222,8 +222,8 @@ def factor_distances(
     own, theirs = columns_of(factors, data.factors.names)
     if not own:
         raise InputError(
-            f"{data.label}: its true factors ({', '.join(data.factors.names)}) are none that the causal encoder "
-            f"reads ({', '.join(factors.names)}); name its columns with --vars"
+            f"{data.label}: its true factors ({', '.join(data.factors.names)}) are not those that the causal encoder "
+            f"predicts ({', '.join(factors.names)}); name its columns with --vars"
         )
     truth, shared = data.truth[matched.rows, 2][:, theirs].numpy(), factors.select(own)
     prediction, own_error, copied = (

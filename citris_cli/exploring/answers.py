@@ -153,14 +153,14 @@ class Answers:
 def _whole(question: dict[str, Any], key: str, most: int) -> int:
     value = question.get(key)
     if type(value) is not int or not 0 <= value <= most:
-        raise InputError(f"{key!r} is no whole number from 0 to {most:,}")
+        raise InputError(f"{key!r} is not a whole number from 0 to {most:,}")
     return value
 
 
 def _numbers(question: dict[str, Any], key: str) -> list[float]:
     values = question.get(key)
     if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
-        raise InputError(f"{key!r} is no list of numbers")
+        raise InputError(f"{key!r} is not a list of numbers")
     return values
 
 

@@ -200,9 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             question = json.loads(content)
         except (ValueError, RecursionError):
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the question is no JSON") from None
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the question is not JSON") from None
         if not isinstance(question, dict):
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the question is no JSON object")
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the question is not a JSON object")
         return question
 
     def _body(self, most: int, kind: str, what: str) -> bytes:

@@ -209,7 +209,7 @@ class Workbench:
         if z.shape != (self.model.latents,):
             raise InputError(f"{called} has {counted(len(z), 'number')}; it needs {self.model.latents}")
         if not (np.abs(z) <= LARGEST_LATENT).all():
-            raise InputError(f"{called} has numbers that are no latents of this model; load the page again")
+            raise InputError(f"{called} has numbers that are not latents of this model; load the page again")
         return z.astype(np.float32)[None]
 
     def _view(self, z: Latents, before: Latents) -> View:

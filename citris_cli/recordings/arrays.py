@@ -310,7 +310,9 @@ def open_arrays(path: Path, inner: str, key: str | None) -> list[Recording] | No
     if family == "HDF5":
         return open_hdf5(path, inner, key)
     if inner:
-        raise InputError(f"{path}:{inner}: only HDF5 files have paths in them, and this is none; leave '{inner}' out")
+        raise InputError(
+            f"{path}:{inner}: only HDF5 files have paths in them, and this is not one; leave '{inner}' out"
+        )
     if family == "npy":
         if key is not None:
             raise InputError(f"{path}: a single .npy has no keys; leave --frames-key out")

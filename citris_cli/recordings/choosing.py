@@ -51,7 +51,7 @@ def _place(text: str, option: str, span: range, recording: Recording) -> int:
         raise InputError(f"{option} {text}: write the number of a frame, or a time such as 12.5s or 1:02.5")
     if recording.times is None:
         raise InputError(
-            f"{option} {text}: nothing tells when the frames of {recording.label} were taken; write the number of a "
+            f"{option} {text}: it is not known when the frames of {recording.label} were taken; write the number of a "
             "frame"
         )
     seconds = sum(float(part) * 60**power for power, part in enumerate(text.removesuffix("s").split(":")[::-1]))

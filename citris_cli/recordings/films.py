@@ -166,11 +166,11 @@ def _packets(container: Any, stream: Any) -> _Packets:
     seconds -= begins
     missing = ""
     if packets < stream.frames:
-        missing = f"its header tells of {counted(stream.frames, 'frame')} and {packets:,} can be read"
+        missing = f"its header says {counted(stream.frames, 'frame')} and {packets:,} can be read"
     elif damaged:
         missing = f"it ends in the middle of frame {packets - 1:,}"
     elif len(seconds) and (told := _seconds(stream.metadata.get("DURATION", "")) - begins) > _ends_at(seconds):
-        missing = f"its header tells of {told:.1f} seconds and {seconds[-1]:.1f} can be read"
+        missing = f"its header says {told:.1f} seconds and {seconds[-1]:.1f} can be read"
     return _Packets(seconds, missing)
 
 

@@ -53,7 +53,7 @@ def datasets_in(group: Any, label: str) -> list[str]:
 
     def visit(name: str | bytes, item: Any) -> bool | None:
         if isinstance(name, bytes):
-            raise ValueError("a name in it is no UTF-8")
+            raise ValueError("a name in it is not UTF-8")
         if isinstance(item, h5py.Dataset):
             found.append(name)
         return True if len(found) > _MOST else None

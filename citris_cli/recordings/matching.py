@@ -126,7 +126,7 @@ def first_number(
     if by is None or by[0] != "frame":
         if told is not None:
             raise InputError(
-                f"--first-frame {told}: no column tells the numbers of frames; name it with --row-of frame=COLUMN"
+                f"--first-frame {told}: no column has the numbers of frames; name it with --row-of frame=COLUMN"
             )
         return 0, ()
     if told is not None:
@@ -166,8 +166,8 @@ def match(
     if by is None:
         if events:
             raise InputError(
-                f"--events: {table.label} has a row for each intervention, and no column tells of which frame; name it "
-                "with --row-of"
+                f"--events: {table.label} has a row for each intervention, and no column says for which frame; name "
+                "it with --row-of"
             )
         return _in_order(table, recording)
     kind, column = by
@@ -241,7 +241,8 @@ def _by_file(table: Table, recording: Recording, column: str) -> Array:
 def _by_time(table: Table, recording: Recording, column: str, events: bool, lead: str | None) -> Matched:
     if recording.times is None:
         raise InputError(
-            f"--row-of time: nothing tells when the frames of {recording.label} were taken; match rows by frame or file"
+            f"--row-of time: it is not known when the frames of {recording.label} were taken; match rows by frame or "
+            "file"
         )
     times, rows = recording.times, table.seconds(column)
     interval = float(np.median(np.diff(times))) if len(times) > 1 else 1.0

@@ -76,7 +76,7 @@ def _named(sources: Sequence[Path]) -> list[tuple[Path, str]]:
             if not is_there(path):
                 raise InputError(f"{path}: there is no such file or folder; check the path")
             if not path.is_dir() and not path.is_file():
-                raise InputError(f"{path}: this is no regular file; name a film, a folder of pictures or arrays")
+                raise InputError(f"{path}: this is not a regular file; name a film, a folder of pictures or arrays")
             found.append((path, inner))
     return found
 
@@ -103,7 +103,7 @@ def _opened(path: Path, inner: str, frames_key: str | None) -> list[Recording] |
         if found is not None:
             raise
         raise InputError(
-            f"{path}: this is no film, picture or array that can be read; name another file, or convert this one"
+            f"{path}: this is not a film, picture or array that citris can read; name another file, or convert this one"
         ) from None
     return [open_animation(path)] if len(picture.sizes) > 1 else None
 

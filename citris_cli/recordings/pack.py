@@ -266,8 +266,8 @@ def _of_kinds(variables: Variables, factors: Variables) -> tuple[str, ...]:
     if not lost:
         return ()
     return (
-        f"--kinds: the kind of {enumerated(lost)} is not kept, as the dataset tells of the kinds of the true values; "
-        "give it to the commands that need it with --vars",
+        f"--kinds: the kind of {enumerated(lost)} is not kept, as the dataset has the kinds of the true values "
+        "instead; give it to the commands that need it with --vars",
     )
 
 

@@ -134,4 +134,4 @@ def _left_out(folder: Path) -> tuple[str, ...]:
     others = [path.name for path in list_others(folder) if path.suffix.lower() != ".npy"]
     if not others:
         return ()
-    return (f"{folder}: left out, as these are no pictures that are read here: {enumerated(others)}",)
+    return (f"{folder}: left out, as these are not pictures that citris can read: {enumerated(others)}",)

@@ -62,8 +62,8 @@ def find_rows(recordings: Sequence[Recording], given: Sequence[str], columns: Se
         key = next((key for key in TARGET_KEYS if all(key in recording.keys for recording in recordings)), None)
         if key is None:
             raise InputError(
-                f"{recordings[0].label}: nothing tells which variables were intervened on; name the table, or a key of "
-                "the same file, with --targets"
+                f"{recordings[0].label}: it is not known which variables were intervened on; name the table, or a key "
+                "of the same file, with --targets"
             )
         given, notes = (key,), (f"targets are read from {key!r}",)
     if len(given) not in (1, len(recordings)):
@@ -166,7 +166,7 @@ def parted(
     else:
         raise InputError(
             f"{table.label}: {counted(len(recordings), 'recording')} and one table, and its column {by[1]!r} does not "
-            "tell of which; name the column that does with --episode, or give one --targets for each"
+            "say which row belongs to which; name the column that does with --episode, or give one --targets for each"
         )
     parts = []
     for index, recording in enumerate(recordings):
@@ -222,7 +222,7 @@ def _by_file(recordings: Sequence[Recording], table: Table, column: str) -> Arra
         found = [known[one] for one in ("/".join(path.parts[-2:]), path.name) if known.get(one, -1) >= 0]
         if not found:
             raise InputError(
-                f"{table.at(row)}: {legible(text.strip())!r} is no picture of one of the "
+                f"{table.at(row)}: {legible(text.strip())!r} is not a picture of any of the "
                 f"{counted(len(recordings), 'recording')}; correct the column {column!r}, with the folder before the "
                 "name"
             )

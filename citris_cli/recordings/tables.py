@@ -173,8 +173,7 @@ class Table:
             if not np.isfinite(made[row]) or len(parts) > 3:
                 raise InputError(
                     f"{self.at(row)}: the column {name!r} holds {legible(text)!r} where a time is needed; write "
-                    "seconds, "
-                    "or such as 1:02.5"
+                    "seconds, or minutes and seconds such as 1:02.5"
                 )
         return made
 
@@ -204,7 +203,9 @@ def read_table(path: Path) -> Table:
     header = next((line for line in lines if line.strip()), "")
     separator = max("\t;,", key=header.count)
     if header.count(separator) == 0 and len(header.split()) > 1:
-        raise InputError(f"{path}: the columns of a table are parted by commas, semicolons or tabs; save it as CSV")
+        raise InputError(
+            f"{path}: the columns of a table must be separated by commas, semicolons or tabs; save it as CSV"
+        )
     rows = _rows(text, separator, path)
     number, names = next(rows, (0, []))
     names = [name.strip() for name in names]
@@ -249,7 +250,7 @@ def read_table(path: Path) -> Table:
 def _text(path: Path) -> tuple[str, tuple[str, ...]]:
     try:
         if path.is_dir() or not path.is_file():
-            raise InputError(f"--targets {path}: this is no file; name a table in CSV or TSV")
+            raise InputError(f"--targets {path}: this is not a file; name a table in CSV or TSV")
         size = path.stat().st_size
         start = signatures.beginning(path)
         if size > _MAX_BYTES:
@@ -266,7 +267,7 @@ def _text(path: Path) -> tuple[str, tuple[str, ...]]:
         raise InputError(f"{path}: {what} where a table was expected; save it as CSV or TSV, with a header")
     encoding = next((encoding for mark, encoding in _ENCODINGS if content.startswith(mark)), "utf-8")
     if encoding != "utf-16" and b"\0" in content[:4096]:
-        raise InputError(f"{path}: this is no text where a table was expected; save it as CSV or TSV, with a header")
+        raise InputError(f"{path}: this is not text, and a table was expected; save it as CSV or TSV, with a header")
     try:
         return content.decode(encoding), ()
     except UnicodeDecodeError:

@@ -228,7 +228,7 @@ class _Columns:
         if self.episode is None and (alike := [name for name in first.columns if name.lower() in _EPISODE]):
             apart = [*apart, *alike]
             self.notes.append(
-                f"{first.label}: {alike[0]!r} is read as no target; if it tells the episode of each row, give "
+                f"{first.label}: {alike[0]!r} is read as no target; if it holds the episode of each row, give "
                 f"--episode {alike[0]}"
             )
         found = [

@@ -50,7 +50,7 @@ def check_page(check: DataCheck) -> str:
         ("variables", "Do the interventions show?", _variables(check)),
         ("together", "Which variables are intervened on together?", _together(check)),
         ("identifiability", "Can the variables be identified?", _identifiability(check)),
-        ("within-step", "Could effects within a step be told?", _within_step(check)),
+        ("within-step", "Can effects within a step be identified?", _within_step(check)),
         ("alignment", "Do targets and frames belong together?", _alignment(check.alignment)),
         ("faults", "Are the frames sound?", _faults(check)),
         ("sheet", "The first frames", _sheet(check)),
@@ -95,7 +95,7 @@ def _verdict(check: DataCheck) -> str:
     elif check.unchecked:
         tone, verdict = "unsure", "No problem found, but not everything could be checked"
     else:
-        tone, verdict = "good", "No problem found: these data are fit to be learned from"
+        tone, verdict = "good", "No problem found: these data are fit to learn from"
     lists = {"Problems, the gravest first": check.problems, "Hints": check.hints, "Not checked": check.unchecked}
     told = "".join(f"<h3>{title}</h3>{_list(map(text, items))}" for title, items in lists.items() if items)
     return f'<section id="verdict" class="{tone}" aria-label="Verdict"><p>{verdict}</p>{told}</section>'

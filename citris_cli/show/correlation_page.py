@@ -52,7 +52,7 @@ def correlation_page(
     """
     parts = [
         beginning("citris: correlation", _STYLE),
-        "<h1>What the latents of each variable tell of the true factors</h1><dl>",
+        "<h1>What the latents of each variable say about the true factors</h1><dl>",
         *(f"<dt>{escape(name)}</dt><dd>{text(value)}</dd>" for name, value in facts.items()),
         f'</dl><p class="note">{_EXPLANATION}</p>',
     ]

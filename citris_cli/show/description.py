@@ -134,7 +134,7 @@ def _graph(graph: Mapping[str, Any]) -> Any:
     for one in graph["cycle_edges"]:
         shown[f"{one['from']} -> {one['to']}"] += " (the least certain of a cycle: read the graph without it)"
     if not graph["settled"]:
-        shown["not settled"] = "at the end of the training, some edge was neither certain nor certainly absent"
+        shown["undecided"] = "at the end of the training run, some edge was neither certain nor certainly absent"
     return shown or "no edges"
 
 

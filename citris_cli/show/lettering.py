@@ -74,7 +74,7 @@ def spelling_note(texts: Iterable[str], size: int) -> str | None:
         return None
     told = ", ".join(f"{text} is drawn as {shown}" for text, shown in list(other.items())[:_TOLD])
     more = f" and {len(other) - _TOLD} more" if len(other) > _TOLD else ""
-    return f"no installed font has all letters of the names, so {told}{more}; install one that has, as those of Noto"
+    return f"no installed font has all letters of the names, so {told}{more}; install one that has them, such as Noto"
 
 
 def _spelled(letter: str) -> str:

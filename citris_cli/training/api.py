@@ -63,43 +63,43 @@ def train_ae(
     note: OnNote = ignore,
     **settings: Any,
 ) -> LoadedModel:
-    """Train the image autoencoder: frames in, a compact code of every frame out.
+    """Train the image autoencoder, which maps every frame to a compact code and back.
 
     Args:
         data: sequences: a path, several (shards), or arrays by name: ``images`` uint8 0 … 255 or floats 0 … 1
             [N, W, W, C] with 1 to 8 channels, ``targets`` 0 or 1 [N-1 or N, K]; ``keys`` and ``kinds`` name the K
-            columns. Each is a NumPy array, a torch tensor on any device, or a list, such as one of frames. Episodes,
-            pairs and what else is taken: docs/your-data.md.
-        output: the ``.safetensors`` to write, with ``.metrics.jsonl`` and a resumable state beside it; None: nothing is
-            written.
-        teacher: a CITRIS-NF of these data: the autoencoder goes on from the model's own, with more latents, which are
-            taught by what the model's variables do next (:mod:`citris_cli.core.teacher`).
+            columns. Each is a NumPy array, a torch tensor on any device, or a list (of frames, for example). For
+            episodes, pairs and other forms see docs/your-data.md.
+        output: the ``.safetensors`` to write, with ``.metrics.jsonl`` and a state to resume from beside it; None to
+            write nothing.
+        teacher: a CITRIS-NF trained on the same data: training continues from its autoencoder, with more latents, which
+            learn to predict its causal latents one step ahead (:mod:`citris_cli.core.teacher`).
         preset: ``small`` for a laptop's CPU, ``paper`` for the published sizes.
-        model: a configuration instead of the preset's; what follows from the data (the width) is filled in.
-        training: how to train, instead of the preset's.
+        model: a configuration instead of the preset's; what follows from the data (such as the width) is filled in.
+        training: training settings instead of the preset's.
         variables: names of the columns as ``--vars`` takes them, instead of the data's own.
-        targets_lead: ``in`` or ``out``, where there are as many rows of targets as frames: whether row i tells of the
-            step into frame i or out of it. None: out, with a note where that looks wrong.
+        targets_lead: ``in`` or ``out``, if there are as many rows of targets as frames: whether row i describes the
+            step into frame i or out of it. None means ``out``, with a note if that looks wrong.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:i`` or ``mps``.
-        resume: go on with the training whose state lies beside ``output``: an unfinished one, or with more ``steps`` a
-            finished one.
-        overwrite: replace what lies at ``output``; else a model that was made with other settings or of other data is
-            refused there, and so is what is no model.
-        check: whether to look first for what is wrong with the data, in about a second, and to say so with ``note``;
-            ``citris check`` looks at more.
+        resume: continue the training run whose state lies beside ``output``: an unfinished one or, with more
+            ``steps``, a finished one.
+        overwrite: replace the file at ``output``. Without it, a model that was trained with other settings or on other
+            data is never replaced, nor is a file that is not a model.
+        check: whether to check the data for faults first, which takes about a second; they are reported with ``note``.
+            ``citris check`` checks more.
         save_every: seconds between saved states.
-        progress: called with a :class:`~citris_cli.training.request.Progress` at the start and at the log's every line.
-        note: called with sentences that a user may want to know.
-        settings: single settings by name, of the model or the training: ``latents=24, steps=2000, seed=1``.
+        progress: called with a :class:`~citris_cli.training.request.Progress` at the start and for each log line.
+        note: called with sentences that the user should see.
+        settings: individual settings of the model or the training, by name: ``latents=24, steps=2000, seed=1``.
 
     Returns:
-        The trained model: ``network`` (in evaluation mode), ``provenance`` with its measures under ``metrics``.
+        The trained model: ``network`` (in evaluation mode) and ``provenance``, with its measures under ``metrics``.
 
     Raises:
-        InputError: whatever is wrong with the data or the settings, in one sentence.
+        InputError: something is wrong with the data or the settings; the message says what, in one sentence.
         TrainingDivergedError: a loss or a weight is not finite.
-        ChangedDataError: a file of data that is read in place was cut short or overwritten meanwhile.
-        InterruptedRunError: a signal ended it after its state was saved; without ``output`` signals are left alone.
+        ChangedDataError: a data file that is read in place was truncated or overwritten during training.
+        InterruptedRunError: a signal stopped the run after its state was saved; not without ``output``.
     """
     request = _request(data, output, preset, model, training, variables, settings, "train_ae")
     _require("teacher", teacher, (str, Path, CausalModel), "a path, or what train_nf returned")
@@ -137,25 +137,25 @@ def train_nf(
     note: OnNote = ignore,
     **settings: Any,
 ) -> CausalModel:
-    """Train CITRIS-NF: the flow that sorts an autoencoder's latents by causal variable.
+    """Train CITRIS-NF: a normalizing flow from an autoencoder's encodings to latents sorted by causal variable.
 
     Args:
         data: sequences, as :func:`train_ae` takes them.
         output: as there.
-        ae: the autoencoder: its file, or what :func:`train_ae` returned. None: with an output, the one of this dataset
-            under ``runs/``; else, or where there is none, one is trained first.
-        val: held-out data (``val_indep`` with ground truth, ``val_triplets``) to measure on; the best model is kept.
+        ae: the autoencoder: its file, or what :func:`train_ae` returned. With None and an output, the one of this
+            dataset under ``runs/``; without an output, or if there is none, one is trained first.
+        val: held-out data (``val_indep`` with ground truth, ``val_triplets``) for validation; the best model is kept.
         preset, variables, targets_lead, device, resume, overwrite, check, save_every, progress, note: as of
             :func:`train_ae`.
         model: a configuration instead of the preset's; latents and variables are filled in. A transition prior of your
             own (:func:`citris_cli.core.priors.register`) is its ``prior``.
-        training: how to train, instead of the preset's.
-        group: columns that are one variable: ``pos_o`` or ``name=column+column``, in a comma list.
-        rounds: how many flows, each but the first on an autoencoder that the one before has taught.
-        restarts: how many starts, with seeds from the seed on, of which the one with the lowest loss at the end is kept
+        training: training settings instead of the preset's.
+        group: columns to treat as one variable: ``pos_o`` or ``name=column+column``, in a comma list.
+        rounds: number of flows to train in turn, each after the first on an autoencoder that the previous one taught.
+        restarts: number of training runs with consecutive seeds, of which the one with the lowest final loss is kept
             (``provenance["starts"]``). They need an output, and run in processes of their own: in a script, call this
-            below ``if __name__ == "__main__":``.
-        settings: single settings by name: ``steps=2000, prior="autoregressive", seed=1``.
+            under ``if __name__ == "__main__":``.
+        settings: individual settings by name: ``steps=2000, prior="autoregressive", seed=1``.
 
     Returns:
         The trained model, with its measures in ``provenance["metrics"]``.
@@ -190,15 +190,15 @@ def train_vae(
     note: OnNote = ignore,
     **settings: Any,
 ) -> CausalModel:
-    """Train CITRIS-VAE: a variational autoencoder whose latents are sorted by causal variable, in one training.
+    """Train CITRIS-VAE: a variational autoencoder, trained end to end, whose latents are sorted by causal variable.
 
     Args:
         data: sequences, as :func:`train_ae` takes them.
         output, preset, variables, targets_lead, device, resume, overwrite, check, save_every, progress, note: as there.
         val, group, restarts: as of :func:`train_nf`.
         model: a configuration instead of the preset's; width and variables are filled in.
-        training: how to train, instead of the preset's.
-        settings: single settings by name: ``steps=2000, prior="slow", seed=1``.
+        training: training settings instead of the preset's.
+        settings: individual settings by name: ``steps=2000, prior="slow", seed=1``.
 
     Returns:
         The trained model, with its measures in ``provenance["metrics"]``.
@@ -228,15 +228,15 @@ def train_causal_encoder(
     note: OnNote = ignore,
     **settings: Any,
 ) -> LoadedModel:
-    """Train the causal encoder: frames in, true factors out; it measures triplets.
+    """Train the causal encoder, which predicts the true factors of a frame, for evaluation only.
 
     Args:
-        data: frames with true values (``latents`` or ``raw_latents`` [N, F]); else as :func:`train_ae` takes them.
+        data: frames with true values (``latents`` or ``raw_latents`` [N, F]); otherwise as :func:`train_ae` takes them.
         output, preset, model, training, variables, device, resume, overwrite, save_every, progress, note, settings: as
             there.
 
     Returns:
-        The trained model; ``variables`` are the factors that it reads.
+        The trained model; its ``variables`` are the factors that it predicts.
 
     Raises:
         InputError, TrainingDivergedError, InterruptedRunError: as of :func:`train_ae`.

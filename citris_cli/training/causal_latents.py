@@ -69,6 +69,6 @@ def require_long_enough(model: CausalLatentsConfig, config: CausalTrainingConfig
         needed = config.warmup + math.ceil(own.distance / each) if each > 0 else 0
         longer = f"give at least {counted(needed, 'step')}, or a higher" if needed else "raise"
         raise InputError(
-            f"--steps {config.steps}: too short for the {own.name}, whose parameters can move by {reach:.2g} in so "
-            f"many steps and have to move by {own.distance:g} before they decide anything; {longer} {own.option}"
+            f"--steps {config.steps}: too short for the {own.name}, whose parameters can move by {reach:.2g} in that "
+            f"many steps and have to move by {own.distance:g} to decide anything; {longer} {own.option}"
         )

@@ -21,21 +21,21 @@ class TrainingConfig:
     Attributes:
         steps: optimiser steps.
         batch_size: frames (autoencoder), pairs of frames (CITRIS-NF) or windows of frames (CITRIS-VAE) a step.
-        lr: learning rate at the top of the schedule.
-        clip: bound on the norm of the gradient.
+        lr: peak learning rate.
+        clip: norm to which gradients are clipped.
         warmup: steps of linear warm-up.
-        seed: of weights, batches and noise.
+        seed: random seed of weights, batches and noise.
         precision: float32, tf32 or bf16; auto for the device's own.
     """
 
-    steps: int = setting(4000, "Optimiser steps; bounds every training of the command.", least=1)
-    batch_size: int = setting(64, "Frames, pairs or windows a step.", least=1)
-    lr: float = setting(1e-3, "Learning rate at its highest.", least=0)
-    clip: float = setting(1.0, "Bound on the gradient's norm.", least=0)
-    warmup: int = setting(100, "Steps of linear warm-up.", least=0)
-    seed: int = setting(0, "Of weights, batches and noise.", least=0, most=LARGEST_SEED)
+    steps: int = setting(4000, "Optimiser steps; the limit for every training run of the command.", least=1)
+    batch_size: int = setting(64, "Frames, pairs or windows per step.", least=1)
+    lr: float = setting(1e-3, "Peak learning rate.", least=0)
+    clip: float = setting(1.0, "Gradients are clipped to this norm.", least=0)
+    warmup: int = setting(100, "Steps of linear learning-rate warm-up.", least=0)
+    seed: int = setting(0, "Random seed of weights, batches and noise.", least=0, most=LARGEST_SEED)
     precision: str = setting(
-        "auto", "Of products and convolutions.", choices=PRECISIONS, shown="tf32 on CUDA, else float32"
+        "auto", "Precision of matrix products and convolutions.", choices=PRECISIONS, shown="tf32 on CUDA, else float32"
     )
 
 
@@ -46,17 +46,18 @@ class AutoencoderTrainingConfig(TrainingConfig):
     Attributes:
         permute_colours: show every frame with its red, green and blue in a random order. Where hues are variables of
             the system, what follows them in the training sequence (a rotation, say) could be guessed from the colours
-            of a frame, and need not be encoded; this takes the guess away. Measured frames stay as they are.
-        balance: how far every pixel counts alike, however seldom it changes, 0 to 1: its squared error is weighted by
+            of a frame, and need not be encoded; this prevents the guess. Frames for evaluation stay as they are.
+        balance: how strongly to up-weight pixels that seldom change, 0 to 1: its squared error is weighted by
             its variance over the training frames to the power of minus this. A small thing that may be anywhere is at
             each place so seldom that the plain error has little to gain from it, and draws it late or never.
     """
 
     permute_colours: bool = setting(
-        False, "Train on frames whose red, green and blue are in random order: for hues that are variables."
+        False, "Show every frame with red, green and blue in a random order; for data in which hues are variables."
     )
     balance: float = setting(
-        0.0, "How far pixels that seldom change count like others: 0 not at all, 1 fully; for small things.",
+        0.0, "How strongly to up-weight pixels that seldom change, from 0 (not at all) to 1 (fully); for small "
+             "objects.",
         least=0, most=1,
     )  # fmt: skip
 
@@ -66,17 +67,17 @@ class CausalTrainingConfig(TrainingConfig):
     """How a model with causal latents is trained.
 
     Attributes:
-        classifier_lr: learning rate of the target classifier at the top of the schedule.
+        classifier_lr: peak learning rate of the target classifier.
         noise_start: noise on the causal latents at the start, in multiples of the model's own (CITRIS-NF: sigma;
             CITRIS-VAE: the posterior's standard deviations), at least 1. Where the noise is small beside a variable's
             steps, moving a variable from one block of latents to another costs likelihood all the way, and a training
-            keeps the blocks that it happened to start with; under more noise it does not.
+            run keeps the blocks that it happened to start with; with more noise it does not.
         noise_decay: share of the steps over which that factor falls to 1, geometrically.
     """
 
-    classifier_lr: float = setting(4e-3, "Learning rate of the target classifier.", least=0)
-    noise_start: float = setting(1.0, "Noise at the start of the training, in multiples of the model's own.", least=1)
-    noise_decay: float = setting(0.4, "Share of the steps over which --noise-start falls to 1.", least=0, most=1)
+    classifier_lr: float = setting(4e-3, "Peak learning rate of the target classifier.", least=0)
+    noise_start: float = setting(1.0, "Noise at the start of training, in multiples of the model's own.", least=1)
+    noise_decay: float = setting(0.4, "Fraction of the steps over which --noise-start falls to 1.", least=0, most=1)
 
     def schedule(self, progress: float) -> dict[str, float]:
         """What of the loss changes over the training, at a share of its steps, 0 … 1.
@@ -107,11 +108,17 @@ class VAETrainingConfig(CausalTrainingConfig):
         kl_hold: share of the steps after which it is 1 at most.
     """
 
-    seq_len: int = setting(2, "Frames of a window.", least=2)
-    kl_start: float = setting(0.01, "The divergence's weight at the start, in multiples of --kl-weight.", least=1e-6)
-    kl_peak: float = setting(1.0, "Its weight after the warm-up, in multiples of --kl-weight.", least=1)
-    kl_warmup: int = setting(0, "Steps over which it rises from the one to the other.", least=0)
-    kl_hold: float = setting(0.7, "Share of the steps after which it is --kl-weight.", least=0, most=1)
+    seq_len: int = setting(2, "Frames per window.", least=2)
+    kl_start: float = setting(
+        0.01, "Weight of the KL divergence at the start, in multiples of --kl-weight.", least=1e-6
+    )
+    kl_peak: float = setting(
+        1.0, "Weight of the KL divergence after its warm-up, in multiples of --kl-weight.", least=1
+    )
+    kl_warmup: int = setting(0, "Steps over which the weight rises from --kl-start to --kl-peak.", least=0)
+    kl_hold: float = setting(
+        0.7, "Fraction of the steps after which the weight is at most --kl-weight.", least=0, most=1
+    )
 
     def schedule(self, progress: float) -> dict[str, float]:
         """As of every model with causal latents, and ``beta``, the factor on the divergence's weight."""

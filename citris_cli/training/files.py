@@ -91,7 +91,7 @@ class RunFiles:
 
     def _beside(self, suffix: str) -> Path:
         if self.stem is None:
-            raise InputError("this training writes no files; give it an output path")
+            raise InputError("this training run writes no files; give it an output path")
         return self.stem.with_name(self.stem.name + suffix)
 
     @property
@@ -129,7 +129,7 @@ class RunFiles:
                 ) from None
             except (OSError, NotImplementedError) as error:
                 reason = (getattr(error, "strerror", None) or str(error)).lower()
-                note(f"{self.lock}: cannot be locked ({reason}); see to it that no other training writes there")
+                note(f"{self.lock}: cannot be locked ({reason}); make sure that no other training run writes there")
             yield
 
     def seen(self) -> tuple[object, ...]:
@@ -153,7 +153,8 @@ class RunFiles:
         settings = header.config.get("settings")
         if header.kind != STATE_KIND or not isinstance(settings, dict):
             raise InputError(
-                f"{self.state}: a file of kind {header.kind} that holds no training's state; move it away and run again"
+                f"{self.state}: a file of kind {header.kind} that does not hold the state of a training run; move it "
+                "away and run again"
             )
         part = "model.autoencoder."
         if AUTOENCODER not in settings and any(name.startswith(part) for name in header.tensors):
@@ -344,8 +345,8 @@ class RunFiles:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise CitrisError(
-                f"{self.metrics}: the training's metrics cannot be kept there ({reason}); "
-                "free some space or make the file writable, then run the same command with --resume"
+                f"{self.metrics}: the metrics of the training run cannot be written there ({reason}); free some space "
+                "or make the file writable, then run the same command with --resume"
             ) from error
 
     def remove_state(self) -> None:

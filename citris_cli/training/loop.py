@@ -119,7 +119,7 @@ def _changes_told(files: RunFiles) -> Iterator[None]:
         again = "with --resume, or" if files.stem is not None and files.state.exists() else "again, or"
         raise ChangedDataError(
             error.change,
-            f"{files.kept()}: bring the data back as they were and run the same command {again} train anew on others",
+            f"{files.kept()}: restore the data and run the same command {again} start over with other data",
         ) from None
 
 
@@ -241,8 +241,8 @@ class States:
         (number,) = self._processes.agree(stop.signal_number or 0)
         if number:
             raise InterruptedRunError(
-                f"stopped at step {step} of {self._config.steps}; the state is saved in {self._files.state}: "
-                "run the same command with --resume to go on",
+                f"stopped at step {step} of {self._config.steps}; the state is saved in {self._files.state}: run the "
+                "same command with --resume to continue",
                 number,
             )
 

@@ -88,7 +88,7 @@ class Left:
             return f"{self.path} holds {self.what}{_in_what(self.model, settings)}"
         if self.state is not None and not same_run(self.state, settings):
             state = RunFiles.beside(self.path).state
-            what = "an unfinished training" if self.unfinished else "a training"
+            what = "an unfinished training run" if self.unfinished else "a training"
             return f"{state} holds {what}{_in_what(self.state, settings)}"
         return ""
 
@@ -131,9 +131,12 @@ def free_path(
     if left.unfinished:
         state = RunFiles.beside(left.path).state
         if not differs or not overwrite:
-            note(f"{state} holds an unfinished training; starting anew in its place (--resume would go on with it)")
+            note(
+                f"{state} holds an unfinished training run; starting a new one in its place (--resume would continue "
+                "it)"
+            )
     elif left.what and same_run(left.model, settings):
-        note(f"{left.path} was trained with the very same settings: training it anew in its place")
+        note(f"{left.path} was trained with the same settings: training it again in its place")
     return left.path
 
 

@@ -86,7 +86,7 @@ class Plan(Generic[ModelT, TrainingT]):
         with self.files.locked(session.note):
             if self.files.on_disk and self.files.seen() != self.seen:
                 where = self.files.model or self.files.state
-                raise InputError(f"{where}: another training has just written there; run the command again")
+                raise InputError(f"{where}: another training run has just written there; run the command again")
             yield
 
     def finished(self, session: AnySession) -> LoadedModel | None:
@@ -192,8 +192,8 @@ class Plan(Generic[ModelT, TrainingT]):
         except CitrisError as error:
             files.remove_state()  # an older one would be of an unfinished training, which this is not
             session.note(
-                f"{files.model or 'the model'} is finished; its last state could not be kept, so --resume cannot make "
-                f"the training longer ({error})"
+                f"{files.model or 'the model'} is finished; its last state could not be kept, so --resume cannot "
+                f"extend the training run ({error})"
             )
 
 
@@ -255,7 +255,8 @@ def make_plan(
             return Plan(kind, *own, resume=True, done=earlier.done, seen=earlier.seen)
         if not may_begin and not restarted():
             raise InputError(
-                f"--resume: no training of {kind.title} has been begun in {base}; leave the option out to begin one"
+                f"--resume: no training run of {kind.title} has been started in {base}; leave the option out to start "
+                "one"
             )
     settings = begin.settings(*begin.settled())
     overwrite = session.request.overwrite

@@ -74,8 +74,8 @@ def autoencoder_plan(
         if other := [name for name in changes if changes[name] != getattr(model, name, changes[name])]:
             option = other[0].replace("_", "-")
             raise InputError(
-                f"--{option} {changes[other[0]]}: with --teacher the autoencoder goes on from the teacher's, where it "
-                f"is {getattr(model, other[0])}; leave the option out"
+                f"--{option} {changes[other[0]]}: with --teacher the autoencoder continues from the teacher's, where "
+                f"it is {getattr(model, other[0])}; leave the option out"
             )
         learned["teacher_sha256"] = weights_sha256(teacher.state_dict())
     preset = _for_frames(session, model), training
@@ -93,7 +93,9 @@ def open_for_autoencoder(request: Request) -> tuple[Session[SequenceData], Citri
     teacher = load_model(model_at(request.teacher)) if isinstance(request.teacher, Path) else request.teacher
     network = teacher.network
     if not isinstance(network, CitrisNF) or teacher.variables is None:
-        raise InputError(f"{teacher.path}: is no CITRIS-NF, and a teacher must be one; train it with 'citris train-nf'")
+        raise InputError(
+            f"{teacher.path}: is not a CITRIS-NF, and a teacher must be one; train it with 'citris train-nf'"
+        )
     session = open_sequences(dataclasses.replace(request, group=spelled_groups(teacher.variables) or None))
     fitting_autoencoder(session, dataclasses.replace(teacher, kind="autoencoder", network=network.autoencoder))
     found, known = session.data.variables.names, teacher.variables.names
@@ -156,8 +158,8 @@ def flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | Autoencoder
     _, preset = autoencoder_preset(session.request.preset, session.data.frames.width)
     if "steps" in session.request.changes and first.training.steps < preset.steps:
         session.note(
-            f"--steps bounds it to {counted(first.training.steps, 'step')} instead of {preset.steps:,}; "
-            "a longer one that 'citris train-ae' makes is taken from then on"
+            f"--steps limits it to {counted(first.training.steps, 'step')} instead of {preset.steps:,}; once 'citris "
+            "train-ae' has trained a longer one, that is used"
         )
     return first, plan
 
@@ -352,7 +354,7 @@ def _given(request: Request, config: type, preset: tuple[Any, Any]) -> tuple[Any
     model, training = preset
     for name, given, form in ("model", request.model, config), ("training", request.training, type(training)):
         if given is not None and type(given) is not form:
-            raise InputError(f"{name}: {type(given).__name__} is given and this training needs a {form.__name__}")
+            raise InputError(f"{name}: {type(given).__name__} is given and this training run needs a {form.__name__}")
     return request.model or model, request.training or training
 
 
@@ -430,8 +432,8 @@ def _begun_on(session: Session[SequenceData], plan: NFPlan) -> LoadedModel:
             if weights_sha256(inside.state_dict()) == plan.autoencoder_sha256:
                 return LoadedModel(kind.name, inside, None, made, {})
     raise InputError(
-        f"{plan.files.state}: was begun on an autoencoder that is not in {folder} any more; name its file with --ae, "
-        "or run without --resume to train anew"
+        f"{plan.files.state}: was started on an autoencoder that is no longer in {folder}; name its file with --ae, "
+        "or run without --resume to start over"
     )
 
 
@@ -444,7 +446,7 @@ def _note_autoencoder(session: Session[SequenceData], loaded: LoadedModel) -> No
     which = ""
     if len(models_in(folder, kind)) > 1:
         newest = loaded.path == newest_model(folder, kind, session.data.sha256)
-        which = ", the newest there" if newest else ", the one that the training was begun on"
+        which = ", the newest there" if newest else ", the one that the training run was started on"
     session.note(f"autoencoder: {loaded.path} (this dataset's{which})")
 
 

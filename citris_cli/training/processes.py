@@ -104,7 +104,7 @@ class Processes:
             _end_undisturbed()
             step = files.saved_step() if files is not None else 0
             kept = f"the state of step {step} is kept in {files.state}: " if files is not None and step else ""
-            resume = "with --resume to go on" if step else "again"
+            resume = "with --resume to continue" if step else "again"
             raise LostProcessError(
                 f"another of the {self.size} processes has ended; {kept}run the same command {resume}"
             ) from error

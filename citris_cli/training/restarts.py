@@ -92,7 +92,7 @@ class Start:
             return {name: total / over for name, total in sums.items() if over} | {CRITERION: sums[CRITERION] / over}
         except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
             raise CitrisError(
-                f"{self.files.metrics}: does not tell how this start ended; run without --resume to train anew"
+                f"{self.files.metrics}: does not say how this start ended; run without --resume to start over"
             ) from error
 
 
@@ -106,7 +106,7 @@ def require_restartable(session: AnySession) -> None:
     if restarts == 1:
         return
     if session.request.output is None:
-        raise InputError("restarts are compared by their files; give the training an output path")
+        raise InputError("restarts are compared by their files; give an output path")
     if session.processes.size > 1:
         raise InputError("--restarts starts processes of its own; run it without torchrun")
     if seed + restarts - 1 > LARGEST_SEED:
@@ -161,7 +161,7 @@ def best_start(session: AnySession, plan: Plan[Any, Any], train: Train, ae: Load
     if session.stop.signal_number is not None and not all(_ended(one, plan) for one in starts):
         raise InterruptedRunError(
             f"stopped; {', '.join(_how_far(one, plan) for one in starts)}; the states are saved in "
-            f"{starts[0].model.parent}: run the same command with --resume to go on",
+            f"{starts[0].model.parent}: run the same command with --resume to continue",
             session.stop.signal_number,
         )
     return _keep(session, plan, starts, failed)
@@ -199,7 +199,7 @@ def _how_far(start: Start, plan: Plan[Any, Any]) -> str:
     with suppress(CitrisError):
         if step := start.files.saved_step():
             return f"{start.name} is at step {step:,} of {plan.training.steps:,}"
-    return f"{start.name} has not begun"
+    return f"{start.name} has not started"
 
 
 def _keep(
@@ -217,8 +217,8 @@ def _keep(
         if len(others) == len(starts):
             raise error
         raise CitrisError(
-            f"{len(others)} of {len(starts)} starts did not come to an end ({name}: {error}); run the same command "
-            "with --resume to go on with what is left"
+            f"{len(others)} of {len(starts)} starts did not finish ({name}: {error}); run the same command with "
+            "--resume to continue with what is left"
         )
     means = {one.seed: one.means(plan.training.steps) for one in starts if one.seed not in diverged}
     best = min(means, key=lambda seed: (means[seed][CRITERION], seed))

@@ -25,12 +25,12 @@ from citris_cli.wording import counted
 
 #: What else makes a run what it is, by name, with the sentence where a resumed one differs.
 LEARNED = {
-    "rounds": "was begun {theirs}; resume it so",
-    "restarts": "was begun {theirs}; resume it so",
+    "rounds": "was started {theirs}; resume it the same way",
+    "restarts": "was started {theirs}; resume it the same way",
     "factors": "learns other factors; resume with the --vars it was started with",
     "groups": "learns other variables; resume with {theirs}, as it was started",
     "variables": "learns variables of other names or kinds; resume with the --vars it was started with",
-    AUTOENCODER: "was begun on another autoencoder; resume with the --ae it was started with",
+    AUTOENCODER: "was started on another autoencoder; resume with the --ae it was started with",
     "teacher_sha256": "had another teacher; resume with the --teacher it was started with",
     "targets_lead": "read the targets {theirs}; resume with the same",
     "validation_sha256": "started {theirs}",
@@ -114,9 +114,9 @@ def _note_other_length(begin: Settling[Any, Any], earlier: Resumed[Any, Any], be
     steps, left = earlier.training.steps, earlier.left
     if steps != before:
         begin.session.note(
-            f"{earlier.files.state}: going on after {counted(left.step, 'step')} with {steps:,} in all instead of "
-            f"{before:,}; the learning rate now follows the new length, so this is not the model of {steps:,} steps "
-            "from the start"
+            f"{earlier.files.state}: continuing after {counted(left.step, 'step')}, with {steps:,} in all instead of "
+            f"{before:,}; the learning rate now follows the new length, so the result differs from a run of {steps:,} "
+            "steps from the start"
         )
 
 
@@ -136,8 +136,8 @@ def _note_own_settings(begin: Settling[Any, Any], earlier: Resumed[Any, Any], wa
         if asked != own[part]:
             name, value = _difference(own[part], asked)
             begin.session.note(
-                f"{earlier.files.state}: goes on with the settings that it was begun with, such as {name} {value}; "
-                f"{told} changes none of them"
+                f"{earlier.files.state}: continues with the settings that it was started with, such as {name} "
+                f"{value}; {told} changes none of them"
             )
             return
 
@@ -173,7 +173,7 @@ def _going_on(
     )
     going_on = dataclasses.replace(begin, configs=before)
     model, training = going_on.settled()
-    what = f"the {'unfinished' if left.unfinished else 'finished'} training in {where}"
+    what = f"the {'unfinished' if left.unfinished else 'finished'} training run in {where}"
     _check_settings(begin, saved["model"], before[1], (model, training), what)
     settings = going_on.settings(model, training)
     done = not left.unfinished and same_run(settings, saved)
@@ -188,7 +188,7 @@ def _check_same_run(
 ) -> None:
     """Refuse to go on with another training."""
     if saved.get("kind") != kind.name:
-        raise InputError(f"{state}: holds no training of this kind; choose another place with -o")
+        raise InputError(f"{state}: does not hold a training run of this kind; choose another place with -o")
     if saved.get("data_sha256") != data_sha256:
         raise InputError(f"{state}: belongs to other data; resume with the data it was started with")
     for name, sentence in LEARNED.items():
@@ -221,8 +221,8 @@ def _restored(config: ConfigT, saved: Any, state: Path) -> ConfigT:
         raise InputError(f"{state}: {error}; import or install what registers the prior first") from error
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{state}: the training there has settings that this version of citris does not know; "
-            "run without --resume to start anew"
+            f"{state}: the training run there has settings that this version of citris does not know; run without "
+            "--resume to start over"
         ) from error
     return found
 
@@ -278,18 +278,18 @@ def _check_steps(steps: int, before: int, left: Left, state: Path) -> None:
     if left.unfinished:
         if steps < before and steps <= left.step:
             raise InputError(
-                f"--steps {steps}: the unfinished training in {state} has taken "
-                f"{counted(left.step, 'step')} already; give more or run without --resume"
+                f"--steps {steps}: the unfinished training run in {state} has taken {counted(left.step, 'step')} "
+                "already; give more or run without --resume"
             )
     elif left.state is None:
         raise InputError(
-            f"--resume: {left.path} is finished, and {state}, from which it could be trained longer, is not "
-            "there; run without --resume to train anew"
+            f"--resume: {left.path} is finished, and {state}, from which it could be trained longer, is not there; "
+            "run without --resume to start over"
         )
     elif steps <= before:
         raise InputError(
-            f"--resume: {left.path} is finished after {counted(before, 'step')}; give more with --steps to train "
-            "it longer, or run without --resume to train anew"
+            f"--resume: {left.path} is finished after {counted(before, 'step')}; give more with --steps to train it "
+            "longer, or run without --resume to start over"
         )
 
 

@@ -131,14 +131,16 @@ def _train_in_rounds(session: Session[SequenceData], plan: NFPlan) -> LoadedMode
         plan.files.save_state(plan.files.mark(0))  # its place is taken, and --resume finds what it is
     told: dict[str, Any] = {}
     for number in range(1, rounds):
-        session.note(f"round {number} of {rounds}: a flow on the autoencoder{' that it was taught' if told else ''}")
+        session.note(
+            f"round {number} of {rounds}: a flow on the autoencoder{' that the last one taught' if told else ''}"
+        )
         trained = flow.finished(own)
         if trained is None:
             with flow.held(own):
                 trained = _between_rounds(session, _train_flow(own, under, flow))
         network = trained.network
         if not isinstance(network, CitrisNF):
-            raise InputError(f"{trained.path}: is no CITRIS-NF; run without --resume to train anew")
+            raise InputError(f"{trained.path}: is not a CITRIS-NF; run without --resume to start over")
         found = _found_by(network, session.data.variables)
         measures = trained.provenance["metrics"]
         told[f"round {number}"] = {
@@ -173,8 +175,8 @@ def _between_rounds(session: Session[SequenceData], trained: LoadedModel) -> Loa
     session.processes.wait()  # until the first one has written it
     if session.stop.signal_number is not None:
         raise InterruptedRunError(
-            f"stopped between two trainings of {session.request.rounds} rounds; {trained.path} is finished: run the "
-            "same command with --resume to go on",
+            f"stopped between two training runs of {session.request.rounds} rounds; {trained.path} is finished: run "
+            "the same command with --resume to continue",
             session.stop.signal_number,
         )
     return load_model(trained.path, session.device) if trained.path.is_file() else trained
@@ -192,8 +194,8 @@ def _train_flow(session: Session[SequenceData], under: LoadedModel | Autoencoder
     sha256 = weights_sha256(network.state_dict())
     if plan.autoencoder_sha256 not in ("", sha256):  # of one that has only now been trained to its end
         raise InputError(
-            f"{plan.files.state}: was begun on another autoencoder than {loaded.path}; name its file with --ae, or run "
-            "without --resume to train anew"
+            f"{plan.files.state}: was started on another autoencoder than {loaded.path}; name its file with --ae, or "
+            "run without --resume to start over"
         )
     plan = plan.on_autoencoder(sha256)
     model = CitrisNF(plan.model, network, torch.Generator().manual_seed(plan.training.seed)).to(session.device)
@@ -244,7 +246,9 @@ def _train_vae(session: Session[SequenceData], plan: VAEPlan) -> LoadedModel:
     try:
         model = CitrisVAE(plan.model, torch.Generator().manual_seed(plan.training.seed))
     except ValueError as error:
-        raise InputError(f"these sizes make no VAE ({error}); choose other --networks or another --patch") from error
+        raise InputError(
+            f"these sizes do not make a VAE ({error}); choose other --networks or another --patch"
+        ) from error
     starts = _windows(data, plan.training.seq_len)
     if session.request.restarts > 1:
         return best_start(session, plan, citris_vae)
@@ -326,8 +330,8 @@ def _trained_first(session: Session[SequenceData], plan: AutoencoderPlan) -> Loa
     session.processes.wait()  # until the first one has written it
     if session.stop.signal_number is not None:
         raise InterruptedRunError(
-            f"stopped before the training of CITRIS-NF; the autoencoder is finished, in {loaded.path}: "
-            f"run the same command again{', without --resume,' if session.request.resume else ''} to go on",
+            f"stopped before the training of CITRIS-NF; the autoencoder is finished, in {loaded.path}: run the same "
+            f"command again{', without --resume,' if session.request.resume else ''} to continue",
             session.stop.signal_number,
         )
     return loaded if plan.files.stem is None else load_model(loaded.path, session.device)
@@ -383,8 +387,8 @@ def _require_possible(session: Session[SequenceData], plan: NFPlan | VAEPlan) ->
     prior = find_prior(name)
     if not prior.assigns and session.labelled() is None:
         raise InputError(
-            f"--prior {name} learns no assignment, which labels have to give it: put a "
-            "val_indep.npz with ground truth beside the training data, or name one with --val"
+            f"--prior {name} does not learn an assignment, which it takes from labels instead: put a val_indep.npz "
+            "with ground truth beside the training data, or name one with --val"
         )
     if not prior.rows_apart and session.processes.size > 1:
         raise InputError(
@@ -516,10 +520,10 @@ def _graph_told(graph: Mapping[str, Any]) -> str:
     told = f"effects within a step: {listed(graph['edges']) or 'none'}"
     if graph["cycle_edges"]:
         told += (
-            f"; these have cycles, which no effects within a step can have: without the least certain edges, "
+            "; these form cycles, which effects within a step cannot: without the least certain edges, "
             f"{listed(graph['cycle_edges'])}, there are none"
         )
-    return told if graph["settled"] else f"{told}; some edge was still uncertain at the end of the training"
+    return told if graph["settled"] else f"{told}; some edge was still uncertain at the end of the training run"
 
 
 def _identification(session: Session[SequenceData], model: CausalModel) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def open_session(request: Request, load: Callable[[Sequence[Data], Variables | N
         InputError: whatever is wrong with the request or the data.
     """
     if request.resume and request.output is None:
-        raise InputError("a training that writes no files cannot be resumed; give it an output path")
+        raise InputError("a training run that writes no files cannot be resumed; give it an output path")
     if restarted() and request.output is not None:
         request = replace(request, resume=True)
     keep_freed_memory()
@@ -169,8 +169,8 @@ def _check_place(request: Request, output: Path) -> None:
     check_writable(output, named=True)
     if is_stream(output):
         raise InputError(
-            f"-o {output}: is no file, and a training keeps its log and its state beside its model; use -o - and send "
-            "standard output there"
+            f"-o {output}: is not a regular file, and a training run keeps its log and its state beside the model; "
+            "use -o - and redirect standard output there"
         )
     require_not_read(output, _read_by(request), named=True)
 

@@ -143,7 +143,7 @@ def _check_changes(changes: Mapping[str, Any], model: Any, training: Any) -> Non
             close = difflib.get_close_matches(name, known, n=1)
             guess = f", did you mean {close[0].replace('_', '-')}?" if close else ""
             prior = getattr(model, "prior", None)
-            of = f"a training with the prior {prior.name}" if prior is not None else "this training"
+            of = f"a training run with the prior {prior.name}" if prior is not None else "this training"
             other = next((form.name for form in PRIOR_CONFIGS if name in settings_of(form())), None)
             if prior is not None and other is not None:
                 guess = f"; it is a setting of the prior {other}"

@@ -110,7 +110,7 @@ def _heard(connection: Connection) -> tuple[str, Any]:
 def _death(status: int | None) -> str:
     if status is not None and status < 0:
         with suppress(ValueError):
-            return f"its process was ended by {signal.Signals(-status).name}, perhaps for want of memory"
+            return f"its process was ended by {signal.Signals(-status).name}, perhaps because memory ran out"
     return f"its process ended with status {status}"
 
 

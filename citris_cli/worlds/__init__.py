@@ -73,11 +73,11 @@ WORLDS: dict[str, WorldEntry] = {
         "The Voronoi benchmark: hues of cells mix the variables of a random graph.",
         (
             Option("number", "variables", "Number of variables.", 6, choices=(4, 6, 9)),
-            Option("graph", "graph", "Effects within a frame.", "random", choices=("random", "chain", "full")),
+            Option("graph", "graph", "Graph of effects within a frame.", "random", choices=("random", "chain", "full")),
             Option(
                 "instantaneous",
                 "instantaneous",
-                "Probability of an edge within a frame; the other graphs have all of theirs.",
+                "Probability of an edge within a frame, in a random graph.",
                 0.5,
                 least=0,
                 most=1,
@@ -87,7 +87,7 @@ WORLDS: dict[str, WorldEntry] = {
             Option(
                 "interventions",
                 "targets",
-                "Which variables are intervened on in a step.",
+                "How the variables to intervene on are chosen in a step.",
                 "independent",
                 choices=("independent", "single", "grouped"),
             ),
@@ -106,12 +106,12 @@ WORLDS: dict[str, WorldEntry] = {
         "Temporal Causal3DIdent: a turning, moving object under a coloured spot light.",
         (
             Option("shapes", "shapes", "The teapot alone, or seven shapes.", "one", choices=("one", "seven")),
-            Option("coarse", "coarse", "Intervene on the position as one variable, and on the rotation.", False),
-            Option("instantaneous", "instantaneous", "Causes act within a frame.", False),
+            Option("coarse", "coarse", "Treat the position as one variable, and the rotation as another.", False),
+            Option("instantaneous", "instantaneous", "Let causes act within the same frame.", False),
             Option(
                 "interventions",
                 "targets",
-                "Interventions: on each variable by itself, on one at most, or on groups of them.",
+                "Interventions: independently on each variable, on one at most, or on groups.",
                 "independent",
                 choices=("independent", "single", "grouped"),
             ),

@@ -127,7 +127,7 @@ class Drawing:
         self._deaths += 1
         if self._deaths > _MOST_DEATHS:
             raise CitrisError(
-                "processes that draw frames keep dying, perhaps for want of memory; run again with --workers 1"
+                "processes that draw frames keep dying, perhaps because memory ran out; run again with --workers 1"
             )
         if self._pool is not None:
             self._pool.shutdown()

@@ -89,7 +89,7 @@ def test_what_is_none(tmp_path: Path) -> None:
         assert not is_published(tmp_path / name)
     check_refused(tmp_path / "ours.safetensors", "none with published names")
     (tmp_path / "noise.ckpt").write_bytes(b"\x01\x02\xff" * 20)
-    check_refused(tmp_path / "text.ckpt", "this is text and no checkpoint; give a published checkpoint")
+    check_refused(tmp_path / "text.ckpt", "this is text, not a checkpoint; give a published checkpoint")
     check_refused(tmp_path / "noise.ckpt", "neither a checkpoint of PyTorch nor a safetensors file, nor any other kind")
     check_refused(tmp_path / "empty.ckpt", "the file is empty; get it again")
     check_refused(tmp_path / "none.ckpt", "no such file")

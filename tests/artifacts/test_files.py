@@ -219,7 +219,7 @@ def test_a_pipe_gets_it_and_stays_a_pipe(tmp_path: Path):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
         for path, named in ((tmp_path / "socket", True), (pipe, False)):
-            with pytest.raises(InputError, match=rf"{path}: cannot be written \(is no regular file\)"):
+            with pytest.raises(InputError, match=rf"{path}: cannot be written \(is not a regular file\)"):
                 check_writable(path, named)
 
 

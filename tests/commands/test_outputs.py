@@ -39,7 +39,7 @@ def test_of_two_files_either_can_be_named(name: str, tmp_path: Path, capsysbinar
 
 
 def test_a_name_that_ends_like_neither_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^-o x\.pdf: the ending says what is written; use \.json, or \.png for what"):
+    with pytest.raises(InputError, match=r"^-o x\.pdf: the extension decides the format; use \.json, or \.png for the"):
         Output(Path("x.pdf"), as_json=False, beside=".png")
     assert Output(Path("x.pdf"), as_json=False).given == Path("x.pdf")
 
@@ -94,19 +94,19 @@ def test_what_is_read_is_not_written_over(tmp_path: Path, monkeypatch: pytest.Mo
     for called, path in given:
         for out in ("d.npz", "link.npz", "hard.npz", str(tmp_path / "shards/../d.npz")):
             with pytest.raises(
-                InputError, match=rf"^-o {out}: is what is read \({called} .*\.npz\); name another file$"
+                InputError, match=rf"^-o {out}: is also an input \({called} .*\.npz\); name another file$"
             ):
                 Output(Path(out), as_json=False).reading(called, Path(path))
     for out, path in [("shards/train-1.npz", "shards"), ("shards/val_indep.npz", "shards"), ("photos/1.png", "photos")]:
-        with pytest.raises(InputError, match=rf"^-o {out}: is what is read \(DATA {out}\); name another file$"):
+        with pytest.raises(InputError, match=rf"^-o {out}: is also an input \(DATA {out}\); name another file$"):
             Output(Path(out), as_json=False).reading("DATA", Path(path))
     # What lies beside it, and a default place.
-    with pytest.raises(InputError, match=r"^x\.png: is what is read \(IMAGE x\.png\); name another file with -o$"):
+    with pytest.raises(InputError, match=r"^x\.png: is also an input \(IMAGE x\.png\); name another file with -o$"):
         Output(Path("x.json"), as_json=False, beside=".png").reading("IMAGE", Path("x.png"))
     asked = Output(None, as_json=False).reading("DATA", Path("d.npz")).reading("--ae", Path("m.safetensors"), None)
-    with pytest.raises(InputError, match=r"^hard\.npz: is what is read \(DATA d\.npz\); name another file with -o$"):
+    with pytest.raises(InputError, match=r"^hard\.npz: is also an input \(DATA d\.npz\); name another file with -o$"):
         asked.place(Path("hard.npz"))
-    with pytest.raises(InputError, match=r"^m\.safetensors: is what is read \(--ae m\.safetensors\)"):
+    with pytest.raises(InputError, match=r"^m\.safetensors: is also an input \(--ae m\.safetensors\)"):
         asked.place(Path("m.safetensors"))
     # What a folder has besides its data is no input, nor is what is not there.
     for out, path in [("shards/latents.npz", "shards"), ("new.npz", "new.npz"), ("-", "-"), ("/dev/null", "/dev/null")]:
@@ -153,7 +153,7 @@ def test_beside_a_device_lies_nothing(tmp_path: Path, capsysbinary: Captured) ->
     asked.write_report(Console(), {"score": 1}, null, b"picture", "first rows")
     told = capsysbinary.readouterr()
     assert told.out.decode() == f"{null}\n"
-    assert told.err.decode() == f"first rows: none is written, as {null} is no file that it could lie beside\n"
+    assert told.err.decode() == f"first rows: not written, as {null} is not a file that it could be placed beside\n"
     assert sorted(os.listdir(null.parent)) == before
 
 

@@ -71,7 +71,7 @@ def test_no_step_crosses_the_end_of_an_episode(keys: dict[str, Any]) -> None:
         ({"episode_ends": np.array([5, 4])}, "in growing order"),
         ({"episode_ends": np.array([4.5])}, "in growing order"),
         ({"episode_starts": np.array([0, 12])}, "in growing order"),
-        ({"lengths": np.array([4, 7])}, "tells of 11 frames, and there are 12"),
+        ({"lengths": np.array([4, 7])}, "adds up to 11 frames, and there are 12"),
         ({"lengths": np.array([13, -1])}, "whole and from 1 on; it holds -1"),
         ({"episode_ids": np.arange(5)}, "has 5 values instead of 12; it needs one a frame, the same in an episode"),
     ],
@@ -177,7 +177,7 @@ def test_rows_that_look_shifted_by_one_are_said_to() -> None:
     ):
         (note,) = load_sequences([{"images": frames, "targets": rows}]).notes
         assert last in note
-        assert "interventions and the first none, as where each row is of the step into its frame" in note
+        assert "interventions and the first none, as if each row described the step into its frame" in note
         assert "--targets-lead in" in note
 
 
@@ -206,5 +206,5 @@ def test_keys_that_nothing_reads_are_named(tmp_path: Path) -> None:
     arrays = {"images": FRAMES, "targets": STEPS, "done": ENDS, "my_notes": np.arange(3)}
     data = load_sequences([save(tmp_path / "a.npz", **arrays)])
     assert data.unused == ("done", "my_notes")
-    assert "not used, as no key that citris reads is called so: done (did you mean 'dones'?), my_notes" in data.notes
+    assert "not used, as citris does not read keys of these names: done (did you mean 'dones'?), my_notes" in data.notes
     assert len(data.starts) == 11

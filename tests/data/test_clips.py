@@ -98,7 +98,7 @@ def test_a_directory_without_a_training_split_has_others(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"images": FRAMES[None, :3], "mask": np.ones((1, 3))}, "triplets and no sequence"),
+        ({"images": FRAMES[None, :3], "mask": np.ones((1, 3))}, "triplets, not a sequence"),
         ({"images": FRAMES, "targets": TARGETS[:3]}, "3 rows for 6 frames"),
         ({"images": FRAMES, "targets": TARGETS * 2}, "targets are 0 or 1"),
         ({"images": FRAMES, "targets": TARGETS.astype(str)}, "targets are 0 or 1"),

@@ -114,7 +114,7 @@ def test_kinds_that_are_guessed_are_said_to_be() -> None:
         return [note for note in load_sequences([arrays | more]).notes if "continuous" in note]
 
     (note,) = guessed(keys=["x", "rot_s", "speed"])
-    assert note.startswith("x, speed: taken for continuous, as nothing tells their kind; --vars name:kind")
+    assert note.startswith("x, speed: taken to be continuous, as no kind is given; set it with")
     assert not guessed(keys=["x", "rot_s", "speed"], kinds=["continuous"] * 3)
     assert not load_sequences([arrays], parse_vars("x,rot_s,speed")).notes
     # Nothing depends on the kind where no true values are compared.

@@ -179,7 +179,7 @@ def test_shards_that_disagree_name_both(tmp_path: Path) -> None:
         ({"images": np.zeros((6, 48, 40, 3), np.uint8)}, "40×48"),
         (
             {"images": np.zeros((6, 3, 32, 32, 3), np.uint8)},
-            "these are triplets and no sequence; 'citris eval-triplets'",
+            "these are triplets, not a sequence; 'citris eval-triplets'",
         ),
         (
             {
@@ -198,14 +198,14 @@ def test_shards_that_disagree_name_both(tmp_path: Path) -> None:
         ({"keys": np.array(["x", "a,b"])}, "in 'keys' the variable name 'a,b'"),
         ({"keys": np.array(["x", "y"], dtype=object)}, "pickled Python objects"),
         ({"keys": np.array([1, 2])}, "needs a list of names"),
-        ({"keys": np.array([b"x", b"\xff"])}, "no text"),
+        ({"keys": np.array([b"x", b"\xff"])}, "not text"),
         ({"kinds": np.array(["angle"])}, "'kinds' has 1 kind for 2 columns"),
         (
             {"kinds": np.array(["angle", "round"])},
             "'kinds' gives 'var_1' the kind 'round'; a kind is continuous, angle",
         ),
         ({"kinds": np.array([1, 2])}, "key 'kinds' holds int64 of shape [2]; it needs a list of kinds"),
-        ({"kinds": np.array([b"angle", b"\xff"])}, "key 'kinds' holds bytes that are no text"),
+        ({"kinds": np.array([b"angle", b"\xff"])}, "key 'kinds' holds bytes that are not text"),
     ],
 )
 def test_bad_files_are_refused_in_one_sentence(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -465,8 +465,8 @@ def test_triplets(tmp_path: Path) -> None:
         ({"mask": np.zeros((3, 2))}, "key 'mask' has 3 rows for 4 triplets; it needs 4"),
         ({"mask": np.zeros((1, 2))}, "key 'mask' has 1 row for 4 triplets; it needs 4"),
         ({"mask": np.full((4, 2), 2)}, "0 or 1"),
-        ({"images": np.zeros((4, 32, 32, 3), np.uint8)}, "frames and no triplets"),
-        ({"images": np.zeros((4, 2, 32, 32, 3), np.uint8), "latents": None}, "pairs and no triplets"),
+        ({"images": np.zeros((4, 32, 32, 3), np.uint8)}, "frames, not triplets"),
+        ({"images": np.zeros((4, 2, 32, 32, 3), np.uint8), "latents": None}, "pairs, not triplets"),
         ({"latents": np.zeros((4, 2))}, "needs [4, 3] rows"),
     ],
 )
@@ -613,4 +613,4 @@ def test_shards_on_different_scales_are_refused(tmp_path: Path) -> None:
 def test_shards_of_different_channels_are_named(tmp_path: Path) -> None:
     a = save(tmp_path / "a.npz", **sequence())
     b = save(tmp_path / "b.npz", **sequence(channels=1))
-    assert refused([a, b]) == f"{b}: frames have 1 channel and those of {a} 3 channels; give them alike"
+    assert refused([a, b]) == f"{b}: frames have 1 channel and those of {a} 3 channels; make them the same"

@@ -113,7 +113,7 @@ def test_values_out_of_range_name_the_first_bad_frame(
 
 
 def test_values_that_are_no_numbers() -> None:
-    with pytest.raises(InputError, match="no pixels"):
+    with pytest.raises(InputError, match="which cannot be pixels"):
         to_uint8_frames(np.full((2, 32, 32, 3), "a"), "x")
 
 
@@ -208,7 +208,7 @@ def test_frames_that_change_under_a_reader_are_refused(tmp_path: Path) -> None:
         return images.flatten(1)
 
     cpu = torch.device("cpu")
-    with pytest.raises(ChangedDataError, match=r"a.npz: was overwritten while it was read; bring it back as it"):
+    with pytest.raises(ChangedDataError, match=r"a.npz: was overwritten while it was read; restore it and run"):
         encode_frames(changing, mapped, cpu)
     encode_frames(changing, packed, cpu)  # it holds what it read
     assert torch.equal(packed.slice(0, 30), torch.from_numpy(pixels(30, 3)))
@@ -362,7 +362,7 @@ def test_a_fourth_channel_that_changes_is_data() -> None:
     frames, notes = joined([moving], ["a"], channels=3)
     assert frames.channels == 3
     assert notes == ("the fourth channel varies, and is dropped: the model was trained on 3",)
-    with pytest.raises(InputError, match="b: frames have 4 channels and those of a 3 channels; give them alike"):
+    with pytest.raises(InputError, match="b: frames have 4 channels and those of a 3 channels; make them the same"):
         joined([pixels(2), moving], ["a", "b"])
     with pytest.raises(InputError, match="a: frames have 3 channels, and the model was trained on 4 channels"):
         joined([pixels(2)], ["a"], channels=4)

@@ -43,15 +43,15 @@ def test_known_groups_need_no_columns_and_leave_out_what_is_never_intervened_on(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x", "x: a single column and no group; the data's groups are none"),
+        ("x", "x: a single column, not a group; the data's groups are none"),
         ("where", "no variable 'where'"),
         ("where=x+nothing", "no variable 'nothing'"),
-        ("where=x+", "names no group"),
-        ("=x+y", "names no group"),
+        ("where=x+", "does not name a group"),
+        ("=x+y", "does not name a group"),
         ("where=x+y,also=y+hue", "y is in where and in also"),
         ("none=never", "none of never is ever intervened on"),
         ("hue=x+y", "hue is another column's name"),
-        ("", "names no group"),
+        ("", "does not name a group"),
     ],
 )
 def test_what_cannot_be_merged_is_refused(tmp_path: Path, text: str, message: str) -> None:

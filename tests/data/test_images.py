@@ -175,8 +175,8 @@ def _bomb() -> bytes:
     ("data", "message"),
     [
         (b"", "empty"),
-        (b"no picture at all", "this is text and no picture; give a PNG or JPEG file"),
-        (b"\x01\xff" * 40, "this is no picture that can be read"),
+        (b"no picture at all", "this is text, not a picture; give a PNG or JPEG file"),
+        (b"\x01\xff" * 40, "this is not a picture that citris can read"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "this is a PNG picture that is damaged or cut off"),
         (
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n",

@@ -86,7 +86,7 @@ def test_only_uncompressed_members_of_files_are_mapped(tmp_path: Path) -> None:
         file.seek(at)
         file.write(b"\xff")
     assert mapped[0, 0, 0] == 255
-    with pytest.raises(ChangedDataError, match=r"a.npz: was overwritten while it was read; bring it back as it was"):
+    with pytest.raises(ChangedDataError, match=r"a.npz: was overwritten while it was read; restore it and run"):
         require_unchanged(mappings([mapped])[0])
 
 
@@ -151,14 +151,14 @@ def test_what_is_no_npz_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.npz").touch()
     assert "empty" in refused(tmp_path / "empty.npz")
     (tmp_path / "noise.npz").write_bytes(np.random.default_rng(0).bytes(600))
-    assert "no .npz file, nor any other kind that is known" in refused(tmp_path / "noise.npz")
+    assert "neither an .npz file nor any other kind of file" in refused(tmp_path / "noise.npz")
     np.save(tmp_path / "one.npy", np.zeros(3))
     assert ".npy" in refused(tmp_path / "one.npy")
     assert "citris pack" in refused(tmp_path / "one.npy")
     assert "no arrays" in refused(archive(tmp_path / "none.npz"))
-    assert "no numpy array" in refused(archive(tmp_path / "other.npz", a=b"plain text, no array"))
+    assert "not a numpy array" in refused(archive(tmp_path / "other.npz", a=b"plain text, no array"))
     os.mkfifo(tmp_path / "pipe.npz")
-    assert "no regular file" in refused(tmp_path / "pipe.npz")
+    assert "not a regular file" in refused(tmp_path / "pipe.npz")
     np.savez(tmp_path / "a.npz", a=np.zeros(2))
     with pytest.raises(InputError, match="no key 'z'; the file has a"), open_npz(tmp_path / "a.npz") as file:
         file.array("z")
@@ -271,7 +271,7 @@ def test_members_that_are_no_arrays_are_left_alone_unless_asked_for(tmp_path: Pa
         assert "._images" not in file
         # Whoever wants the targets is told what they are.
         assert "targets" in file
-    assert "key 'targets' is no numpy array" in refused(tmp_path / "a.npz", "targets")
+    assert "key 'targets' is not a numpy array" in refused(tmp_path / "a.npz", "targets")
     assert "no key '._images'; the file has images, bare" in refused(tmp_path / "a.npz", "._images")
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as file:
         file.writestr("README", "how it was recorded")

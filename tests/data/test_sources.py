@@ -246,16 +246,22 @@ def test_lists_and_tensors_are_arrays_too() -> None:
             {"images": np.array([{}, None])},
             "the given arrays: key 'images' holds pickled Python objects, which are never",
         ),
-        ({"images": None}, "key 'images' is None, of which numpy makes no numbers; give a numpy array, a torch tensor"),
+        (
+            {"images": None},
+            "key 'images' is None, which numpy cannot convert to numbers; give a numpy array, a torch tensor",
+        ),
         ({"images": np.zeros(2, "M8[s]")}, "key 'images' holds values of type datetime64"),
-        ({"images": [[1, 2], [3]]}, "key 'images': numpy makes no array of it (setting an array element"),
-        ({"images": torch.ones(2, device="meta")}, "key 'images': numpy makes no array of it (Cannot copy out of meta"),
+        ({"images": [[1, 2], [3]]}, "key 'images': numpy cannot make an array of it (setting an array element"),
+        (
+            {"images": torch.ones(2, device="meta")},
+            "key 'images': numpy cannot make an array of it (Cannot copy out of meta",
+        ),
         (
             {"images": [np.zeros(2), torch.ones(3)]},
             "key 'images' lists arrays of the shapes [2] and [3]; they need one",
         ),
-        ({}, "the given arrays: there are none; give at least images and interventions"),
-        ({3: [1, 2]}, "the key 3 is no text"),
+        ({}, "the given arrays: no arrays are given; give at least images and interventions"),
+        ({3: [1, 2]}, "the key 3 is not text"),
     ],
 )
 def test_what_is_no_array_is_refused(arrays: Any, says: str) -> None:

@@ -100,7 +100,7 @@ def test_targets_are_matched_by_name_and_not_by_place(home: Path, tmp_path: Path
     np.savez(tmp_path / "d.npz", images=images)
     done = inside(*common, cwd=tmp_path)
     assert set(page_data(tmp_path / "x.html")["captions"]) == {"interventions not known"}
-    assert "the data tells of no steps with intervention targets: nothing is marked" in done.stderr.decode()
+    assert "the data has no steps with intervention targets: nothing is marked" in done.stderr.decode()
 
 
 def test_pictures_are_shown_in_the_order_of_their_names_without_marks(
@@ -141,9 +141,8 @@ def test_frames_of_a_dataset_keep_their_marks_and_an_animation_is_shown_whole(
     assert data["marked"] == [np.flatnonzero(row[1:]).tolist() for row in train["targets"][29:79]]
     done = inside(*common, f"{home}/boxes/train.npz#30:80:10", "--start", 1, "--frames", 3, cwd=tmp_path)
     assert done.stderr.decode() == (
-        "frames 40 to 60 (3 of the 5 chosen); choose others with --start and --frames\n"
-        "the chosen frames are counted from 0 in the pictures; marks tell of the step into each, not of steps into "
-        "those left out\n"
+        "frames 40 to 60 (3 of the 5 chosen); choose others with --start and --frames\nthe chosen frames are counted "
+        "from 0 in the pictures; marks show the step into each, not the steps into frames that are left out\n"
     )
     data = page_data(tmp_path / "x.html")
     assert data["marked"] == [np.flatnonzero(train["targets"][row, 1:]).tolist() for row in (39, 49, 59)]
@@ -187,7 +186,7 @@ def test_a_gif_is_as_fast_as_was_asked_or_says_that_it_is_not(
     home: Path, tmp_path: Path, model: Path, inside: Citris
 ) -> None:
     common = ["animate-latents", home / "boxes", "-m", model, "--frames", 40]
-    for rate, milliseconds, told in ((40, 1000, ""), (60, 800, "--fps 60: a GIF shows at most 50 frames a second")):
+    for rate, milliseconds, told in ((40, 1000, ""), (60, 800, "--fps 60: a GIF shows at most 50 frames per second")):
         done = inside(*common, "--fps", rate, "-o", "x.gif", cwd=tmp_path)
         assert ("--fps" in done.stderr.decode()) == bool(told)
         assert told in done.stderr.decode()
@@ -238,14 +237,14 @@ def test_too_many_frames_are_refused_with_the_number_that_fits(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["boxes", "-o", "x.webm"], r"x\.webm: the ending says what is written; use \.gif, \.mp4, \.html"),
+        (["boxes", "-o", "x.webm"], r"x\.webm: the extension decides the format; use \.gif, \.mp4, \.html"),
         (["boxes", "--start", 300], "--start 300: the data has 300 frames, counted from 0"),
         (["boxes", "--frames", 0], "--frames"),
         (["boxes", "--fps", 0], "--fps"),
         (["boxes", "--fps", "nan"], "--fps"),
         (["boxes", "--json", "-o", "-"], "--json and -o - both want standard output"),
         (["none.npz"], r"none\.npz: there is no such file"),
-        (["boxes/test_triplets.npz"], "triplets and no sequence"),
+        (["boxes/test_triplets.npz"], "triplets, not a sequence"),
         (["LARGE"], "64×64 and .* was trained for 32×32"),
         (["boxes", "--vars", "a,b"], "--vars names 2 variables for 3 columns"),
     ],

@@ -95,14 +95,14 @@ def test_help_and_version_import_nothing_heavy(tmp_path: Path) -> None:
 def test_defaults_are_in_the_help(tmp_path: Path, inside: Citris) -> None:
     shown = " ".join(inside("encode", "--help", cwd=tmp_path).stdout.decode().replace("│", " ").split())
     for default in (
-        "$CITRIS_MODEL, else a sample frame's own, else the newest under runs/",
+        "$CITRIS_MODEL, else the model of the sample frame, else the newest under runs/",
         "runs/<dataset>/",
         "256, fewer above 128 pixels",
         "tf32 on CUDA, else float32",
     ):
         assert f"[default: {default}]" in shown
     assert re.search(r"Usage: citris encode \[OPTIONS\] \{?INPUT\}?(\.\.\.)? ", shown)
-    assert "uncompressed: so it can be memory-mapped" in shown
+    assert "uncompressed so that it can be memory-mapped" in shown
 
 
 def test_what_a_preset_gives_by_the_width_of_the_frames_is_in_the_help(tmp_path: Path, inside: Citris) -> None:
@@ -244,6 +244,8 @@ ABOUT_THE_RUN = {
     "rounds",
     "restarts",
     "resume",
+    "restarts",
+    "rounds",
     "overwrite",
     "save_every",
     "no_check",

@@ -134,7 +134,7 @@ def test_a_report_ends_like_one_of_its_two_files(tmp_path: Path, inside: Citris,
         done = inside(command, "d.npz", "-o", name, cwd=tmp_path)
         check_refusal(
             done,
-            f"^citris: -o {name}: the ending says what is written; use .json, or {suffix} for what goes beside it$",
+            f"^citris: -o {name}: the extension decides the format; use .json, or {suffix} for the file beside it$",
         )
 
 

@@ -39,7 +39,7 @@ def test_a_baseline_is_trained_and_goes_through_the_commands(prior: str, few: Pa
 
 def test_without_labels_there_is_nothing_to_assign_by(few: Path, inside: Citris) -> None:
     line = ["train-vae", "few/train.npz", "--prior", "slow", *TINY, "--steps", "2", "-o", "m.safetensors"]
-    check_refusal(inside(*line, cwd=few), "--prior slow learns no assignment.*val_indep.npz.*--val")
+    check_refusal(inside(*line, cwd=few), "--prior slow does not learn an assignment.*val_indep.npz.*--val")
     assert not (few / "m.safetensors").exists()
     done = inside(*line, "--val", "few/val_indep.npz", cwd=few)
     assert done.returncode == 0, done.stderr

@@ -84,8 +84,8 @@ def test_a_training_stops_and_goes_on_once_the_data_are_back(
         changing(patch, AutoencoderTask, 6, change, folder / "d.npz")
         done = inside(*AE, "-o", "m.safetensors", cwd=folder)
     says = (
-        f"^citris: d.npz: was {how} while it was read; the last good state is kept in m.state.safetensors: bring the "
-        "data back as they were and run the same command with --resume, or train anew on others$"
+        f"^citris: d.npz: was {how} while it was read; the last good state is kept in m.state.safetensors: restore "
+        "the data and run the same command with --resume, or start over with other data$"
     )
     check_refusal(done, says, status=1)
     assert not (folder / "m.safetensors").exists()

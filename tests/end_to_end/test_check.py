@@ -57,7 +57,7 @@ def test_sound_data_are_fit_and_a_page_can_be_named(folder: Path, inside: Citris
     said = done.stderr.decode()
     assert "problem:" not in said
     assert "rows and frames are aligned (confidence 0." in said
-    assert "nothing was found that stands in the way of learning from these data" in said
+    assert "no problem was found: these data are fit to learn from" in said
     assert "numbers: page.json" in said
 
 
@@ -91,7 +91,7 @@ def test_a_check_takes_the_place_of_one_of_the_same_data_only(folder: Path, tmp_
 def test_what_is_refused(folder: Path, tmp_path: Path, inside: Citris) -> None:
     check_refusal(inside("check", "none.npz", cwd=tmp_path), "none.npz: there is no such file")
     check_refusal(inside("check", "x.npz", "--json", "-o", "-", cwd=tmp_path), "--json and -o - both want standard")
-    check_refusal(inside("check", "x.npz", "-o", "x.png", cwd=tmp_path), "-o x.png: the ending says what is written")
+    check_refusal(inside("check", "x.npz", "-o", "x.png", cwd=tmp_path), "-o x.png: the extension decides the format")
     check_refusal(
         inside("check", folder / "sound.npz", "--targets-lead", "in", cwd=tmp_path), "leaves nothing to choose"
     )

@@ -410,4 +410,4 @@ def test_latents_take_the_place_of_no_other_kind_of_file(
     home: Path, model: Path, tmp_path: Path, inside: Citris
 ) -> None:
     done = inside("encode", home / "boxes", "-m", model, "-o", "x.safetensors", cwd=tmp_path)
-    check_refusal(done, "-o x.safetensors: the ending says what is written, and encode writes an .npz; name it so")
+    check_refusal(done, "-o x.safetensors: encode writes an .npz; use a name that ends in .npz")

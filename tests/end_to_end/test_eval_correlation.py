@@ -118,7 +118,7 @@ def test_names_that_the_model_does_not_know_are_said_and_can_be_given(
     save(trained / "other.npz", trained / "d/test_indep.npz", 40, keys=np.array(["a", "b", "c"]))
     report, said = compare(inside, trained, "other.npz")
     assert report["r2_diag"] is None
-    assert "no factor (a, b, c) is called like a variable of the model (theta, lamp); --vars gives" in said
+    assert "no factor (a, b, c) has the name of a variable of the model (theta, lamp); rename the" in said
     report, said = compare(inside, trained, "other.npz", "--vars", "x,theta,lamp:continuous")
     assert report["factors"] == NAMES
     assert kinds == ["continuous", "angle", "continuous"]

@@ -39,7 +39,7 @@ def test_anchors_are_measured_on_the_frames_themselves(inside: Citris, home: Pat
     assert measures["copy_of_image_1"]["mse"] > 0
     # Nothing lies between a perfect copy and the reconstruction.
     assert json.loads(done.stdout)["score"] is None
-    assert "60 triplets: no score, for the model reconstructs them no better than a copy does" in done.stderr.decode()
+    assert "60 triplets: no score, as the model reconstructs them no better than a copy does" in done.stderr.decode()
 
 
 def test_columns_by_name(inside: Citris, home: Path, model: Path, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_causal_encoder_tells_which_factors_are_off(inside: Citris, home: Path
     assert bare["against"] == "true frames"
     assert "own_error" not in bare
     refused = inside("eval-triplets", home / "boxes", "-m", model, "--causal-encoder", model, cwd=tmp_path)
-    check_refusal(refused, "no causal encoder; train one with 'citris train-causal-encoder'")
+    check_refusal(refused, "not a causal encoder; train one with 'citris train-causal-encoder'")
 
 
 def test_a_mask_without_names_has_those_of_the_training(

@@ -129,7 +129,7 @@ def test_what_is_wrong_is_said_before_anything_is_served(model: Path, tmp_path: 
     check_refusal(inside("explore", "nowhere.png", "-m", model, cwd=tmp_path), "nowhere.png: there is no such file")
     check_refusal(inside("explore", cwd=tmp_path), "train one with")
     (tmp_path / "text.png").write_text("text")
-    check_refusal(inside("explore", "text.png", "-m", model, cwd=tmp_path), "text.png: this is text and no picture")
+    check_refusal(inside("explore", "text.png", "-m", model, cwd=tmp_path), "text.png: this is text, not a picture")
     check_refusal(inside("explore", "-m", model, "--port", "65536", cwd=tmp_path), "65535")
 
 

@@ -86,7 +86,7 @@ def test_what_is_written(home: Path, tmp_path: Path, inside: Citris) -> None:
 def test_what_cannot_be_exported(home: Path, tmp_path: Path, inside: Citris) -> None:
     (tmp_path / "text.safetensors").write_text("no model")
     check_refusal(inside("export", "none.safetensors", cwd=tmp_path), "none.safetensors: no such file")
-    check_refusal(inside("export", "text.safetensors", cwd=tmp_path), "this is text and no model; give a model")
+    check_refusal(inside("export", "text.safetensors", cwd=tmp_path), "this is text, not a model; give a model")
     model = home / "runs/boxes/ae.safetensors"
     check_refusal(inside("export", model, "-o", "-", "--json", cwd=tmp_path), "both want standard output")
     check_refusal(inside("export", model, "-o", "text.safetensors/x", cwd=tmp_path), "cannot be written")

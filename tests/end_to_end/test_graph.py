@@ -91,9 +91,9 @@ def test_refusals(home: Path, model: Path, tmp_path: Path, inside: Citris) -> No
 
     refused(r"-o x\.pdf: .* use \.json, or \.html, \.dot, \.graphml or \.png for", "-o", "x.pdf")
     refused("--json and -o - both want", "--json", "-o", "-")
-    refused("59 steps, and a graph needs 100", given=sequence(home, tmp_path / "short.npz", 60))
+    refused("59 steps, and a graph needs at least 100", given=sequence(home, tmp_path / "short.npz", 60))
     other = sequence(home, tmp_path / "other.npz", keys=np.array(["p", "q", "r"]))
-    refused("no column of its targets .* is called like a variable of the model", given=other)
+    refused("no column of its targets .* has the name of a variable of the model", given=other)
     refused(
         "holds values other than 0 and 1", given=sequence(home, tmp_path / "w.npz", graph_temporal=np.full((3, 3), 2))
     )

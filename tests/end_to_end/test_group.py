@@ -87,6 +87,6 @@ def test_info_says_what_cannot_be_told_apart(tmp_path: Path) -> None:
         keys=np.array(["x", "y", "hue"]),
     )
     text = succeed("info", "joint.npz", cwd=tmp_path)
-    assert "x and y are intervened on in the same steps always" in text
+    assert "x and y are always intervened on in the same steps" in text
     document = json.loads(succeed("info", "joint.npz", "--json", cwd=tmp_path))
     assert [one["variables"] for one in document["training"]["identifiability"]] == [["x", "y"]]

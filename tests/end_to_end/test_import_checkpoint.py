@@ -215,7 +215,9 @@ def test_an_autoencoder_of_its_own(checkpoint: dict[str, Any], tmp_path: Path, i
     torch.save({"state_dict": rest, "hyper_parameters": hyper_parameters}, tmp_path / "nf.ckpt")
 
     done = inside("import-checkpoint", "nf.ckpt", cwd=tmp_path)
-    check_refusal(done, r"nf.ckpt: brings no autoencoder \(it was trained on models/ae.ckpt\); name it with --ae FILE")
+    check_refusal(
+        done, r"nf.ckpt: does not include an autoencoder \(it was trained on models/ae.ckpt\); name it with --ae FILE"
+    )
     found = json.loads(succeeded(inside("info", "nf.ckpt", "--json", cwd=tmp_path)))
     assert (found["usable"], found["needs"]) == (True, ["autoencoder (--ae)"])
     ours = succeeded(inside("import-checkpoint", "ae.ckpt", cwd=tmp_path))
@@ -284,7 +286,7 @@ def test_files_that_are_no_checkpoints(checkpoint: dict[str, Any], tmp_path: Pat
     (tmp_path / "text.ckpt").write_text("no checkpoint")
     (tmp_path / "cut.ckpt").write_bytes((tmp_path / "m.ckpt").read_bytes()[:-100])
     ours = succeeded(inside("import-checkpoint", "m.ckpt", cwd=tmp_path))
-    check_refusal(inside("import-checkpoint", "text.ckpt", cwd=tmp_path), "text.ckpt: this is text and no checkpoint")
+    check_refusal(inside("import-checkpoint", "text.ckpt", cwd=tmp_path), "text.ckpt: this is text, not a checkpoint")
     check_refusal(inside("import-checkpoint", "cut.ckpt", cwd=tmp_path), "cut.ckpt: truncated or damaged")
     described = inside("info", "cut.ckpt", cwd=tmp_path)
     assert described.returncode == 2

@@ -253,13 +253,13 @@ def test_what_is_nothing_of_ours(home: Path, tmp_path: Path, inside: Citris) -> 
     os.mkfifo(tmp_path / "pipe")
     check_refusal(inside("info", "none", cwd=tmp_path), "none: there is no such file or directory")
     check_refusal(inside("info", "none*", cwd=tmp_path), r"none\*: no file matches this pattern")
-    check_refusal(inside("info", "pipe", cwd=tmp_path), "pipe: this is no regular file")
+    check_refusal(inside("info", "pipe", cwd=tmp_path), "pipe: this is not a regular file")
     check_refusal(inside("info", "text.txt", "none", cwd=tmp_path), "none: there is no such file or directory")
     expected = {
         "text.txt": ("text", "this is text and holds no frames"),
         "damaged.npz": ("npz file of arrays", "damaged or cut off"),
         "cut.safetensors": ("safetensors model", "truncated or damaged"),
-        "noise": ("unknown", "no kind of file that citris knows"),
+        "noise": ("unknown", "citris does not know this kind of file"),
         "empty": ("directory", "holds neither .npz files nor models nor pictures"),
     }
     for name, (kind, reason) in expected.items():

@@ -154,7 +154,7 @@ def test_what_it_reads_it_does_not_write_over(command: str, folder: Path, inside
         for out in (f"link{number}{ending}", f"hard{number}{ending}", *([name] if name.endswith(ending) else [])):
             done = inside(command, *arguments, "-o", out, cwd=folder)
             called = "--model" if number else "(INPUT|DATA|IMAGE|FILE)"
-            check_refusal(done, rf"^citris: -o {out}: is what is read \({called} {name}\); name another file$")
+            check_refusal(done, rf"^citris: -o {out}: is also an input \({called} {name}\); name another file$")
     assert tree(folder) == before
 
 
@@ -182,12 +182,12 @@ def test_nor_what_else_it_reads(folder: Path, inside: Citris) -> None:
         (["train-vae", "d", "--val", "m.safetensors"], "m.safetensors", "--val m.safetensors"),
     ):
         done = inside(*arguments, "-o", out, cwd=folder)
-        check_refusal(done, rf"^citris: -o {out}: is what is read \({what}\); name another file$")
+        check_refusal(done, rf"^citris: -o {out}: is also an input \({what}\); name another file$")
     piped = subprocess.run(
         [sys.executable, "-m", "citris_cli", "encode", "-", *m, "-o", "photos/0.png"],
         stdin=(folder / "photos/0.png").open("rb"), cwd=folder, capture_output=True, check=False,
     )  # fmt: skip
-    check_refusal(piped, r"^citris: -o photos/0.png: is what is read \(INPUT on standard input\); name another file$")
+    check_refusal(piped, r"^citris: -o photos/0.png: is also an input \(INPUT on standard input\); name another file$")
     assert tree(folder) == before
 
 
@@ -226,7 +226,7 @@ def test_a_training_takes_no_pipe(command: str, tmp_path: Path, inside: Citris) 
     for name in ("pipe", os.devnull):
         done = inside(command, "none.npz", "-o", name, cwd=tmp_path)
         check_refusal(
-            done, f"^citris: -o {name}: is no file, and a training keeps its log and its state beside its mode"
+            done, f"^citris: -o {name}: is not a regular file, and a training run keeps its log and its state"
         )
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 

@@ -69,7 +69,7 @@ def test_recordings_at_hand_are_packed(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["shots"], "shots: nothing tells which variables were intervened on; name the table"),
+        (["shots"], "shots: it is not known which variables were intervened on; name the table"),
         (["nowhere.mp4", "--targets", "t.csv"], "nowhere.mp4: there is no such file or folder; check the path"),
         (["shots", "--targets", "nowhere.csv"], "--targets nowhere.csv: there is no such file"),
         (["t.csv", "--targets", "t.csv"], "t.csv: this is a table in text (CSV) and holds no frames"),
@@ -77,7 +77,7 @@ def test_recordings_at_hand_are_packed(
         (["shots", "--targets", "t.csv", "--one-of", "what"], "--one-of: t.csv has no column 'what'"),
         (["shots", "--targets", "t.csv", "--row-of", "frames"], "--row-of frames: write frame, time or file"),
         (["shots", "--targets", "t.csv", "--row-of", "time"], "t.csv has no column of a name such as time"),
-        (["shots", "--targets", "t.csv", "--row-of", "time=x"], "nothing tells when the frames of shots were taken"),
+        (["shots", "--targets", "t.csv", "--row-of", "time=x"], "it is not known when the frames of shots were taken"),
         (
             ["shots", "--targets", "t.csv", "--size", "40"],
             "pixels wide; take 32 or 48",
@@ -91,7 +91,7 @@ def test_recordings_at_hand_are_packed(
         (["shots", "--targets", "t.csv", "-o", "made.mp4"], "a dataset is an .npz or a folder"),
         (["shots", "--targets", "t.csv", "--columns", "x,x"], "write different names"),
         (["shots", "--targets", "short.csv"], "short.csv: 3 rows, and shots has 9 frames"),
-        (["shots", "--targets", "t.csv", "--events"], "no column tells of which frame"),
+        (["shots", "--targets", "t.csv", "--events"], "no column says for which frame"),
         (["shots", "--targets", "t.csv", "--from", "20"], "shots has no frame there; it has 9 frames"),
         (["shots", "--targets", "t.csv", "--truth", "x"], "true values need one for each frame"),
         (["empty"], "empty: there is no picture in this folder"),

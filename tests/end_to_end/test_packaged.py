@@ -56,7 +56,7 @@ def test_half_of_the_weights_precision_is_left_out_where_no_latent_depends_on_it
 def test_samples_are_read_from_python() -> None:
     frames = citris_cli.samples("causal3d")
     assert (frames.shape, frames.dtype) == ((3, 64, 64, 3), np.uint8)
-    with pytest.raises(InputError, match=r"^x: no model that comes with citris is called so; there are ball-in-boxes"):
+    with pytest.raises(InputError, match=r"^x: no model of this name comes with citris; there are ball-in-boxes"):
         citris_cli.samples("x")
 
 
@@ -148,8 +148,8 @@ def test_names_that_stand_for_nothing_are_refused(inside: Citris, tmp_path: Path
     for arguments, says in (
         (["encode", "@ball-in-boxes/4"], r"@ball-in-boxes/4: no such file and no sample frame; there are @ball-in-box"),
         (["encode", "@bal-in-boxes/1"], r"\(there are ball-in-boxes, causal3d\); did you mean @ball-in-boxes\?"),
-        (["encode", "@causal3d/1", "-m", "@x"], "@x: no such file, and no model that comes with citris is called so"),
-        (["encode", "@causal3d/1", "-m", "@causal3d/2"], "is a sample frame and no model; its model is causal3d"),
+        (["encode", "@causal3d/1", "-m", "@x"], "@x: no such file, and no model of this name comes with citris"),
+        (["encode", "@causal3d/1", "-m", "@causal3d/2"], "is a sample frame, not a model; its model is causal3d"),
         (["encode", "photo.png"], "photo.png: there is no such file"),
     ):
         check_refusal(inside(*arguments, cwd=tmp_path), says)

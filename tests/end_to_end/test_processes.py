@@ -113,7 +113,7 @@ def test_a_lost_process_a_signal_and_a_resumption_by_one(home: Path, folder: Pat
     assert output == ""
     (sentence,) = sentences(error)
     says = r"citris: another of the 2 processes has ended; the state of step (\d+) is kept in m.state.safetensors: "
-    told = re.fullmatch(says + "run the same command with --resume to go on", sentence)
+    told = re.fullmatch(says + "run the same command with --resume to continue", sentence)
     assert told is not None
     assert read_model(state).config["step"] == int(told[1]) >= 4
 

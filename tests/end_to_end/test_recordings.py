@@ -112,7 +112,7 @@ def test_rows_of_targets_that_lead_in(home: Path, tmp_path: Path, inside: Citris
     np.savez(tmp_path / "out.npz", images=images, targets=targets, keys=keys)
     np.savez(tmp_path / "in.npz", images=images, targets=np.concatenate([targets[:1] * 0, targets]), keys=keys)
     done = inside("train-ae", "in.npz", *TINY_AE, "--steps", "2", cwd=tmp_path)
-    assert "as where each row is of the step into its frame" in done.stderr.decode()
+    assert "as if each row described the step into its frame" in done.stderr.decode()
     vae = ["train-vae", *TINY_VAE, "--save-every", "0"]
     first = succeed(*vae, "out.npz", "-o", "a.safetensors", cwd=tmp_path)
     second = succeed(*vae, "in.npz", "--targets-lead", "in", "-o", "b.safetensors", cwd=tmp_path)

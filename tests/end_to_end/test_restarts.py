@@ -73,12 +73,14 @@ def test_what_is_finished_stays_and_is_made_longer_only_as_it_was_begun(home: Pa
     done = run_inside(*LINE, "--restarts", "2", "-o", kept, "--resume", cwd=home)
     assert done.stdout.decode() == f"{kept}\n"
     assert f"{kept} is finished already" in done.stderr.decode()
-    check_refusal(run_inside(*LINE, "-o", kept, "--resume", cwd=home), "was begun with --restarts 2; resume it so")
+    check_refusal(
+        run_inside(*LINE, "-o", kept, "--resume", cwd=home), "was started with --restarts 2; resume it the same way"
+    )
     line = [*LINE, "--restarts", "3", "-o", kept]
-    check_refusal(run_inside(*line, "--resume", cwd=home), "was begun with --restarts 2; resume it so")
+    check_refusal(run_inside(*line, "--resume", cwd=home), "was started with --restarts 2; resume it the same way")
     check_refusal(run_inside(*line, cwd=home), "holds a finished CITRIS-NF that differs in --restarts")
     line = [*LINE, "--restarts", "2", "--resume", "-o", tmp_path / "none.safetensors"]
-    check_refusal(run_inside(*line, cwd=home), "no training of CITRIS-NF has been begun")
+    check_refusal(run_inside(*line, cwd=home), "no training run of CITRIS-NF has been started")
     check_refusal(run_inside(*LINE, "--seed", 2**32 - 1, "--restarts", "2", cwd=home), "too large for 2 starts")
 
 
@@ -101,7 +103,7 @@ def test_interrupted_all_save_their_states_and_go_on_bit_for_bit(home: Path, kep
     assert output == b""
     last = error.decode().splitlines()[-1]
     assert "seed 3 is at step" in last
-    assert last.endswith("nf.starts: run the same command with --resume to go on")
+    assert last.endswith("nf.starts: run the same command with --resume to continue")
     assert not path.exists()
     assert start(path, 3).with_name("nf-seed3.state.safetensors").exists()
     assert not list(path.parent.rglob(".*.tmp*"))

@@ -105,7 +105,7 @@ def test_stopped_at_random_and_resumed(home: Path, folder: Path, name: str, sign
             sentence = said.splitlines()[-1]
             assert sentence.startswith("citris: stopped at step ")
             assert f"of {STEPS}; the state is saved in stopped.state.safetensors" in sentence
-            assert "run the same command with --resume to go on" in sentence
+            assert "run the same command with --resume to continue" in sentence
         assert not (folder / "stopped.safetensors").exists()
     assert succeed(*arguments, "--resume", cwd=folder) == "stopped.safetensors"
     assert read_model(folder / "stopped.state.safetensors").config["step"] == STEPS
@@ -144,7 +144,10 @@ def stopped(home: Path, folder: Path, inside: Citris, monkeypatch: pytest.Monkey
 def test_without_resume_a_training_starts_anew_and_says_so(folder: Path, inside: Citris, stopped: list[object]) -> None:
     done = inside(*stopped, cwd=folder)
     assert done.returncode == 0
-    says = "m.state.safetensors holds an unfinished training; starting anew in its place (--resume would go on with it)"
+    says = (
+        "m.state.safetensors holds an unfinished training run; starting a new one in its place (--resume would "
+        "continue it)"
+    )
     assert says in done.stderr.decode()
     assert logged(folder / "m.metrics.jsonl")[0]["step"] == 1
     assert read_model(folder / "m.state.safetensors").config["step"] == STEPS
@@ -153,7 +156,9 @@ def test_without_resume_a_training_starts_anew_and_says_so(folder: Path, inside:
 def test_what_cannot_be_resumed_is_refused_and_stays(folder: Path, inside: Citris, stopped: list[object]) -> None:
     state = folder / "m.state.safetensors"
     whole = state.read_bytes()
-    check_refusal(inside(*stopped, "--resume", "--hidden", 6, cwd=folder), "--hidden: the unfinished training .* has 4")
+    check_refusal(
+        inside(*stopped, "--resume", "--hidden", 6, cwd=folder), "--hidden: the unfinished training run .* has 4"
+    )
     with np.load(folder / "d.npz") as data:
         np.savez(folder / "e.npz", images=data["images"][:30], targets=data["targets"][:29])
     other = ["e.npz" if argument == "d.npz" else argument for argument in stopped]
@@ -174,12 +179,12 @@ def test_another_autoencoder_or_other_names_are_refused_and_named(
     succeed("train-ae", "d.npz", "--latents", 4, "--channels", 4, "--steps", 2, cwd=folder)
     began_on = stopped[stopped.index("--ae") + 1]
     other = ["runs/d/ae.safetensors" if argument == began_on else argument for argument in stopped]
-    says = "^citris: m.state.safetensors: was begun on another autoencoder; resume with the --ae it was started with$"
+    says = "^citris: m.state.safetensors: was started on another autoencoder; resume with the --ae it was started with$"
     check_refusal(inside(*other, "--resume", cwd=folder), says)
     unnamed = stopped[: stopped.index("--ae")] + stopped[stopped.index("--ae") + 2 :]
     says = (
-        "^citris: m.state.safetensors: was begun on an autoencoder that is not in runs/d any more; name its file with "
-        "--ae, or run without --resume to train anew$"
+        "^citris: m.state.safetensors: was started on an autoencoder that is no longer in runs/d; name its file with "
+        "--ae, or run without --resume to start over$"
     )
     check_refusal(inside(*unnamed, "--resume", cwd=folder), says)
     says = "m.state.safetensors: learns variables of other names or kinds; resume with the --vars it was started with$"
@@ -189,7 +194,7 @@ def test_another_autoencoder_or_other_names_are_refused_and_named(
     for name in ("autoencoder_sha256", "variables"):
         del contents.config["settings"][name]
     write_model(state, contents)
-    check_refusal(inside(*other, "--resume", cwd=folder), "m.state.safetensors: was begun on another autoencoder; ")
+    check_refusal(inside(*other, "--resume", cwd=folder), "m.state.safetensors: was started on another autoencoder; ")
     assert succeed(*stopped, "--resume", cwd=folder) == "m.safetensors"
     state.write_bytes(whole)
     assert succeed(*stopped, "--resume", cwd=folder) == "m.safetensors"
@@ -204,7 +209,7 @@ def test_the_autoencoder_that_it_was_begun_on_is_found_again(home: Path, folder:
     assert succeed(*ae, "--latents", 5, "--seed", 1, cwd=folder) != "runs/d/ae.safetensors"
     done = inside(*nf, 6, "--resume", cwd=folder)
     assert done.returncode == 0, done.stderr.decode()
-    says = "autoencoder: runs/d/ae.safetensors (this dataset's, the one that the training was begun on)"
+    says = "autoencoder: runs/d/ae.safetensors (this dataset's, the one that the training run was started on)"
     assert says in done.stderr.decode()
     first = read_model(folder / "runs/d/ae.safetensors").tensors
     made = read_model(folder / "runs/d/nf.safetensors")
@@ -225,14 +230,14 @@ def test_the_autoencoder_that_it_was_begun_on_is_found_again(home: Path, folder:
     assert succeed(*nf, 9, "--resume", cwd=folder) == "runs/d/nf.safetensors"
     (folder / "runs/d/nf.safetensors").unlink()
     done = inside(*nf, 12, "--resume", cwd=folder)
-    check_refusal(done, "runs/d/nf.state.safetensors: was begun on an autoencoder that is not in runs/d any more; ")
+    check_refusal(done, "runs/d/nf.state.safetensors: was started on an autoencoder that is no longer in runs/d; ")
 
 
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda saved: saved.pop("kind"), "holds no training of this kind"),
-        (lambda saved: saved.update(kind="autoencoder"), "holds no training of this kind"),
+        (lambda saved: saved.pop("kind"), "does not hold a training run of this kind"),
+        (lambda saved: saved.update(kind="autoencoder"), "does not hold a training run of this kind"),
         (lambda saved: saved.pop("data_sha256"), "belongs to other data"),
         (lambda saved: saved.pop("model"), "settings that this version of citris does not know"),
         (lambda saved: saved.update(model=[1]), "settings that this version of citris does not know"),
@@ -268,7 +273,7 @@ def test_a_resumed_training_cannot_end_before_it_goes_on(
 ) -> None:
     before = (folder / "m.state.safetensors").read_bytes()
     done = inside(*stopped, "--resume", "--steps", steps, cwd=folder)
-    says = rf"^citris: --steps {steps}: the unfinished training in m.state.safetensors has taken 4 steps already; "
+    says = rf"^citris: --steps {steps}: the unfinished training run in m.state.safetensors has taken 4 steps already; "
     check_refusal(done, says)
     assert (folder / "m.state.safetensors").read_bytes() == before
     assert not (folder / "m.safetensors").exists()
@@ -356,9 +361,7 @@ def test_nothing_to_resume_is_refused(home: Path, folder: Path, inside: Citris) 
     arguments = command_line("train-nf", home)
     for output, where in ((["-o", "m.safetensors"], "m"), ([], "runs/d/nf")):
         done = inside(*arguments, *output, "--resume", cwd=folder)
-        says = (
-            rf"^citris: --resume: no training of CITRIS-NF has been begun in {where}.safetensors; leave the option out"
-        )
+        says = rf"^citris: --resume: no training run of CITRIS-NF has been started in {where}.safetensors; leave the "
         check_refusal(done, says)
     assert sorted(path.name for path in folder.iterdir()) == ["d.npz"]
 
@@ -370,10 +373,10 @@ def test_a_finished_training_can_be_made_longer(home: Path, folder: Path, inside
     finished = (folder / "m.safetensors").read_bytes()
     for more, says in (
         (["--steps", 5], "m.safetensors is finished after 6 steps; give more with --steps to train it longer, or run"),
-        (["--lr", 0.5], "--lr: the finished training in m.state.safetensors has 0.00[0-9]+; leave the option out or"),
-        (["--precision", "bf16"], "--precision: the finished training in m.state.safetensors has float32; leave the"),
-        (["--hidden", 6], "--hidden: the finished training in m.state.safetensors has 4; leave the option out or run"),
-        (["--seed", 6], "--seed: the finished training in m.state.safetensors has 0; leave the option out or run"),
+        (["--lr", 0.5], "--lr: the finished training run in m.state.safetensors has 0.00[0-9]+; leave the option"),
+        (["--precision", "bf16"], "--precision: the finished training run in m.state.safetensors has float32; leave"),
+        (["--hidden", 6], "--hidden: the finished training run in m.state.safetensors has 4; leave the option out"),
+        (["--seed", 6], "--seed: the finished training run in m.state.safetensors has 0; leave the option out"),
     ):
         check_refusal(inside(*arguments, "--steps", 6, *more, "--resume", cwd=folder), says)
         assert (folder / "m.safetensors").read_bytes() == finished
@@ -383,10 +386,12 @@ def test_a_finished_training_can_be_made_longer(home: Path, folder: Path, inside
 
     done = inside(*arguments, "--steps", 12, "--preset", "paper", "--resume", cwd=folder)
     assert done.returncode == 0, done.stderr.decode()
-    says = "m.state.safetensors: goes on with the settings that it was begun with, such as "
+    says = "m.state.safetensors: continues with the settings that it was started with, such as "
     assert says in done.stderr.decode()
     assert "; --preset paper changes none of them\n" in done.stderr.decode()
-    says = "m.state.safetensors: going on after 6 steps with 12 in all instead of 6; the learning rate now follows the"
+    says = (
+        "m.state.safetensors: continuing after 6 steps, with 12 in all instead of 6; the learning rate now follows the"
+    )
     assert says in done.stderr.decode()
     log = logged(folder / "m.metrics.jsonl")
     assert [line["step"] for line in log if "loss" in line] == list(range(1, 13))
@@ -435,7 +440,7 @@ def test_several_runs_resume_each_in_its_place(home: Path, folder: Path, inside:
     other = succeed(*arguments, "--steps", 3, "--lr", 0.01, cwd=folder)
     longer = inside(*arguments, "--steps", 5, "--seed", 7, "--resume", cwd=folder)
     assert longer.stdout == b"runs/d/nf-seed7.safetensors\n", longer.stderr.decode()
-    assert longer.stderr.decode().count("going on after 3 steps") == 1
+    assert longer.stderr.decode().count("continuing after 3 steps") == 1
     assert succeed(*arguments, "--steps", 5, "--lr", 0.01, "--resume", cwd=folder) == other
     assert succeed(*arguments, "--steps", 5, "--resume", cwd=folder) == "runs/d/nf.safetensors"
     found = {path.name: read_model(path).provenance["settings"]["training"] for path in (folder / "runs/d").glob("nf*")
@@ -462,7 +467,7 @@ def test_a_model_is_not_lost_for_its_larger_state(home: Path, folder: Path, insi
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (done.returncode, done.stdout) == (0, b"m.safetensors\n"), done.stderr.decode()
-    says = "m.safetensors is finished; its last state could not be kept, so --resume cannot make the training longer"
+    says = "m.safetensors is finished; its last state could not be kept, so --resume cannot extend the training run"
     assert says in done.stderr.decode()
     assert not (folder / "m.state.safetensors").exists()
     for key, value in read_model(model).tensors.items():
@@ -473,5 +478,5 @@ def test_a_model_is_not_lost_for_its_larger_state(home: Path, folder: Path, insi
 
 def test_another_prior_is_refused(folder: Path, inside: Citris, stopped: list[object]) -> None:
     done = inside(*stopped, "--resume", "--prior", "autoregressive", cwd=folder)
-    check_refusal(done, "--prior: the unfinished training in m.state.safetensors has mlp; leave the option out")
+    check_refusal(done, "--prior: the unfinished training run in m.state.safetensors has mlp; leave the option out")
     assert inside(*stopped, "--resume", "--prior", "mlp", cwd=folder).returncode == 0

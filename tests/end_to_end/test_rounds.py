@@ -59,7 +59,9 @@ def test_what_is_there_is_not_trained_again_and_resumed_only_as_it_was_begun(hom
     assert done.stdout.decode() == f"{rounds}\n", done.stderr.decode()
     assert f"{rounds} is finished already" in done.stderr.decode()
     assert "round 1" not in done.stderr.decode()
-    check_refusal(run_inside(*LINE, "-o", rounds, "--resume", cwd=home), "was begun with --rounds 2; resume it so")
+    check_refusal(
+        run_inside(*LINE, "-o", rounds, "--resume", cwd=home), "was started with --rounds 2; resume it the same way"
+    )
     check_refusal(
         run_inside(*LINE, "-o", rounds, cwd=home), r"differs in --rounds, autoencoder and latents \(16, here 4\)"
     )

@@ -168,7 +168,7 @@ def test_interventions_on_some_variables_are_imperfect_by_name(trained: Path, tm
     check_refusal(inside("export", "mlp.safetensors", cwd=tmp_path), "--imperfect-variables., which has no published")
     longer = ["-o", "mlp.safetensors", "--resume", "--steps", 3]
     done = inside("train-vae", data, "--imperfect-variables", "ball_y", *longer, cwd=tmp_path)
-    check_refusal(done, "--imperfect-variables: the finished training in .* has box; leave the option out or run")
+    check_refusal(done, "--imperfect-variables: the finished training run in .* has box; leave the option out")
     assert inside("train-vae", data, "--imperfect-variables", "box", *longer, cwd=tmp_path).returncode == 0
 
     done = inside("train-vae", data, *few, "--imperfect-variables", "box,ball_y", "-o", "all.safetensors", cwd=tmp_path)
@@ -186,7 +186,7 @@ def test_interventions_on_some_variables_are_imperfect_by_name(trained: Path, tm
             ["box", "--imperfect-interventions"],
             "names some variables and --imperfect-interventions means all; give one",
         ),
-        (["box", "--prior", "slow"], "--imperfect-variables: a training with the prior slow has no such setting"),
+        (["box", "--prior", "slow"], "--imperfect-variables: a training run with the prior slow has no such setting"),
     ],
 )
 def test_names_of_imperfect_variables_that_cannot_be_are_refused(
@@ -198,7 +198,7 @@ def test_names_of_imperfect_variables_that_cannot_be_are_refused(
 def test_sizes_that_make_no_model_are_refused(trained: Path, tmp_path: Path, inside: Citris) -> None:
     data = trained / "boxes"
     done = inside("train-vae", data, "--networks", "small", "--patch", 2, "-o", "m.safetensors", cwd=tmp_path)
-    check_refusal(done, "these sizes make no VAE .* with patch 2.; choose other --networks or another --patch")
+    check_refusal(done, "these sizes do not make a VAE .* with patch 2.; choose other --networks or another --patch")
     done = inside("train-vae", data, "--seq-len", 301, "-o", "m.safetensors", cwd=tmp_path)
     check_refusal(done, "--seq-len 301: no file of boxes has so many frames in a row; give 300 at most")
     check_refusal(inside("train-vae", data, "--seq-len", 1, cwd=tmp_path), "--seq-len")
@@ -223,5 +223,5 @@ def test_a_prior_that_there_is_not_is_refused_with_those_that_there_are(
 def test_a_setting_of_another_prior_is_refused(trained: Path, tmp_path: Path, inside: Citris) -> None:
     options = ["--autoregressive-hidden", 3, "-o", "m.safetensors"]
     done = inside("train-vae", trained / "boxes", *options, cwd=tmp_path)
-    check_refusal(done, "--autoregressive-hidden: a training with the prior mlp has no such setting")
+    check_refusal(done, "--autoregressive-hidden: a training run with the prior mlp has no such setting")
     assert not list(tmp_path.iterdir())

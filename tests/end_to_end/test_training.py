@@ -230,7 +230,7 @@ def fresh(first: tuple[Path, subprocess.CompletedProcess], tmp_path: Path, monke
 def test_steps_bound_the_autoencoder_that_is_trained_first_too(fresh: Path, inside: Citris) -> None:
     done = inside("train-nf", "d.npz", *TINY_NF, "--steps", 5, cwd=fresh)
     assert done.returncode == 0, done.stderr.decode()
-    assert "--steps bounds it to 5 steps instead of 20" in done.stderr.decode()
+    assert "--steps limits it to 5 steps instead of 20" in done.stderr.decode()
     for kind in ("ae", "nf"):
         assert metrics(fresh / f"runs/d/{kind}.metrics.jsonl")[-1]["step"] == 5
 
@@ -239,7 +239,10 @@ def test_steps_bound_the_autoencoder_that_is_trained_first_too(fresh: Path, insi
     ("options", "says"),
     [
         (["--prior", "mlpp"], "--prior mlpp: there is no prior 'mlpp'; it can be autoregressive, icitris, mlp"),
-        (["--autoregressive-hidden", 3], "--autoregressive-hidden: a training with the prior mlp has no such setting"),
+        (
+            ["--autoregressive-hidden", 3],
+            "--autoregressive-hidden: a training run with the prior mlp has no such setting",
+        ),
         (["--latents", 4, "--prior", "slow"], "--prior slow: "),
     ],
 )
@@ -279,7 +282,7 @@ def test_a_signal_in_the_autoencoders_last_step_stops_before_the_flow(
     with monkeypatch.context() as patch:
         patch.setattr(AutoencoderTask, "batch", batch)
         done = inside("train-nf", "d.npz", *TINY_NF, cwd=fresh)
-    says = "the autoencoder is finished, in runs/d/ae.safetensors: run the same command again to go on"
+    says = "the autoencoder is finished, in runs/d/ae.safetensors: run the same command again to continue"
     check_refusal(done, f"stopped before the training of CITRIS-NF; {says}", status=status)
     assert {path.name for path in (fresh / "runs/d").iterdir()} == {
         "ae.safetensors", "ae.metrics.jsonl", "ae.reconstructions.png", "ae.state.safetensors",

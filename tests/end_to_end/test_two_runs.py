@@ -59,7 +59,7 @@ def test_a_model_of_other_settings_stays_and_the_new_one_goes_beside_it(folder: 
     assert Path(other).name.startswith("ae-")
     assert len(Path(other).stem) == len("ae-") + 8
     # Each again in its own place, which is said.
-    goes(to="ae.safetensors", says="ae.safetensors was trained with the very same settings: training it anew in its")
+    goes(to="ae.safetensors", says="ae.safetensors was trained with the same settings: training it again in its")
     assert succeed(*AE, "--seed", 7, cwd=folder) == "runs/d/ae-seed7.safetensors"
     assert succeed(*AE, "--seed", 7, "--steps", 3, cwd=folder) == other
     assert (runs / "ae.safetensors").read_bytes() == first
@@ -121,7 +121,7 @@ def test_a_name_that_was_given_is_not_replaced_without_being_told(folder: Path, 
         ([*NF, "--val", "e.npz"], "--val", "e.npz"),
     ):
         done = inside(*arguments, "-o", name, "--overwrite", cwd=folder)
-        check_refusal(done, rf"^citris: -o {name}: is what is read \({called} {name}\); name another file$")
+        check_refusal(done, rf"^citris: -o {name}: is also an input \({called} {name}\); name another file$")
     assert {name: (folder / name).read_bytes() for name in before} == before
     done = inside(*AE, "--seed", 7, "-o", "m.safetensors", "--overwrite", cwd=folder)
     assert done.stdout == b"m.safetensors\n"
@@ -139,7 +139,8 @@ def test_the_state_of_another_run_is_protected_too(folder: Path, inside: Citris)
         whole = state.read_bytes()
         done = inside(*AE, "--seed", 7, *options, cwd=folder)
         says = (
-            f"{path.removesuffix('.safetensors')}.state.safetensors holds an unfinished training that differs in seed"
+            f"{path.removesuffix('.safetensors')}.state.safetensors holds an unfinished training run that differs in "
+            "seed"
         )
         assert says in done.stderr.decode()
         assert done.returncode == (2 if options else 0)

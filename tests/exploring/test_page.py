@@ -277,7 +277,7 @@ def test_pictures_are_opened_and_dropped(page: Browser, tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("no")
     give(page, tmp_path / "no.png")
     page.wait("document.getElementById('say').classList.contains('bad')")
-    assert text(page, "#say") == "the picture: this is text and no picture; give a PNG or JPEG file"
+    assert text(page, "#say") == "the picture: this is text, not a picture; give a PNG or JPEG file"
     assert state(page) == before
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(33_000_000)

@@ -93,7 +93,7 @@ def test_pictures_are_brought_to_the_models_size_and_it_is_said(bench: Workbench
     assert start.notes == ("p: made grey, as the model's frames are",)
     assert start.original is not None
     assert start.original.shape == (32, 32, 1)
-    with pytest.raises(InputError, match="p: this is text and no picture; give a PNG or JPEG file"):
+    with pytest.raises(InputError, match="p: this is text, not a picture; give a PNG or JPEG file"):
         bench.from_picture(b"no picture at all", "p")
 
 

@@ -157,7 +157,7 @@ class _Killer:
             return
         yield from self._half_done(before)
         done = self._run(few_samples, *(["--resume"] if self._killed.resumes else []))
-        if done.status == 2 and b"has been begun" in done.stderr:  # killed before its first state: nothing to resume
+        if done.status == 2 and b"has been started" in done.stderr:  # killed before its first state: nothing to resume
             done = self._run(few_samples)
         if self._verbose:
             print(f"{self.name}/{number} {self.events[number]}\n{done.stderr.decode()}")

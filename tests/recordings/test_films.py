@@ -109,7 +109,7 @@ def test_a_film_that_was_cut_short(tmp_path: Path, make: Maker, film: Path) -> N
     whole = written(tmp_path / "film.mkv", 25).read_bytes()
     (tmp_path / "film.mkv").write_bytes(whole[: len(whole) * 2 // 3])
     few = str(table(tmp_path / "t.csv", "frame,x", [f"{number},1" for number in range(25)]))
-    with pytest.raises(InputError, match=r"its header tells of 2\.5 seconds and .* or use what is there with --to"):
+    with pytest.raises(InputError, match=r"its header says 2\.5 seconds and .* or use what is there with --to"):
         make(tmp_path / "film.mkv", reading=Reading((few,), lead="in"))
     assert levels(make(tmp_path / "film.mkv", reading=Reading((few,), lead="in"), stop="8")["train"]["images"]) == [
         *range(8)
@@ -197,4 +197,4 @@ def test_a_film_that_lacks_its_last_seconds_and_one_that_begins_late(tmp_path: P
     film.write_bytes(content)
     recording = open_film(film)
     assert 18 < recording.frames < 25
-    assert "its header tells of 2.5 seconds" in recording.missing
+    assert "its header says 2.5 seconds" in recording.missing

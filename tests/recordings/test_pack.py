@@ -179,7 +179,7 @@ def test_where_numbers_of_frames_begin(tmp_path: Path, make: Maker) -> None:
     assert made["interventions"].ravel().tolist() == [1, 1, 1]
     with pytest.raises(InputError, match=r"row 5: 'frame' is 103, and .* has 4 frames, 99 to 102"):
         make(sources[0], reading=Reading((later,), ("x",), lead="out", first_frame=99))
-    with pytest.raises(InputError, match="--first-frame 1: no column tells the numbers of frames"):
+    with pytest.raises(InputError, match="--first-frame 1: no column has the numbers of frames"):
         make(sources[0], reading=Reading((str(rows(tmp_path / "n.csv", [1, 0, 1])),), first_frame=1))
 
 
@@ -282,7 +282,7 @@ def test_folders_in_a_folder_are_episodes(tmp_path: Path, make: Maker) -> None:
     path = str(table(tmp_path / "e.csv", "take,frame,x", by_episode))
     made = make(tmp_path / "all", reading=Reading((path,), ("x",), episode="take", lead="out"))["train"]
     assert made["lengths"].tolist() == [3, 2]
-    with pytest.raises(InputError, match="does not tell of which"):
+    with pytest.raises(InputError, match="does not say which row"):
         make(tmp_path / "all", reading=Reading((path,), ("x",), lead="out"))
 
 
@@ -445,7 +445,7 @@ def test_a_link_to_nothing_among_pictures_is_said(tmp_path: Path, make: Maker) -
     folder = pictures(tmp_path / "shots", 3)
     (folder / "shot_4.png").symlink_to(tmp_path / "gone.png")
     make(folder, reading=Reading((str(rows(tmp_path / "t.csv", [1, 0])),)))
-    assert make.said("left out, as these are no pictures that are read here: shot_4.png")
+    assert make.said("left out, as these are not pictures that citris can read: shot_4.png")
 
 
 def test_a_column_of_episodes_is_no_target(tmp_path: Path, make: Maker) -> None:
@@ -465,5 +465,5 @@ def test_true_values_that_do_not_fit_are_refused(tmp_path: Path, make: Maker) ->
 
 def test_what_is_nothing_that_is_known_is_said(tmp_path: Path, make: Maker) -> None:
     (tmp_path / "d.mp4").write_bytes(bytes(range(7, 200)) * 50)
-    with pytest.raises(InputError, match=r"d\.mp4: this is no film, picture or array that can be read"):
+    with pytest.raises(InputError, match=r"d\.mp4: this is not a film, picture or array that citris can read"):
         make(tmp_path / "d.mp4")

@@ -76,9 +76,9 @@ def test_times(tmp_path: Path) -> None:
         ("x,y\n0,1\n0\n", "row 3: 1 cell under a header of 2"),
         ("x,y\n0,1\n0,1,1\n", "row 3: 3 cells under a header of 2"),
         ('x,y\n0,"1\n', "correct its quotation marks"),
-        ("x y\n0 1\n", "parted by commas"),
+        ("x y\n0 1\n", "separated by commas"),
         (b"\x89PNG\r\n\x1a\n", "a PNG picture where a table was expected"),
-        (b"x,y\n\0\0\xff\xfe\0", "no text where a table was expected"),
+        (b"x,y\n\0\0\xff\xfe\0", "not text, and a table was expected"),
     ],
 )
 def test_what_is_no_table_is_refused_with_its_row(tmp_path: Path, content: bytes | str, sentence: str) -> None:
@@ -127,5 +127,5 @@ def test_an_empty_line_in_one_column_may_be_a_row(tmp_path: Path) -> None:
 
 
 def test_utf_16_without_its_mark_is_no_text(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="this is no text"):
+    with pytest.raises(InputError, match="this is not text"):
         read_table(written(tmp_path / "t.csv", "frame,x\n0,1\n".encode("utf-16-le")))

@@ -125,12 +125,12 @@ def test_every_variable_is_there_with_its_numbers(count: int) -> None:
 
 def test_the_verdict_says_what_is_wrong_and_what_was_not_checked() -> None:
     check = a_check()
-    assert "No problem found: these data are fit to be learned from" in words(check_page(check))
+    assert "No problem found: these data are fit to learn from" in words(check_page(check))
     unsure = words(check_page(dataclasses.replace(check, unchecked=("whether rows fit: too few steps",))))
     assert "No problem found, but not everything could be checked Not checked whether rows fit: too few steps" in unsure
     wrong = words(check_page(dataclasses.replace(check, problems=("a is late", "b is seen nowhere"), hints=("try c",))))
     assert "2 problems found Problems, the gravest first a is late b is seen nowhere Hints try c" in wrong
-    assert "fit to be learned from" not in unsure + wrong
+    assert "fit to learn from" not in unsure + wrong
 
 
 def test_what_is_not_known_is_a_dash_and_no_number() -> None:
@@ -386,7 +386,7 @@ def test_a_screen_reader_finds_tables_pictures_and_sections(browser: Browser, tm
 
 def test_what_effects_within_a_step_need_is_told() -> None:
     page = check_page(a_check())
-    assert "Could effects within a step be told?" in page
+    assert "Can effects within a step be identified?" in page
     for answer in (
         'Perfect interventions – <span class="unsure">cannot tell:</span> lamp: who knows',
         'Targets that differ – <span class="good">yes:</span> well apart',

@@ -34,7 +34,7 @@ def test_without_a_font_names_are_spelled_out_and_said_to_be(bare: Path) -> None
     assert spelling_note(["ball_x", "psi(0)"], 13) is None
     assert spelling_note(["灯", "x", "é", "ψ", "θ"], 13) == (
         "no installed font has all letters of the names, so 灯 is drawn as \\u706f, é is drawn as e, ψ is drawn as "
-        "\\u03c8 and 1 more; install one that has, as those of Noto"
+        "\\u03c8 and 1 more; install one that has them, such as Noto"
     )
 
 

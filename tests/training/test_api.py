@@ -158,17 +158,17 @@ def test_what_data_and_sizes_cannot_give_is_said_before_a_training() -> None:
         few = f"5 variables and {latents} latents: at least {without} of the variables can have no latents; give 5 or"
         (at,) = (number for number, line in enumerate(told) if line.startswith(few))
         assert f"with '{option}'" in told[at]
-        small = "the data are too small: 39 pairs, where 64 are the least to learn from and thousands are usual"
+        small = "the data are too few: 39 pairs; at least 64 are needed, and thousands are usual"
         assert max(at, told.index(small)) < told.index("step 0 of CITRIS-NF on arrays")
     told.clear()
     citris_cli.train_vae({**arrays(100)}, **TINY_VAE, **listening)
-    assert not [line for line in told if "latents:" in line or "too small" in line]
+    assert not [line for line in told if "latents:" in line or "too few" in line]
 
 
 def test_of_one_pair_nothing_can_be_learned() -> None:
     data = {"images": arrays()["images"][:2], "targets": [[1, 1]]}
     autoencoder = citris_cli.train_ae(data, **{**TINY_AE, "latents": 16})
-    with pytest.raises(TrainingDivergedError, match="the data are too small: 1 pair, where 64 are the least") as caught:
+    with pytest.raises(TrainingDivergedError, match="the data are too few: 1 pair; at least 64 are needed") as caught:
         citris_cli.train_nf(data, ae=autoencoder, steps=60)
     assert "--lr" not in str(caught.value)
 
@@ -333,7 +333,10 @@ def test_the_autoencoder_that_was_given_stays_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"model": AutoencoderConfig()}, "model: AutoencoderConfig is given and this training needs a CitrisNFConfig"),
+        (
+            {"model": AutoencoderConfig()},
+            "model: AutoencoderConfig is given and this training run needs a CitrisNFConfig",
+        ),
         ({"training": AutoencoderTrainingConfig()}, "training: AutoencoderTrainingConfig is given and .* Causal"),
         ({"model": CitrisNFConfig(prior=SlowPriorConfig())}, "the prior 'slow' is for citris_vae, not for citris_nf"),
         ({"output": "-"}, "output is '-'; give a path"),

@@ -106,7 +106,7 @@ def test_a_truncated_state_is_refused(tmp_path: Path, cut: int) -> None:
 def test_a_model_is_no_state(tmp_path: Path) -> None:
     files = files_in(tmp_path)
     write_model(files.state, ModelFile("autoencoder", {}, None, {}, {"w": torch.ones(2)}))
-    assert "a file of kind autoencoder that holds no training's state" in refused(files)
+    assert "a file of kind autoencoder that does not hold the state of a training run" in refused(files)
 
 
 def test_the_state_of_another_model_is_refused(tmp_path: Path) -> None:

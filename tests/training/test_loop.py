@@ -213,8 +213,8 @@ def test_too_few_samples_are_told_and_not_the_rate(tmp_path: Path) -> None:
     with pytest.raises(TrainingDivergedError) as caught:
         train(task, settings(), files_in(tmp_path), Display())
     assert str(caught.value) == (
-        "training diverged at step 3 (loss nan); no state had been saved yet: the data are too small: 1 pair, where 64 "
-        "are the least to learn from and thousands are usual"
+        "training diverged at step 3 (loss nan); no state had been saved yet: the data are too few: 1 pair; at least "
+        "64 are needed, and thousands are usual"
     )
 
 

@@ -165,7 +165,7 @@ def own_signals() -> Iterator[None]:
     ("saved", "says"),
     [
         (0, "another of the 3 processes has ended; run the same command again"),
-        (7, "the state of step 7 is kept in .*m.state.safetensors: run the same command with --resume to go on"),
+        (7, "the state of step 7 is kept in .*m.state.safetensors: run the same command with --resume to continue"),
     ],
 )
 def test_a_lost_process_becomes_a_sentence(

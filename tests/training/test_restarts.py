@@ -87,7 +87,7 @@ def test_where_all_diverge_that_is_said(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal")
 def test_one_that_is_killed_is_named_and_trained_when_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "citris_vae", seed_0_is_killed)
-    with pytest.raises(CitrisError, match=r"1 of 2 starts did not come to an end \(seed 0: .* SIGKILL.*with --resume"):
+    with pytest.raises(CitrisError, match=r"1 of 2 starts did not finish \(seed 0: .* SIGKILL.*with --resume"):
         trained(tmp_path / "vae.safetensors", [])
     assert not (tmp_path / "vae.safetensors").exists()
     other = tmp_path / "vae.starts/vae-seed1.safetensors"
@@ -100,5 +100,5 @@ def test_one_that_is_killed_is_named_and_trained_when_resumed(tmp_path: Path, mo
 
 
 def test_what_writes_nothing_has_no_starts_to_compare() -> None:
-    with pytest.raises(InputError, match="give the training an output path"):
+    with pytest.raises(InputError, match="give an output path"):
         api.train_vae(arrays(), restarts=2, steps=2)

@@ -118,9 +118,9 @@ class InstantaneousPrior(RegularisedPrior):
         """
         if isinstance(config, ICitrisPriorConfig) and config.imperfect_interventions:
             raise ValueError(
-                "--imperfect-interventions: iCITRIS needs perfect ones. Where a variable that is set still follows its "
-                "parents, a reversed edge and a mixed-up variable explain the data as well as the truth does, so "
-                "neither could be told; leave --method out for CITRIS, which takes imperfect interventions"
+                "--imperfect-interventions: iCITRIS needs perfect ones. Where a variable that is set still follows "
+                "its parents, a reversed edge and a mixed-up variable explain the data as well as the truth does, so "
+                "neither could be detected; leave --method out for CITRIS, which takes imperfect interventions"
             )
 
     def target_classifier(

@@ -74,7 +74,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
     imperfect = [one.name for one in variables if one.depends]
     if imperfect:
         hints.append(
-            f"{enumerated(imperfect)}: what follows an intervention still depends on the frame before; train with "
+            f"{enumerated(imperfect)}: the value after an intervention still depends on the frame before; train with "
             f"{imperfect_option(imperfect, names)}, and not with --method icitris, which needs perfect ones"
         )
     sheet, sheet_targets = _sheet(data, rows)
@@ -198,8 +198,9 @@ def _said(
         )
     elif nothing:
         problems.append(
-            f"{enumerated(nothing)}: nothing in the frames tells steps with {'its' if len(nothing) == 1 else 'their'} "
-            "interventions from others; make sure that what they change can be seen in the very next frame"
+            f"{enumerated(nothing)}: nothing in the frames distinguishes steps with "
+            f"{'its' if len(nothing) == 1 else 'their'} interventions from others; make sure that what they change "
+            "can be seen in the very next frame"
         )
     return problems + of_frames, hints
 
@@ -212,7 +213,7 @@ def _alignment(found: Verdict, ratios: Sequence[float | None], rows_a_frame: boo
 def _sentence(found: Verdict, ratios: dict[int, float | None], rows_a_frame: bool) -> str:
     lag = found.lag
     if lag is None:
-        return f"whether rows and frames are aligned cannot be told: {found.why}"
+        return f"whether rows and frames are aligned cannot be determined: {found.why}"
     if lag == 0:
         return f"rows and frames are aligned (confidence {found.confidence:.4g})"
     moved, stands = ratios[lag], ratios[0]
@@ -228,9 +229,9 @@ def _sentence(found: Verdict, ratios: dict[int, float | None], rows_a_frame: boo
 
 def _mended(lag: int, rows_a_frame: bool) -> str:
     if lag == 1 and rows_a_frame:
-        return "each row is of the step into its frame: give --targets-lead in"
+        return "each row describes the step into its frame: give --targets-lead in"
     if lag == -1 and rows_a_frame:
-        return "each row is of the step out of its frame: give --targets-lead out"
+        return "each row describes the step out of its frame: give --targets-lead out"
     rows, number = ("rows", f"{abs(lag)} ") if abs(lag) > 1 else ("row", "")
     packed, other = ("out", "in") if lag > 0 else ("in", "out")
     again = f", or if you packed it with --lead {packed}, pack it again with --lead {other}" if abs(lag) == 1 else ""

@@ -67,10 +67,10 @@ def _perfect(names: Sequence[str], depends: Mapping[str, bool | None] | None) ->
             PERFECT,
             False,
             (
-                f"{enumerated(soft)}: what follows an intervention still depends on the frame before, and iCITRIS "
-                "needs perfect interventions: with soft ones a reversed edge and a mixed-up variable explain the data "
-                "as well as the truth does; trust no edge of these variables, or train without --method and with "
-                f"{imperfect_option(soft, names)}",
+                f"{enumerated(soft)}: the value after an intervention still depends on the frame before, and iCITRIS "
+                "needs perfect interventions: with soft ones a reversed edge and a mixed-up variable explain the "
+                "data as well as the truth does; trust no edge of these variables, or train without --method and "
+                f"with {imperfect_option(soft, names)}",
             ),
         )
     unknown = [name for name in names if depends[name] is None]
@@ -79,12 +79,12 @@ def _perfect(names: Sequence[str], depends: Mapping[str, bool | None] | None) ->
             PERFECT,
             None,
             (
-                f"{enumerated(unknown)}: whether what follows an intervention depends on the frame before cannot be "
-                "told; iCITRIS needs that it does not, so that if a new value is made from the old one, train without "
-                "--method",
+                f"{enumerated(unknown)}: whether the value after an intervention depends on the frame before cannot "
+                "be determined; iCITRIS requires that it does not, so if new values are made from old ones, train "
+                "without --method",
             ),
         )
-    return Condition(PERFECT, True, ("of no variable does what follows an intervention depend on the frame before",))
+    return Condition(PERFECT, True, ("no variable's value after an intervention depends on the frame before",))
 
 
 def _different(data: SequenceData) -> Condition:
@@ -92,27 +92,27 @@ def _different(data: SequenceData) -> Condition:
     few = [one.sentence for one in direction_findings(data)]
     if same or few:
         return Condition(DIFFERENT, False, (*same, *few))
-    return Condition(DIFFERENT, True, ("of every two variables, enough steps set the one and not the other",))
+    return Condition(DIFFERENT, True, ("for every two variables, enough steps set one and not the other",))
 
 
 def _ordered(data: SequenceData) -> Condition:
     graph = _true_graph(data)
     if graph is None:
         told = (
-            "neither targets nor frames tell whether effects within a step go round in a circle, in which case no "
-            "graph can be found; a training with --method icitris says where what it found does",
+            "neither targets nor frames show whether effects within a step form a cycle, in which case no graph can "
+            "be found; a training run with --method icitris reports cycles in the graph that it finds",
         )
         return Condition(ORDER, None, told)
     names = data.columns.names
     if not graph.any():
-        told = ("by the data's own graph nothing acts within a step, so that CITRIS is enough: leave --method out",)
+        told = ("in the data's own graph, nothing acts within a step, so CITRIS is enough: leave --method out",)
         return Condition(ORDER, True, told)
     if circle := [names[index] for index in cycle_in(torch.from_numpy(graph))]:
         way = " -> ".join([*circle, circle[0]])
-        told = (f"by the data's own graph effects within a step go round in a circle ({way}): no graph can be found",)
+        told = (f"in the data's own graph, effects within a step form a cycle ({way}): no graph can be found",)
         return Condition(ORDER, False, told)
     edges = counted(int(graph.sum()), "effect")
-    return Condition(ORDER, True, (f"by the data's own graph its {edges} within a step go round in no circle",))
+    return Condition(ORDER, True, (f"in the data's own graph, its {edges} within a step form no cycle",))
 
 
 def _true_graph(data: SequenceData) -> np.ndarray[Any, Any] | None:

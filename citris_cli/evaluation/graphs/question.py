@@ -56,8 +56,8 @@ def targets_of(model: CausalModel, data: SequenceData) -> tuple[Tensor, list[str
     owned = {variables.owner(column) for column in data.columns} - {None}
     if not owned:
         raise InputError(
-            f"{data.label}: no column of its targets ({', '.join(data.columns.names)}) is called like a variable of "
-            f"the model ({', '.join(variables.names)}); --vars gives the columns other names"
+            f"{data.label}: no column of its targets ({', '.join(data.columns.names)}) has the name of a variable of "
+            f"the model ({', '.join(variables.names)}); rename the columns with --vars"
         )
     targets = torch.zeros(len(data.targets), len(variables))
     foreign = []
@@ -139,8 +139,8 @@ def pose(model: CausalModel, data: SequenceData, targets: Tensor, instantaneous:
         )
     if len(of_steps) < FEWEST_STEPS:
         raise InputError(
-            f"{data.label}: {counted(len(of_steps), 'step')}, and a graph needs {FEWEST_STEPS} at the very least; give "
-            "a longer sequence"
+            f"{data.label}: {counted(len(of_steps), 'step')}, and a graph needs at least {FEWEST_STEPS}; give a "
+            "longer sequence"
         )
     z = encode_frames(model.network.encode, data.frames.to(model.device), model.device)
     model.require_finite(z.cpu().numpy())
@@ -170,10 +170,10 @@ def _notes(
             notes.append(f"{names[place]}: its latents do not vary in these data, so no effects of it can be found")
     times = targets.sum(0)
     if rarely := [name for name, set_ in zip(names[:count], times, strict=False) if len(targets) - set_ < FEWEST_STEPS]:
-        notes.append(f"{', '.join(rarely)}: intervened on in nearly every step, so what causes it cannot be told")
+        notes.append(f"{', '.join(rarely)}: intervened on in nearly every step, so its causes cannot be determined")
     if never := [name for name, set_ in zip(names[:count], times, strict=False) if not set_]:
         told = "; of effects within a step only interventions tell the direction" if instantaneous else ""
-        notes.append(f"{', '.join(never)}: never intervened on in these data, so its edges are less sure{told}")
+        notes.append(f"{', '.join(never)}: never intervened on in these data, so its edges are less certain{told}")
     few = [name for name, set_ in zip(names[:count], times, strict=False) if 0 < set_ < FEW_INTERVENTIONS]
     if few and instantaneous:
         notes.append(

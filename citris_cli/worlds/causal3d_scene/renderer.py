@@ -87,7 +87,7 @@ def _context(moderngl: ModuleType) -> Any:
         return moderngl.create_context(standalone=True, require=330, **graphics_backend())
     except Exception as error:  # moderngl raises nothing more precise
         raise InputError(
-            f"drawing Causal3DIdent needs OpenGL 3.3 without a screen, which is not to be had here ({error}); "
+            f"drawing Causal3DIdent needs OpenGL 3.3 without a screen, which is not available here ({error}); "
             + graphics_help()
         ) from None
 

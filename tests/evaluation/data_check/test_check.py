@@ -66,8 +66,8 @@ def test_sound_data_have_no_problems_and_heat_where_the_lamp_is() -> None:
         (1, 0, r"look one step late: .* read one row earlier .*; save row i \+ 1 as row i, which leaves the first row"),
         (2, 0, r"look two steps late: .*; save row i \+ 2 as row i"),
         (-1, 0, r"look one step early: .* read one row later .*; save row i as row i \+ 1, with zeros"),
-        (1, 1, r"look one step late: .*; each row is of the step into its frame: give --targets-lead in$"),
-        (-1, 1, r"look one step early: .*; each row is of the step out of its frame: give --targets-lead out$"),
+        (1, 1, r"look one step late: .*; each row describes the step into its frame: give --targets-lead in$"),
+        (-1, 1, r"look one step early: .*; each row describes the step out of its frame: give --targets-lead out$"),
     ],
 )
 def test_rows_that_are_off_come_first_with_how_to_mend_them(lag: int, rows: int, says: str) -> None:
@@ -97,7 +97,7 @@ def test_a_variable_that_changes_nothing_is_named() -> None:
     arrays["targets"] = np.concatenate([arrays["targets"], ghost], axis=1).astype(np.uint8)
     found = checked({**arrays, "keys": ["a", "b", "ghost"]})
     assert [one.shows for one in found.variables] == [True, True, False]
-    assert [said for said in found.problems if said.startswith("ghost: nothing in the frames tells")]
+    assert [said for said in found.problems if said.startswith("ghost: nothing in the frames distinguishes")]
     assert len(found.problems) == 1
 
 
@@ -244,7 +244,7 @@ def test_hardly_any_data() -> None:
     found = checked(two)
     assert found.alignment.lag is None
     assert found.variables[0].ratio is None
-    assert any("too small" in said for said in found.problems)
+    assert any("too few" in said for said in found.problems)
     constant = lamps(300, 2)
     constant["images"][:] = 3
     assert checked(constant).problems == ("all frames are equal: there is nothing to learn from",)
@@ -313,21 +313,21 @@ def test_what_effects_within_a_step_need() -> None:
     same["targets"][:, 1] = same["targets"][:, 0]
     found = conditions(same)[DIFFERENT]
     assert found.holds is False
-    assert "are intervened on in the same steps always" in found.sentences[0]
+    assert "are always intervened on in the same steps" in found.sentences[0]
     few = lamps(1500, 2)
     few["targets"][30:, 1] = few["targets"][30:, 0]
     few["targets"][:5] = [1, 0]
     found = conditions(few)[DIFFERENT]
     assert found.holds is False
-    assert any("can hardly be told; record more such steps" in sentence for sentence in found.sentences)
+    assert any("can hardly be determined; record more such steps" in sentence for sentence in found.sentences)
 
 
 @pytest.mark.parametrize(
     ("edges", "holds", "sentence"),
     [
-        ([], True, "nothing acts within a step, so that CITRIS is enough"),
-        ([(0, 1)], True, "its 1 effect within a step go round in no circle"),
-        ([(0, 1), (1, 0)], False, "go round in a circle (lamp_0 -> lamp_1 -> lamp_0)"),
+        ([], True, "nothing acts within a step, so CITRIS is enough"),
+        ([(0, 1)], True, "its 1 effect within a step form no cycle"),
+        ([(0, 1), (1, 0)], False, "form a cycle (lamp_0 -> lamp_1 -> lamp_0)"),
     ],
 )
 def test_the_datas_own_graph_tells_of_an_order(
