@@ -244,8 +244,6 @@ ABOUT_THE_RUN = {
     "rounds",
     "restarts",
     "resume",
-    "restarts",
-    "rounds",
     "overwrite",
     "save_every",
     "no_check",
