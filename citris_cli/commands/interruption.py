@@ -23,11 +23,22 @@ def ends_clean(instead: str) -> Iterator[None]:
         InterruptedRunError: one of them came.
     """
 
-    def end(number: int, frame: FrameType | None) -> None:
-        raise InterruptedRunError(f"interrupted, and nothing was written; {instead}", number)
+    came: list[InterruptedRunError] = []
 
-    with _on_signals(end):
-        yield
+    def end(number: int, frame: FrameType | None) -> None:
+        came.append(InterruptedRunError(f"interrupted, and nothing was written; {instead}", number))
+        raise came[0]
+
+    try:
+        with _on_signals(end):
+            yield
+    except InterruptedRunError:
+        raise
+    except Exception as error:
+        # A library that was closing something when the signal came may raise an error of its own in its place.
+        if came:
+            raise came[0] from error
+        raise
 
 
 @contextmanager
