@@ -113,6 +113,22 @@ class CausalModel:
         low, high = z.min(0), z.max(0)
         return np.stack([low - (high - low) / 2, high + (high - low) / 2]).astype(np.float32)
 
+    def unfamiliar(self, z: Latents) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which latents are not those of frames like the training frames: one of them is beyond :attr:`limits`.
+
+        Of frames of the world that a model was trained on hardly any are; pictures of anything else nearly always are.
+
+        Args:
+            z: causal latents of frames [N, M].
+
+        Returns:
+            bool [N]; all False if the file keeps no training frames.
+        """
+        if self.limits is None:
+            return np.zeros(len(z), bool)
+        low, high = self.limits
+        return ((z < low) | (z > high)).any(axis=1)
+
     @classmethod
     def of(cls, network: CausalLatentsModel, variables: Variables) -> CausalModel:
         """A model that is still being trained, in its present state.

@@ -53,7 +53,7 @@ def encode(
     as_json: options.Json = False,
 ) -> None:
     """Write the causal latents of every frame, and the variable that each latent belongs to, to an .npz file."""
-    from citris_cli.commands.inputs import default_file, find_model, load_causal_model, require_there
+    from citris_cli.commands.inputs import default_file, find_model, load_causal_model, require_there, say_unfamiliar
     from citris_cli.data.variables import REST
     from citris_cli.devices import select_device
     from citris_cli.show.console import Console
@@ -77,6 +77,7 @@ def encode(
     seconds = time.monotonic() - started
     blocks = {name: loaded.assignment == index for index, name in enumerate((*loaded.variables.names, REST))}
     asked.write_arrays(path, _arrays(loaded, z, sources, blocks))
+    say_unfamiliar(console, loaded, sources, z)
     speed = counted(round(len(z) / max(seconds, 1e-9)), "frame")
     console.note(f"{counted(len(z), 'frame')}, {counted(z.shape[1], 'latent')}, {speed} a second")
     document = {

@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 
 from citris_cli.artifacts.packaged import sample_pictures
@@ -471,3 +472,24 @@ def _require_size(size: Size, path: Path, width: int) -> None:
             f"{path}: frames are {size[0]}×{size[1]} and the model was trained for {width}×{width}; "
             "use a model trained on such frames"
         )
+
+
+def say_unfamiliar(
+    console: Console, model: CausalModel, names: Sequence[str], z: np.ndarray[Any, np.dtype[np.float32]]
+) -> None:
+    """A note where more than one in a hundred frames is unlike the training frames: a model reads something into any.
+
+    Args:
+        console: where to.
+        model: of the latents.
+        names: of the frames.
+        z: their latents [N, M].
+    """
+    found = [name for name, unlike in zip(names, model.unfamiliar(z), strict=True) if unlike]
+    if len(found) <= len(z) / 100:
+        return
+    which = found[0] if len(z) == 1 else f"{len(found):,} of {counted(len(z), 'frame')} (such as {found[0]})"
+    console.note(
+        f"{which}: unlike the frames that the model was trained on, so the latents, and whatever is made of them, mean "
+        "little"
+    )

@@ -96,7 +96,15 @@ def intervene(
     as_json: options.Json = False,
 ) -> None:
     """Change one variable of a picture and keep the others: take it from another picture, sample it, or sweep it."""
-    from citris_cli.commands.inputs import find_model, gather_frames, load_causal_model, require_there
+    import numpy as np
+
+    from citris_cli.commands.inputs import (
+        find_model,
+        gather_frames,
+        load_causal_model,
+        require_there,
+        say_unfamiliar,
+    )
     from citris_cli.data.npz import require_memory
     from citris_cli.data.paths import parse_choice
     from citris_cli.devices import select_device
@@ -136,6 +144,9 @@ def intervene(
     for (name, frame), source in zip(pictures, others, strict=True):
         one = what if source is None else replace(what, values=loaded.encode(source), other=source)
         outcomes.append(intervene_on(loaded, one, name, frame))
+    say_unfamiliar(console, loaded, [one.name for one in outcomes], np.concatenate([one.before for one in outcomes]))
+    if any(one is not None and loaded.unfamiliar(loaded.encode(one)).any() for one in taken):
+        console.note(f"--from {other}: unlike the frames that the model was trained on, so what is taken means little")
     _write(asked, paths, loaded, what, outcomes, console)
     report = _moved(console, loaded, what, outcomes)
     asked.report(console, report, *paths)

@@ -94,6 +94,7 @@ def rollout(
         gather_frames,
         load_causal_model,
         require_there,
+        say_unfamiliar,
     )
     from citris_cli.devices import select_device
     from citris_cli.evaluation.futures import futures_of
@@ -129,6 +130,7 @@ def rollout(
     acts = _acts(asked_for, loaded, console, start is not None)
     frame = frames.slice(0, 1).cpu().numpy()
     found = futures_of(loaded, frame, steps, acts, number, 0.0 if mean else 1.0, seed)
+    say_unfamiliar(console, loaded, [name], found.z[:1, 0])
     simulated = None if start is None else _simulated(loaded, start, steps, acts, seed, console)
     _write(asked, path, kind, loaded, _Shown(name, found, mean, simulated), fps, console)
     report = _report(console, loaded, found, acts, mean, seed)

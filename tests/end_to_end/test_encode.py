@@ -129,7 +129,8 @@ def test_many_pictures_of_one_kind_get_one_note_and_refusals_come_before_notes(
     done = inside("encode", "wide", "alpha.png", "-m", model, "-o", "z.npz", cwd=tmp_path)
     notes = done.stderr.decode().splitlines()
     assert notes[0] == "20 pictures cropped from 48×40 to their middle 40×40 and resized to 32×32 pixels"
-    assert notes[1].startswith("21 frames, 4 latents, ")
+    assert notes[1].startswith("20 of 21 frames (such as wide/0.png): unlike the frames that the model was trained on")
+    assert notes[2].startswith("21 frames, 4 latents, ")
     wide = (tmp_path / "wide/0.png").read_bytes()
     done = inside("encode", "-", "-m", model, "-o", "z.npz", cwd=tmp_path, stdin=wide)
     assert done.stderr.decode().startswith("standard input: cropped from 48×40 to its middle 40×40 and resized to 32×")
@@ -137,7 +138,7 @@ def test_many_pictures_of_one_kind_get_one_note_and_refusals_come_before_notes(
     for number in range(6):
         Image.new("RGB", (50 + number, 40)).save(tmp_path / f"wide/other{number}.png")
     notes = inside("encode", "wide", "-m", model, "-o", "z.npz", cwd=tmp_path).stderr.decode().splitlines()
-    assert notes[:-1] == [
+    assert notes[:-2] == [
         "20 pictures cropped from 48×40 to their middle 40×40 and resized to 32×32 pixels",
         "wide/other0.png: cropped from 50×40 to its middle 40×40 and resized to 32×32 pixels",
         "wide/other1.png: cropped from 51×40 to its middle 40×40 and resized to 32×32 pixels",

@@ -70,6 +70,31 @@ def test_frames_that_cannot_be_written_are_encoded_without_a_warning() -> None:
         assert np.isfinite(model.encode(frames)).all()
 
 
+def test_pictures_unlike_the_training_frames_are_said_to_be(inside: Citris, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32), (240, 130, 20)).save(tmp_path / "sun.png")
+    draw = ["--var", "box", "-n", "1", "-o", "i.png"]
+    for arguments, said in (
+        (
+            ["intervene", "sun.png", "-m", "ball-in-boxes", *draw],
+            "sun.png: unlike the frames that the model was trained",
+        ),
+        (
+            ["intervene", "@ball-in-boxes/1", "--from", "sun.png", "--var", "box", "-o", "i.png"],
+            "--from sun.png: unlike",
+        ),
+        (
+            ["encode", "sun.png", "@ball-in-boxes/1", "-m", "ball-in-boxes", "-o", "z.npz"],
+            "1 of 2 frames (such as sun.png",
+        ),
+        (["rollout", "sun.png", "-m", "ball-in-boxes", "--steps", "1", "-o", "r.png"], "sun.png: unlike the frames"),
+    ):
+        done = inside(*arguments, cwd=tmp_path)
+        assert done.returncode == 0
+        assert said in done.stderr.decode(), arguments
+    for arguments in (["intervene", "@ball-in-boxes/2", *draw], ["encode", "@ball-in-boxes", "-o", "z.npz"]):
+        assert "unlike" not in inside(*arguments, cwd=tmp_path).stderr.decode()
+
+
 def test_models_tells_what_they_find(tmp_path: Path) -> None:
     text = succeed("models", cwd=tmp_path)
     for said in ("ball-in-boxes:", "causal3d:", "ball_y 1.00, box 1.00", "64×64", "@causal3d/1, @causal3d/2"):
