@@ -51,9 +51,9 @@ def test_every_command_of_the_page_works_and_writes_its_pictures(
         if not quoted.startswith(("columns", "R²")):  # which depend on how many frames there are
             assert " ".join(quoted.split()) in everything
     for said in (
-        "box: what follows an intervention still depends on the frame before",
+        "box: the value after an intervention still depends on the frame before",
         "ball_x is never intervened on: dropped",
-        "ball_y and box are intervened on in the same steps always: nothing tells which latents belong to which",
+        "ball_y and box are always intervened on in the same steps: nothing shows which latents belong to which",
     ):
         assert said in everything
 
