@@ -59,7 +59,7 @@ def test_columns_by_name(inside: Citris, home: Path, model: Path, tmp_path: Path
 
 def test_single_frames_are_refused(inside: Citris, home: Path, model: Path, tmp_path: Path) -> None:
     done = inside("eval-triplets", home / "boxes/test_indep.npz", "-m", model, "-o", "t.json", cwd=tmp_path)
-    check_refusal(done, r"test_indep\.npz.*no triplets")
+    check_refusal(done, r"test_indep\.npz.*not triplets")
 
 
 def test_a_causal_encoder_tells_which_factors_are_off(inside: Citris, home: Path, model: Path, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_effects_within_a_step_follow_an_intervention(acting: Path, inside: Citr
     assert document["affected"] == list(document["moved_by_effect"]) == ["box"]
     assert document["moved_by_effect"]["box"] > 0
     assert document["moved_by_leak"].keys() == document["moved"].keys() == {"ball_y", "box", "psi(0)"}
-    assert "box: follows within the step, the picture being the frame before it; what else there is stays as it" in said
+    assert "box: follows within the step that starts from the picture; everything else stays as it is" in said
     assert len(np.unique(after[:, 1])) == 3
     # What is set ignores what acted on it, and the box acts on nothing.
     latents, document, _, said = changed("--var", "box", "-n", 3, "--effects")
