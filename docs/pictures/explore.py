@@ -8,6 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for tests, wherever this is run
+
 from tests.browser import Browser, find_browser
 
 OUTPUT = Path(__file__).with_name("explore.png")

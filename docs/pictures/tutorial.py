@@ -20,6 +20,8 @@ from pathlib import Path
 
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for tests, wherever this is run
+
 from tests.browser import Browser, find_browser
 from tests.tutorial import NOTEBOOK, PAGE, PICTURE, Run, run_notebook, run_page
 

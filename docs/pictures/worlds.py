@@ -9,6 +9,7 @@ published frames, below them ours of the same true values (of Voronoi: the same 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from PIL import Image
 
 from citris_cli.worlds import WORLDS, load_world
 from citris_cli.worlds.world import World
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for tests, wherever this is run
+
 from tests.worlds.published import voronoi_frames
 from tests.worlds.sequences import whole_sequence
 
