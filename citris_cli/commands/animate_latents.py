@@ -11,9 +11,8 @@ import typer
 
 from citris_cli.commands import options
 from citris_cli.commands.completion import complete_picture
-from citris_cli.commands.outputs import Output, output_option
+from citris_cli.commands.outputs import Output, animation_kind, output_option
 from citris_cli.errors import InputError
-from citris_cli.system import is_stream
 from citris_cli.wording import counted
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def animate_latents(
     from citris_cli.devices import select_device
     from citris_cli.show.animation import GIF_FASTEST
     from citris_cli.show.console import Console
-    from citris_cli.show.latent_animation import animation_bytes
+    from citris_cli.show.latent_animation import KINDS, animation_bytes
     from citris_cli.show.latent_bars import FONT_SIZE
     from citris_cli.show.latents import latent_groups
     from citris_cli.show.lettering import spelling_note
@@ -70,7 +69,7 @@ def animate_latents(
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json)
-    kind = _kind(asked)
+    kind = animation_kind(asked, KINDS)
     require_there(data)
     model_file = find_model(model, console, data)
     asked = asked.reading("DATA", *data).reading("--model", model_file)
@@ -96,27 +95,6 @@ def animate_latents(
             console.note(spelled)
     asked.write_bytes(path, animation_bytes(kind, sequence, fps, list(map(str, data))))
     asked.report(console, _about(clip, loaded, sequence), path)
-
-
-def _kind(asked: Output) -> str:
-    """The ending that says what is written.
-
-    Raises:
-        InputError: it is none of those that can be written, or an MP4 cannot be made here.
-    """
-    from citris_cli.show.animation import check_mp4
-    from citris_cli.show.latent_animation import KINDS
-
-    if asked.given is None or asked.to_stdout:
-        return ".gif"
-    suffix = asked.given.suffix.lower()
-    if not suffix and is_stream(asked.given):
-        return ".gif"
-    if suffix not in KINDS:
-        raise InputError(f"-o {asked.given}: the extension decides the format; use {', '.join(KINDS)}")
-    if suffix == ".mp4":
-        check_mp4()
-    return suffix
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -361,3 +361,27 @@ def _recorded(path: Path) -> tuple[list[str], str | None]:
             return (told.decode() if isinstance(told, bytes) else told).splitlines(), None
     except (CitrisError, OSError, ValueError, KeyError, TypeError, Image.DecompressionBombError):
         return [], None
+
+
+def animation_kind(asked: Output, endings: Collection[str]) -> str:
+    """The ending that decides what a command which makes animations writes: a GIF unless the path says otherwise.
+
+    Args:
+        asked: where it goes.
+        endings: those of what the command can write, such as ``.gif``.
+
+    Raises:
+        InputError: it is none of these, or an MP4 cannot be made here.
+    """
+    from citris_cli.show.animation import check_mp4
+
+    if asked.given is None or asked.to_stdout:
+        return ".gif"
+    suffix = asked.given.suffix.lower()
+    if not suffix and is_stream(asked.given):
+        return ".gif"
+    if suffix not in endings:
+        raise InputError(f"-o {asked.given}: the extension decides the format; use {', '.join(endings)}")
+    if suffix == ".mp4":
+        check_mp4()
+    return suffix

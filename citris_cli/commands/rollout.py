@@ -11,9 +11,8 @@ import typer
 
 from citris_cli.commands import options
 from citris_cli.commands.completion import complete_picture
-from citris_cli.commands.outputs import Output, output_option
+from citris_cli.commands.outputs import Output, animation_kind, output_option
 from citris_cli.errors import InputError
-from citris_cli.system import is_stream
 from citris_cli.wording import counted
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def rollout(
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json)
-    kind = _kind(asked)
+    kind = animation_kind(asked, ENDINGS)
     if kind != ".npz" and number + truth > MOST_SHOWN:
         raise InputError(f"-n {number}: a picture shows at most {MOST_SHOWN - truth} futures; write an .npz for more")
     sources = [one.source for one in asked_for if one.source is not None]
@@ -187,26 +186,6 @@ def _checked(asked_for: list[_Do], model: CausalModel) -> list[_Do]:
                 )
             done.add((one.step, index))
     return asked_for
-
-
-def _kind(asked: Output) -> str:
-    """The ending that says what is written.
-
-    Raises:
-        InputError: it is none of those that can be written, or an MP4 cannot be made here.
-    """
-    from citris_cli.show.animation import check_mp4
-
-    if asked.given is None or asked.to_stdout:
-        return ".gif"
-    suffix = asked.given.suffix.lower()
-    if not suffix and is_stream(asked.given):
-        return ".gif"
-    if suffix not in ENDINGS:
-        raise InputError(f"-o {asked.given}: the extension decides the format; use {', '.join(ENDINGS)}")
-    if suffix == ".mp4":
-        check_mp4()
-    return suffix
 
 
 def _require_room(model: CausalModel, kind: str, steps: int, number: int, tiles: int) -> None:
