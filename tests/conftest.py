@@ -1,11 +1,13 @@
 """What all tests share: the folders of real data and published numbers, if they are there; how many run at a time."""
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from citris_cli.system import available_cores
+from tests.browser import Browser, find_browser
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -21,6 +23,17 @@ def _folder(name: str) -> Path:
 def parity() -> Path:
     """Folder of numbers from the published implementation; the test is skipped where it is not there."""
     return _folder("parity")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for the pages of a module's tests, 1100×900; they are skipped where there is no Chromium."""
+    program = find_browser()
+    if program is None:
+        pytest.skip("needs Chromium to look at the page (apt-get install chromium)")
+    with Browser(program, tmp_path_factory.mktemp("profile")) as started:
+        started.call("Emulation.setDeviceMetricsOverride", width=1100, height=900, deviceScaleFactor=1, mobile=False)
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -19,21 +19,12 @@ from citris_cli.exploring.answers import Answers, Sample
 from citris_cli.exploring.server import ExploreServer
 from citris_cli.exploring.workbench import PLACES, Workbench
 from citris_cli.show.colours import DARK, LIGHT, PAPER_DARK, PAPER_LIGHT, rgb
-from tests.browser import Browser, find_browser
+from tests.browser import Browser
 from tests.exploring.models import HOSTILE, VARIABLES, small_model
 from tests.exploring.test_workbench import FRAMES, png
 
 #: What the page can set, in order.
 SET = [name for name in VARIABLES.names if name != "lost"]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("needs Chromium to look at the page (apt-get install chromium)")
-    with Browser(program, tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import io
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from citris_cli.evaluation.data_check.report import LAGS, Alignment, DataCheck, 
 from citris_cli.evaluation.data_check.within_step import Condition
 from citris_cli.show.check_page import BRIGHTEST, RAMP, check_page, heat_picture, places_in_words
 from citris_cli.show.colours import PAPER_DARK, PAPER_LIGHT, rgb
-from tests.browser import Browser, find_browser
+from tests.browser import Browser
 
 HOSTILE = (
     "<script>document.title='broken'</script>", "\"' onmouseover='alert(1)", "&lt;b&gt;", "x" * 64, "灯の色", "עומק",
@@ -283,15 +282,6 @@ def test_faults_of_frames_are_counted_and_placed() -> None:
     assert "the frames flicker ; 42.0% of the variation" in read
     assert read.count("none –") == 0
     assert words(check_page(a_check())).count("none –") == 3
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("needs Chromium to look at the page (apt-get install chromium)")
-    with Browser(program, tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 def opened(browser: Browser, folder: Path, check: DataCheck, width: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -20,7 +19,7 @@ from citris_cli.show.graph_files import as_dot, as_graphml
 from citris_cli.show.graph_layout import LONGEST, layout
 from citris_cli.show.graph_page import graph_page
 from citris_cli.show.graph_picture import graph_picture, graph_png
-from tests.browser import Browser, find_browser
+from tests.browser import Browser
 
 HOSTILE = ("plain", '<b>"&\\', "灯\u202eの色 of a name that goes on and on and on")
 
@@ -133,15 +132,6 @@ def test_dot_holds_all_edges_and_no_escapes_but_its_own() -> None:
     assert len(edges) == all_edges(graph)
     assert all('probability="0.97"' in line and 'found="0.75"' in line for line in edges)
     assert '  "<b>\\"&\\\\";' in lines
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("needs Chromium to look at the page (apt-get install chromium)")
-    with Browser(program, tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @pytest.mark.parametrize("width", [360, 1200])

@@ -7,7 +7,6 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from citris_cli.show.latents_page import (
     sprite_sheet,
 )
 from citris_cli.show.page import embedded_json
-from tests.browser import Browser, find_browser
+from tests.browser import Browser
 from tests.show.sequences import NAMES, sequence
 
 #: What would end the script, run one of its own, or be replaced once more.
@@ -102,16 +101,6 @@ def test_as_many_frames_as_fit_make_a_sheet_that_browsers_show(width: int, panel
     assert frames_that_fit(width, height, 1_000_000) == 2
     one = sprite_sheet(np.full((1, height, width, 3), 7, np.uint8), sheet_columns(1, height, width))
     assert one.size == (width, height)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("needs Chromium to look at the page (apt-get install chromium)")
-    with Browser(program, tmp_path_factory.mktemp("profile")) as started:
-        started.call("Emulation.setDeviceMetricsOverride", width=1100, height=900, deviceScaleFactor=1, mobile=False)
-        yield started
 
 
 def opened(browser: Browser, folder: Path, shown: LatentSequence, rate: float = 5.0) -> None:
