@@ -134,19 +134,18 @@ def intervene(
         f"choose some of them, such as {parse_choice(images[0]).path}#:100",
     )
     # One picture for all of them, or one for each.
-    taken = [None] if from_others is None else [frame for _, frame in _pictures(from_others)]
     pictures = _pictures(gathered)
-    others = taken * len(pictures) if len(taken) == 1 else taken
     paths = _places(asked, [name for name, _ in pictures], variables)
     values = loaded.sweep(variables, sweep) if sweep else None
     what = Intervention(variables, values, None, number or DRAWS, temperature, seed, effects)
-    outcomes = []
-    for (name, frame), source in zip(pictures, others, strict=True):
-        one = what if source is None else replace(what, values=loaded.encode(source), other=source)
-        outcomes.append(intervene_on(loaded, one, name, frame))
+    each = [what]
+    if from_others is not None:
+        each = [replace(what, values=loaded.encode(frame), other=frame) for _, frame in _pictures(from_others)]
+        if any(loaded.unfamiliar(one.values).any() for one in each if one.values is not None):
+            console.note(f"--from {other}: unlike the frames that the model was trained on, so its values mean little")
+    each = each * len(pictures) if len(each) == 1 else each
+    outcomes = [intervene_on(loaded, one, name, frame) for (name, frame), one in zip(pictures, each, strict=True)]
     say_unfamiliar(console, loaded, [one.name for one in outcomes], np.concatenate([one.before for one in outcomes]))
-    if any(one is not None and loaded.unfamiliar(loaded.encode(one)).any() for one in taken):
-        console.note(f"--from {other}: unlike the frames that the model was trained on, so what is taken means little")
     _write(asked, paths, loaded, what, outcomes, console)
     report = _moved(console, loaded, what, outcomes)
     asked.report(console, report, *paths)
