@@ -292,6 +292,12 @@ class Gathered:
         return notes
 
 
+def first_of(source: Path, gathered: Gathered) -> str:
+    """How the user would name the first of an input's frames: a sample frame by its name, any other by its number."""
+    path = parse_choice(source).path
+    return next(iter(sample_pictures(path)), f"{path}#{gathered.numbers[0]}")
+
+
 class _Part(Protocol):
     """Consecutive frames of one input."""
 

@@ -183,14 +183,13 @@ def _others(path: Path, count: int, model: CausalModel, console: Console) -> Gat
     Raises:
         InputError: it has neither one nor as many.
     """
-    from citris_cli.commands.inputs import gather_frames
-    from citris_cli.data.paths import parse_choice
+    from citris_cli.commands.inputs import first_of, gather_frames
 
     gathered = gather_frames([path], model, console)
     if len(gathered) not in (1, count):
         raise InputError(
             f"--from {path}: holds {counted(len(gathered), 'frame')} for {counted(count, 'picture')}; name one, such "
-            f"as {parse_choice(path).path}#{gathered.numbers[0]}, or give one for each picture"
+            f"as {first_of(path, gathered)}, or give one for each picture"
         )
     if len(gathered) > 1:
         console.note(f"each picture takes its values from the one at the same place in {path}, in order")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,8 @@ import typer
 from citris_cli.commands import options
 from citris_cli.commands.completion import complete_picture
 from citris_cli.commands.outputs import Output, animation_kind, output_option
+from citris_cli.commands.rollout_do import acts_of, checked_names, parse_do
+from citris_cli.commands.rollout_truth import Simulated, simulated_from, true_start
 from citris_cli.errors import InputError
 from citris_cli.wording import counted
 
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from citris_cli.causal_model import CausalModel
-    from citris_cli.commands.inputs import Gathered
     from citris_cli.evaluation.futures import Act, Futures
     from citris_cli.show.console import Console
-    from citris_cli.worlds.world import World
 
 #: Steps and futures unless the user says how many.
 STEPS, FUTURES = 10, 3
@@ -30,7 +29,6 @@ STEPS, FUTURES = 10, 3
 MOST_SHOWN = 12
 #: What can be written besides animations, by the ending of its file.
 ENDINGS = (".gif", ".mp4", ".html", ".png", ".npz")
-_DO = re.compile(r"\s*(\d{1,9})\s*:(.+)", re.DOTALL)
 
 
 def rollout(
@@ -90,6 +88,7 @@ def rollout(
     from citris_cli.commands.inputs import (
         default_file,
         find_model,
+        first_of,
         gather_frames,
         load_causal_model,
         require_there,
@@ -103,7 +102,7 @@ def rollout(
     if mean and number not in (None, 1):
         raise InputError(f"--mean is a single future, and -n {number} would show it {number} times; leave one out")
     number = number or (1 if mean else FUTURES)
-    asked_for = [_parse(text, steps) for text in do or ()]
+    asked_for = [parse_do(text, steps) for text in do or ()]
     console = Console()
     where = select_device(device)
     asked = Output(output, as_json)
@@ -115,77 +114,25 @@ def rollout(
     model_file = find_model(model, console, [image])
     asked = asked.reading("IMAGE", image).reading("--do", *sources).reading("--model", model_file)
     loaded = load_causal_model(model_file, where, console)
-    asked_for = _checked(asked_for, loaded)
+    asked_for = checked_names(asked_for, loaded)
     path = asked.place(default_file([image], "rollout", ".gif"), [image])
     gathered = gather_frames([image], loaded, console)
     if len(gathered) != 1:
         raise InputError(
             f"{image}: holds {counted(len(gathered), 'frame')}; choose the one to start from, such as "
-            f"{_first(image, gathered)}"
+            f"{first_of(image, gathered)}"
         )
     _require_room(loaded, kind, steps, number, number + truth)
     ((name, frames),) = list(gathered)
-    start = _start(image, loaded) if truth else None
-    acts = _acts(asked_for, loaded, console, start is not None)
+    start = true_start(image, loaded) if truth else None
+    acts = acts_of(asked_for, loaded, console, start is not None)
     frame = frames.slice(0, 1).cpu().numpy()
     found = futures_of(loaded, frame, steps, acts, number, 0.0 if mean else 1.0, seed)
     say_unfamiliar(console, loaded, [name], found.z[:1, 0])
-    simulated = None if start is None else _simulated(loaded, start, steps, acts, seed, console)
+    simulated = None if start is None else simulated_from(start, loaded, steps, acts, seed, console)
     _write(asked, path, kind, loaded, _Shown(name, found, mean, simulated), fps, console)
     report = _report(console, loaded, found, acts, mean, seed)
     asked.report(console, report, path)
-
-
-@dataclass(frozen=True)
-class _Do:
-    """One ``--do``: as it was given, the step, the names, and the picture that values are taken from, if any."""
-
-    given: str
-    step: int
-    names: str
-    source: Path | None
-
-
-def _parse(given: str, steps: int) -> _Do:
-    """Take a ``--do`` apart.
-
-    Raises:
-        InputError: it is none, or there is no such step.
-    """
-    parts = _DO.fullmatch(given)
-    names, equals, source = parts[2].partition("=") if parts else ("", "", "")
-    if parts is None or not names.strip() or (equals and not source.strip()):
-        raise InputError(
-            f"--do {given}: write STEP:VARIABLE, such as 5:hue_b, or STEP:VARIABLE=PICTURE, such as 5:hue_b=other.png"
-        )
-    step = int(parts[1])
-    if not 1 <= step <= steps:
-        raise InputError(
-            f"--do {given}: the steps are 1 to {steps}; step 1 leads out of the given frame, and --steps says how many"
-        )
-    return _Do(given, step, names.strip(), Path(source) if equals else None)
-
-
-def _checked(asked_for: list[_Do], model: CausalModel) -> list[_Do]:
-    """The same, their names found to be variables of the model.
-
-    Raises:
-        InputError: no such variable, one without latents, or one that is set twice in a step.
-    """
-    done: set[tuple[int, int]] = set()
-    for one in asked_for:
-        try:
-            model.block(one.names)
-            indices = model.variables.resolve(one.names)
-        except InputError as error:
-            raise InputError(f"--do {one.given}: {error}") from None
-        for index in indices:
-            if (one.step, index) in done:
-                raise InputError(
-                    f"--do {one.given}: {model.variables[index].name} is set twice in step {one.step}; set it once"
-                )
-            done.add((one.step, index))
-    return asked_for
 
 
 def _require_room(model: CausalModel, kind: str, steps: int, number: int, tiles: int) -> None:
@@ -215,122 +162,6 @@ def _require_room(model: CausalModel, kind: str, steps: int, number: int, tiles:
 MOST_COLUMNS = 100
 
 
-@dataclass(frozen=True)
-class _Start:
-    """The state that a future starts from, in its world."""
-
-    world: World
-    state: np.ndarray[Any, Any]
-
-
-def _start(image: Path, model: CausalModel) -> _Start:
-    """World and true values of a frame of a dataset.
-
-    Raises:
-        InputError: it is no frame of a dataset that citris simulated.
-    """
-    found = _state_of(image)
-    if found is None:
-        raise InputError(
-            f"{image}: --truth needs a frame of a dataset that 'citris simulate' wrote, such as data/test.npz#17, as "
-            "only there the true state and the simulator are known; leave --truth out"
-        )
-    if (found.world.size, found.world.channels) != (model.width, model.image_channels):
-        raise InputError(
-            f"{image}: the world {found.world.name!r} draws other frames than the model's; leave --truth out"
-        )
-    return found
-
-
-def _state_of(image: Path) -> _Start | None:
-    """World and true values of a frame, where its file tells."""
-    from citris_cli.commands.inputs import is_dataset
-    from citris_cli.data.layout import find_files
-    from citris_cli.data.npz import open_npz
-    from citris_cli.data.paths import parse_choice
-    from citris_cli.data.shards import look_at_frames
-    from citris_cli.worlds.recorded import recorded_world
-
-    choice = parse_choice(image)
-    if not is_dataset(choice.path):
-        return None
-    files = find_files(choice.path, ("train",))
-    counts = [look_at_frames(file).count for file in files]
-    number = choice.numbers(sum(counts), "dataset")[0][0]
-    for file, count in zip(files, counts, strict=True):
-        if number < count:
-            world = recorded_world(file)
-            if world is None:
-                return None
-            with open_npz(file) as arrays:
-                states = arrays.array("latents").reshape(-1, len(world.variables))
-            return _Start(world, states[number])
-        number -= count
-    return None
-
-
-def _first(source: Path, gathered: Gathered) -> str:
-    """How the first of several frames is written: the name of a sample frame, else its number in the file."""
-    from citris_cli.artifacts.packaged import sample_pictures
-    from citris_cli.data.paths import parse_choice
-
-    path = parse_choice(source).path
-    return next(iter(sample_pictures(path)), f"{path}#{gathered.numbers[0]}")
-
-
-def _acts(asked_for: list[_Do], model: CausalModel, console: Console, truth: bool) -> list[Act]:
-    """What is done, with the latents of the pictures that values are taken from.
-
-    Raises:
-        InputError: one holds several pictures, or cannot be read.
-    """
-    from citris_cli.commands.inputs import gather_frames
-    from citris_cli.evaluation.futures import Act
-
-    latents: dict[Path, Any] = {}
-    acts = []
-    for one in asked_for:
-        if one.source is None:
-            acts.append(Act(one.step, one.names))
-            continue
-        if one.source not in latents:
-            gathered = gather_frames([one.source], model, console)
-            if len(gathered) != 1:
-                raise InputError(
-                    f"--do {one.given}: {one.source} holds {counted(len(gathered), 'frame')}; choose one, such as "
-                    f"{_first(one.source, gathered)}"
-                )
-            ((_, frames),) = list(gathered)
-            latents[one.source] = model.encode(frames.slice(0, 1).cpu().numpy())
-        found = _state_of(one.source) if truth else None
-        state = None if found is None else found.state
-        acts.append(Act(one.step, one.names, latents[one.source], str(one.source), state))
-    return acts
-
-
-@dataclass(frozen=True, eq=False)
-class _Simulated:
-    """The simulator's future: true values [T+1, F] and frames uint8 [T+1, W, W, C]."""
-
-    latents: np.ndarray[Any, Any]
-    images: np.ndarray[Any, Any]
-
-
-def _simulated(
-    model: CausalModel, start: _Start, steps: int, acts: list[Act], seed: int, console: Console
-) -> _Simulated:
-    from citris_cli.evaluation.futures import simulated_future
-
-    latents = simulated_future(model, start.world, start.state, steps, acts, seed)
-    drawn = [act for act in acts if act.state is None]
-    if drawn:
-        console.note(
-            "the simulator draws its own values where the model does, and where a picture's true values are not known; "
-            "values of other frames of the dataset (5:x=data.npz#3) are the same for both"
-        )
-    return _Simulated(latents, start.world.render(latents))
-
-
 @dataclass(frozen=True, eq=False)
 class _Shown:
     """What is written: the name of the frame, its futures, whether they are the mean path, the simulator's future."""
@@ -338,7 +169,7 @@ class _Shown:
     name: str
     futures: Futures
     mean: bool
-    simulated: _Simulated | None
+    simulated: Simulated | None
 
     @property
     def labels(self) -> list[str]:

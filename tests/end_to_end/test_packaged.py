@@ -70,6 +70,15 @@ def test_frames_that_cannot_be_written_are_encoded_without_a_warning() -> None:
         assert np.isfinite(model.encode(frames)).all()
 
 
+def test_a_sample_is_named_as_one_where_several_were_given(inside: Citris, tmp_path: Path) -> None:
+    for command in (
+        ["intervene", "@ball-in-boxes/1", "--var", "box", "--from", "@ball-in-boxes"],
+        ["rollout", "@ball-in-boxes", "--steps", "2"],
+        ["rollout", "@ball-in-boxes/1", "--steps", "2", "--do", "1:box=@ball-in-boxes"],
+    ):
+        check_refusal(inside(*command, cwd=tmp_path), r"such as @ball-in-boxes/1(,|$)")
+
+
 def test_pictures_unlike_the_training_frames_are_said_to_be(inside: Citris, tmp_path: Path) -> None:
     Image.new("RGB", (32, 32), (240, 130, 20)).save(tmp_path / "sun.png")
     draw = ["--var", "box", "-n", "1", "-o", "i.png"]
