@@ -26,6 +26,8 @@ SMALL_WIDTH = 32
 NETWORKS = ("pyramid", "small")
 #: Ways to learn a graph of effects within a step.
 GRAPH_LEARNING = ("enco", "notears")
+#: Forms of the regulariser that moves latents into psi(0).
+REGULARISER_FORMS = ("share", "price")
 
 
 def setting(
@@ -147,6 +149,9 @@ class CitrisPriorConfig(PriorConfig):
         imperfect_variables: the variables that do, by number from 0 on, if not all of them; otherwise empty. The
             training functions take names instead.
         regulariser: lambda, the weight of the term that moves uninformative latents into psi(0).
+        regulariser_form: what lambda is. ``share``, as published: psi(0) is spared the share lambda of a latent's
+            score (wherever scores are weighted by the assignment), so how strongly a latent is moved depends on its
+            scale. ``price``: every latent outside psi(0) costs lambda nats, whatever its scale.
         regulariser_warmup: share of the steps over which lambda rises from 0. From the start, it would move variables
             into psi(0) whose interventions are not understood yet; later, it moves what no intervention explains, as
             long as there is enough noise.
@@ -160,6 +165,13 @@ class CitrisPriorConfig(PriorConfig):
     )
     regulariser: float = setting(
         0.01, "Weight of the regulariser, which moves uninformative latents into psi(0).", least=0
+    )
+    regulariser_form: str = setting(
+        "share",
+        "Form of the regulariser: price (every latent outside psi(0) costs so many nats) or share (as published: "
+        "psi(0) is spared a share of what latents cost).",
+        choices=REGULARISER_FORMS,
+        kw_only=True,
     )
     regulariser_warmup: float = setting(
         0.0, "Fraction of the steps over which --regulariser rises from 0.", least=0, most=1

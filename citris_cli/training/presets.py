@@ -3,7 +3,9 @@
 Sizes that follow from the data (frame width, number of variables) are filled in by the command.
 The small flow takes the same work a step as the published sizes would at a quarter of the batch, but spends it on more
 pairs with fewer noisy copies each, which cuts the gradient's noise; its noise starts higher and falls (see
-:class:`CausalTrainingConfig`), and its stronger pull into psi(0) keeps latents that hold nothing out of the variables.
+:class:`CausalTrainingConfig`). Every latent outside psi(0) has a price, which keeps latents that hold nothing out of the
+variables; it rises slowly, lest variables go there before their interventions are understood
+(docs/log/regulariser.md).
 For frames of 32x32 pixels it has six layers: with four, most seeds leave what no intervention touches with a variable,
 mirrored, because the flow cannot unfold it (docs/log/causal-variables-of-ball-in-boxes.md).
 The small VAE has both too, its pull only after the variables' interventions have been understood, and a divergence that
@@ -45,9 +47,12 @@ AUTOENCODER: dict[str, tuple[AutoencoderConfig, AutoencoderTrainingConfig]] = {
     "paper": (AutoencoderConfig(), AutoencoderTrainingConfig(steps=50_000, batch_size=256, lr=5e-4, clip=0.1)),
 }
 
+#: Of the small flow.
+PRICE = MLPPriorConfig(regulariser=0.05, regulariser_form="price", regulariser_warmup=0.6)
+
 CITRIS_NF: dict[str, tuple[CitrisNFConfig, CausalTrainingConfig]] = {
     "small": (
-        CitrisNFConfig(flow_layers=6, samples=2, prior=MLPPriorConfig(regulariser=0.05)),
+        CitrisNFConfig(flow_layers=6, samples=2, prior=PRICE),
         CausalTrainingConfig(steps=4000, batch_size=256, lr=4e-3, clip=1.0, noise_start=6.0),
     ),
     "paper": (CitrisNFConfig(), CausalTrainingConfig(steps=100_000, batch_size=512, lr=1e-3, clip=1.0)),
@@ -107,9 +112,7 @@ def nf_preset(preset: str, width: int) -> tuple[CitrisNFConfig, CausalTrainingCo
     """
     config, training = CITRIS_NF[preset]
     if preset == "small" and width > SMALL_WIDTH:
-        # Encodings of larger frames hold more of everything and less of noise; a stronger pull would take whole
-        # variables into psi(0) before their interventions are understood, and more layers found no more in them.
-        config = replace(config, flow_layers=4, prior=MLPPriorConfig(regulariser=0.02))
+        config = replace(config, flow_layers=4)  # more found no more in them
     return config, training
 
 

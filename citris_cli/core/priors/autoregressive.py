@@ -125,7 +125,7 @@ class AutoregressiveTransitionPrior(RegularisedPrior):
         """
         prior = self.gaussians(z_t.unsqueeze(1), z_t1.unsqueeze(1), given.targets, given.psi)
         kl = gaussian_kl(mean.unsqueeze(1), log_std.unsqueeze(1), prior[0].squeeze(1), prior[1].squeeze(1))
-        return Score((kl * self.weights(given).T).sum((-2, -1)))
+        return Score(self.divergence(kl, given))
 
     def sample(
         self,

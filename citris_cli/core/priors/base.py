@@ -285,13 +285,28 @@ class RegularisedPrior(TransitionPrior):
         """lambda at this step."""
         return given.schedule.get("pull", 1.0) * self.config.regulariser
 
-    def pulled(self, nll: Tensor, given: Given) -> Tensor:
-        """The NLL, in training mode with ``lambda mean_m(1 - p[m,0])``: what it costs to be no part of psi(0)."""
-        if self.training:
-            return nll + self.regulariser(given) * (1 - given.probabilities[:, -1]).mean()
-        return nll
+    @property
+    def priced(self) -> bool:
+        """Whether lambda is a price in nats for every latent outside psi(0), see ``regulariser_form``."""
+        return self.config.regulariser_form == "price"
 
-    def weights(self, given: Given) -> Tensor:
-        """p [M, K+1] with its last column, psi(0), times 1 - lambda."""
+    def pulled(self, nll: Tensor, given: Given) -> Tensor:
+        """The NLL, in training mode with what it costs to be no part of psi(0).
+
+        That is ``lambda mean_m(1 - p[m,0])``, or, if lambda is a price, ``lambda sum_m (1 - p[m,0])``.
+        """
+        if not self.training:
+            return nll
+        outside = 1 - given.probabilities[:, -1]
+        return nll + self.regulariser(given) * (outside.sum() if self.priced else outside.mean())
+
+    def divergence(self, kl: Tensor, given: Given) -> Tensor:
+        """``sum_k sum_m p[m,k] KL[k,m]`` of divergences [B, K+1, M], with the regulariser.
+
+        The weight of psi(0) is ``(1 - lambda) p[m,0]``, or, if lambda is a price, that is added as in :meth:`pulled`.
+        """
         p = given.probabilities
-        return torch.cat([p[:, :-1], (1 - self.regulariser(given)) * p[:, -1:]], dim=1)
+        if self.priced:
+            return self.pulled((kl * p.T).sum((-2, -1)), given)
+        weights = torch.cat([p[:, :-1], (1 - self.regulariser(given)) * p[:, -1:]], dim=1)
+        return (kl * weights.T).sum((-2, -1))

@@ -85,7 +85,7 @@ class ImperfectMLPTransitionPrior(PerLatentMLP):
         every = torch.eye(variables, device=mean.device, dtype=mean.dtype)[None, :, None].expand(-1, -1, latents, -1)
         gaussians = self.gaussians(z_t.unsqueeze(1), given.targets, every)
         kl = gaussian_kl(mean.unsqueeze(1), log_std.unsqueeze(1), *gaussians)  # [B, K+1, M]
-        return Score((kl * self.weights(given).T).sum((-2, -1)))
+        return Score(self.divergence(kl, given))
 
     def sample(
         self,

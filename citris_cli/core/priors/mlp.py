@@ -124,15 +124,16 @@ class MLPTransitionPrior(PerLatentMLP):
         In training mode with the pull into psi(0). See :meth:`TransitionPrior.nll`; a sampled psi is not looked at.
         What is learned of imperfect interventions is learned in the same way, with z^t held fixed, too.
 
-        Beside imperfect interventions the pull is ``lambda sum_m (1 - p[m,0])`` instead, a price in nats for every
-        latent outside of psi(0). What hardly ever changes has a negative NLL_obs: a share of that is a price for being
-        in psi(0). Where interventions are perfect, an intervention on the wrong variable costs more than that; among
-        the latents of an imperfect variable, it costs nothing.
+        If lambda is a price, and beside imperfect interventions in any case, ``lambda sum_m (1 - p[m,0])`` is added
+        instead. NLL_obs depends on the scale of a latent: the flow makes those in psi(0) large to be spared more, and
+        what hardly ever changes has a negative one, a share of which is a price for being in psi(0). Where
+        interventions are perfect, an intervention on the wrong variable costs more than that; among the latents of an
+        imperfect variable, it costs nothing.
         """
         lam, p, observational = self.regulariser(given), given.probabilities, self.observational(z_t)
-        if not self.imperfect:
+        if not self.imperfect and not self.priced:
             return Score(marginal_nll(observational, z_t1, given.targets, p, self.intervened, lam, self.training))
-        targets = given.targets * self.perfect
+        targets = given.targets * self.perfect if self.imperfect else given.targets
         nll = marginal_nll(observational, z_t1, targets, p, self.intervened, 0.0 * lam, self.training)
         if self.training:
             nll = nll + lam * (1 - p[:, -1]).sum()
@@ -154,9 +155,10 @@ class MLPTransitionPrior(PerLatentMLP):
         q = mean.unsqueeze(-1), log_std.unsqueeze(-1)
         intervened = gaussian_kl(*q, *self.intervened.detach().unbind(-1))  # [B, M, K]
         taught = gaussian_kl(q[0].detach(), q[1].detach(), *self.intervened.unbind(-1)) if self.training else None
-        lam = self.regulariser(given)
+        lam = 0.0 if self.priced else self.regulariser(given)
         targets = given.targets * self.perfect if self.imperfect else given.targets
         kl = marginal(observational, intervened, taught, targets, given.probabilities, lam)
+        kl = self.pulled(kl, given) if self.priced else kl
         hit = (
             (
                 k,
