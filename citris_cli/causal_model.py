@@ -431,7 +431,8 @@ class CausalModel:
     def affected(self, names: str) -> tuple[str, ...]:
         """The variables that some variables act on within a step, directly or through others, in the learned graph.
 
-        If the graph has cycles, the nearest acyclic graph is used.
+        If the graph has cycles, the nearest acyclic graph is used. Variables without latents, of which nothing can
+        change, are left out.
 
         Args:
             names: comma-separated list of variables and groups, which are not among those returned.
@@ -447,7 +448,11 @@ class CausalModel:
                 "train one with --method icitris, or see what follows in later steps with 'citris rollout'"
             )
         reached = ancestors(graph.acyclic)[indices].any(0).tolist()
-        return tuple(name for k, name in enumerate(self.variables.names) if reached[k] and k not in indices)
+        return tuple(
+            name
+            for k, name in enumerate(self.variables.names)
+            if reached[k] and k not in indices and (self.assignment == k).any()
+        )
 
     def sweep(self, names: str, number: int) -> Latents:
         """A traversal: latents in which some variables move through their values, at equal steps of rank along a curve.

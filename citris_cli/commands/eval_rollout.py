@@ -84,6 +84,16 @@ def eval_rollout(
     half = len(held_out.frames) // 2
     last = half if known is held_out else len(known.frames)
     recorded = recorded_windows(held_out, loaded.variables, half if known is held_out else 0, steps, starts)
+    if (possible := len(recorded.frames)) < starts:
+        console.note(
+            f"{held_out.label}: futures start from {counted(possible, 'frame')} instead of {starts:,}; "
+            f"no more held-out frames have {counted(steps, 'step')} after them"
+        )
+    if recorded.world_targets.all():
+        console.note(
+            f"{held_out.label}: every step sets all variables, as in independent frames: nothing of a frame is left in "
+            "the next, so that these errors say nothing of how well a future is predicted"
+        )
     if encoder is None:
         reader = latent_reader(loaded, known, last, seed)
     else:
@@ -146,7 +156,7 @@ def _sequences(
             f"variable of the model ({', '.join(model.variables.names)}); rename the columns with --vars"
         )
     if foreign:
-        console.note(f"{', '.join(foreign)}: not a variable of the model, which does not see interventions on it")
+        console.note(f"{', '.join(foreign)}: no variable of the model, which does not see such interventions")
     return loaded[0], loaded[-1]
 
 

@@ -125,7 +125,7 @@ def rollout(
     _require_room(loaded, kind, steps, number, number + truth)
     ((name, frames),) = list(gathered)
     start = true_start(image, loaded) if truth else None
-    acts = acts_of(asked_for, loaded, console, start is not None)
+    acts = acts_of(asked_for, loaded, console, start)
     frame = frames.slice(0, 1).cpu().numpy()
     found = futures_of(loaded, frame, steps, acts, number, 0.0 if mean else 1.0, seed)
     say_unfamiliar(console, loaded, [name], found.z[:1, 0])
@@ -144,7 +144,7 @@ def _require_room(model: CausalModel, kind: str, steps: int, number: int, tiles:
     each = model.width**2 * model.image_channels + 8 * model.latents
     require_memory(
         number * (steps + 1) * each * 3,
-        f"{counted(number, 'future')} of {counted(steps, 'step')}",
+        f"computing {counted(number, 'future')} of {counted(steps, 'step')}",
         "take fewer of them (-n) or fewer steps (--steps)",
     )
     if kind in KINDS:
@@ -289,11 +289,12 @@ def _report(
     moved = {name: float(one.mean()) for name, one in model.moved(found.z[:1, 0], last).items()}
     spread = spread_of(model, last) if count > 1 else None
     names = {name for step in found.intervened for name in step or ()}
-    if held := strayed(model, found.z):
+    held, places = strayed(model, found.z)
+    if held:
         console.note(
             f"{held} of {counted(count, 'future')} left the range of the training frames and "
-            f"{'was' if held == 1 else 'were'} held at its edge: do not rely on {'it' if held == 1 else 'them'} from "
-            "there on"
+            f"{'was' if held == 1 else 'were'} held at its edge in {', '.join(places)}: do not rely on "
+            f"{'it' if held == 1 else 'them'} from there on"
         )
     rows = [
         [

@@ -12,6 +12,7 @@ from citris_cli.wording import counted
 
 if TYPE_CHECKING:
     from citris_cli.causal_model import CausalModel
+    from citris_cli.commands.rollout_truth import Start
     from citris_cli.evaluation.futures import Act
     from citris_cli.show.console import Console
 
@@ -70,8 +71,14 @@ def checked_names(asked_for: list[Do], model: CausalModel) -> list[Do]:
     return asked_for
 
 
-def acts_of(asked_for: list[Do], model: CausalModel, console: Console, truth: bool) -> list[Act]:
+def acts_of(asked_for: list[Do], model: CausalModel, console: Console, start: Start | None) -> list[Act]:
     """What is done, with the latents of the pictures that values are taken from.
+
+    Args:
+        asked_for: every ``--do``.
+        model: whose variables they name.
+        console: notes go there.
+        start: what the simulator starts from, if it is asked; it takes true values from frames of its own world.
 
     Raises:
         InputError: one holds several pictures, or cannot be read.
@@ -95,7 +102,7 @@ def acts_of(asked_for: list[Do], model: CausalModel, console: Console, truth: bo
                 )
             ((_, frames),) = list(gathered)
             latents[one.source] = model.encode(frames.slice(0, 1).cpu().numpy())
-        found = state_of(one.source) if truth else None
-        state = None if found is None else found.state
+        found = None if start is None else state_of(one.source)
+        state = found.state if found is not None and start is not None and start.shares_values(found) else None
         acts.append(Act(one.step, one.names, latents[one.source], str(one.source), state))
     return acts

@@ -24,6 +24,11 @@ class Start:
     world: World
     state: np.ndarray[Any, Any]
 
+    def shares_values(self, other: Start) -> bool:
+        """Whether true values of the other state mean the same in this one's world, whatever its seed."""
+        worlds = self.world, other.world
+        return len({(world.name, tuple(variable.name for variable in world.variables)) for world in worlds}) == 1
+
 
 def true_start(image: Path, model: CausalModel) -> Start:
     """World and true values of a frame of a dataset.

@@ -83,10 +83,7 @@ def find_split(path: Path, split: str) -> tuple[Path, ...]:
         raise ValueError(f"no such split: {split}")
     if not is_there(path):
         if parse_choice(path).text is not None:
-            raise InputError(
-                f"{path}: this command takes whole files; frames are chosen (#) for 'citris encode', 'intervene' and "
-                "'animate-latents'"
-            )
+            raise InputError(f"{path}: this command takes whole files; leave out the # and what follows it")
         raise InputError(f"{path}: there is no such file or directory; check the path")
     if not path.is_dir():
         return (path,)

@@ -113,7 +113,8 @@ def recorded_windows(data: SequenceData, variables: Variables, first: int, steps
     possible = possible[possible >= first]
     if not len(possible):
         raise InputError(
-            f"{data.label}: no {counted(steps + 1, 'frame')} in a row to compare with; take fewer --steps or more data"
+            f"{data.label}: no {counted(steps + 1, 'consecutive frame')} to compare a future of "
+            f"{counted(steps, 'step')} with; take fewer --steps or more data"
         )
     chosen = possible[torch.linspace(0, len(possible) - 1, min(number, len(possible))).round().long()]
     rows = chosen[:, None] + torch.arange(steps + 1)
@@ -158,8 +159,8 @@ def latent_reader(model: CausalModel, data: SequenceData, last: int, seed: int) 
         raise InputError(f"{data.label}: has no ground truth (latents or raw_latents); futures are compared with it")
     if last < LEAST_KNOWN:
         raise InputError(
-            f"{data.label}: {counted(last, 'frame')} to learn from how factors are read from latents, and "
-            f"{LEAST_KNOWN} are the least; give more data, or a --causal-encoder"
+            f"{data.label}: the network that reads factors from latents would have {counted(last, 'frame')} to learn "
+            f"from and needs at least {LEAST_KNOWN}; give more data, or a --causal-encoder"
         )
     index = torch.linspace(0, last - 1, min(last, MOST_KNOWN)).round().long()
     truth = data.truth[index].numpy().astype(np.float64)

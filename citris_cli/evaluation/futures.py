@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from citris_cli.causal_model import CausalModel
+from citris_cli.data.variables import REST
 from citris_cli.worlds.recorded import targets_of
 from citris_cli.worlds.world import World
 
@@ -123,12 +124,18 @@ def simulated_future(
     return np.concatenate(path)
 
 
-def strayed(model: CausalModel, z: Array) -> int:
-    """How many of n futures [n, T+1, M] were held at the limits of the model's latents in some step."""
+def strayed(model: CausalModel, z: Array) -> tuple[int, tuple[str, ...]]:
+    """How many of n futures [n, T+1, M] were held at the limits of the model's latents in some step, and in what.
+
+    Returns:
+        Their number, and the variables, or psi(0), in whose latents they were held.
+    """
     if model.limits is None:
-        return 0
+        return 0, ()
     low, high = model.limits
-    return int(((z[:, 1:] <= low) | (z[:, 1:] >= high)).any((1, 2)).sum())
+    held = ((z[:, 1:] <= low) | (z[:, 1:] >= high)).any(1)
+    names = (*model.variables.names, REST)
+    return int(held.any(1).sum()), tuple(names[k] for k in np.unique(model.assignment[held.any(0)]))
 
 
 def spread_of(model: CausalModel, z: Array) -> dict[str, float]:

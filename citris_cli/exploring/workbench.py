@@ -18,6 +18,7 @@ import torch
 
 from citris_cli.causal_model import CausalModel, Frames, Latents
 from citris_cli.data.images import change, look_at, name_of, read_pictures
+from citris_cli.data.signatures import LOOKED_AT, identify
 from citris_cli.errors import InputError
 from citris_cli.wording import counted
 
@@ -122,6 +123,10 @@ class Workbench:
             InputError: no picture, a damaged one, one of too many pixels, or without the channels of the frames.
         """
         model = self.model
+        if (found := identify(content[:LOOKED_AT])) is not None and found.family == "npz":
+            raise InputError(
+                f"{called}: this is {found.name}, not a picture; start 'citris explore' with it to choose a frame"
+            )
         file = look_at(io.BytesIO(content), called)
         frame = next(read_pictures(file, [0], model.width, model.image_channels))
         changed = change(file.sizes[0], model.width)

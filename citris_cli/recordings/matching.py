@@ -195,10 +195,10 @@ def _in_order(table: Table, recording: Recording) -> Matched:
         inside = np.concatenate([np.arange(span.start, span.stop - 1) for span in recording.spans()])
         return placed(table, inside, recording, True)
     fit = f"{frames - 1:,} (one a step) or {frames:,} (one a frame)"
+    adjust = "add the rows that are missing" if rows < frames else "remove the rows that belong to no frame"
     raise InputError(
         f"{table.label}: {counted(rows, 'row')}, and {recording.label} has {counted(frames, 'frame')}, which need "
-        f"{fit}; "
-        "add the rows that are missing, or match rows by a column with --row-of"
+        f"{fit}; {adjust}, or match rows by a column with --row-of"
     )
 
 

@@ -67,8 +67,11 @@ def require_long_enough(model: CausalLatentsConfig, config: CausalTrainingConfig
         if reach >= own.distance:
             continue
         needed = config.warmup + math.ceil(own.distance / each) if each > 0 else 0
-        longer = f"give at least {counted(needed, 'step')}, or a higher" if needed else "raise"
+        if not needed:
+            advice = f"raise {own.option}"
+        else:  # while the rate is at 0, as it is until the end of the warm-up, no factor on it helps
+            advice = f"give at least {counted(needed, 'step')}" + (f", or a higher {own.option}" if reach else "")
         raise InputError(
             f"--steps {config.steps}: too short for the {own.name}, whose parameters can move by {reach:.2g} in that "
-            f"many steps and have to move by {own.distance:g} to decide anything; {longer} {own.option}"
+            f"many steps and have to move by {own.distance:g} to decide anything; {advice}"
         )

@@ -501,7 +501,7 @@ def _finish(
         identified = _identification(session, seen)
         if without := [name for k, name in enumerate(seen.variables.names) if not (seen.assignment == k).any()]:
             session.note(
-                f"{enumerated(without)}: no latents, so not found; train longer, or see 'citris check' for whether its "
+                f"{enumerated(without)}: no latents, so not found; train longer, or see 'citris check' for whether "
                 "interventions show"
             )
         if (graph := seen.graph()) is not None:

@@ -128,7 +128,7 @@ def test_what_cannot_be_told_is_said(home: Path, model: Path, tmp_path: Path, in
     assert done.returncode == 0, done.stderr.decode()
     said = done.stderr.decode()
     assert "199 steps: a graph of fewer than 1,000" in said
-    assert "box: the model gave no latents to it" in said
+    assert "box: no latents in this model, so not in the graph" in said
     assert "box: never intervened on in these data" in said
 
 

@@ -157,6 +157,12 @@ def test_effects_within_a_step_follow_an_intervention(acting: Path, inside: Citr
     _, _, walk, _ = changed("--var", "ball_y", "--sweep", 6, "--effects")
     for one, other in itertools.combinations(walk, 2):
         assert (one[0] == other[0]) == (one[[1, 3]] == other[[1, 3]]).all()
+    # Of a variable without latents nothing can follow.
+    file = read_model(acting / "m.safetensors")
+    file.tensors["assignment.logits"] = torch.eye(3)[[0, 2, 2, 0]]
+    write_model(acting / "blind.safetensors", file)
+    done = inside(*common[:3], "blind.safetensors", *common[4:], "--var", "ball_y", "-n", 2, "--effects", cwd=acting)
+    assert (json.loads(done.stdout)["affected"], b"acts on nothing within a step" in done.stderr) == ([], True)
     plain = changed("--var", "ball_y", "--from", "few/train.npz#1", "--effects")
     assert plain[1]["moved_by_effect"]["box"] == 0  # it is set to what it is: nothing follows from that
 
@@ -199,6 +205,8 @@ def test_what_it_cannot_learn_from_is_refused(home: Path, few: Path, inside: Cit
         inside(*short, cwd=few), "--steps 300: too short for the graph.*give at least [0-9],[0-9]{3} steps, or a higher"
     )
     check_refusal(inside(*short, "--graph-rate", "0", cwd=few), "raise --graph-rate")
+    # While the rate still rises from 0, no factor on it helps.
+    check_refusal(inside(*short, "--warmup", "300", cwd=few), "give at least [0-9],[0-9]{3} steps$")
     other = inside("train-vae", "few", "--graph-learning", "notears", "--steps", "2", cwd=few)
     check_refusal(other, "it is a setting of the prior icitris")
     for options, sentence in (

@@ -181,6 +181,13 @@ def test_the_simulators_future_stands_beside_them(home: Path, model: Path, tmp_p
     done = inside("rollout", start, "--truth", *do, "-m", model, "-o", "x.html", cwd=tmp_path)
     assert page_data(tmp_path / "x.html")["legend"] == "3 futures, then the simulator's"
     assert "the simulator draws its own values where the model does" in done.stderr.decode()
+    # True values of another world are none of this one.
+    done = inside("simulate", "voronoi", "--splits", "none", "--independent", 2, "-o", "other", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    foreign = ["--do", "2:ball_y=other/independent.npz#1", "--steps", 2, "-n", 1, "-m", model, "-o", "x.npz"]
+    done = inside("rollout", start, "--truth", *foreign, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "where a picture's true values are not known" in done.stderr.decode()
 
 
 def test_a_future_that_strays_is_held_and_told_of(home: Path, model: Path, tmp_path: Path, inside: Citris) -> None:
@@ -189,7 +196,9 @@ def test_a_future_that_strays_is_held_and_told_of(home: Path, model: Path, tmp_p
     write_model(tmp_path / "m.safetensors", file)
     done = inside("rollout", f"{home}/boxes/test.npz#5", "-m", "m.safetensors", "-o", "x.npz", cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
-    assert "3 of 3 futures left the range of the training frames and were held at its edge" in (done.stderr.decode())
+    assert "3 of 3 futures left the range of the training frames and were held at its edge in " in (
+        done.stderr.decode()
+    )
     reference = file.tensors["reference.z"]
     reach = 1.5 * (reference.max(0).values - reference.min(0).values) + reference.min(0).values
     np.testing.assert_allclose(arrays(tmp_path / "x.npz")["z"][1], reach.numpy(), rtol=1e-4)
@@ -226,6 +235,15 @@ def test_errors_of_futures_beside_those_of_a_copy_and_the_world(
     assert json.loads(again.stdout) == document  # the same seed
     done = inside(*common, cwd=tmp_path)
     assert done.stdout == b"runs/boxes/futures.json\n"
+    assert b"instead of" not in done.stderr
+    # Less than was asked for, and frames that are no sequence, are told of.
+    done = inside("eval-rollout", home / "boxes", "--steps", 90, "--starts", 50, "-n", 1, "-m", model, cwd=tmp_path)
+    assert "boxes/test.npz: futures start from 10 frames instead of 50; no more held-out frames have 90 steps" in (
+        done.stderr.decode()
+    )
+    independent = ["eval-rollout", home / "boxes/val_indep.npz", "--steps", 1, "--starts", 5, "-n", 1, "-m", model]
+    done = inside(*independent, "-o", "y.json", cwd=tmp_path)
+    assert "every step sets all variables, as in independent frames" in done.stderr.decode()
 
 
 def test_errors_without_a_simulator_and_without_truth(home: Path, model: Path, tmp_path: Path, inside: Citris) -> None:
@@ -242,7 +260,7 @@ def test_errors_without_a_simulator_and_without_truth(home: Path, model: Path, t
     assert "simulator" not in document["errors"]
     assert "d.npz: was not written by 'citris simulate'" in done.stderr.decode()
     done = inside("eval-rollout", "d.npz", "--steps", 400, "-m", model, cwd=tmp_path)
-    check_refusal(done, "d.npz: no 401 frames in a row to compare with; take fewer --steps or more data")
+    check_refusal(done, "d.npz: no 401 consecutive frames to compare a future of 400 steps with; take fewer --steps")
     np.savez(tmp_path / "d.npz", **{key: value for key, value in plain.items() if key != "latents"})
     done = inside("eval-rollout", "d.npz", "-m", model, cwd=tmp_path)
     check_refusal(done, "d.npz: has no ground truth")

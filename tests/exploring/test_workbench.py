@@ -105,6 +105,10 @@ def test_what_cannot_be_asked_is_refused(bench: Workbench) -> None:
         bench.drawn(z, z, "lost", 0)
     with pytest.raises(InputError, match="there is no variable 'q'"):
         bench.taken(z, z, "q", z)
+    arrays = io.BytesIO()
+    np.savez(arrays, images=FRAMES)
+    with pytest.raises(InputError, match="not a picture; start 'citris explore' with it to choose a frame"):
+        bench.from_picture(arrays.getvalue(), "the picture")
     for values in ([0.0] * 6, [], [0.0] * 6 + [2 * LARGEST_LATENT], [0.0] * 6 + [float("nan")], [10**400] * 7):
         with pytest.raises(InputError, match=r"^z has "):
             bench.latents(values, "z")

@@ -120,8 +120,14 @@ def test_rows_that_belong_to_no_frame_are_refused(tmp_path: Path, make: Maker, l
 
 def test_too_few_rows_in_order_are_refused(tmp_path: Path, make: Maker) -> None:
     reading = Reading((str(rows(tmp_path / "t.csv", [1, 0])),))
-    with pytest.raises(InputError, match=r"2 rows, and .* has 5 frames, which need 4 \(one a step\) or 5"):
+    with pytest.raises(InputError, match=r"2 rows, and .* has 5 frames, which need 4 \(one a step\) .*; add the rows"):
         make(array(tmp_path / "d.npz", 5), reading=reading)
+
+
+def test_too_many_rows_in_order_are_refused(tmp_path: Path, make: Maker) -> None:
+    reading = Reading((str(rows(tmp_path / "t.csv", [1, 0, 0, 1, 1])),))
+    with pytest.raises(InputError, match=r"5 rows, and .* has 3 frames, .*; remove the rows that belong to no frame"):
+        make(array(tmp_path / "d.npz", 3), reading=reading)
 
 
 def test_events(tmp_path: Path, make: Maker) -> None:

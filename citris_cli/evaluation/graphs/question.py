@@ -69,9 +69,9 @@ def targets_of(model: CausalModel, data: SequenceData) -> tuple[Tensor, list[str
             targets[:, owner] = torch.maximum(targets[:, owner], data.targets[:, place].float())
     notes = []
     if foreign:
-        notes.append(f"{', '.join(foreign)}: no variable of the model, so interventions on it count as none")
+        notes.append(f"{', '.join(foreign)}: no variable of the model, so such interventions count as none")
     if lacking := [name for place, name in enumerate(variables.names) if place not in owned]:
-        notes.append(f"{', '.join(lacking)}: no column of the data (--vars names them), so taken as left alone in all")
+        notes.append(f"{', '.join(lacking)}: no column of the data (--vars names them), taken as never intervened on")
     return targets, notes
 
 
@@ -163,21 +163,21 @@ def _notes(
             "--repeats shows how sure its edges are"
         )
     if without := [name for name, number in zip(names[:count], latents, strict=False) if not number]:
-        notes.append(f"{', '.join(without)}: the model gave no latents to it, so it is not in the graph")
+        notes.append(f"{', '.join(without)}: no latents in this model, so not in the graph")
     for place in range(count):
         block = model.assignment == place
         if block.any() and bool(steps.constant.cpu().numpy()[block].all()):
             notes.append(f"{names[place]}: its latents do not vary in these data, so no effects of it can be found")
     times = targets.sum(0)
     if rarely := [name for name, set_ in zip(names[:count], times, strict=False) if len(targets) - set_ < FEWEST_STEPS]:
-        notes.append(f"{', '.join(rarely)}: intervened on in nearly every step, so its causes cannot be determined")
+        notes.append(f"{', '.join(rarely)}: intervened on in nearly every step, so the causes cannot be determined")
     if never := [name for name, set_ in zip(names[:count], times, strict=False) if not set_]:
         told = "; of effects within a step only interventions tell the direction" if instantaneous else ""
-        notes.append(f"{', '.join(never)}: never intervened on in these data, so its edges are less certain{told}")
+        notes.append(f"{', '.join(never)}: never intervened on in these data, so these edges are less certain{told}")
     few = [name for name, set_ in zip(names[:count], times, strict=False) if 0 < set_ < FEW_INTERVENTIONS]
     if few and instantaneous:
         notes.append(
-            f"{', '.join(few)}: intervened on in fewer than {FEW_INTERVENTIONS} steps, so the directions of its "
+            f"{', '.join(few)}: intervened on in fewer than {FEW_INTERVENTIONS} steps, so the directions of "
             "effects within a step are uncertain"
         )
     if count == 1 and not latents[count]:
