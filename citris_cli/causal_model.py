@@ -102,16 +102,27 @@ class CausalModel:
 
     @cached_property
     def limits(self) -> Latents | None:
-        """Lowest and highest value of every latent in a future [2, M]; None if the file keeps no training frames.
+        """Lowest and highest value of every latent of a frame [2, M]; None if the file keeps no training frames.
 
-        They extend the range of the training frames' latents by half its width at either end. Far from any frame, the
-        networks of the prior can predict anything, so a future that went there might never come back.
+        They extend the range of the training frames' latents by half its width at either end.
         """
         if self._reference is None or not self._brought:
             return None
-        z = self._reference.z.numpy()
-        low, high = z.min(0), z.max(0)
-        return np.stack([low - (high - low) / 2, high + (high - low) / 2]).astype(np.float32)
+        return _extended(self._reference.z.numpy())
+
+    @cached_property
+    def reach(self) -> Latents | None:
+        """The same of a future [2, M], whose latents are sampled.
+
+        Far from any frame the networks of the prior can predict anything, so a future that went there might never come
+        back. Samples have the noise of the training, which :attr:`limits` have not: a latent that holds nothing hardly
+        differs between frames, and has nothing but noise in a future.
+        """
+        if self._reference is None or not self._brought:
+            return None
+        z = self._reference.z.to(self.device)
+        noisy = self.network.noisy(z, torch.Generator().manual_seed(0))
+        return _extended(torch.cat([z, noisy]).cpu().numpy())
 
     def unfamiliar(self, z: Latents) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which latents are not those of frames like the training frames: one of them is beyond :attr:`limits`.
@@ -335,7 +346,7 @@ class CausalModel:
             temperature: factor on the standard deviations; 0 gives the mean.
 
         Returns:
-            float32 [N, M]; samples are kept within :attr:`limits`.
+            float32 [N, M]; samples are kept within :attr:`reach`.
 
         Raises:
             InputError: wrong shape, bad generator or temperature; the prior does not predict the next frame.
@@ -356,7 +367,7 @@ class CausalModel:
         now = torch.from_numpy(np.asarray(targets, np.float32)).to(self.device)
         hard = self.network.assignment.hard()
         drawn = self.network.prior.sample_beside(fixed, before, now, hard, generator, temperature).cpu().numpy()
-        return drawn if self.limits is None else np.where(np.isnan(found), np.clip(drawn, *self.limits), found)
+        return drawn if self.reach is None else np.where(np.isnan(found), np.clip(drawn, *self.reach), found)
 
     def rollout(
         self,
@@ -381,7 +392,7 @@ class CausalModel:
 
         Raises:
             InputError: no such step or variable, or it has no latents, or is named twice in a step; see :meth:`step`.
-            CitrisError: a future without limits grows beyond what a float can hold.
+            CitrisError: a future without bounds grows beyond what a float can hold.
         """
         _require_number(steps, "steps")
         (z,) = self._latents(z=z)
@@ -605,6 +616,12 @@ class CausalModel:
     def _through(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> np.ndarray[Any, Any]:
         chunks = rows.split(frames_at_once(self.width))
         return np.concatenate([function(chunk.to(self.device)).cpu().numpy() for chunk in chunks])
+
+
+def _extended(z: Latents) -> Latents:
+    """The range of latents [n, M], and half of its width more at either end [2, M]."""
+    low, high = z.min(0), z.max(0)
+    return np.stack([low - (high - low) / 2, high + (high - low) / 2]).astype(np.float32)
 
 
 def _given(value: Any, name: str) -> np.ndarray[Any, Any]:

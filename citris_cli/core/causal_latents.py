@@ -64,6 +64,17 @@ class CausalLatentsModel(nn.Module, ABC):
     def decode(self, z: Tensor) -> Tensor:
         """Causal latents z [B, M] -> images [B, C, W, W] in [-1, 1]; no gradient through the inverse flow."""
 
+    def noisy(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        """Causal latents [B, M] with the noise that they had in training, where that is the same for every frame.
+
+        The prior has learned what follows such latents, and its samples are like them.
+
+        Args:
+            z: causal latents of frames, without noise [B, M].
+            generator: source of the noise, on the CPU.
+        """
+        return z
+
     def schedule(self, progress: float) -> dict[str, float]:
         """What of the loss changes over a training, at a share of its steps, 0 … 1: the share itself and the prior's.
 

@@ -49,6 +49,12 @@ class CitrisNF(CausalLatentsModel):
         return self.autoencoder.decode(self.flow.inverse(z))
 
     @torch.no_grad()
+    @torch.no_grad()
+    def noisy(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        """Causal latents of encodings with noise, see :meth:`CausalLatentsModel.noisy`."""
+        noise = torch.randn(z.shape, generator=generator).to(z)
+        return self.flow(self.flow.inverse(z) + self.config.noise * noise)[0]
+
     def initialise_flow(
         self, encodings: Tensor, generator: torch.Generator | None = None, noise_scale: float = 1.0
     ) -> None:

@@ -125,14 +125,14 @@ def simulated_future(
 
 
 def strayed(model: CausalModel, z: Array) -> tuple[int, tuple[str, ...]]:
-    """How many of n futures [n, T+1, M] were held at the limits of the model's latents in some step, and in what.
+    """How many of n futures [n, T+1, M] were held at the end of the model's reach in some step, and in what.
 
     Returns:
         Their number, and the variables, or psi(0), in whose latents they were held.
     """
-    if model.limits is None:
+    if model.reach is None:
         return 0, ()
-    low, high = model.limits
+    low, high = model.reach
     held = ((z[:, 1:] <= low) | (z[:, 1:] >= high)).any(1)
     names = (*model.variables.names, REST)
     return int(held.any(1).sum()), tuple(names[k] for k in np.unique(model.assignment[held.any(0)]))

@@ -3,8 +3,8 @@
 Sizes that follow from the data (frame width, number of variables) are filled in by the command.
 The small flow takes the same work a step as the published sizes would at a quarter of the batch, but spends it on more
 pairs with fewer noisy copies each, which cuts the gradient's noise; its noise starts higher and falls (see
-:class:`CausalTrainingConfig`). Every latent outside psi(0) has a price, which keeps latents that hold nothing out of the
-variables; it rises slowly, lest variables go there before their interventions are understood
+:class:`CausalTrainingConfig`). Every latent outside psi(0) has a price, which keeps latents that hold nothing out of
+the variables; it rises slowly, lest variables go there before their interventions are understood
 (docs/log/regulariser.md).
 For frames of 32x32 pixels it has six layers: with four, most seeds leave what no intervention touches with a variable,
 mirrored, because the flow cannot unfold it (docs/log/causal-variables-of-ball-in-boxes.md).
@@ -48,7 +48,7 @@ AUTOENCODER: dict[str, tuple[AutoencoderConfig, AutoencoderTrainingConfig]] = {
 }
 
 #: Of the small flow.
-PRICE = MLPPriorConfig(regulariser=0.05, regulariser_form="price", regulariser_warmup=0.6)
+PRICE = MLPPriorConfig(regulariser=0.1, regulariser_form="price", regulariser_warmup=0.6)
 
 CITRIS_NF: dict[str, tuple[CitrisNFConfig, CausalTrainingConfig]] = {
     "small": (
