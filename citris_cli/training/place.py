@@ -226,8 +226,8 @@ def steps_in(settings: Settings) -> int:
 def upgraded(kind: Kind, settings: Any) -> Any:
     """Settings of an earlier run as they are written today.
 
-    In format 1 a prior was a name, and frames had three channels. Before there were
-    ``imperfect_variables`` and ``balance``, all variables were alike, and so were all pixels.
+    In format 1 a prior was a name, and frames had three channels. Before there were ``imperfect_variables``,
+    ``regulariser_form`` and ``balance``, all variables were alike, lambda was a share, and all pixels were alike.
     """
     try:
         old, training = dict(settings["model"]), dict(settings["training"])
@@ -236,7 +236,9 @@ def upgraded(kind: Kind, settings: Any) -> Any:
         if "permute_colours" in training:
             training.setdefault("balance", 0.0)
         if "imperfect_interventions" in (prior := old.get("prior") or {}):
-            old["prior"] = {**prior, "imperfect_variables": prior.get("imperfect_variables", [])}
+            prior = old["prior"] = {"imperfect_variables": [], **prior}
+        if "regulariser" in prior:
+            old["prior"] = {"regulariser_form": "share", **prior}
         if not isinstance(prior, str):
             return {**settings, "model": old, "training": training}
         if "regulariser_warmup" in training:
