@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -12,8 +13,11 @@ import torch
 from torch import nn
 
 from citris_cli.artifacts.models import ModelFile, read_model, write_model
+from citris_cli.core.config import CitrisNFConfig
 from citris_cli.errors import CitrisError, InputError
+from citris_cli.kinds import KINDS, config_from_json, config_to_json
 from citris_cli.training.files import RunFiles
+from citris_cli.training.place import upgraded
 from tests.training.tasks import files_in
 
 
@@ -208,3 +212,16 @@ def test_a_new_run_of_other_settings_says_what_the_old_one_was(tmp_path: Path) -
     files = dataclasses.replace(files_in(tmp_path), settings={"kind": "autoencoder", "model": {"latents": 3}})
     files.save_state(files.state_of(1, *trained()))
     assert files_in(tmp_path).saved_settings() == {"kind": "autoencoder", "model": {"latents": 3}}
+
+
+def test_settings_of_earlier_runs_say_what_they_meant() -> None:
+    """So that such a run is resumed as what it was, whatever has been added since."""
+    kind = KINDS["citris_nf"]
+    config = CitrisNFConfig(latents=4, variables=2)
+    today = {"model": config_to_json(config), "training": {}}
+    earlier = copy.deepcopy(today)
+    for added in ("regulariser_form", "imperfect_variables"):
+        del earlier["model"]["prior"][added]
+    assert earlier != today
+    assert upgraded(kind, earlier) == today
+    assert config_from_json(CitrisNFConfig, upgraded(kind, earlier)["model"]).prior.regulariser_form == "share"
