@@ -12,9 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from citris_cli.core.ops.graph_losses import graph_losses
+from citris_cli.core.ops.graph_losses import graph_losses, samples_scored
 from citris_cli.core.ops.owner_networks import OwnerNetworks, Sight, owner_networks_reference
-from citris_cli.core.ops.sample_pairs import gaussian_nll_over_sample_pairs, gaussian_nll_over_sample_pairs_reference
+from citris_cli.core.ops.sample_pairs import gaussian_nll_over_sample_pairs_reference
 from tests.benchmarks.measure import Effort, Row, Target, counted, interleaved, matrix_product, product_rate
 
 GRAPHS, FLOOR = 8, 1e-4
@@ -44,11 +44,8 @@ def _rows(name: str, effort: Effort) -> list[Row]:
     settling = (torch.rand(pairs, GRAPHS, variables, variables, generator=generator) < likely).float() * apart
     uniform, decided = torch.full((latents, variables), 1 / variables), (12 * torch.eye(variables)[owners]).softmax(-1)
 
-    def loss(mean: Tensor, log_std: Tensor, rows: Tensor, some: Tensor) -> Tensor:
-        return gaussian_nll_over_sample_pairs(mean, log_std, z_t1[rows][..., some])
-
     def ours(pi: Tensor, graphs: Tensor) -> Losses:
-        return graph_losses(networks, sight, graphs, pi, FLOOR, loss, host=True)
+        return graph_losses(networks, sight, graphs, pi, FLOOR, samples_scored(z_t1), exact=False)
 
     def plain(pi: Tensor, graphs: Tensor) -> Losses:
         losses = []

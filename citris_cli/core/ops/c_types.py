@@ -107,5 +107,32 @@ class Parameter(ctypes.Structure):
     )
 
 
+#: How many tensors the layers of :class:`~citris_cli.core.ops.owner_networks.OwnerNetworks` are.
+OWNER_LAYERS = 11
+
+
+class Owners(ctypes.Structure):
+    """``owners``."""
+
+    _fields_ = (
+        *_numbers("pairs samples latents variables nodes graphs hidden some own apart"),
+        *_pointers("z_t z_t1 targets drawn pi mean variance less"),
+        ("layers", ctypes.c_void_p * OWNER_LAYERS),
+        *_pointers("owner parents seen taught asked likely target counts which lost weights"),
+        ("unlikely", ctypes.c_float),
+        ("floor", ctypes.c_float),
+    )
+
+
+class OfOwners(ctypes.Structure):
+    """``of_owners``."""
+
+    _fields_ = (
+        *_pointers("value"),
+        ("layers", ctypes.c_void_p * OWNER_LAYERS),
+        *_pointers("z_t z_t1 psi graphs pi mean variance less"),
+    )
+
+
 #: In the order of ``structure_sizes``.
-STRUCTURES = (Map, Network, OfNetwork, Layer, OfLayer, Stage, OfStage, Sights, Prior, Parameter)
+STRUCTURES = (Map, Network, OfNetwork, Layer, OfLayer, Stage, OfStage, Sights, Prior, Parameter, Owners, OfOwners)

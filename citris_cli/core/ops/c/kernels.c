@@ -106,6 +106,76 @@ typedef struct {
     float rate, root, decay;
 } parameter;
 
+/* The layers of iCITRIS's owner networks, in the order of OwnerNetworks.layers(). */
+enum {
+    FIRST, FIRST_BIAS, FIRST_GAIN, FIRST_OFFSET, MIDDLE, MIDDLE_BIAS, MIDDLE_GAIN, MIDDLE_OFFSET, LAST, LAST_BIAS, BOUNDS,
+    LAYERS
+};
+
+/* What graph_losses() is of: pairs of frames with samples z_t and z_t1 [B, S, M], targets [B, N] of the nodes, of which
+   the first so many variables can have any, drawn graphs [B, n, N, N], pi [M, N], which node owns which latent [B, M], and
+   what is scored: mean, variance and what is less [B, M]. own: whether a latent sees the ones before it of its own node.
+   apart: whether no two nodes are one entry under the first graph. Of a latent that is a node's with less than unlikely
+   only the first some pairs are asked, and count for all.
+
+   What networks see of a pair is an entry: of which tables of latents, as bits, and which variable was set, or -1. Tables
+   are the nodes' latents, and where own is set, again those of them that come before. Of each pair there is room for n N:
+   parents as they were drawn, and seen without nodes that own nothing; nodes that need it in the first graph, taught, and
+   in any, asked; counts has how many the first graph has, and how many there are; which [B, n, N] is the entry of a node.
+   lost [entries, M] takes what latents lose. weights [3, N, M]: of losses, and of values in the first some pairs and in
+   the others. */
+typedef struct {
+    size pairs, samples, latents, variables, nodes, graphs, hidden, some, own, apart;
+    const float *z_t, *z_t1, *targets, *drawn, *pi, *mean, *variance, *less, *layers[LAYERS];
+    const int32_t *owner;
+    uint64_t *parents, *seen, *taught, *asked, *likely;
+    int32_t *target, *counts, *which;
+    float *lost, *weights, unlikely, floor;
+} owners;
+
+/* Where the gradients go, for those of the values: of z_t, z_t1, psi [B, N, M] and, if not NULL, the first graphs [B, N, N]
+   there is a heap for some networks, one after the other. */
+typedef struct {
+    const float *value;
+    float *layers[LAYERS], *z_t, *z_t1, *psi, *graphs, *pi, *mean, *variance, *less;
+} of_owners;
+
+/* A network for the functions of owners_tile.h, with padded weights. */
+typedef struct {
+    float *first, *vectors[6], *last[2], *middle[2], *first_back[5], last_bias[2], bound[2];
+} owner_net;
+
+/* Samples that go through a network together. */
+typedef struct {
+    float *rows, *x, *mean, *variance, *weight;
+    size filled, place[32], sample[32];
+} owner_block;
+
+/* Blocks of which gradients of weights are computed together. */
+#define OWNER_BLOCKS 4
+
+/* What is summed of a network's gradients, and what is kept of blocks on the way. */
+typedef struct {
+    float *first, *middle, *layers[2], *last, *active, *rows, *kept[7], last_bias[2], bound[2];
+    size blocks;
+} owner_sums;
+
+static inline size owner_tables(const owners *at) { return at->nodes * (1 + at->own); }
+static inline size owner_inputs(const owners *at) { return at->latents * (3 + 2 * at->own) + at->variables; }
+
+/* The places of a number's bits, from the lowest on, and how many they are. */
+static inline int bits_of(uint64_t bits, int *places) {
+    int count = 0;
+    for (; bits; bits &= bits - 1) places[count++] = __builtin_ctzll(bits);
+    return count;
+}
+
+/* Whether it counts what latent m loses in an entry of a pair. */
+static inline int owner_needed(const owners *at, size b, size e, size m) {
+    const size place = b * at->graphs * at->nodes + e;
+    return (at->asked[place] & at->likely[m]) != 0 || (b < at->some && e < at->counts[2 * b]);
+}
+
 /* The hash of the sources that this was compiled of: setup.py gives it, and library.py compares it with its own. */
 #ifndef CITRIS_SOURCES
 #define CITRIS_SOURCES ""
@@ -115,13 +185,39 @@ const char *sources(void) { return CITRIS_SOURCES; }
 /* Bytes of the structures above, in the order of STRUCTURES in c_types.py. */
 void structure_sizes(size *sizes) {
     const size known[] = {sizeof(map),   sizeof(network),  sizeof(of_network), sizeof(layer), sizeof(of_layer),
-                          sizeof(stage), sizeof(of_stage), sizeof(sights),     sizeof(prior), sizeof(parameter)};
+                          sizeof(stage), sizeof(of_stage), sizeof(sights),     sizeof(prior), sizeof(parameter),
+                          sizeof(owners), sizeof(of_owners)};
     memcpy(sizes, known, sizeof(known));
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #include <immintrin.h>
+
+/* Eight rows of eight numbers, rows ld apart, as columns. */
+__attribute__((target("avx2,fma"), always_inline)) static inline void transposed_8(const float *x, size ld, float *y,
+                                                                                  size ldy) {
+    __m256 a[8], b[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 4; i++)
+        for (int half = 0; half < 2; half++)
+            a[2 * i + half] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x + i * ld + 4 * half)),
+                                                   _mm_loadu_ps(x + (i + 4) * ld + 4 * half), 1);
+#pragma GCC unroll 8
+    for (int half = 0; half < 2; half++) {
+        b[4 * half] = _mm256_unpacklo_ps(a[half], a[2 + half]);
+        b[4 * half + 1] = _mm256_unpackhi_ps(a[half], a[2 + half]);
+        b[4 * half + 2] = _mm256_unpacklo_ps(a[4 + half], a[6 + half]);
+        b[4 * half + 3] = _mm256_unpackhi_ps(a[4 + half], a[6 + half]);
+    }
+#pragma GCC unroll 8
+    for (int half = 0; half < 2; half++)
+        for (int i = 0; i < 2; i++) {
+            float *to = y + (4 * half + 2 * i) * ldy;
+            _mm256_storeu_ps(to, _mm256_shuffle_ps(b[4 * half + i], b[4 * half + 2 + i], 0x44));
+            _mm256_storeu_ps(to + ldy, _mm256_shuffle_ps(b[4 * half + i], b[4 * half + 2 + i], 0xee));
+        }
+}
 
 #define NAME(f) f##_avx512
 #define TARGET __attribute__((target("avx512f,avx512dq,fma")))
@@ -143,6 +239,8 @@ void structure_sizes(size *sizes) {
 #include "prior_tile.h"
 #include "adamw_tile.h"
 #include "winograd_tile.h"
+#include "owners_tile.h"
+#undef TALL
 #undef NAME
 #undef WIDTH
 #undef vec
@@ -188,6 +286,8 @@ __attribute__((target("avx2,fma"))) static inline float sum_of_8(__m256 x) {
 #include "prior_tile.h"
 #include "adamw_tile.h"
 #include "winograd_tile.h"
+#include "owners_tile.h"
+#undef TALL
 
 /* 2: AVX-512, 1: AVX2, 0: neither, and nothing else here may be called. */
 int level(void) {
@@ -211,7 +311,7 @@ void side_by_side(int parts, void (*work)(int)) {
 }
 
 /* The first of n rows that are a part's. */
-static size first_of(size n, int part, int parts) { return n * part / parts; }
+static size first_of(size n, size part, size parts) { return n * part / parts; }
 
 /* Add every threads-th row of a network's gradients, from the share-th on. */
 static void add_network(int level, const network *net, const of_network *sum, const of_network *other, int share,
@@ -393,6 +493,105 @@ void prior_forward(int level, const prior *at, float *scores) { CALL(level, prio
 void prior_backward(int level, const prior *at, const float *of_scores, int teach, float *of_out, float *of_z,
                     float *of_probabilities, float *of_intervened) {
     CALL(level, prior_backward, at, of_scores, teach, of_out, of_z, of_probabilities, of_intervened);
+}
+
+/* The entries of a pair. */
+static void owner_entries(const owners *at, size b) {
+    const size nodes = at->nodes, first = b * at->graphs * nodes;
+    const float *targets = at->targets + b * nodes;
+    uint64_t own = 0;
+    size count = 0;
+    for (size j = 0; j < at->latents; j++) own |= (uint64_t)1 << at->owner[b * at->latents + j];
+    if (at->own) own |= own << nodes;
+    for (size g = 0; g < at->graphs; g++) {
+        const float *graph = at->drawn + (b * at->graphs + g) * nodes * nodes;
+        for (size k = 0; k < nodes; k++) {
+            const int set = targets[k] != 0.0f;
+            const int32_t target = set && k < at->variables ? (int32_t)k : -1;
+            uint64_t parents = 0;
+            for (size i = 0; i < nodes && !set; i++) parents |= (uint64_t)(graph[i * nodes + k] > 0.5f) << i;
+            if (at->own) parents |= (uint64_t)1 << (nodes + k);
+            const uint64_t seen = parents & own;
+            size e = first;
+            /* Under the first graph, what is not seen has a gradient too. */
+            if (g)
+                while (e < first + count && (at->seen[e] != seen || at->target[e] != target)) e++;
+            else if (at->apart)
+                e += count;
+            else
+                while (e < first + count && (at->parents[e] != parents || at->target[e] != target)) e++;
+            if (e == first + count) {
+                at->parents[e] = parents;
+                at->seen[e] = seen;
+                at->target[e] = target;
+                at->taught[e] = at->asked[e] = 0;
+                count++;
+            }
+            at->asked[e] |= (uint64_t)1 << k;
+            if (g == 0) at->taught[e] |= (uint64_t)1 << k;
+            at->which[first + g * nodes + k] = (int32_t)(e - first);
+        }
+        if (g == 0) at->counts[2 * b] = (int32_t)count;
+    }
+    at->counts[2 * b + 1] = (int32_t)count;
+}
+
+/* Which latents are likely a node's, and what they count. */
+static void owner_weights(const owners *at, size m) {
+    const size latents = at->latents, all = at->nodes * latents;
+    at->likely[m] = 0;
+    for (size k = 0; k < at->nodes; k++) {
+        const float pi = at->pi[m * at->nodes + k], weight = pi + at->floor;
+        const int likely = pi >= at->unlikely;
+        float *to = at->weights + k * latents + m;
+        to[0] = likely ? pi : 0.0f;
+        to[all] = likely ? weight : weight * at->pairs / at->some;
+        to[2 * all] = likely ? weight : 0.0f;
+        if (likely) at->likely[m] |= (uint64_t)1 << k;
+    }
+}
+
+/* Numbers of room that a thread needs for the functions below. */
+size owner_room(int level, const owners *at) { return CALL(level, owner_room, at); }
+
+/* See graph_losses(): value [B], and losses [B, n, N]. */
+void owners_forward(int level, int threads, const owners *at, float *value, float *losses, float *room, size each) {
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(static)
+        for (size m = 0; m < at->latents; m++) owner_weights(at, m);
+#pragma omp for schedule(static)
+        for (size b = 0; b < at->pairs; b++) owner_entries(at, b);
+#pragma omp for schedule(dynamic, 1)
+        for (size m = 0; m < at->latents; m++) CALL(level, owner_forward, at, m, room + each * omp_get_thread_num());
+#pragma omp for schedule(static)
+        for (size b = 0; b < at->pairs; b++) CALL(level, owner_sums, at, b, value, losses);
+    }
+}
+
+/* The gradients. Each of the heaps is of some networks, one after the other, and the first becomes the sum of all:
+   whatever the number of threads, numbers are added in the same order. */
+void owners_backward(int level, int threads, const owners *at, const of_owners *of, size heaps, float *room, size each) {
+    const size z = at->pairs * at->samples * at->latents, psi = at->pairs * at->nodes * at->latents;
+    const size graphs = of->graphs ? at->pairs * at->nodes * at->nodes : 0, sizes[] = {z, z, psi, graphs};
+    float *const all[] = {of->z_t, of->z_t1, of->psi, of->graphs};
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(dynamic, 1)
+        for (size heap = 0; heap < heaps; heap++) {
+            of_owners own = *of;
+            float **const to[] = {&own.z_t, &own.z_t1, &own.psi, &own.graphs};
+            for (int i = 0; i < 4; i++)
+                if (sizes[i]) memset(*to[i] += heap * sizes[i], 0, sizeof(float) * sizes[i]);
+            for (size m = first_of(at->latents, heap, heaps); m < first_of(at->latents, heap + 1, heaps); m++)
+                CALL(level, owner_backward, at, &own, m, room + each * omp_get_thread_num());
+        }
+        for (int i = 0; i < 4; i++)
+#pragma omp for schedule(static, 1)
+            for (int share = 0; share < threads; share++)
+                CALL(level, add_heaps, heaps, sizes[i], first_of(sizes[i], share, threads),
+                     first_of(sizes[i], share + 1, threads), all[i]);
+    }
 }
 
 /* Of all parameters' numbers one after the other those from begin to end: the sum of their gradients' squares or, where
