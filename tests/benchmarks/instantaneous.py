@@ -85,5 +85,5 @@ def _rows(name: str, effort: Effort) -> list[Row]:
         what = (
             f"iCITRIS's prior, {name}, {stage} (K {variables}, M {latents}, c {hidden}, {pairs} pairs, {GRAPHS} graphs)"
         )
-        rows.append(Row(what, "s", taken["ours"], taken["plain"], floor, Target("ratio", 10.0)))
+        rows.append(Row(what, "s", taken["ours"], taken["plain"], floor or 1.0, Target("ratio", 10.0)))
     return rows

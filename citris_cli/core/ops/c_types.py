@@ -118,7 +118,7 @@ class Owners(ctypes.Structure):
         *_numbers("pairs samples latents variables nodes graphs hidden some own apart"),
         *_pointers("z_t z_t1 targets drawn pi mean variance less"),
         ("layers", ctypes.c_void_p * OWNER_LAYERS),
-        *_pointers("owner parents seen taught asked likely target counts which lost weights"),
+        *_pointers("owner parents seen asked likely target which counts order start lost weights"),
         ("unlikely", ctypes.c_float),
         ("floor", ctypes.c_float),
     )

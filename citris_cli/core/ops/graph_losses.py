@@ -145,16 +145,17 @@ class _Compiled(torch.autograd.Function):
         owner = psi.argmax(-1).int()
         given = [one.contiguous() for one in (z_t, z_t1, targets, graphs)] + [pi, mean, variance, less]
         entries = batch * number * nodes
-        sets, likely = owner.new_empty(4, entries, dtype=torch.int64), owner.new_empty(latents, dtype=torch.int64)
-        kinds, counts = owner.new_empty(2, entries), owner.new_empty(2 * batch)
-        lost, weights = z_t.new_empty(entries, latents), z_t.new_empty(3, nodes, latents)
-        made = [owner, *sets, likely, kinds[0], counts, kinds[1], lost, weights]
+        sets, likely = owner.new_empty(3, entries, dtype=torch.int64), owner.new_empty(latents, dtype=torch.int64)
+        target, which = owner.new_empty(2, entries)
+        counts, start = owner.new_empty(batch, 2), owner.new_empty(batch, nodes + 1)
+        lost, weights = z_t.new_empty(latents * entries), z_t.new_empty(3, latents, nodes)
+        made = [owner, *sets, likely, target, which, counts, torch.empty_like(owner), start, lost, weights]
         one = Owners(
             batch, samples, latents, variables, nodes, number, layers[1].shape[1], -(-batch // ONE_IN), autoregressive,
             ctx.needs_input_grad[8], *library.addresses(given),
         )  # fmt: skip
         one.layers[:] = library.addresses(layers)
-        for (name, _), tensor in zip(Owners._fields_[-13:-2], made, strict=True):
+        for (name, _), tensor in zip(Owners._fields_[-14:-2], made, strict=True):
             setattr(one, name, tensor.data_ptr())
         one.unlikely, one.floor = unlikely, floor
         value, losses = z_t.new_empty(batch), z_t.new_empty(batch, number, nodes)

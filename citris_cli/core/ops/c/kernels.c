@@ -120,16 +120,16 @@ enum {
 
    What networks see of a pair is an entry: of which tables of latents, as bits, and which variable was set, or -1. Tables
    are the nodes' latents, and where own is set, again those of them that come before. Of each pair there is room for n N:
-   parents as they were drawn, and seen without nodes that own nothing; nodes that need it in the first graph, taught, and
-   in any, asked; counts has how many the first graph has, and how many there are; which [B, n, N] is the entry of a node.
-   lost [entries, M] takes what latents lose. weights [3, N, M]: of losses, and of values in the first some pairs and in
-   the others. */
+   parents as they were drawn, and seen without nodes that own nothing; the nodes that ask for it in any graph; counts has
+   how many the first graph has, and how many there are; which [B, n, N] is the entry of a node. order [B, M] has the
+   latents by their owners, from start [B, N + 1] on. lost [B, M, n N] takes what latents lose. weights [3, M, N]: of losses,
+   and of values in the first some pairs and in the others. */
 typedef struct {
     size pairs, samples, latents, variables, nodes, graphs, hidden, some, own, apart;
     const float *z_t, *z_t1, *targets, *drawn, *pi, *mean, *variance, *less, *layers[LAYERS];
     const int32_t *owner;
-    uint64_t *parents, *seen, *taught, *asked, *likely;
-    int32_t *target, *counts, *which;
+    uint64_t *parents, *seen, *asked, *likely;
+    int32_t *target, *which, *counts, *order, *start;
     float *lost, *weights, unlikely, floor;
 } owners;
 
@@ -142,13 +142,14 @@ typedef struct {
 
 /* A network for the functions of owners_tile.h, with padded weights. */
 typedef struct {
-    float *first, *vectors[6], *last[2], *middle[2], *first_back[5], last_bias[2], bound[2];
+    float *first, *vectors[6], *last[2], *nothing, *middle[2], *first_back[5], last_bias[2], bound[2];
 } owner_net;
 
 /* Samples that go through a network together. */
 typedef struct {
     float *rows, *x, *mean, *variance, *weight;
-    size filled, place[32], sample[32];
+    size filled, pair[32], sample[32], entry[32];
+    int32_t *needed;
 } owner_block;
 
 /* Blocks of which gradients of weights are computed together. */
@@ -163,18 +164,14 @@ typedef struct {
 static inline size owner_tables(const owners *at) { return at->nodes * (1 + at->own); }
 static inline size owner_inputs(const owners *at) { return at->latents * (3 + 2 * at->own) + at->variables; }
 
-/* The places of a number's bits, from the lowest on, and how many they are. */
-static inline int bits_of(uint64_t bits, int *places) {
-    int count = 0;
-    for (; bits; bits &= bits - 1) places[count++] = __builtin_ctzll(bits);
-    return count;
+/* What latent m loses in the entries of pair b. */
+static inline float *owner_lost(const owners *at, size b, size m) {
+    return at->lost + (b * at->latents + m) * at->graphs * at->nodes;
 }
 
-/* Whether it counts what latent m loses in an entry of a pair. */
-static inline int owner_needed(const owners *at, size b, size e, size m) {
-    const size place = b * at->graphs * at->nodes + e;
-    return (at->asked[place] & at->likely[m]) != 0 || (b < at->some && e < at->counts[2 * b]);
-}
+/* Tables of which the sum of every subset is a term. */
+#define TOGETHER 3
+#define SUBSETS (1 << TOGETHER)
 
 /* The hash of the sources that this was compiled of: setup.py gives it, and library.py compares it with its own. */
 #ifndef CITRIS_SOURCES
@@ -501,7 +498,14 @@ static void owner_entries(const owners *at, size b) {
     const float *targets = at->targets + b * nodes;
     uint64_t own = 0;
     size count = 0;
-    for (size j = 0; j < at->latents; j++) own |= (uint64_t)1 << at->owner[b * at->latents + j];
+    int32_t *order = at->order + b * at->latents, *start = at->start + b * (nodes + 1);
+    start[0] = 0;
+    for (size k = 0; k < nodes; k++) {
+        start[k + 1] = start[k];
+        for (size j = 0; j < at->latents; j++)
+            if (at->owner[b * at->latents + j] == k) order[start[k + 1]++] = (int32_t)j;
+        if (start[k + 1] > start[k]) own |= (uint64_t)1 << k;
+    }
     if (at->own) own |= own << nodes;
     for (size g = 0; g < at->graphs; g++) {
         const float *graph = at->drawn + (b * at->graphs + g) * nodes * nodes;
@@ -524,11 +528,10 @@ static void owner_entries(const owners *at, size b) {
                 at->parents[e] = parents;
                 at->seen[e] = seen;
                 at->target[e] = target;
-                at->taught[e] = at->asked[e] = 0;
+                at->asked[e] = 0;
                 count++;
             }
             at->asked[e] |= (uint64_t)1 << k;
-            if (g == 0) at->taught[e] |= (uint64_t)1 << k;
             at->which[first + g * nodes + k] = (int32_t)(e - first);
         }
         if (g == 0) at->counts[2 * b] = (int32_t)count;
@@ -543,7 +546,7 @@ static void owner_weights(const owners *at, size m) {
     for (size k = 0; k < at->nodes; k++) {
         const float pi = at->pi[m * at->nodes + k], weight = pi + at->floor;
         const int likely = pi >= at->unlikely;
-        float *to = at->weights + k * latents + m;
+        float *to = at->weights + m * at->nodes + k;
         to[0] = likely ? pi : 0.0f;
         to[all] = likely ? weight : weight * at->pairs / at->some;
         to[2 * all] = likely ? weight : 0.0f;

@@ -21,19 +21,28 @@ INLINE void NAME(to_rows)(const float *columns, size c, float *rows) {
 /* Features of a hidden layer with those of 0 that fill up its last vector. */
 static inline size NAME(owner_features)(const owners *at) { return (at->hidden + LANES - 1) / LANES * LANES; }
 
+/* Numbers of one sample's terms: of every TOGETHER tables, the sum for each of their subsets. */
+static inline size NAME(owner_terms_size)(const owners *at) {
+    return (owner_tables(at) + TOGETHER - 1) / TOGETHER * SUBSETS * NAME(owner_features)(at);
+}
+
 /* Pairs of frames whose terms stay in the second-level cache. */
 static inline size NAME(owner_pairs)(const owners *at) {
-    const size each = (1 + owner_tables(at)) * NAME(owner_features)(at) * at->samples, fit = 32768 / each;
+    const size fit = 65536 / (NAME(owner_terms_size)(at) * at->samples);
     return fit < 1 ? 1 : fit < at->pairs ? fit : at->pairs;
 }
 
-/* Numbers of which a network's weights, what is summed of their gradients, and a block's activations are made. */
+/* Pairs of which gradients of terms are taken further together, in the first-level cache. */
+static inline size NAME(owner_few_pairs)(const owners *at) { return at->samples < 16 ? 16 / at->samples : 1; }
+
+/* Numbers of which a network's weights, terms, what is summed of gradients, and a block's activations are made. */
 static inline size NAME(owner_room)(const owners *at) {
     const size c = NAME(owner_features)(at), inputs = owner_inputs(at), seen = (at->latents + LANES - 1) / LANES * LANES;
-    const size terms = NAME(owner_pairs)(at) * at->samples * (1 + owner_tables(at)) * c;
-    const size weights = 2 * inputs * c + 2 * c * c + 8 * c + c * seen * (inputs / at->latents);
-    const size sums = inputs * c + c * c + 8 * c * LANES, blocks = (10 + 2 * OWNER_BLOCKS) * c * WIDTH;
-    return 2 * terms + weights + sums + blocks + 8 * WIDTH + 4 * seen;
+    const size terms = 2 * NAME(owner_pairs)(at) * at->samples * NAME(owner_terms_size)(at);
+    const size few = (NAME(owner_few_pairs)(at) * at->samples * (1 + owner_tables(at)) + owner_tables(at)) * c;
+    const size weights = (inputs + 9) * c + 2 * c * c + c * seen * (3 + 2 * at->own);
+    const size sums = inputs * c + c * c + 8 * c * LANES, blocks = (9 + 2 * OWNER_BLOCKS) * c * WIDTH + 3 * WIDTH;
+    return terms + few + weights + sums + blocks + at->graphs * at->nodes;
 }
 
 /* The weights of network m, filled up with zeros. back: for the gradients as well. Returns the room that is left. */
@@ -59,6 +68,9 @@ TARGET static float *NAME(owner_weights)(const owners *at, size m, int back, own
         net->last_bias[i] = at->layers[LAST_BIAS][2 * m + i];
         net->bound[i] = at->layers[BOUNDS][2 * m + i];
     }
+    net->nothing = room;
+    memset(room, 0, sizeof(float) * c);
+    room += c;
     for (int transposed = 0; transposed <= back; transposed++, room += c * c) {
         net->middle[transposed] = room;
         memset(room, 0, sizeof(float) * c * c);
@@ -102,6 +114,27 @@ INLINE void NAME(owner_product)(const float *packed, const float *bias, size c, 
     }
 }
 
+/* Sigmoids of four vectors, step by step, so that none waits for itself: 2^(n + f), |f| <= 1/2, by a polynomial (Remez, to
+   1e-7 of its value). */
+INLINE void NAME(sigmoids)(const vec z[4], vec s[4]) {
+    vec n[4], f[4], p[4];
+#define EACH                 \
+    _Pragma("GCC unroll 4") \
+    for (int i = 0; i < 4; i++)
+    EACH f[i] = MIN((vec){} + 126.0f, z[i] * -1.44269504f);
+    EACH n[i] = ROUND(f[i]);
+    EACH f[i] -= n[i];
+    EACH p[i] = f[i] * 1.32647272e-3f + 9.67151281e-3f;
+    EACH p[i] = p[i] * f[i] + 5.55073374e-2f;
+    EACH p[i] = p[i] * f[i] + 0.240222421f;
+    EACH p[i] = p[i] * f[i] + 0.693146978f;
+    EACH p[i] = p[i] * f[i] + 1.0f;
+    EACH p[i] = 1.0f + SCALE(p[i], n[i]);
+    EACH s[i] = RECIPROCAL(p[i]);
+    EACH s[i] *= 2.0f - p[i] * s[i];
+#undef EACH
+}
+
 /* What LayerNorm multiplies values of mean 0 by. */
 INLINE void NAME(owner_scale)(size hidden, size c, const float *x, vec scale[2]) {
     vec sum[2][2] = {{{0}}};
@@ -127,21 +160,29 @@ INLINE void NAME(owner_layers)(const owner_net *net, size hidden, size c, const 
             x = kept[1][0];
         }
         NAME(owner_scale)(hidden, c, x, scales[layer]);
-        for (size f = 0; f < c; f++)
-            for (int l = 0; l < 2; l++) {
-                const size place = f * WIDTH + l * LANES;
-                const vec normal = NAME(load)(x + place) * scales[layer][l], z = normal * gain[f] + offset[f];
-                const vec s = NAME(sigmoid)(z), value = z * s;
+        for (size f = 0; f < c; f += 2) {
+            vec normal[4], z[4], s[4];
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                normal[i] = NAME(load)(x + f * WIDTH + i * LANES) * scales[layer][i % 2];
+                z[i] = normal[i] * gain[f + i / 2] + offset[f + i / 2];
+            }
+            NAME(sigmoids)(z, s);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                const size place = f * WIDTH + i * LANES;
+                const vec value = z[i] * s[i];
                 if (keep) {
-                    NAME(store)(kept[layer][0] + place, normal);
-                    NAME(store)(kept[layer][1] + place, s + value * (1.0f - s));
+                    NAME(store)(kept[layer][0] + place, normal[i]);
+                    NAME(store)(kept[layer][1] + place, s[i] + value * (1.0f - s[i]));
                 }
                 if (keep || !layer) NAME(store)(kept[layer][2] + place, value);
                 if (layer) {
-                    out[0][l] += net->last[0][f] * value;
-                    out[1][l] += net->last[1][f] * value;
+                    out[0][i % 2] += net->last[0][f + i / 2] * value;
+                    out[1][i % 2] += net->last[1][f + i / 2] * value;
                 }
             }
+        }
     }
 }
 
@@ -210,43 +251,68 @@ INLINE void NAME(owner_gram)(size blocks, size c, const float *x, const float *g
         }
 }
 
-/* Terms of the first layer for some pairs: of every pair and sample the one that all share, and those of the tables. */
+/* Terms of the first layer for some pairs: of every TOGETHER tables the sums of their subsets, by their bits, with what all
+   entries share in those of the first tables. */
 TARGET static void NAME(owner_terms)(const owners *at, const owner_net *net, size first, size end, float *terms) {
-    const size c = NAME(owner_features)(at), latents = at->latents, tables = owner_tables(at);
-    const float *later = net->first + (latents + at->variables) * c, *earlier_own = later + 2 * latents * c;
+    const size c = NAME(owner_features)(at), latents = at->latents, tables = owner_tables(at), nodes = at->nodes;
+    const float *later = net->first + (latents + at->variables) * c;
     for (size b = first; b < end; b++)
-        for (size s = 0; s < at->samples; s++, terms += (1 + tables) * c) {
+        for (size s = 0; s < at->samples; s++) {
             const float *z = at->z_t + (b * at->samples + s) * latents, *z1 = at->z_t1 + (b * at->samples + s) * latents;
-            const int32_t *owner = at->owner + b * latents;
-            memset(terms + c, 0, sizeof(float) * tables * c);
-            for (size f = 0; f < c; f += WIDTH) {
-                const int two = f + LANES < c;
-                vec sum[2] = {NAME(load)(net->vectors[0] + f), two ? NAME(load)(net->vectors[0] + f + LANES) : (vec){}};
-                for (size j = 0; j < latents; j++) {
-                    const float *w = net->first + j * c + f;
-                    sum[0] += z[j] * NAME(load)(w);
-                    if (two) sum[1] += z[j] * NAME(load)(w + LANES);
-                }
-                NAME(store)(terms + f, sum[0]);
-                if (two) NAME(store)(terms + f + LANES, sum[1]);
-            }
-            for (size j = 0; j < latents; j++)
-                for (int own = 0; own <= at->own; own++) {
-                    const float *w = (own ? earlier_own : later) + j * c;
-                    float *term = terms + (1 + owner[j] + own * at->nodes) * c;
-                    for (size f = 0; f < c; f += LANES)
-                        NAME(store)(term + f, NAME(load)(term + f) + z1[j] * NAME(load)(w + f) +
-                                                  NAME(load)(w + latents * c + f));
+            const int32_t *order = at->order + b * latents, *start = at->start + b * (nodes + 1);
+            for (size table = 0; table < tables; table += TOGETHER, terms += SUBSETS * c)
+                for (size f = 0; f < c; f += WIDTH) {
+                    const int two = f + LANES < c;
+                    vec sum[SUBSETS][2] = {{{0}}}, one[2][2] = {{{0}}};
+                    if (table == 0) {
+                        const float *w = net->first + f;
+                        for (size j = 0; j < latents; j++, w += c) {
+                            one[j % 2][0] += z[j] * NAME(load)(w);
+                            if (two) one[j % 2][1] += z[j] * NAME(load)(w + LANES);
+                        }
+                        sum[0][0] = one[0][0] + one[1][0] + NAME(load)(net->vectors[0] + f);
+                        if (two) sum[0][1] = one[0][1] + one[1][1] + NAME(load)(net->vectors[0] + f + LANES);
+                    }
+#pragma GCC unroll 4
+                    for (int i = 0; i < TOGETHER; i++) {
+                        const size node = (table + i) % nodes, own = (table + i) / nodes;
+                        vec term[2] = {{0}};
+                        for (int32_t k = start[node]; k < start[node + 1] && table + i < tables; k++) {
+                            const float *w = later + (2 * own * latents + order[k]) * c + f;
+                            term[0] += z1[order[k]] * NAME(load)(w) + NAME(load)(w + latents * c);
+                            if (two) term[1] += z1[order[k]] * NAME(load)(w + LANES) + NAME(load)(w + latents * c + LANES);
+                        }
+#pragma GCC unroll 4
+                        for (int k = 0; k < 1 << i; k++)
+                            for (int l = 0; l < 2; l++) sum[(1 << i) + k][l] = sum[k][l] + term[l];
+                    }
+#pragma GCC unroll 8
+                    for (int k = 0; k < SUBSETS; k++) {
+                        NAME(store)(terms + k * c + f, sum[k][0]);
+                        if (two) NAME(store)(terms + k * c + f + LANES, sum[k][1]);
+                    }
                 }
         }
 }
 
-/* What one sample of an entry gives the first LayerNorm: the shared term, and those of its count tables. */
-INLINE void NAME(owner_row)(const float *terms, size c, const float *target, const int *tables, int count, float *row) {
+/* What one sample of an entry gives the first LayerNorm, from that sample's terms. */
+INLINE void NAME(owner_row)(const float *terms, size size_of_terms, size c, const float *target, uint64_t seen,
+                            float *row) {
+    const size subset = SUBSETS * c;
+    const float *own = terms + (seen & (SUBSETS - 1)) * c;
+    if (size_of_terms == 2 * subset) { /* up to six nodes */
+        const float *other = terms + subset + (seen >> TOGETHER) * c;
+        for (size f = 0; f < c; f += LANES)
+            NAME(store)(row + f, NAME(load)(own + f) + NAME(load)(other + f) + NAME(load)(target + f));
+        return;
+    }
     for (size f = 0; f < c; f += LANES) {
-        vec sum = NAME(load)(terms + f);
-        if (target) sum += NAME(load)(target + f);
-        for (int i = 0; i < count; i++) sum += NAME(load)(terms + (1 + tables[i]) * c + f);
+        vec sum = NAME(load)(own + f) + NAME(load)(target + f);
+        uint64_t bits = seen;
+        for (size table = subset; table < size_of_terms; table += subset) {
+            bits >>= TOGETHER;
+            sum += NAME(load)(terms + table + (bits & (SUBSETS - 1)) * c + f);
+        }
         NAME(store)(row + f, sum);
     }
 }
@@ -259,28 +325,30 @@ INLINE vec NAME(owner_score)(const owner_net *net, const vec out[2], vec z_mean,
 }
 
 /* Room for a block of samples, of which some are filled in. */
-TARGET static float *NAME(owner_block)(owner_block *block, size c, float *room) {
+TARGET static float *NAME(owner_block)(const owners *at, owner_block *block, size c, float *room) {
     float **const parts[] = {&block->rows, &block->x};
     for (int i = 0; i < 2; i++, room += c * WIDTH) *parts[i] = room;
     float **const numbers[] = {&block->mean, &block->variance, &block->weight};
     for (int i = 0; i < 3; i++, room += WIDTH) *numbers[i] = room;
     memset(block->rows, 0, sizeof(float) * (2 * c + 3) * WIDTH);
     block->filled = 0;
-    return room;
+    block->needed = (int32_t *)room;
+    return room + at->graphs * at->nodes;
 }
 
-/* Fill in sample s of an entry of pair b, terms being those of that sample. Whether the block is full. */
-INLINE int NAME(owner_fill)(const owners *at, const owner_net *net, size m, size c, size b, size s, size place,
-                            const float *terms, const int *tables, int count, float weight, owner_block *block) {
+/* Fill in sample s of an entry of pair b. Whether the block is full. */
+INLINE int NAME(owner_fill)(const owners *at, const owner_net *net, size m, size c, size b, size s, size entry,
+                            const float *terms, size each, float weight, owner_block *block) {
+    const size i = block->filled++, place = b * at->graphs * at->nodes + entry;
     const int32_t target = at->target[place];
-    const size i = block->filled++;
-    NAME(owner_row)(terms, c, target < 0 ? NULL : net->first + (at->latents + target) * c, tables, count,
+    NAME(owner_row)(terms, each, c, target < 0 ? net->nothing : net->first + (at->latents + target) * c, at->seen[place],
                     block->rows + i * c);
     block->mean[i] = at->mean[b * at->latents + m];
     block->variance[i] = at->variance[b * at->latents + m];
     block->weight[i] = weight;
-    block->place[i] = place;
-    block->sample[i] = b * at->samples + s;
+    block->pair[i] = b;
+    block->sample[i] = s;
+    block->entry[i] = entry;
     return block->filled == WIDTH;
 }
 
@@ -297,63 +365,64 @@ TARGET static void NAME(owner_losses)(const owners *at, const owner_net *net, si
                                             NAME(load)(block->variance + l * LANES), bent, &precision);
         NAME(store)(scores + l * LANES, score / (float)at->samples);
     }
-    for (size i = 0; i < block->filled; i++) at->lost[block->place[i] * at->latents + m] += scores[i];
+    for (size i = 0; i < block->filled; i++) owner_lost(at, block->pair[i], m)[block->entry[i]] += scores[i];
     block->filled = 0;
 }
 
 /* What latent m loses in every entry that is asked for. */
 TARGET static void NAME(owner_forward)(const owners *at, size m, float *room) {
-    const size c = NAME(owner_features)(at), latents = at->latents;
-    const size each = (1 + owner_tables(at)) * c, chunk = NAME(owner_pairs)(at);
+    const size c = NAME(owner_features)(at), each = NAME(owner_terms_size)(at), chunk = NAME(owner_pairs)(at);
     owner_net net;
     owner_block block;
     float *terms = NAME(owner_weights)(at, m, 0, &net, room);
-    room = NAME(owner_block)(&block, c, terms + chunk * at->samples * each);
+    room = NAME(owner_block)(at, &block, c, terms + chunk * at->samples * each);
     for (size first = 0; first < at->pairs; first += chunk) {
         const size end = first + chunk < at->pairs ? first + chunk : at->pairs;
+        const float *own = terms;
         NAME(owner_terms)(at, &net, first, end, terms);
-        for (size b = first; b < end; b++)
+        for (size b = first; b < end; b++) {
+            const uint64_t *asked = at->asked + b * at->graphs * at->nodes;
+            const float less = at->less[b * at->latents + m];
+            float *lost = owner_lost(at, b, m);
+            int32_t *needed = block.needed;
+            size count = 0, all = b < at->some ? at->counts[2 * b] : 0;
             for (size e = 0; e < at->counts[2 * b + 1]; e++) {
-                const size place = b * at->graphs * at->nodes + e;
-                float *lost = at->lost + place * latents + m;
-                *lost = 0.0f;
-                if (!owner_needed(at, b, e, m)) continue;
-                *lost = -at->less[b * latents + m];
-                int tables[64];
-                const int count = bits_of(at->seen[place], tables);
-                for (size s = 0; s < at->samples; s++)
-                    if (NAME(owner_fill)(at, &net, m, c, b, s, place, terms + ((b - first) * at->samples + s) * each,
-                                         tables, count, 0.0f, &block))
-                        NAME(owner_losses)(at, &net, m, c, &block, room);
+                const int need = e < all || (asked[e] & at->likely[m]) != 0;
+                needed[count] = (int32_t)e;
+                count += need;
+                lost[e] = need ? -less : 0.0f;
             }
+            for (size s = 0; s < at->samples; s++, own += each)
+                for (size e = 0; e < count; e++)
+                    if (NAME(owner_fill)(at, &net, m, c, b, s, needed[e], own, each, 0.0f, &block))
+                        NAME(owner_losses)(at, &net, m, c, &block, room);
+        }
     }
     if (block.filled) NAME(owner_losses)(at, &net, m, c, &block, room);
 }
 
 /* Of pair b, value = sum_m sum_k w_mk D_k,m under its first graph, and sum_m pi_mk D_k,m under every graph. */
 TARGET static void NAME(owner_sums)(const owners *at, size b, float *value, float *losses) {
-    const size latents = at->latents, nodes = at->nodes, number = at->graphs * nodes;
-    vec total = {};
-    for (size g = 0; g < number; g++) {
-        const float *lost = at->lost + (b * number + at->which[b * number + g]) * latents;
-        const float *asked = at->weights + g % nodes * latents;
-        const float *taught = asked + (b < at->some ? 1 : 2) * nodes * latents;
-        vec sum = {};
-        for (size j = 0; j < latents; j += LANES) {
-            const vec one = NAME(some)(lost + j, latents - j);
-            sum += one * NAME(some)(asked + j, latents - j);
-            if (g < nodes) total += one * NAME(some)(taught + j, latents - j);
-        }
-        losses[b * number + g] = NAME(sum)(sum);
+    const size nodes = at->nodes, number = at->graphs * nodes;
+    const int32_t *which = at->which + b * number;
+    float total = 0.0f;
+    losses += b * number;
+    memset(losses, 0, sizeof(float) * number);
+    for (size m = 0; m < at->latents; m++) {
+        const float *lost = owner_lost(at, b, m), *asked = at->weights + m * nodes;
+        const float *taught = asked + (b < at->some ? 1 : 2) * at->latents * nodes;
+        for (size g = 0; g < number; g += nodes)
+            for (size k = 0; k < nodes; k++) losses[g + k] += asked[k] * lost[which[g + k]];
+        for (size k = 0; k < nodes; k++) total += taught[k] * lost[which[k]];
     }
-    value[b] = NAME(sum)(total);
+    value[b] = total;
 }
 
 /* Gradients of a block's samples: of the network in sums, of the terms in of_terms, those of pair first first. */
 TARGET static void NAME(owner_gradients)(const owners *at, const of_owners *of, const owner_net *net, size m, size c,
                                          size first, owner_block *block, owner_sums *sums, const float *terms,
                                          float *of_terms) {
-    const size samples = at->samples, latents = at->latents, each = (1 + owner_tables(at)) * c;
+    const size latents = at->latents, each = NAME(owner_terms_size)(at), subset = SUBSETS * c;
     float *const kept[2][3] = {{sums->kept[0], sums->kept[1], sums->active + sums->blocks * c * WIDTH},
                                {sums->kept[2], sums->kept[3], sums->kept[4]}};
     float *of_middle = sums->kept[5], *of_first = sums->kept[6], of_mean[WIDTH], of_variance[WIDTH];
@@ -395,29 +464,28 @@ TARGET static void NAME(owner_gradients)(const owners *at, const of_owners *of, 
     NAME(owner_normalised_backward)(net->vectors[1], at->hidden, c, kept[0], scales[0], of_first, sums->layers[0]);
     NAME(to_rows)(of_first, c, block->rows);
     for (size i = 0; i < block->filled; i++) {
-        const size place = block->place[i], b = block->sample[i] / samples, own = block->sample[i] - first * samples;
+        const size b = block->pair[i], place = b * at->graphs * at->nodes + block->entry[i];
+        const size own = ((b - first) * at->samples + block->sample[i]) * each;
         const float *g = block->rows + i * c;
-        float *to = of_terms + own * each, *target = sums->first + (latents + at->target[place]) * c;
-        int tables[64];
-        const int count = bits_of(at->parents[place], tables);
+        uint64_t parents = at->parents[place];
         of->mean[b * latents + m] += of_mean[i];
         of->variance[b * latents + m] += of_variance[i];
-        for (size f = 0; f < c; f += LANES) {
-            const vec one = NAME(load)(g + f);
-            NAME(store)(to + f, NAME(load)(to + f) + one);
-            if (at->target[place] >= 0) NAME(store)(target + f, NAME(load)(target + f) + one);
-            for (int t = 0; t < count; t++) {
-                float *table = to + (1 + tables[t]) * c + f;
-                NAME(store)(table, NAME(load)(table) + one);
-            }
+        for (float *to = of_terms + own; to < of_terms + own + each; to += subset, parents >>= TOGETHER) {
+            float *row = to + (parents & (SUBSETS - 1)) * c;
+            for (size f = 0; f < c; f += LANES) NAME(store)(row + f, NAME(load)(row + f) + NAME(load)(g + f));
+        }
+        if (at->target[place] >= 0) {
+            float *row = sums->first + (latents + at->target[place]) * c;
+            for (size f = 0; f < c; f += LANES) NAME(store)(row + f, NAME(load)(row + f) + NAME(load)(g + f));
         }
         if (!of->graphs) continue;
-        const size node = place - b * at->graphs * at->nodes; /* entries of the first graph are apart */
+        const size node = block->entry[i]; /* entries of the first graph are apart */
         if (at->targets[b * at->nodes + node] != 0.0f) continue;
         for (size parent = 0; parent < at->nodes; parent++) {
-            const float *term = terms + own * each + (1 + parent) * c;
+            const float *without = terms + own + parent / TOGETHER * subset, *with = without + (1 << parent % TOGETHER) * c;
             vec sum = {};
-            for (size f = 0; f < c; f += LANES) sum += NAME(load)(term + f) * NAME(load)(g + f);
+            for (size f = 0; f < c; f += LANES)
+                sum += (NAME(load)(with + f) - NAME(load)(without + f)) * NAME(load)(g + f);
             of->graphs[(b * at->nodes + parent) * at->nodes + node] += NAME(sum)(sum);
         }
     }
@@ -427,50 +495,115 @@ TARGET static void NAME(owner_gradients)(const owners *at, const of_owners *of, 
     sums->blocks = 0;
 }
 
-/* From the gradients of one sample's terms to those of the first map, of z and of who owns what. used: whose are not 0. */
+/* sums = sum_f g[.][f] w[f] of count rows g, c apart, and a vector of columns of w, ldw apart. */
+INLINE void NAME(dots_of)(const int count, const float *g, size c, const float *w, size ldw, vec *sums) {
+    vec sum[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i++) sum[i] = (vec){};
+    for (size f = 0; f < c; f++) {
+        const vec one = NAME(load)(w + f * ldw);
+#pragma GCC unroll 8
+        for (int i = 0; i < count; i++) sum[i] += g[i * c + f] * one;
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i++) sums[i] = sum[i];
+}
+
+TARGET static void NAME(dots)(size count, const float *g, size c, const float *w, size ldw, vec *sums) {
+    for (; count >= 8; count -= 8, g += 8 * c, sums += 8) NAME(dots_of)(8, g, c, w, ldw, sums);
+    switch (count) {
+    case 7: NAME(dots_of)(7, g, c, w, ldw, sums); break;
+    case 6: NAME(dots_of)(6, g, c, w, ldw, sums); break;
+    case 5: NAME(dots_of)(5, g, c, w, ldw, sums); break;
+    case 4: NAME(dots_of)(4, g, c, w, ldw, sums); break;
+    case 3: NAME(dots_of)(3, g, c, w, ldw, sums); break;
+    case 2: NAME(dots_of)(2, g, c, w, ldw, sums); break;
+    case 1: NAME(dots_of)(1, g, c, w, ldw, sums); break;
+    }
+}
+
+/* From the gradients of a few pairs' terms to those of the first map, of z and of who owns what. room: owner_few_pairs()
+   samples (1 + tables) c and tables c floats. */
 TARGET static void NAME(owner_terms_backward)(const owners *at, const of_owners *of, const owner_net *net, size c,
-                                              size b, size s, uint64_t used, const float *of_terms, float *of_first) {
-    const size latents = at->latents, place = (b * at->samples + s) * latents, nodes = at->nodes;
-    const size seen = (latents + LANES - 1) / LANES * LANES, later = latents + at->variables;
-    const float *z = at->z_t + place, *z1 = at->z_t1 + place;
-    const int32_t *owner = at->owner + b * latents;
+                                              size begin, size end, const float *of_terms, float *of_first, float *room) {
+    const size latents = at->latents, samples = at->samples, nodes = at->nodes, tables = owner_tables(at);
+    const size seen = (latents + LANES - 1) / LANES * LANES, later = latents + at->variables, each = (1 + tables) * c;
+    const size n = (end - begin) * samples;
+    float *sums = room + n * each;
+    vec found[64];
+    /* Of every sample what all entries give, and what those give that see a table. */
+    for (size i = 0; i < n; i++) {
+        float *to = room + i * each;
+        for (size table = 0; table < tables; table += TOGETHER, of_terms += SUBSETS * c)
+            for (size f = 0; f < c; f += LANES) {
+                vec part[SUBSETS];
+#pragma GCC unroll 8
+                for (int k = 0; k < SUBSETS; k++) part[k] = NAME(load)(of_terms + k * c + f);
+#pragma GCC unroll 4
+                for (int t = TOGETHER - 1; t >= 0; t--) { /* the highest first: halves with it and without */
+                    vec sum = {};
+#pragma GCC unroll 4
+                    for (int k = 0; k < 1 << t; k++) {
+                        sum += part[(1 << t) + k];
+                        part[k] += part[(1 << t) + k];
+                    }
+                    if (table + t < tables) NAME(store)(to + (1 + table + t) * c + f, sum);
+                }
+                if (table == 0) NAME(store)(to + f, part[0]);
+            }
+    }
+    const float *z = at->z_t + begin * samples * latents, *z1 = at->z_t1 + begin * samples * latents;
     for (size j = 0; j < latents; j++)
         for (size f = 0; f < c; f += LANES) {
-            float *own = of_first + j * c + f;
-            NAME(store)(own, NAME(load)(own) + z[j] * NAME(load)(of_terms + f));
-        }
-    for (size j = 0; j < latents; j += LANES) {
-        vec sum = NAME(some)(of->z_t + place + j, latents - j);
-        for (size f = 0; f < c; f++) sum += of_terms[f] * NAME(load)(net->first_back[0] + f * seen + j);
-        NAME(put)(of->z_t + place + j, sum, latents - j);
-    }
-    for (int own = 0; own <= at->own; own++) {
-        for (size j = 0; j < latents; j++) {
-            const size table = owner[j] + own * nodes;
-            if (!(used >> table & 1)) continue;
-            const float *g = of_terms + (1 + table) * c;
-            float *to = of_first + (later + 2 * own * latents + j) * c;
-            for (size f = 0; f < c; f += LANES) {
-                const vec one = NAME(load)(g + f);
-                NAME(store)(to + f, NAME(load)(to + f) + z1[j] * one);
-                NAME(store)(to + latents * c + f, NAME(load)(to + latents * c + f) + one);
+            float *row = of_first + j * c + f;
+            vec sum = NAME(load)(row);
+            for (size i = 0; i < n; i++) sum += z[i * latents + j] * NAME(load)(room + i * each + f);
+            NAME(store)(row, sum);
+            for (int own = 0; own <= at->own; own++) {
+                row = of_first + (later + 2 * own * latents + j) * c + f;
+                sum = NAME(load)(row);
+                vec mask = NAME(load)(row + latents * c);
+                for (size i = 0; i < n; i++) {
+                    const size table = at->owner[(begin + i / samples) * latents + j] + own * nodes;
+                    const vec one = NAME(load)(room + i * each + (1 + table) * c + f);
+                    sum += z1[i * latents + j] * one;
+                    mask += one;
+                }
+                NAME(store)(row, sum);
+                NAME(store)(row + latents * c, mask);
             }
         }
-        for (size node = 0; node < nodes; node++) {
-            if (!(used >> (node + own * nodes) & 1)) continue;
-            const float *g = of_terms + (1 + node + own * nodes) * c;
-            for (size j = 0; j < latents; j += LANES) {
-                const size valid = latents - j;
-                const float *of_value = net->first_back[1 + 2 * own] + j, *of_mask = net->first_back[2 + 2 * own] + j;
-                vec value = {}, mask = {};
-                for (size f = 0; f < c; f++) {
-                    value += g[f] * NAME(load)(of_value + f * seen);
-                    mask += g[f] * NAME(load)(of_mask + f * seen);
+    for (size j = 0; j < latents; j += LANES) {
+        const size valid = latents - j;
+        for (size b = begin; b < end; b++) {
+            const float *own = room + (b - begin) * samples * each;
+            const int32_t *owner = at->owner + b * latents + j;
+            float *psi = of->psi + b * nodes * latents + j;
+            if (samples > 1)
+                for (size k = 0; k < tables * c; k += LANES) {
+                    vec sum = {};
+                    for (size s = 0; s < samples; s++) sum += NAME(load)(own + s * each + c + k);
+                    NAME(store)(sums + k, sum);
                 }
-                float *psi = of->psi + (b * nodes + node) * latents + j;
-                NAME(put)(psi, NAME(some)(psi, valid) + value * NAME(some)(z1 + j, valid) + mask, valid);
-                for (size i = 0; i < valid && i < LANES; i++)
-                    if (owner[j + i] == node) of->z_t1[place + j + i] += value[i];
+            for (int side = 0; side <= at->own; side++) {
+                const size side_tables = side * nodes;
+                NAME(dots)(nodes, (samples > 1 ? sums : own + c) + side_tables * c, c, net->first_back[2 + 2 * side] + j,
+                           seen, found);
+                for (size node = 0; node < nodes; node++)
+                    NAME(put)(psi + node * latents, NAME(some)(psi + node * latents, valid) + found[node], valid);
+            }
+            for (size s = 0; s < samples; s++, own += each) {
+                const size place = (b * samples + s) * latents + j;
+                vec past;
+                NAME(dots)(1, own, c, net->first_back[0] + j, seen, &past);
+                NAME(put)(of->z_t + place, NAME(some)(of->z_t + place, valid) + past, valid);
+                const vec value = NAME(some)(at->z_t1 + place, valid);
+                for (int side = 0; side <= at->own; side++) {
+                    NAME(dots)(nodes, own + (1 + side * nodes) * c, c, net->first_back[1 + 2 * side] + j, seen, found);
+                    for (size node = 0; node < nodes; node++)
+                        NAME(put)(psi + node * latents, NAME(some)(psi + node * latents, valid) + found[node] * value, valid);
+                    for (size i = 0; i < valid && i < LANES; i++) of->z_t1[place + i] += found[owner[i]][i];
+                }
             }
         }
     }
@@ -480,12 +613,12 @@ TARGET static void NAME(owner_terms_backward)(const owners *at, const of_owners 
 TARGET static void NAME(owner_backward)(const owners *at, const of_owners *of, size m, float *room) {
     const size c = NAME(owner_features)(at), hidden = at->hidden, latents = at->latents, nodes = at->nodes;
     const size samples = at->samples, inputs = owner_inputs(at), most = at->graphs * nodes;
-    const size each = (1 + owner_tables(at)) * c, chunk = NAME(owner_pairs)(at);
+    const size each = NAME(owner_terms_size)(at), chunk = NAME(owner_pairs)(at), few = NAME(owner_few_pairs)(at);
     owner_net net;
     owner_block block;
     owner_sums sums = {.blocks = 0};
     float *terms = NAME(owner_weights)(at, m, 1, &net, room), *of_terms = terms + chunk * samples * each;
-    room = sums.first = NAME(owner_block)(&block, c, of_terms + chunk * samples * each);
+    room = sums.first = NAME(owner_block)(at, &block, c, of_terms + chunk * samples * each);
     sums.middle = sums.first + inputs * c;
     sums.layers[0] = sums.middle + c * c;
     sums.layers[1] = sums.layers[0] + 3 * c * LANES;
@@ -494,41 +627,37 @@ TARGET static void NAME(owner_backward)(const owners *at, const of_owners *of, s
     memset(room, 0, sizeof(float) * (sums.active - room));
     sums.rows = sums.active + OWNER_BLOCKS * c * WIDTH;
     for (int i = 0; i < 7; i++) sums.kept[i] = sums.rows + (OWNER_BLOCKS + i) * c * WIDTH;
+    room = sums.kept[6] + c * WIDTH;
     for (size k = 0; k < nodes; k++) of->pi[m * nodes + k] = 0.0f;
     for (size first = 0; first < at->pairs; first += chunk) {
         const size end = first + chunk < at->pairs ? first + chunk : at->pairs;
         NAME(owner_terms)(at, &net, first, end, terms);
         memset(of_terms, 0, sizeof(float) * (end - first) * samples * each);
         for (size b = first; b < end; b++) {
-            const float g = of->value[b], *taught = at->weights + (b < at->some ? 1 : 2) * nodes * latents + m;
+            const float g = of->value[b], *lost = owner_lost(at, b, m);
+            const float *taught = at->weights + ((b < at->some ? 1 : 2) * latents + m) * nodes;
+            const float rare = b < at->some ? (float)at->pairs / at->some : 0.0f; /* an unlikely latent's */
             const size pair = b * latents + m;
+            float weights[64];
             of->mean[pair] = of->variance[pair] = of->less[pair] = 0.0f;
+            for (size e = 0; e < at->counts[2 * b]; e++) weights[e] = 0.0f;
             for (size k = 0; k < nodes; k++) {
-                const float weight = taught[k * latents], lost = at->lost[(b * most + at->which[b * most + k]) * latents + m];
-                of->less[pair] -= g * weight;
-                if (weight != 0.0f) of->pi[m * nodes + k] += g * lost * weight / (at->pi[m * nodes + k] + at->floor);
+                const size e = at->which[b * most + k];
+                weights[e] += taught[k];
+                of->less[pair] -= g * taught[k];
+                of->pi[m * nodes + k] += g * lost[e] * (at->likely[m] >> k & 1 ? 1.0f : rare);
             }
-            for (size e = 0; e < at->counts[2 * b]; e++) {
-                const size place = b * most + e;
-                int tables[64], count = bits_of(at->taught[place], tables);
-                float weight = 0.0f;
-                for (int i = 0; i < count; i++) weight += taught[tables[i] * latents];
-                if (weight == 0.0f) continue;
-                count = bits_of(at->seen[place], tables);
-                for (size s = 0; s < samples; s++)
-                    if (NAME(owner_fill)(at, &net, m, c, b, s, place, terms + ((b - first) * samples + s) * each,
-                                         tables, count, g * weight / samples, &block))
+            for (size s = 0; s < samples; s++)
+                for (size e = 0; e < at->counts[2 * b]; e++)
+                    if (weights[e] != 0.0f &&
+                        NAME(owner_fill)(at, &net, m, c, b, s, e, terms + ((b - first) * samples + s) * each, each,
+                                         g * weights[e] / samples, &block))
                         NAME(owner_gradients)(at, of, &net, m, c, first, &block, &sums, terms, of_terms);
-            }
         }
         if (block.filled) NAME(owner_gradients)(at, of, &net, m, c, first, &block, &sums, terms, of_terms);
-        for (size b = first; b < end; b++) {
-            uint64_t used = 0;
-            for (size e = 0; e < at->counts[2 * b]; e++) used |= at->parents[b * most + e];
-            for (size s = 0; s < samples; s++)
-                NAME(owner_terms_backward)(at, of, &net, c, b, s, used, of_terms + ((b - first) * samples + s) * each,
-                                           sums.first);
-        }
+        for (size b = first; b < end; b += few)
+            NAME(owner_terms_backward)(at, of, &net, c, b, b + few < end ? b + few : end,
+                                       of_terms + (b - first) * samples * each, sums.first, room);
     }
     NAME(owner_gram)(sums.blocks, c, sums.active, sums.rows, sums.middle);
     for (size i = 0; i < inputs; i++)
