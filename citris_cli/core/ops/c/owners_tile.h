@@ -255,32 +255,66 @@ INLINE void NAME(owner_gram)(size blocks, size c, const float *x, const float *g
    entries share in those of the first tables. */
 TARGET static void NAME(owner_terms)(const owners *at, const owner_net *net, size first, size end, float *terms) {
     const size c = NAME(owner_features)(at), latents = at->latents, tables = owner_tables(at), nodes = at->nodes;
+    const size samples = at->samples, each = NAME(owner_terms_size)(at), n = (end - first) * samples;
+    const float *z = at->z_t + first * samples * latents, *z1 = at->z_t1 + first * samples * latents;
+    for (size f = 0; f < c; f += WIDTH) {
+        const int two = f + LANES < c;
+        for (size i = 0; i < n; i += 4) { /* a few samples share what is loaded of the weights */
+            const float *own[4];
+            vec sum[4][2];
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; k++) {
+                own[k] = z + (i + k < n ? i + k : n - 1) * latents;
+                sum[k][0] = NAME(load)(net->vectors[0] + f);
+                sum[k][1] = two ? NAME(load)(net->vectors[0] + f + LANES) : (vec){};
+            }
+            for (size j = 0; j < latents; j++) {
+                const float *w = net->first + j * c + f;
+                const vec w0 = NAME(load)(w), w1 = two ? NAME(load)(w + LANES) : (vec){};
+#pragma GCC unroll 4
+                for (int k = 0; k < 4; k++) {
+                    sum[k][0] += own[k][j] * w0;
+                    sum[k][1] += own[k][j] * w1;
+                }
+            }
+            for (size k = 0; k < 4 && i + k < n; k++) {
+                NAME(store)(terms + (i + k) * each + f, sum[k][0]);
+                if (two) NAME(store)(terms + (i + k) * each + f + LANES, sum[k][1]);
+            }
+        }
+    }
     const float *later = net->first + (latents + at->variables) * c;
-    for (size b = first; b < end; b++)
-        for (size s = 0; s < at->samples; s++) {
-            const float *z = at->z_t + (b * at->samples + s) * latents, *z1 = at->z_t1 + (b * at->samples + s) * latents;
-            const int32_t *order = at->order + b * latents, *start = at->start + b * (nodes + 1);
-            for (size table = 0; table < tables; table += TOGETHER, terms += SUBSETS * c)
-                for (size f = 0; f < c; f += WIDTH) {
-                    const int two = f + LANES < c;
-                    vec sum[SUBSETS][2] = {{{0}}}, one[2][2] = {{{0}}};
+    for (size b = first; b < end; b++, z1 += samples * latents) {
+        const int32_t *order = at->order + b * latents, *start = at->start + b * (nodes + 1);
+        for (size table = 0; table < tables; table += TOGETHER)
+            for (size f = 0; f < c; f += WIDTH) {
+                const int two = f + LANES < c;
+                vec seen[TOGETHER][2]; /* what is told of a table's latents being seen, whatever their values */
+                for (int i = 0; i < TOGETHER; i++) {
+                    const size node = (table + i) % nodes, own = (table + i) / nodes;
+                    seen[i][0] = seen[i][1] = (vec){};
+                    for (int32_t k = start[node]; k < start[node + 1] && table + i < tables; k++) {
+                        const float *w = later + ((2 * own + 1) * latents + order[k]) * c + f;
+                        seen[i][0] += NAME(load)(w);
+                        if (two) seen[i][1] += NAME(load)(w + LANES);
+                    }
+                }
+                for (size s = 0; s < samples; s++) {
+                    float *to = terms + ((b - first) * samples + s) * each + table / TOGETHER * SUBSETS * c + f;
+                    const float *own_z = z1 + s * latents;
+                    vec sum[SUBSETS][2] = {{{0}}};
                     if (table == 0) {
-                        const float *w = net->first + f;
-                        for (size j = 0; j < latents; j++, w += c) {
-                            one[j % 2][0] += z[j] * NAME(load)(w);
-                            if (two) one[j % 2][1] += z[j] * NAME(load)(w + LANES);
-                        }
-                        sum[0][0] = one[0][0] + one[1][0] + NAME(load)(net->vectors[0] + f);
-                        if (two) sum[0][1] = one[0][1] + one[1][1] + NAME(load)(net->vectors[0] + f + LANES);
+                        sum[0][0] = NAME(load)(to);
+                        if (two) sum[0][1] = NAME(load)(to + LANES);
                     }
 #pragma GCC unroll 4
                     for (int i = 0; i < TOGETHER; i++) {
                         const size node = (table + i) % nodes, own = (table + i) / nodes;
-                        vec term[2] = {{0}};
+                        vec term[2] = {seen[i][0], seen[i][1]};
                         for (int32_t k = start[node]; k < start[node + 1] && table + i < tables; k++) {
                             const float *w = later + (2 * own * latents + order[k]) * c + f;
-                            term[0] += z1[order[k]] * NAME(load)(w) + NAME(load)(w + latents * c);
-                            if (two) term[1] += z1[order[k]] * NAME(load)(w + LANES) + NAME(load)(w + latents * c + LANES);
+                            term[0] += own_z[order[k]] * NAME(load)(w);
+                            if (two) term[1] += own_z[order[k]] * NAME(load)(w + LANES);
                         }
 #pragma GCC unroll 4
                         for (int k = 0; k < 1 << i; k++)
@@ -288,11 +322,12 @@ TARGET static void NAME(owner_terms)(const owners *at, const owner_net *net, siz
                     }
 #pragma GCC unroll 8
                     for (int k = 0; k < SUBSETS; k++) {
-                        NAME(store)(terms + k * c + f, sum[k][0]);
-                        if (two) NAME(store)(terms + k * c + f + LANES, sum[k][1]);
+                        NAME(store)(to + k * c, sum[k][0]);
+                        if (two) NAME(store)(to + k * c + LANES, sum[k][1]);
                     }
                 }
-        }
+            }
+    }
 }
 
 /* What one sample of an entry gives the first LayerNorm, from that sample's terms. */
@@ -495,30 +530,30 @@ TARGET static void NAME(owner_gradients)(const owners *at, const of_owners *of, 
     sums->blocks = 0;
 }
 
-/* sums = sum_f g[.][f] w[f] of count rows g, c apart, and a vector of columns of w, ldw apart. */
-INLINE void NAME(dots_of)(const int count, const float *g, size c, const float *w, size ldw, vec *sums) {
+/* sums = sum_f g[.][f] w[f] of count rows g, ldg apart, and a vector of columns of w, ldw apart. */
+INLINE void NAME(dots_of)(const int count, const float *g, size ldg, size c, const float *w, size ldw, vec *sums) {
     vec sum[8];
 #pragma GCC unroll 8
     for (int i = 0; i < count; i++) sum[i] = (vec){};
     for (size f = 0; f < c; f++) {
         const vec one = NAME(load)(w + f * ldw);
 #pragma GCC unroll 8
-        for (int i = 0; i < count; i++) sum[i] += g[i * c + f] * one;
+        for (int i = 0; i < count; i++) sum[i] += g[i * ldg + f] * one;
     }
 #pragma GCC unroll 8
     for (int i = 0; i < count; i++) sums[i] = sum[i];
 }
 
-TARGET static void NAME(dots)(size count, const float *g, size c, const float *w, size ldw, vec *sums) {
-    for (; count >= 8; count -= 8, g += 8 * c, sums += 8) NAME(dots_of)(8, g, c, w, ldw, sums);
+TARGET static void NAME(dots)(size count, const float *g, size ldg, size c, const float *w, size ldw, vec *sums) {
+    for (; count >= 8; count -= 8, g += 8 * ldg, sums += 8) NAME(dots_of)(8, g, ldg, c, w, ldw, sums);
     switch (count) {
-    case 7: NAME(dots_of)(7, g, c, w, ldw, sums); break;
-    case 6: NAME(dots_of)(6, g, c, w, ldw, sums); break;
-    case 5: NAME(dots_of)(5, g, c, w, ldw, sums); break;
-    case 4: NAME(dots_of)(4, g, c, w, ldw, sums); break;
-    case 3: NAME(dots_of)(3, g, c, w, ldw, sums); break;
-    case 2: NAME(dots_of)(2, g, c, w, ldw, sums); break;
-    case 1: NAME(dots_of)(1, g, c, w, ldw, sums); break;
+    case 7: NAME(dots_of)(7, g, ldg, c, w, ldw, sums); break;
+    case 6: NAME(dots_of)(6, g, ldg, c, w, ldw, sums); break;
+    case 5: NAME(dots_of)(5, g, ldg, c, w, ldw, sums); break;
+    case 4: NAME(dots_of)(4, g, ldg, c, w, ldw, sums); break;
+    case 3: NAME(dots_of)(3, g, ldg, c, w, ldw, sums); break;
+    case 2: NAME(dots_of)(2, g, ldg, c, w, ldw, sums); break;
+    case 1: NAME(dots_of)(1, g, ldg, c, w, ldw, sums); break;
     }
 }
 
@@ -554,27 +589,34 @@ TARGET static void NAME(owner_terms_backward)(const owners *at, const of_owners 
     }
     const float *z = at->z_t + begin * samples * latents, *z1 = at->z_t1 + begin * samples * latents;
     for (size j = 0; j < latents; j++)
-        for (size f = 0; f < c; f += LANES) {
-            float *row = of_first + j * c + f;
-            vec sum = NAME(load)(row);
-            for (size i = 0; i < n; i++) sum += z[i * latents + j] * NAME(load)(room + i * each + f);
-            NAME(store)(row, sum);
-            for (int own = 0; own <= at->own; own++) {
-                row = of_first + (later + 2 * own * latents + j) * c + f;
-                sum = NAME(load)(row);
-                vec mask = NAME(load)(row + latents * c);
-                for (size i = 0; i < n; i++) {
-                    const size table = at->owner[(begin + i / samples) * latents + j] + own * nodes;
-                    const vec one = NAME(load)(room + i * each + (1 + table) * c + f);
-                    sum += z1[i * latents + j] * one;
-                    mask += one;
+        for (int own = 0; own <= at->own; own++)
+            for (size f = 0; f < c; f += LANES) {
+                float *past = of_first + j * c + f, *row = of_first + (later + 2 * own * latents + j) * c + f;
+                vec sum = NAME(load)(row), mask = NAME(load)(row + latents * c), of_past = NAME(load)(past);
+                const float *all = room + f, *at_z = z + j, *at_z1 = z1 + j;
+                for (size b = begin; b < end; b++) {
+                    const float *table = all + (1 + at->owner[b * latents + j] + own * nodes) * c;
+                    for (size s = 0; s < samples; s++, all += each, table += each, at_z += latents, at_z1 += latents) {
+                        const vec one = NAME(load)(table);
+                        sum += *at_z1 * one;
+                        mask += one;
+                        if (own == 0) of_past += *at_z * NAME(load)(all);
+                    }
                 }
                 NAME(store)(row, sum);
                 NAME(store)(row + latents * c, mask);
+                NAME(store)(past, of_past);
             }
-        }
     for (size j = 0; j < latents; j += LANES) {
         const size valid = latents - j;
+        for (size i = 0; i < n; i += 8) {
+            const size some = n - i < 8 ? n - i : 8;
+            NAME(dots)(some, room + i * each, each, c, net->first_back[0] + j, seen, found);
+            for (size k = 0; k < some; k++) {
+                float *to = of->z_t + (begin * samples + i + k) * latents + j;
+                NAME(put)(to, NAME(some)(to, valid) + found[k], valid);
+            }
+        }
         for (size b = begin; b < end; b++) {
             const float *own = room + (b - begin) * samples * each;
             const int32_t *owner = at->owner + b * latents + j;
@@ -587,19 +629,16 @@ TARGET static void NAME(owner_terms_backward)(const owners *at, const of_owners 
                 }
             for (int side = 0; side <= at->own; side++) {
                 const size side_tables = side * nodes;
-                NAME(dots)(nodes, (samples > 1 ? sums : own + c) + side_tables * c, c, net->first_back[2 + 2 * side] + j,
-                           seen, found);
+                NAME(dots)(nodes, (samples > 1 ? sums : own + c) + side_tables * c, c, c,
+                           net->first_back[2 + 2 * side] + j, seen, found);
                 for (size node = 0; node < nodes; node++)
                     NAME(put)(psi + node * latents, NAME(some)(psi + node * latents, valid) + found[node], valid);
             }
             for (size s = 0; s < samples; s++, own += each) {
                 const size place = (b * samples + s) * latents + j;
-                vec past;
-                NAME(dots)(1, own, c, net->first_back[0] + j, seen, &past);
-                NAME(put)(of->z_t + place, NAME(some)(of->z_t + place, valid) + past, valid);
                 const vec value = NAME(some)(at->z_t1 + place, valid);
                 for (int side = 0; side <= at->own; side++) {
-                    NAME(dots)(nodes, own + (1 + side * nodes) * c, c, net->first_back[1 + 2 * side] + j, seen, found);
+                    NAME(dots)(nodes, own + (1 + side * nodes) * c, c, c, net->first_back[1 + 2 * side] + j, seen, found);
                     for (size node = 0; node < nodes; node++)
                         NAME(put)(psi + node * latents, NAME(some)(psi + node * latents, valid) + found[node] * value, valid);
                     for (size i = 0; i < valid && i < LANES; i++) of->z_t1[place + i] += found[owner[i]][i];
