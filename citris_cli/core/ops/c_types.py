@@ -116,9 +116,9 @@ class Owners(ctypes.Structure):
 
     _fields_ = (
         *_numbers("pairs samples latents variables nodes graphs hidden some own apart"),
-        *_pointers("z_t z_t1 targets drawn pi mean variance less"),
+        *_pointers("z_t z_t1 targets psi drawn pi mean variance less"),
         ("layers", ctypes.c_void_p * OWNER_LAYERS),
-        *_pointers("owner parents seen asked likely target which counts order start lost weights"),
+        *_pointers("parents seen asked likely owner target which counts order start lost weights"),
         ("unlikely", ctypes.c_float),
         ("floor", ctypes.c_float),
     )

@@ -19,6 +19,7 @@ all hypotheses and graphs share and one for each parent.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -124,7 +125,7 @@ def _compilable(networks: OwnerNetworks, sight: Sight, graphs: Tensor, pi: Tenso
 
 
 class _Compiled(torch.autograd.Function):
-    """The compiled :func:`graph_losses`, and its gradients."""
+    """The compiled :func:`graph_losses`, and its gradients, which are computed together with it."""
 
     @staticmethod
     def forward(
@@ -140,67 +141,100 @@ class _Compiled(torch.autograd.Function):
         graphs: Tensor,
         *others: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        (batch, samples, latents), (number, nodes) = z_t.shape, graphs.shape[1:3]
-        pi, mean, variance, less, *layers = (one.contiguous() for one in others)
-        owner = psi.argmax(-1).int()
-        given = [one.contiguous() for one in (z_t, z_t1, targets, graphs)] + [pi, mean, variance, less]
-        entries = batch * number * nodes
-        sets, likely = owner.new_empty(3, entries, dtype=torch.int64), owner.new_empty(latents, dtype=torch.int64)
-        target, which = owner.new_empty(2, entries)
-        counts, start = owner.new_empty(batch, 2), owner.new_empty(batch, nodes + 1)
-        lost, weights = z_t.new_empty(latents * entries), z_t.new_empty(3, latents, nodes)
-        made = [owner, *sets, likely, target, which, counts, torch.empty_like(owner), start, lost, weights]
-        one = Owners(
-            batch, samples, latents, variables, nodes, number, layers[1].shape[1], -(-batch // ONE_IN), autoregressive,
-            ctx.needs_input_grad[8], *library.addresses(given),
-        )  # fmt: skip
-        one.layers[:] = library.addresses(layers)
-        for (name, _), tensor in zip(Owners._fields_[-14:-2], made, strict=True):
-            setattr(one, name, tensor.data_ptr())
-        one.unlikely, one.floor = unlikely, floor
-        value, losses = z_t.new_empty(batch), z_t.new_empty(batch, number, nodes)
-        ctx.owners, ctx.kept = one, (*given, *made, *layers)
+        given = [one.contiguous() for one in (z_t, z_t1, targets, psi, graphs, *others)]
+        ctx.evaluated = Evaluated(given, variables, autoregressive, floor, unlikely, ctx.needs_input_grad[8])
         ctx.save_for_backward(z_t, z_t1, psi, graphs, *others)
+        value, losses = ctx.evaluated.forward(any(ctx.needs_input_grad))
         ctx.mark_non_differentiable(losses)
-        room = _room(one, z_t)
-        library.call(
-            "owners_forward", len(room), ctypes.byref(one), value.data_ptr(), losses.data_ptr(), room.data_ptr(),
-            room.shape[1],
-        )  # fmt: skip
         return value, losses
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_value: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         library.require_unchanged(ctx)
-        z_t, z_t1, psi, graphs, pi, mean, variance, less, *layers = ctx.saved_tensors
-        heaps = min(HEAPS, z_t.shape[2])
-        of_value = of_value.contiguous()
-        of_z_t, of_z_t1 = z_t.new_empty(2, heaps, *z_t.shape)
-        of_psi = psi.new_empty(heaps, *psi.mT.shape)
-        of_graphs = graphs.new_empty(heaps, *graphs[:, 0].shape) if ctx.needs_input_grad[8] else None
-        of_layers = [torch.empty(layer.shape) for layer in layers]
-        of_others = library.like([pi, mean, variance, less])
-        of = OfOwners(of_value.data_ptr())
-        of.layers[:] = library.addresses(of_layers)
-        parts = of_z_t, of_z_t1, of_psi, of_graphs, *of_others
-        for (name, _kind), tensor in zip(OfOwners._fields_[-8:], parts, strict=True):
-            setattr(of, name, None if tensor is None else tensor.data_ptr())
-        room = _room(ctx.owners, z_t)
+        return None, None, None, None, None, *ctx.evaluated.backward(of_value)
+
+
+class Evaluated:
+    """What the compiled functions make of :func:`graph_losses`.
+
+    Args:
+        given: z_t, z_t1, targets, psi, graphs, pi, the three of :class:`Scored` and the layers; contiguous.
+        variables: number of variables K, which may be set.
+        autoregressive: whether a latent sees the latents before it of its own variable.
+        floor: added to pi.
+        unlikely: below which pi a latent is asked in some rows alone.
+        drawn: whether graphs have a gradient.
+    """
+
+    def __init__(
+        self, given: Sequence[Tensor], variables: int, autoregressive: bool, floor: float, unlikely: float, drawn: bool
+    ) -> None:
+        z, graphs, bias = given[0], given[4], given[10]
+        (batch, samples, latents), (number, nodes) = z.shape, graphs.shape[1:3]
+        entries = batch * number * nodes
+        whole = torch.empty(0, dtype=torch.int32)
+        sets, likely = z.new_empty(3, entries, dtype=torch.int64), z.new_empty(latents, dtype=torch.int64)
+        target, which = whole.new_empty(2, entries)
+        owner, order = whole.new_empty(2, batch, latents)
+        counts, start = whole.new_empty(batch, 2), whole.new_empty(batch, nodes + 1)
+        lost, weights = z.new_empty(latents * entries), z.new_empty(3, latents, nodes)
+        made = [*sets, likely, owner, target, which, counts, order, start, lost, weights]
+        self._given, self._kept, self._drawn = given, made, drawn
+        sizes = batch, samples, latents, variables, nodes, number, bias.shape[1], -(-batch // ONE_IN)
+        self._owners = Owners(*sizes, autoregressive, drawn, *library.addresses(given[:9]))
+        self._owners.layers[:] = library.addresses(given[9:])
+        for (name, _), tensor in zip(Owners._fields_[-14:-2], made, strict=True):
+            setattr(self._owners, name, tensor.data_ptr())
+        self._owners.unlikely, self._owners.floor = unlikely, floor
+        self._gradients: list[Tensor | None] | None = None
+
+    def forward(self, gradients: bool) -> tuple[Tensor, Tensor]:
+        """Value and losses.
+
+        Args:
+            gradients: whether those of the values' sum are computed, too: mostly they are all that is needed.
+        """
+        graphs = self._given[4]
+        value, losses = graphs.new_empty(len(graphs)), graphs.new_empty(graphs.shape[:3])
+        self._gradients = self._pass(torch.ones_like(value) if gradients else None, value, losses) or None
+        return value, losses
+
+    def backward(self, of_value: Tensor) -> list[Tensor | None]:
+        """Gradients of z_t, z_t1, psi and what follows it in ``given``."""
+        if self._gradients is None or not bool((of_value == of_value[0]).all()):
+            found = self._pass(of_value.contiguous(), None, None)
+        else:
+            found = [None if one is None else one * of_value[0] for one in self._gradients]
+        return found
+
+    def _pass(self, of_value: Tensor | None, value: Tensor | None, losses: Tensor | None) -> list[Tensor | None]:
+        z, psi, graphs = self._given[0], self._given[3], self._given[4]
+        of, heaps, found = None, z.shape[2], []
+        if of_value is not None:
+            heaps = min(HEAPS, heaps)
+            of_z = z.new_empty(2, heaps, *z.shape)
+            of_psi = psi.new_empty(heaps, *psi.mT.shape)
+            of_graphs = graphs.new_empty(heaps, *graphs[:, 0].shape) if self._drawn else None
+            of_others = library.like(self._given[5:])
+            of = OfOwners(of_value.data_ptr())
+            of.layers[:] = library.addresses(of_others[4:])
+            for (name, _), at in zip(
+                OfOwners._fields_[-8:], library.addresses([*of_z, of_psi, of_graphs, *of_others[:4]]), strict=True
+            ):
+                setattr(of, name, at)
+        room = z.new_empty(torch.get_num_threads(), library.call("owner_room", ctypes.byref(self._owners)))
         library.call(
-            "owners_backward", len(room), ctypes.byref(ctx.owners), ctypes.byref(of), heaps, room.data_ptr(),
-            room.shape[1],
+            "owners_pass", len(room), ctypes.byref(self._owners), of and ctypes.byref(of), heaps,
+            *library.addresses([value, losses, room]), room.shape[1],
         )  # fmt: skip
-        of_drawn = None
-        if of_graphs is not None:
-            of_drawn = torch.zeros_like(graphs)
-            of_drawn[:, 0] = of_graphs[0]
-        return None, None, None, None, None, of_z_t[0], of_z_t1[0], of_psi[0].mT, of_drawn, *of_others, *of_layers
-
-
-def _room(one: Owners, z: Tensor) -> Tensor:
-    """Room for every thread."""
-    return z.new_empty(torch.get_num_threads(), library.call("owner_room", ctypes.byref(one)))
+        if of_value is not None:
+            of_drawn = None
+            if of_graphs is not None:
+                of_drawn = torch.zeros_like(graphs)
+                of_drawn[:, 0] = of_graphs[0]
+            found = [of_z[0, 0], of_z[1, 0], of_psi[0].mT, of_drawn, *of_others]
+        return found
 
 
 def _few(

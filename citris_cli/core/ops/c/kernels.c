@@ -113,23 +113,22 @@ enum {
 };
 
 /* What graph_losses() is of: pairs of frames with samples z_t and z_t1 [B, S, M], targets [B, N] of the nodes, of which
-   the first so many variables can have any, drawn graphs [B, n, N, N], pi [M, N], which node owns which latent [B, M], and
-   what is scored: mean, variance and what is less [B, M]. own: whether a latent sees the ones before it of its own node.
+   the first so many variables can have any, psi [B, M, N], drawn graphs [B, n, N, N], pi [M, N], and what is scored: mean,
+   variance and what is less [B, M]. own: whether a latent sees the ones before it of its own node.
    apart: whether no two nodes are one entry under the first graph. Of a latent that is a node's with less than unlikely
    only the first some pairs are asked, and count for all.
 
    What networks see of a pair is an entry: of which tables of latents, as bits, and which variable was set, or -1. Tables
    are the nodes' latents, and where own is set, again those of them that come before. Of each pair there is room for n N:
    parents as they were drawn, and seen without nodes that own nothing; the nodes that ask for it in any graph; counts has
-   how many the first graph has, and how many there are; which [B, n, N] is the entry of a node. order [B, M] has the
+   how many the first graph has, and how many there are; which [B, n, N] is the entry of a node. owner [B, M] is the node of every latent, order [B, M] has the
    latents by their owners, from start [B, N + 1] on. lost [B, M, n N] takes what latents lose. weights [3, M, N]: of losses,
    and of values in the first some pairs and in the others. */
 typedef struct {
     size pairs, samples, latents, variables, nodes, graphs, hidden, some, own, apart;
-    const float *z_t, *z_t1, *targets, *drawn, *pi, *mean, *variance, *less, *layers[LAYERS];
-    const int32_t *owner;
+    const float *z_t, *z_t1, *targets, *psi, *drawn, *pi, *mean, *variance, *less, *layers[LAYERS];
     uint64_t *parents, *seen, *asked, *likely;
-    int32_t *target, *which, *counts, *order, *start;
+    int32_t *owner, *target, *which, *counts, *order, *start;
     float *lost, *weights, unlikely, floor;
 } owners;
 
@@ -148,8 +147,8 @@ typedef struct {
 /* Samples that go through a network together. */
 typedef struct {
     float *rows, *x, *mean, *variance, *weight;
+    float *lost[32];
     size filled, pair[32], sample[32], entry[32];
-    int32_t *needed;
 } owner_block;
 
 /* Blocks of which gradients of weights are computed together. */
@@ -499,6 +498,13 @@ static void owner_entries(const owners *at, size b) {
     uint64_t own = 0;
     size count = 0;
     int32_t *order = at->order + b * at->latents, *start = at->start + b * (nodes + 1);
+    for (size j = 0; j < at->latents; j++) {
+        const float *psi = at->psi + (b * at->latents + j) * nodes;
+        int32_t most = 0;
+        for (size k = 1; k < nodes; k++)
+            if (psi[k] > psi[most]) most = (int32_t)k;
+        at->owner[b * at->latents + j] = most;
+    }
     start[0] = 0;
     for (size k = 0; k < nodes; k++) {
         start[k + 1] = start[k];
@@ -557,43 +563,45 @@ static void owner_weights(const owners *at, size m) {
 /* Numbers of room that a thread needs for the functions below. */
 size owner_room(int level, const owners *at) { return CALL(level, owner_room, at); }
 
-/* See graph_losses(): value [B], and losses [B, n, N]. */
-void owners_forward(int level, int threads, const owners *at, float *value, float *losses, float *room, size each) {
-#pragma omp parallel num_threads(threads)
-    {
-#pragma omp for schedule(static)
-        for (size m = 0; m < at->latents; m++) owner_weights(at, m);
-#pragma omp for schedule(static)
-        for (size b = 0; b < at->pairs; b++) owner_entries(at, b);
-#pragma omp for schedule(dynamic, 1)
-        for (size m = 0; m < at->latents; m++) CALL(level, owner_forward, at, m, room + each * omp_get_thread_num());
-#pragma omp for schedule(static)
-        for (size b = 0; b < at->pairs; b++) CALL(level, owner_sums, at, b, value, losses);
-    }
-}
-
-/* The gradients. Each of the heaps is of some networks, one after the other, and the first becomes the sum of all:
-   whatever the number of threads, numbers are added in the same order. */
-void owners_backward(int level, int threads, const owners *at, const of_owners *of, size heaps, float *room, size each) {
+/* See graph_losses(): where value is not NULL, value [B] and losses [B, n, N]; and where of is not NULL, the gradients. Heaps
+   are of some networks each, one after the other, and the first becomes the sum of all: whatever the number of threads,
+   numbers are added in the same order. */
+void owners_pass(int level, int threads, const owners *at, const of_owners *of, size heaps, float *value, float *losses,
+                 float *room, size each) {
     const size z = at->pairs * at->samples * at->latents, psi = at->pairs * at->nodes * at->latents;
-    const size graphs = of->graphs ? at->pairs * at->nodes * at->nodes : 0, sizes[] = {z, z, psi, graphs};
-    float *const all[] = {of->z_t, of->z_t1, of->psi, of->graphs};
+    const size sizes[] = {z, z, psi, of && of->graphs ? at->pairs * at->nodes * at->nodes : 0};
 #pragma omp parallel num_threads(threads)
     {
+        if (value) {
+#pragma omp for schedule(static)
+            for (size m = 0; m < at->latents; m++) owner_weights(at, m);
+#pragma omp for schedule(static)
+            for (size b = 0; b < at->pairs; b++) owner_entries(at, b);
+        }
 #pragma omp for schedule(dynamic, 1)
         for (size heap = 0; heap < heaps; heap++) {
-            of_owners own = *of;
+            of_owners own = of ? *of : (of_owners){NULL};
             float **const to[] = {&own.z_t, &own.z_t1, &own.psi, &own.graphs};
-            for (int i = 0; i < 4; i++)
-                if (sizes[i]) memset(*to[i] += heap * sizes[i], 0, sizeof(float) * sizes[i]);
+            for (int i = 0; of && i < 4; i++) {
+                if (!sizes[i]) continue;
+                *to[i] += heap * sizes[i];
+                memset(*to[i], 0, sizeof(float) * sizes[i]);
+            }
             for (size m = first_of(at->latents, heap, heaps); m < first_of(at->latents, heap + 1, heaps); m++)
-                CALL(level, owner_backward, at, &own, m, room + each * omp_get_thread_num());
+                CALL(level, owner_pass, at, of ? &own : NULL, value != NULL, m, room + each * omp_get_thread_num());
         }
-        for (int i = 0; i < 4; i++)
+        if (value) {
+#pragma omp for schedule(static)
+            for (size b = 0; b < at->pairs; b++) CALL(level, owner_sums, at, b, value, losses);
+        }
+        if (of) {
+            float *const all[] = {of->z_t, of->z_t1, of->psi, of->graphs};
+            for (int i = 0; i < 4; i++)
 #pragma omp for schedule(static, 1)
-            for (int share = 0; share < threads; share++)
-                CALL(level, add_heaps, heaps, sizes[i], first_of(sizes[i], share, threads),
-                     first_of(sizes[i], share + 1, threads), all[i]);
+                for (int share = 0; share < threads; share++)
+                    CALL(level, add_heaps, heaps, sizes[i], first_of(sizes[i], share, threads),
+                         first_of(sizes[i], share + 1, threads), all[i]);
+        }
     }
 }
 

@@ -41,8 +41,8 @@ static inline size NAME(owner_room)(const owners *at) {
     const size terms = 2 * NAME(owner_pairs)(at) * at->samples * NAME(owner_terms_size)(at);
     const size few = (NAME(owner_few_pairs)(at) * at->samples * (1 + owner_tables(at)) + owner_tables(at)) * c;
     const size weights = (inputs + 9) * c + 2 * c * c + c * seen * (3 + 2 * at->own);
-    const size sums = inputs * c + c * c + 8 * c * LANES, blocks = (9 + 2 * OWNER_BLOCKS) * c * WIDTH + 3 * WIDTH;
-    return terms + few + weights + sums + blocks + at->graphs * at->nodes;
+    const size sums = inputs * c + c * c + 8 * c * LANES, blocks = (13 + 2 * OWNER_BLOCKS) * c * WIDTH + 6 * WIDTH;
+    return terms + few + weights + sums + blocks + (3 * at->graphs + 1) * at->nodes;
 }
 
 /* The weights of network m, filled up with zeros. back: for the gradients as well. Returns the room that is left. */
@@ -360,36 +360,31 @@ INLINE vec NAME(owner_score)(const owner_net *net, const vec out[2], vec z_mean,
 }
 
 /* Room for a block of samples, of which some are filled in. */
-TARGET static float *NAME(owner_block)(const owners *at, owner_block *block, size c, float *room) {
+TARGET static float *NAME(owner_block)(owner_block *block, size c, float *room) {
     float **const parts[] = {&block->rows, &block->x};
     for (int i = 0; i < 2; i++, room += c * WIDTH) *parts[i] = room;
     float **const numbers[] = {&block->mean, &block->variance, &block->weight};
     for (int i = 0; i < 3; i++, room += WIDTH) *numbers[i] = room;
     memset(block->rows, 0, sizeof(float) * (2 * c + 3) * WIDTH);
     block->filled = 0;
-    block->needed = (int32_t *)room;
-    return room + at->graphs * at->nodes;
+    return room;
 }
 
-/* Fill in sample s of an entry of pair b. Whether the block is full. */
-INLINE int NAME(owner_fill)(const owners *at, const owner_net *net, size m, size c, size b, size s, size entry,
-                            const float *terms, size each, float weight, owner_block *block) {
-    const size i = block->filled++, place = b * at->graphs * at->nodes + entry;
+/* Fill in a sample of entry e of pair b, from its terms; its number there, and what latent m loses by it goes to lost. */
+INLINE size NAME(owner_fill)(const owners *at, const owner_net *net, size m, size c, size b, size e, const float *terms,
+                             size each, float *lost, owner_block *block) {
+    const size i = block->filled++, place = b * at->graphs * at->nodes + e;
     const int32_t target = at->target[place];
     NAME(owner_row)(terms, each, c, target < 0 ? net->nothing : net->first + (at->latents + target) * c, at->seen[place],
                     block->rows + i * c);
     block->mean[i] = at->mean[b * at->latents + m];
     block->variance[i] = at->variance[b * at->latents + m];
-    block->weight[i] = weight;
-    block->pair[i] = b;
-    block->sample[i] = s;
-    block->entry[i] = entry;
-    return block->filled == WIDTH;
+    block->lost[i] = lost;
+    return i;
 }
 
 /* What latent m loses in a block's samples. */
-TARGET static void NAME(owner_losses)(const owners *at, const owner_net *net, size m, size c, owner_block *block,
-                                      float *room) {
+TARGET static void NAME(owner_losses)(const owners *at, const owner_net *net, size c, owner_block *block, float *room) {
     float *const kept[2][3] = {{NULL, NULL, room}, {room + c * WIDTH, NULL, NULL}}, scores[WIDTH];
     vec scales[2][2], out[2][2], bent[2], precision;
     NAME(to_columns)(block->rows, c, block->x);
@@ -400,40 +395,8 @@ TARGET static void NAME(owner_losses)(const owners *at, const owner_net *net, si
                                             NAME(load)(block->variance + l * LANES), bent, &precision);
         NAME(store)(scores + l * LANES, score / (float)at->samples);
     }
-    for (size i = 0; i < block->filled; i++) owner_lost(at, block->pair[i], m)[block->entry[i]] += scores[i];
+    for (size i = 0; i < block->filled; i++) *block->lost[i] += scores[i];
     block->filled = 0;
-}
-
-/* What latent m loses in every entry that is asked for. */
-TARGET static void NAME(owner_forward)(const owners *at, size m, float *room) {
-    const size c = NAME(owner_features)(at), each = NAME(owner_terms_size)(at), chunk = NAME(owner_pairs)(at);
-    owner_net net;
-    owner_block block;
-    float *terms = NAME(owner_weights)(at, m, 0, &net, room);
-    room = NAME(owner_block)(at, &block, c, terms + chunk * at->samples * each);
-    for (size first = 0; first < at->pairs; first += chunk) {
-        const size end = first + chunk < at->pairs ? first + chunk : at->pairs;
-        const float *own = terms;
-        NAME(owner_terms)(at, &net, first, end, terms);
-        for (size b = first; b < end; b++) {
-            const uint64_t *asked = at->asked + b * at->graphs * at->nodes;
-            const float less = at->less[b * at->latents + m];
-            float *lost = owner_lost(at, b, m);
-            int32_t *needed = block.needed;
-            size count = 0, all = b < at->some ? at->counts[2 * b] : 0;
-            for (size e = 0; e < at->counts[2 * b + 1]; e++) {
-                const int need = e < all || (asked[e] & at->likely[m]) != 0;
-                needed[count] = (int32_t)e;
-                count += need;
-                lost[e] = need ? -less : 0.0f;
-            }
-            for (size s = 0; s < at->samples; s++, own += each)
-                for (size e = 0; e < count; e++)
-                    if (NAME(owner_fill)(at, &net, m, c, b, s, needed[e], own, each, 0.0f, &block))
-                        NAME(owner_losses)(at, &net, m, c, &block, room);
-        }
-    }
-    if (block.filled) NAME(owner_losses)(at, &net, m, c, &block, room);
 }
 
 /* Of pair b, value = sum_m sum_k w_mk D_k,m under its first graph, and sum_m pi_mk D_k,m under every graph. */
@@ -460,7 +423,7 @@ TARGET static void NAME(owner_gradients)(const owners *at, const of_owners *of, 
     const size latents = at->latents, each = NAME(owner_terms_size)(at), subset = SUBSETS * c;
     float *const kept[2][3] = {{sums->kept[0], sums->kept[1], sums->active + sums->blocks * c * WIDTH},
                                {sums->kept[2], sums->kept[3], sums->kept[4]}};
-    float *of_middle = sums->kept[5], *of_first = sums->kept[6], of_mean[WIDTH], of_variance[WIDTH];
+    float *of_middle = sums->kept[5], *of_first = sums->kept[6], of_mean[WIDTH], of_variance[WIDTH], scores[WIDTH];
     vec scales[2][2], out[2][2], slope[2][2];
     for (size i = block->filled; i < WIDTH; i++) block->weight[i] = 0.0f;
     NAME(to_columns)(block->rows, c, block->x);
@@ -469,7 +432,8 @@ TARGET static void NAME(owner_gradients)(const owners *at, const of_owners *of, 
         const vec last[2] = {out[0][l], out[1][l]}, z_mean = NAME(load)(block->mean + l * LANES);
         const vec variance = NAME(load)(block->variance + l * LANES), w = NAME(load)(block->weight + l * LANES);
         vec bent[2], precision;
-        NAME(owner_score)(net, last, z_mean, variance, bent, &precision);
+        const vec score = NAME(owner_score)(net, last, z_mean, variance, bent, &precision);
+        NAME(store)(scores + l * LANES, score / (float)at->samples);
         const vec d = z_mean - net->bound[0] * bent[0], pull = w * d * precision;
         const vec of_out[2] = {-pull, w * (1.0f - (variance + d * d) * precision)};
         NAME(store)(of_mean + l * LANES, pull);
@@ -503,6 +467,7 @@ TARGET static void NAME(owner_gradients)(const owners *at, const of_owners *of, 
         const size own = ((b - first) * at->samples + block->sample[i]) * each;
         const float *g = block->rows + i * c;
         uint64_t parents = at->parents[place];
+        if (block->lost[i]) *block->lost[i] += scores[i];
         of->mean[b * latents + m] += of_mean[i];
         of->variance[b * latents + m] += of_variance[i];
         for (float *to = of_terms + own; to < of_terms + own + each; to += subset, parents >>= TOGETHER) {
@@ -648,56 +613,98 @@ TARGET static void NAME(owner_terms_backward)(const owners *at, const of_owners 
     }
 }
 
-/* Gradients by the network of latent m; of z, psi and graphs they are added to. */
-TARGET static void NAME(owner_backward)(const owners *at, const of_owners *of, size m, float *room) {
+/* By the network of latent m: where losses is set what it loses in every entry that is asked for, and if of is not NULL the
+   gradients; those of z, psi and graphs are added to what is there. */
+TARGET static void NAME(owner_pass)(const owners *at, const of_owners *of, int losses, size m, float *room) {
     const size c = NAME(owner_features)(at), hidden = at->hidden, latents = at->latents, nodes = at->nodes;
     const size samples = at->samples, inputs = owner_inputs(at), most = at->graphs * nodes;
     const size each = NAME(owner_terms_size)(at), chunk = NAME(owner_pairs)(at), few = NAME(owner_few_pairs)(at);
     owner_net net;
-    owner_block block;
+    owner_block block, taught_block;
     owner_sums sums = {.blocks = 0};
-    float *terms = NAME(owner_weights)(at, m, 1, &net, room), *of_terms = terms + chunk * samples * each;
-    room = sums.first = NAME(owner_block)(at, &block, c, of_terms + chunk * samples * each);
-    sums.middle = sums.first + inputs * c;
-    sums.layers[0] = sums.middle + c * c;
-    sums.layers[1] = sums.layers[0] + 3 * c * LANES;
-    sums.last = sums.layers[1] + 3 * c * LANES;
-    sums.active = sums.last + 2 * c * LANES;
-    memset(room, 0, sizeof(float) * (sums.active - room));
-    sums.rows = sums.active + OWNER_BLOCKS * c * WIDTH;
-    for (int i = 0; i < 7; i++) sums.kept[i] = sums.rows + (OWNER_BLOCKS + i) * c * WIDTH;
-    room = sums.kept[6] + c * WIDTH;
-    for (size k = 0; k < nodes; k++) of->pi[m * nodes + k] = 0.0f;
+    int32_t *needed = (int32_t *)room, *taught = needed + most;
+    float *weights = room + 2 * most, *of_pi = weights + most, *terms, *of_terms;
+    terms = NAME(owner_weights)(at, m, of != NULL, &net, of_pi + nodes);
+    of_terms = terms + chunk * samples * each;
+    room = NAME(owner_block)(&block, c, of_terms + chunk * samples * each);
+    float *pass = room;
+    if (of) {
+        room = sums.first = NAME(owner_block)(&taught_block, c, room + 2 * c * WIDTH);
+        sums.middle = sums.first + inputs * c;
+        sums.layers[0] = sums.middle + c * c;
+        sums.layers[1] = sums.layers[0] + 3 * c * LANES;
+        sums.last = sums.layers[1] + 3 * c * LANES;
+        sums.active = sums.last + 2 * c * LANES;
+        memset(room, 0, sizeof(float) * (sums.active - room));
+        sums.rows = sums.active + OWNER_BLOCKS * c * WIDTH;
+        for (int i = 0; i < 7; i++) sums.kept[i] = sums.rows + (OWNER_BLOCKS + i) * c * WIDTH;
+        room = sums.kept[6] + c * WIDTH;
+        memset(of_pi, 0, sizeof(float) * nodes);
+    }
     for (size first = 0; first < at->pairs; first += chunk) {
         const size end = first + chunk < at->pairs ? first + chunk : at->pairs;
+        const float *own = terms;
         NAME(owner_terms)(at, &net, first, end, terms);
-        memset(of_terms, 0, sizeof(float) * (end - first) * samples * each);
+        if (of) memset(of_terms, 0, sizeof(float) * (end - first) * samples * each);
         for (size b = first; b < end; b++) {
-            const float g = of->value[b], *lost = owner_lost(at, b, m);
-            const float *taught = at->weights + ((b < at->some ? 1 : 2) * latents + m) * nodes;
-            const float rare = b < at->some ? (float)at->pairs / at->some : 0.0f; /* an unlikely latent's */
-            const size pair = b * latents + m;
-            float weights[64];
-            of->mean[pair] = of->variance[pair] = of->less[pair] = 0.0f;
-            for (size e = 0; e < at->counts[2 * b]; e++) weights[e] = 0.0f;
-            for (size k = 0; k < nodes; k++) {
-                const size e = at->which[b * most + k];
-                weights[e] += taught[k];
-                of->less[pair] -= g * taught[k];
-                of->pi[m * nodes + k] += g * lost[e] * (at->likely[m] >> k & 1 ? 1.0f : rare);
+            const size pair = b * latents + m, known = at->counts[2 * b], all = at->counts[2 * b + 1];
+            float *lost = owner_lost(at, b, m);
+            size count = 0, taught_count = 0;
+            if (of) {
+                const float *value = at->weights + ((b < at->some ? 1 : 2) * latents + m) * nodes;
+                const int32_t *which = at->which + b * most;
+                float sum = 0.0f;
+                memset(weights, 0, sizeof(float) * known);
+                for (size k = 0; k < nodes; k++) {
+                    weights[which[k]] += value[k];
+                    sum += value[k];
+                }
+                of->mean[pair] = of->variance[pair] = 0.0f;
+                of->less[pair] = -of->value[b] * sum;
+                for (size e = 0; e < known; e++) {
+                    taught[taught_count] = (int32_t)e;
+                    taught_count += weights[e] != 0.0f;
+                }
             }
-            for (size s = 0; s < samples; s++)
-                for (size e = 0; e < at->counts[2 * b]; e++)
-                    if (weights[e] != 0.0f &&
-                        NAME(owner_fill)(at, &net, m, c, b, s, e, terms + ((b - first) * samples + s) * each, each,
-                                         g * weights[e] / samples, &block))
-                        NAME(owner_gradients)(at, of, &net, m, c, first, &block, &sums, terms, of_terms);
+            if (losses)
+                for (size e = 0; e < all; e++) {
+                    const int need = (e < known && b < at->some) || (at->asked[b * most + e] & at->likely[m]) != 0;
+                    const int there = of && e < known && weights[e] != 0.0f;
+                    needed[count] = (int32_t)e;
+                    count += need && !there;
+                    lost[e] = need ? -at->less[pair] : 0.0f;
+                }
+            for (size s = 0; s < samples; s++, own += each) {
+                for (size k = 0; k < taught_count; k++) {
+                    const size e = taught[k];
+                    const size i = NAME(owner_fill)(at, &net, m, c, b, e, own, each, losses ? lost + e : NULL, &taught_block);
+                    taught_block.weight[i] = of->value[b] * weights[e] / samples;
+                    taught_block.pair[i] = b;
+                    taught_block.sample[i] = s;
+                    taught_block.entry[i] = e;
+                    if (i + 1 == WIDTH)
+                        NAME(owner_gradients)(at, of, &net, m, c, first, &taught_block, &sums, terms, of_terms);
+                }
+                for (size k = 0; k < count; k++)
+                    if (NAME(owner_fill)(at, &net, m, c, b, needed[k], own, each, lost + needed[k], &block) + 1 == WIDTH)
+                        NAME(owner_losses)(at, &net, c, &block, pass);
+            }
         }
-        if (block.filled) NAME(owner_gradients)(at, of, &net, m, c, first, &block, &sums, terms, of_terms);
+        if (!of) continue;
+        if (taught_block.filled)
+            NAME(owner_gradients)(at, of, &net, m, c, first, &taught_block, &sums, terms, of_terms);
+        for (size b = first; b < end; b++) {
+            const float *lost = owner_lost(at, b, m), rare = b < at->some ? (float)at->pairs / at->some : 0.0f;
+            for (size k = 0; k < nodes; k++)
+                of_pi[k] += of->value[b] * lost[at->which[b * most + k]] * (at->likely[m] >> k & 1 ? 1.0f : rare);
+        }
         for (size b = first; b < end; b += few)
             NAME(owner_terms_backward)(at, of, &net, c, b, b + few < end ? b + few : end,
                                        of_terms + (b - first) * samples * each, sums.first, room);
     }
+    if (block.filled) NAME(owner_losses)(at, &net, c, &block, pass);
+    if (!of) return;
+    memcpy(of->pi + m * nodes, of_pi, sizeof(float) * nodes);
     NAME(owner_gram)(sums.blocks, c, sums.active, sums.rows, sums.middle);
     for (size i = 0; i < inputs; i++)
         memcpy(of->layers[FIRST] + (m * inputs + i) * hidden, sums.first + i * c, sizeof(float) * hidden);
