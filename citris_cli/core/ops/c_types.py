@@ -107,8 +107,14 @@ class Parameter(ctypes.Structure):
     )
 
 
-#: How many tensors the layers of :class:`~citris_cli.core.ops.owner_networks.OwnerNetworks` are.
+#: How many tensors the layers of owner networks are.
 OWNER_LAYERS = 11
+#: What networks are evaluated for, what is found on the way, and what has gradients but the layers.
+OWNERS_GIVEN = ("z_t", "z_t1", "targets", "psi", "drawn", "pi", "mean", "variance", "less")
+OWNERS_MADE = (
+    "parents", "seen", "asked", "likely", "owner", "target", "which", "counts", "order", "start", "lost", "weights",
+)  # fmt: skip
+OWNERS_LEARNED = ("z_t", "z_t1", "psi", "graphs", "pi", "mean", "variance", "less")
 
 
 class Owners(ctypes.Structure):
@@ -116,9 +122,9 @@ class Owners(ctypes.Structure):
 
     _fields_ = (
         *_numbers("pairs samples latents variables nodes graphs hidden some own apart"),
-        *_pointers("z_t z_t1 targets psi drawn pi mean variance less"),
+        *_pointers(" ".join(OWNERS_GIVEN)),
         ("layers", ctypes.c_void_p * OWNER_LAYERS),
-        *_pointers("parents seen asked likely owner target which counts order start lost weights"),
+        *_pointers(" ".join(OWNERS_MADE)),
         ("unlikely", ctypes.c_float),
         ("floor", ctypes.c_float),
     )
@@ -130,7 +136,7 @@ class OfOwners(ctypes.Structure):
     _fields_ = (
         *_pointers("value"),
         ("layers", ctypes.c_void_p * OWNER_LAYERS),
-        *_pointers("z_t z_t1 psi graphs pi mean variance less"),
+        *_pointers(" ".join(OWNERS_LEARNED)),
     )
 
 

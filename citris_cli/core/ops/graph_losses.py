@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from citris_cli.core.ops import library
-from citris_cli.core.ops.c_types import OfOwners, Owners
+from citris_cli.core.ops.c_types import OWNERS_GIVEN, OWNERS_LEARNED, OWNERS_MADE, OfOwners, Owners
 from citris_cli.core.ops.owner_networks import OwnerNetworks, Sight, of_some, owner_networks
 from citris_cli.core.ops.sample_pairs import HALF_LOG_2PI, gaussian_nll, moments_over_samples
 
@@ -102,8 +102,8 @@ def graph_losses_reference(
     mean, variance, less = (part[:, None, None] for part in scored)  # [B, 1, 1, M]
 
     def of(graph: Tensor) -> Tensor:
-        found = owner_networks(networks, sight, graph.unsqueeze(1))
-        return (gaussian_nll(*(one[:, 0] for one in found), mean, variance) - less).mean(2)  # [B, N, M]
+        means, log_stds = owner_networks(networks, sight, graph.unsqueeze(1))
+        return (gaussian_nll(means[:, 0], log_stds[:, 0], mean, variance) - less).mean(2)  # [B, N, M]
 
     taught = of(graphs[:, 0])
     value = (taught * (pi.T + floor)).sum((-2, -1))
@@ -116,10 +116,11 @@ def _compilable(networks: OwnerNetworks, sight: Sight, graphs: Tensor, pi: Tenso
     """Whether there is a compiled form for these."""
     z_t, z_t1, targets, psi = sight
     batch, samples, latents = z_t.shape
-    nodes = graphs.shape[-1]
-    shapes = [(batch, samples, latents), (batch, nodes), (batch, latents, nodes), (latents, nodes), *[(batch, latents)] * 3]
-    fit = [one.shape for one in (z_t1, targets, psi, pi, *scored)] == shapes
-    fit = fit and graphs.shape == (batch, *graphs.shape[1:2], nodes, nodes) and latents == networks.latents
+    number, nodes = graphs.shape[1:3]
+    shapes = [(batch, samples, latents), (batch, nodes), (batch, latents, nodes), (batch, number, nodes, nodes)]
+    shapes += [(networks.latents, nodes), *[(batch, networks.latents)] * 3]
+    fit = latents == networks.latents
+    fit = fit and [one.shape for one in (z_t1, targets, psi, graphs, pi, *scored)] == shapes
     room = nodes * (2 if networks.autoregressive else 1) <= 64  # bits of a number
     return fit and room and library.usable(z_t, z_t1, targets, psi, graphs, pi, *scored, *networks.parameters())
 
@@ -172,69 +173,71 @@ class Evaluated:
     ) -> None:
         z, graphs, bias = given[0], given[4], given[10]
         (batch, samples, latents), (number, nodes) = z.shape, graphs.shape[1:3]
-        entries = batch * number * nodes
-        whole = torch.empty(0, dtype=torch.int32)
-        sets, likely = z.new_empty(3, entries, dtype=torch.int64), z.new_empty(latents, dtype=torch.int64)
-        target, which = whole.new_empty(2, entries)
-        owner, order = whole.new_empty(2, batch, latents)
-        counts, start = whole.new_empty(batch, 2), whole.new_empty(batch, nodes + 1)
-        lost, weights = z.new_empty(latents * entries), z.new_empty(3, latents, nodes)
-        made = [*sets, likely, owner, target, which, counts, order, start, lost, weights]
-        self._given, self._kept, self._drawn = given, made, drawn
+        entries, whole = batch * number * nodes, torch.empty(0, dtype=torch.int32)
+        made = [
+            *z.new_empty(3, entries, dtype=torch.int64),
+            z.new_empty(latents, dtype=torch.int64),
+            whole.new_empty(batch, latents),
+            *whole.new_empty(2, entries),
+            whole.new_empty(batch, 2),
+            whole.new_empty(batch, latents),
+            whole.new_empty(batch, nodes + 1),
+            z.new_empty(latents * entries),
+            z.new_empty(3, latents, nodes),
+        ]
+        self._given, self._made, self._drawn = given, made, drawn
         sizes = batch, samples, latents, variables, nodes, number, bias.shape[1], -(-batch // ONE_IN)
-        self._owners = Owners(*sizes, autoregressive, drawn, *library.addresses(given[:9]))
+        self._owners = Owners(*sizes, autoregressive, drawn, unlikely=unlikely, floor=floor)
         self._owners.layers[:] = library.addresses(given[9:])
-        for (name, _), tensor in zip(Owners._fields_[-14:-2], made, strict=True):
-            setattr(self._owners, name, tensor.data_ptr())
-        self._owners.unlikely, self._owners.floor = unlikely, floor
-        self._gradients: list[Tensor | None] | None = None
+        for names, tensors in ((OWNERS_GIVEN, given[:9]), (OWNERS_MADE, made)):
+            for name, address in zip(names, library.addresses(tensors), strict=True):
+                setattr(self._owners, name, address)
+        self._gradients: list[Tensor | None] = []
 
     def forward(self, gradients: bool) -> tuple[Tensor, Tensor]:
-        """Value and losses.
+        """Value [B] and losses [B, n, N].
 
         Args:
-            gradients: whether those of the values' sum are computed, too: mostly they are all that is needed.
+            gradients: whether those of the values' sum are computed with them: mostly no others are needed.
         """
         graphs = self._given[4]
         value, losses = graphs.new_empty(len(graphs)), graphs.new_empty(graphs.shape[:3])
-        self._gradients = self._pass(torch.ones_like(value) if gradients else None, value, losses) or None
+        if gradients:
+            self._gradients = self._with_gradients(torch.ones_like(value), value, losses)
+        else:
+            self._call(None, self._given[0].shape[2], value, losses)
         return value, losses
 
     def backward(self, of_value: Tensor) -> list[Tensor | None]:
-        """Gradients of z_t, z_t1, psi and what follows it in ``given``."""
-        if self._gradients is None or not bool((of_value == of_value[0]).all()):
-            found = self._pass(of_value.contiguous(), None, None)
-        else:
-            found = [None if one is None else one * of_value[0] for one in self._gradients]
-        return found
+        """Gradients of z_t, z_t1, psi and what follows it in ``given``, for that of the value [B]."""
+        if bool((of_value == of_value[0]).all()):
+            return [None if one is None else one * of_value[0] for one in self._gradients]
+        return self._with_gradients(of_value.contiguous(), None, None)
 
-    def _pass(self, of_value: Tensor | None, value: Tensor | None, losses: Tensor | None) -> list[Tensor | None]:
+    def _with_gradients(self, of_value: Tensor, value: Tensor | None, losses: Tensor | None) -> list[Tensor | None]:
         z, psi, graphs = self._given[0], self._given[3], self._given[4]
-        of, heaps, found = None, z.shape[2], []
-        if of_value is not None:
-            heaps = min(HEAPS, heaps)
-            of_z = z.new_empty(2, heaps, *z.shape)
-            of_psi = psi.new_empty(heaps, *psi.mT.shape)
-            of_graphs = graphs.new_empty(heaps, *graphs[:, 0].shape) if self._drawn else None
-            of_others = library.like(self._given[5:])
-            of = OfOwners(of_value.data_ptr())
-            of.layers[:] = library.addresses(of_others[4:])
-            for (name, _), at in zip(
-                OfOwners._fields_[-8:], library.addresses([*of_z, of_psi, of_graphs, *of_others[:4]]), strict=True
-            ):
-                setattr(of, name, at)
-        room = z.new_empty(torch.get_num_threads(), library.call("owner_room", ctypes.byref(self._owners)))
-        library.call(
-            "owners_pass", len(room), ctypes.byref(self._owners), of and ctypes.byref(of), heaps,
-            *library.addresses([value, losses, room]), room.shape[1],
-        )  # fmt: skip
-        if of_value is not None:
-            of_drawn = None
-            if of_graphs is not None:
-                of_drawn = torch.zeros_like(graphs)
-                of_drawn[:, 0] = of_graphs[0]
-            found = [of_z[0, 0], of_z[1, 0], of_psi[0].mT, of_drawn, *of_others]
-        return found
+        heaps = min(HEAPS, z.shape[2])
+        of_z_t, of_z_t1 = z.new_empty(2, heaps, *z.shape)
+        of_psi = psi.new_empty(heaps, *psi.mT.shape)
+        of_graphs = graphs.new_empty(heaps, *graphs[:, 0].shape) if self._drawn else None
+        others = library.like(self._given[5:])
+        of = OfOwners(of_value.data_ptr())
+        of.layers[:] = library.addresses(others[4:])
+        learned = of_z_t, of_z_t1, of_psi, of_graphs, *others[:4]
+        for name, address in zip(OWNERS_LEARNED, library.addresses(learned), strict=True):
+            setattr(of, name, address)
+        self._call(ctypes.byref(of), heaps, value, losses)
+        of_drawn = None
+        if of_graphs is not None:
+            of_drawn = torch.zeros_like(graphs)
+            of_drawn[:, 0] = of_graphs[0]
+        return [of_z_t[0], of_z_t1[0], of_psi[0].mT, of_drawn, *others]
+
+    def _call(self, of: Any, heaps: int, value: Tensor | None, losses: Tensor | None) -> None:
+        owners = ctypes.byref(self._owners)
+        room = torch.empty(torch.get_num_threads(), library.call("owner_room", owners))
+        given = library.addresses([value, losses, room])
+        library.call("owners_pass", len(room), owners, of, heaps, *given, room.shape[1])
 
 
 def _few(
