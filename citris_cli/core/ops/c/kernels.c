@@ -144,10 +144,10 @@ typedef struct {
     float *first, *vectors[6], *last[2], *nothing, *middle[2], *first_back[5], last_bias[2], bound[2];
 } owner_net;
 
-/* Samples that go through a network together. */
+/* Samples that go through a network together: what goes into it are sums of three parts. */
 typedef struct {
-    float *rows, *x, *mean, *variance, *weight;
-    float *lost[32];
+    const float *parts[3][32];
+    float *rows, *x, *mean, *variance, *weight, *lost[32];
     size filled, pair[32], sample[32], entry[32];
 } owner_block;
 
@@ -190,29 +190,25 @@ void structure_sizes(size *sizes) {
 
 #include <immintrin.h>
 
-/* Eight rows of eight numbers, rows ld apart, as columns. */
-__attribute__((target("avx2,fma"), always_inline)) static inline void transposed_8(const float *x, size ld, float *y,
-                                                                                  size ldy) {
+/* Eight rows of eight numbers as columns. */
+__attribute__((target("avx2,fma"), always_inline)) static inline void transposed_8(__m256 rows[8]) {
     __m256 a[8], b[8];
-#pragma GCC unroll 8
-    for (int i = 0; i < 4; i++)
-        for (int half = 0; half < 2; half++)
-            a[2 * i + half] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x + i * ld + 4 * half)),
-                                                   _mm_loadu_ps(x + (i + 4) * ld + 4 * half), 1);
-#pragma GCC unroll 8
-    for (int half = 0; half < 2; half++) {
-        b[4 * half] = _mm256_unpacklo_ps(a[half], a[2 + half]);
-        b[4 * half + 1] = _mm256_unpackhi_ps(a[half], a[2 + half]);
-        b[4 * half + 2] = _mm256_unpacklo_ps(a[4 + half], a[6 + half]);
-        b[4 * half + 3] = _mm256_unpackhi_ps(a[4 + half], a[6 + half]);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        a[2 * i] = _mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+        a[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
     }
-#pragma GCC unroll 8
-    for (int half = 0; half < 2; half++)
-        for (int i = 0; i < 2; i++) {
-            float *to = y + (4 * half + 2 * i) * ldy;
-            _mm256_storeu_ps(to, _mm256_shuffle_ps(b[4 * half + i], b[4 * half + 2 + i], 0x44));
-            _mm256_storeu_ps(to + ldy, _mm256_shuffle_ps(b[4 * half + i], b[4 * half + 2 + i], 0xee));
-        }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        const int at = i / 2 * 4 + i % 2;
+        b[2 * i] = _mm256_shuffle_ps(a[at], a[at + 2], 0x44);
+        b[2 * i + 1] = _mm256_shuffle_ps(a[at], a[at + 2], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        rows[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+        rows[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+    }
 }
 
 #define NAME(f) f##_avx512

@@ -6,16 +6,32 @@
 
 #define TALL (LANES / 2) /* features of a product that are computed together */
 
-/* To [c][WIDTH] from rows [WIDTH][c]; c is a multiple of 8. */
-INLINE void NAME(to_columns)(const float *rows, size c, float *columns) {
+/* To x [c][WIDTH] from the sums of three numbers each that a block's samples are made of; c is a multiple of 8. */
+INLINE void NAME(to_columns)(const owner_block *block, size c) {
     for (size r = 0; r < WIDTH; r += 8)
-        for (size f = 0; f < c; f += 8) transposed_8(rows + r * c + f, c, columns + f * WIDTH + r, WIDTH);
+        for (size f = 0; f < c; f += 8) {
+            __m256 rows[8];
+#pragma GCC unroll 8
+            for (int i = 0; i < 8; i++)
+                rows[i] = _mm256_loadu_ps(block->parts[0][r + i] + f) + _mm256_loadu_ps(block->parts[1][r + i] + f) +
+                          _mm256_loadu_ps(block->parts[2][r + i] + f);
+            transposed_8(rows);
+#pragma GCC unroll 8
+            for (int i = 0; i < 8; i++) _mm256_storeu_ps(block->x + (f + i) * WIDTH + r, rows[i]);
+        }
 }
 
-/* And back. */
-INLINE void NAME(to_rows)(const float *columns, size c, float *rows) {
-    for (size f = 0; f < c; f += 8)
-        for (size r = 0; r < WIDTH; r += 8) transposed_8(columns + f * WIDTH + r, WIDTH, rows + r * c + f, c);
+/* To rows [WIDTH][c] from columns [c][WIDTH]. */
+INLINE void NAME(to_rows)(const float *columns, size c, float *to) {
+    for (size r = 0; r < WIDTH; r += 8)
+        for (size f = 0; f < c; f += 8) {
+            __m256 rows[8];
+#pragma GCC unroll 8
+            for (int i = 0; i < 8; i++) rows[i] = _mm256_loadu_ps(columns + (f + i) * WIDTH + r);
+            transposed_8(rows);
+#pragma GCC unroll 8
+            for (int i = 0; i < 8; i++) _mm256_storeu_ps(to + (r + i) * c + f, rows[i]);
+        }
 }
 
 /* Features of a hidden layer with those of 0 that fill up its last vector. */
@@ -91,8 +107,8 @@ TARGET static float *NAME(owner_weights)(const owners *at, size m, int back, own
     return room;
 }
 
-/* y = W x + bias of samples side by side, [c][WIDTH]. */
-INLINE void NAME(owner_product)(const float *packed, const float *bias, size c, const float *x, float *y) {
+/* y = W x + bias of samples side by side, [c][WIDTH]; adds the sum of y's squares to squares. */
+INLINE void NAME(owner_product)(const float *packed, const float *bias, size c, const float *x, float *y, vec squares[2]) {
     for (size tile = 0; tile < c; tile += TALL, packed += TALL * c) {
         vec sum[TALL][2];
 #pragma GCC unroll 16
@@ -110,6 +126,8 @@ INLINE void NAME(owner_product)(const float *packed, const float *bias, size c, 
         for (int i = 0; i < TALL; i++) {
             NAME(store)(y + (tile + i) * WIDTH, sum[i][0]);
             NAME(store)(y + (tile + i) * WIDTH + LANES, sum[i][1]);
+            if (squares)
+                for (int l = 0; l < 2; l++) squares[l] += sum[i][l] * sum[i][l];
         }
     }
 }
@@ -135,15 +153,15 @@ INLINE void NAME(sigmoids)(const vec z[4], vec s[4]) {
 #undef EACH
 }
 
-/* What LayerNorm multiplies values of mean 0 by. */
-INLINE void NAME(owner_scale)(size hidden, size c, const float *x, vec scale[2]) {
+/* The sum over features of squares. */
+INLINE void NAME(owner_squares)(size c, const float *x, vec squares[2]) {
     vec sum[2][2] = {{{0}}};
     for (size f = 0; f < c; f += 2)
         for (int i = 0; i < 4; i++) {
             const vec one = NAME(load)(x + f * WIDTH + i * LANES);
             sum[i / 2][i % 2] += one * one;
         }
-    for (int i = 0; i < 2; i++) scale[i] = 1.0f / SQRT((sum[0][i] + sum[1][i]) / (float)hidden + 1e-5f);
+    for (int i = 0; i < 2; i++) squares[i] = sum[0][i] + sum[1][i];
 }
 
 /* Both hidden layers and the last map of a block. x: what goes into the first one's LayerNorm. Where keep is set, values
@@ -155,11 +173,13 @@ INLINE void NAME(owner_layers)(const owner_net *net, size hidden, size c, const 
         for (int l = 0; l < 2; l++) out[i][l] = net->last_bias[i] - (vec){};
     for (int layer = 0; layer < 2; layer++) {
         const float *gain = net->vectors[3 * layer + 1], *offset = net->vectors[3 * layer + 2];
+        vec squares[2] = {{0}};
         if (layer) {
-            NAME(owner_product)(net->middle[0], net->vectors[3], c, kept[0][2], kept[1][0]);
+            NAME(owner_product)(net->middle[0], net->vectors[3], c, kept[0][2], kept[1][0], squares);
             x = kept[1][0];
-        }
-        NAME(owner_scale)(hidden, c, x, scales[layer]);
+        } else
+            NAME(owner_squares)(c, x, squares);
+        for (int l = 0; l < 2; l++) scales[layer][l] = 1.0f / SQRT(squares[l] / (float)hidden + 1e-5f);
         for (size f = 0; f < c; f += 2) {
             vec normal[4], z[4], s[4];
 #pragma GCC unroll 4
@@ -330,28 +350,6 @@ TARGET static void NAME(owner_terms)(const owners *at, const owner_net *net, siz
     }
 }
 
-/* What one sample of an entry gives the first LayerNorm, from that sample's terms. */
-INLINE void NAME(owner_row)(const float *terms, size size_of_terms, size c, const float *target, uint64_t seen,
-                            float *row) {
-    const size subset = SUBSETS * c;
-    const float *own = terms + (seen & (SUBSETS - 1)) * c;
-    if (size_of_terms == 2 * subset) { /* up to six nodes */
-        const float *other = terms + subset + (seen >> TOGETHER) * c;
-        for (size f = 0; f < c; f += LANES)
-            NAME(store)(row + f, NAME(load)(own + f) + NAME(load)(other + f) + NAME(load)(target + f));
-        return;
-    }
-    for (size f = 0; f < c; f += LANES) {
-        vec sum = NAME(load)(own + f) + NAME(load)(target + f);
-        uint64_t bits = seen;
-        for (size table = subset; table < size_of_terms; table += subset) {
-            bits >>= TOGETHER;
-            sum += NAME(load)(terms + table + (bits & (SUBSETS - 1)) * c + f);
-        }
-        NAME(store)(row + f, sum);
-    }
-}
-
 /* Scores of a block's samples with Gaussians as the networks' last map gives them; what it takes for gradients too. */
 INLINE vec NAME(owner_score)(const owner_net *net, const vec out[2], vec z_mean, vec variance, vec bent[2],
                              vec *precision) {
@@ -373,21 +371,41 @@ TARGET static float *NAME(owner_block)(owner_block *block, size c, float *room) 
 /* Fill in a sample of entry e of pair b, from its terms; its number there, and what latent m loses by it goes to lost. */
 INLINE size NAME(owner_fill)(const owners *at, const owner_net *net, size m, size c, size b, size e, const float *terms,
                              size each, float *lost, owner_block *block) {
-    const size i = block->filled++, place = b * at->graphs * at->nodes + e;
+    const size i = block->filled++, place = b * at->graphs * at->nodes + e, subset = SUBSETS * c;
     const int32_t target = at->target[place];
-    NAME(owner_row)(terms, each, c, target < 0 ? net->nothing : net->first + (at->latents + target) * c, at->seen[place],
-                    block->rows + i * c);
+    uint64_t seen = at->seen[place];
+    block->parts[0][i] = terms + (seen & (SUBSETS - 1)) * c;
+    block->parts[1][i] = net->nothing;
+    block->parts[2][i] = target < 0 ? net->nothing : net->first + (at->latents + target) * c;
+    seen >>= TOGETHER;
+    if (each == 2 * subset)
+        block->parts[1][i] = terms + subset + seen * c;
+    else if (each > subset) { /* more than six tables */
+        float *row = block->rows + i * c;
+        memset(row, 0, sizeof(float) * c);
+        for (size table = subset; table < each; table += subset, seen >>= TOGETHER)
+            for (size f = 0; f < c; f += LANES)
+                NAME(store)(row + f, NAME(load)(row + f) + NAME(load)(terms + table + (seen & (SUBSETS - 1)) * c + f));
+        block->parts[1][i] = row;
+    }
     block->mean[i] = at->mean[b * at->latents + m];
     block->variance[i] = at->variance[b * at->latents + m];
     block->lost[i] = lost;
     return i;
 }
 
+/* What goes into the first LayerNorm of a block's samples; of those that are not filled in 0. */
+INLINE void NAME(owner_inputs_of)(const owner_net *net, size c, owner_block *block) {
+    for (size i = block->filled; i < WIDTH; i++)
+        block->parts[0][i] = block->parts[1][i] = block->parts[2][i] = net->nothing;
+    NAME(to_columns)(block, c);
+}
+
 /* What latent m loses in a block's samples. */
 TARGET static void NAME(owner_losses)(const owners *at, const owner_net *net, size c, owner_block *block, float *room) {
     float *const kept[2][3] = {{NULL, NULL, room}, {room + c * WIDTH, NULL, NULL}}, scores[WIDTH];
     vec scales[2][2], out[2][2], bent[2], precision;
-    NAME(to_columns)(block->rows, c, block->x);
+    NAME(owner_inputs_of)(net, c, block);
     NAME(owner_layers)(net, at->hidden, c, block->x, kept, 0, scales, out);
     for (int l = 0; l < 2; l++) {
         const vec last[2] = {out[0][l], out[1][l]};
@@ -426,7 +444,7 @@ TARGET static void NAME(owner_gradients)(const owners *at, const of_owners *of, 
     float *of_middle = sums->kept[5], *of_first = sums->kept[6], of_mean[WIDTH], of_variance[WIDTH], scores[WIDTH];
     vec scales[2][2], out[2][2], slope[2][2];
     for (size i = block->filled; i < WIDTH; i++) block->weight[i] = 0.0f;
-    NAME(to_columns)(block->rows, c, block->x);
+    NAME(owner_inputs_of)(net, c, block);
     NAME(owner_layers)(net, at->hidden, c, block->x, kept, 1, scales, out);
     for (int l = 0; l < 2; l++) {
         const vec last[2] = {out[0][l], out[1][l]}, z_mean = NAME(load)(block->mean + l * LANES);
@@ -459,7 +477,7 @@ TARGET static void NAME(owner_gradients)(const owners *at, const of_owners *of, 
     }
     NAME(owner_normalised_backward)(net->vectors[4], at->hidden, c, kept[1], scales[1], of_middle, sums->layers[1]);
     NAME(to_rows)(of_middle, c, sums->rows + sums->blocks * c * WIDTH);
-    NAME(owner_product)(net->middle[1], NULL, c, of_middle, of_first);
+    NAME(owner_product)(net->middle[1], NULL, c, of_middle, of_first, NULL);
     NAME(owner_normalised_backward)(net->vectors[1], at->hidden, c, kept[0], scales[0], of_first, sums->layers[0]);
     NAME(to_rows)(of_first, c, block->rows);
     for (size i = 0; i < block->filled; i++) {
@@ -583,31 +601,36 @@ TARGET static void NAME(owner_terms_backward)(const owners *at, const of_owners 
             }
         }
         for (size b = begin; b < end; b++) {
-            const float *own = room + (b - begin) * samples * each;
-            const int32_t *owner = at->owner + b * latents + j;
-            float *psi = of->psi + b * nodes * latents + j;
-            if (samples > 1)
+            const float *own = room + (b - begin) * samples * each, *all = own + c;
+            const ivec owner = (ivec)NAME(some)((const float *)at->owner + b * latents + j, valid);
+            vec of_psi[64];
+            if (samples > 1) {
                 for (size k = 0; k < tables * c; k += LANES) {
                     vec sum = {};
                     for (size s = 0; s < samples; s++) sum += NAME(load)(own + s * each + c + k);
                     NAME(store)(sums + k, sum);
                 }
-            for (int side = 0; side <= at->own; side++) {
-                const size side_tables = side * nodes;
-                NAME(dots)(nodes, (samples > 1 ? sums : own + c) + side_tables * c, c, c,
-                           net->first_back[2 + 2 * side] + j, seen, found);
-                for (size node = 0; node < nodes; node++)
-                    NAME(put)(psi + node * latents, NAME(some)(psi + node * latents, valid) + found[node], valid);
+                all = sums;
             }
+            for (int side = 0; side <= at->own; side++)
+                NAME(dots)(nodes, all + side * nodes * c, c, c, net->first_back[2 + 2 * side] + j, seen,
+                           of_psi + side * nodes);
             for (size s = 0; s < samples; s++, own += each) {
-                const size place = (b * samples + s) * latents + j;
-                const vec value = NAME(some)(at->z_t1 + place, valid);
+                float *of_z1 = of->z_t1 + (b * samples + s) * latents + j;
+                const vec value = NAME(some)(at->z_t1 + (b * samples + s) * latents + j, valid);
+                vec sum = NAME(some)(of_z1, valid);
                 for (int side = 0; side <= at->own; side++) {
                     NAME(dots)(nodes, own + (1 + side * nodes) * c, c, c, net->first_back[1 + 2 * side] + j, seen, found);
-                    for (size node = 0; node < nodes; node++)
-                        NAME(put)(psi + node * latents, NAME(some)(psi + node * latents, valid) + found[node] * value, valid);
-                    for (size i = 0; i < valid && i < LANES; i++) of->z_t1[place + i] += found[owner[i]][i];
+                    for (size node = 0; node < nodes; node++) {
+                        of_psi[side * nodes + node] += found[node] * value;
+                        sum += (vec)((ivec)found[node] & (ivec)(owner == (int32_t)node));
+                    }
                 }
+                NAME(put)(of_z1, sum, valid);
+            }
+            for (size k = 0; k < tables; k++) {
+                float *psi = of->psi + (b * nodes + k % nodes) * latents + j;
+                NAME(put)(psi, NAME(some)(psi, valid) + of_psi[k], valid);
             }
         }
     }
@@ -690,6 +713,7 @@ TARGET static void NAME(owner_pass)(const owners *at, const of_owners *of, int l
                         NAME(owner_losses)(at, &net, c, &block, pass);
             }
         }
+        if (block.filled) NAME(owner_losses)(at, &net, c, &block, pass);
         if (!of) continue;
         if (taught_block.filled)
             NAME(owner_gradients)(at, of, &net, m, c, first, &taught_block, &sums, terms, of_terms);
@@ -702,7 +726,6 @@ TARGET static void NAME(owner_pass)(const owners *at, const of_owners *of, int l
             NAME(owner_terms_backward)(at, of, &net, c, b, b + few < end ? b + few : end,
                                        of_terms + (b - first) * samples * each, sums.first, room);
     }
-    if (block.filled) NAME(owner_losses)(at, &net, c, &block, pass);
     if (!of) return;
     memcpy(of->pi + m * nodes, of_pi, sizeof(float) * nodes);
     NAME(owner_gram)(sums.blocks, c, sums.active, sums.rows, sums.middle);
