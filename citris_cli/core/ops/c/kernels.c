@@ -216,6 +216,7 @@ __attribute__((target("avx2,fma"), always_inline)) static inline void transposed
 #define LANES 16
 #define ROWS 14
 #define MIN _mm512_min_ps
+#define LEAST(x, y) _mm512_min_epi32((__m512i)(x), (__m512i)(y))
 #define MAX _mm512_max_ps
 #define RECIPROCAL _mm512_rcp14_ps
 #define ROUND(x) _mm512_roundscale_ps(x, 0)
@@ -242,6 +243,7 @@ __attribute__((target("avx2,fma"), always_inline)) static inline void transposed
 #undef LANES
 #undef ROWS
 #undef MIN
+#undef LEAST
 #undef MAX
 #undef RECIPROCAL
 #undef ROUND
@@ -262,6 +264,7 @@ __attribute__((target("avx2,fma"))) static inline float sum_of_8(__m256 x) {
 #define LANES 8
 #define ROWS 6
 #define MIN _mm256_min_ps
+#define LEAST(x, y) _mm256_min_epi32((__m256i)(x), (__m256i)(y))
 #define MAX _mm256_max_ps
 #define RECIPROCAL _mm256_rcp_ps
 #define SQRT _mm256_sqrt_ps

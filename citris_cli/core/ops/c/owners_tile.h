@@ -133,19 +133,19 @@ INLINE void NAME(owner_product)(const float *packed, const float *bias, size c, 
 }
 
 /* Sigmoids of four vectors, step by step, so that none waits for itself: 2^(n + f), |f| <= 1/2, by a polynomial (Remez, to
-   1e-7 of its value). */
+   3e-6 of its value). */
 INLINE void NAME(sigmoids)(const vec z[4], vec s[4]) {
     vec n[4], f[4], p[4];
 #define EACH                 \
     _Pragma("GCC unroll 4") \
     for (int i = 0; i < 4; i++)
-    EACH f[i] = MIN((vec){} + 126.0f, z[i] * -1.44269504f);
+    EACH f[i] = z[i] * -1.44269504f;
+    EACH f[i] = (vec)LEAST(f[i], (vec){} + 126.0f); /* as whole numbers, of which more are compared at a time */
     EACH n[i] = ROUND(f[i]);
     EACH f[i] -= n[i];
-    EACH p[i] = f[i] * 1.32647272e-3f + 9.67151281e-3f;
-    EACH p[i] = p[i] * f[i] + 5.55073374e-2f;
-    EACH p[i] = p[i] * f[i] + 0.240222421f;
-    EACH p[i] = p[i] * f[i] + 0.693146978f;
+    EACH p[i] = f[i] * 9.58285322e-3f + 5.59064262e-2f;
+    EACH p[i] = p[i] * f[i] + 0.240240986f;
+    EACH p[i] = p[i] * f[i] + 0.693124193f;
     EACH p[i] = p[i] * f[i] + 1.0f;
     EACH p[i] = 1.0f + SCALE(p[i], n[i]);
     EACH s[i] = RECIPROCAL(p[i]);
