@@ -107,9 +107,9 @@ class Parameter(ctypes.Structure):
     )
 
 
-#: How many tensors the layers of owner networks are.
-OWNER_LAYERS = 11
-#: What networks are evaluated for, what is found on the way, and what has gradients but the layers.
+#: How many parameters owner networks have.
+OWNER_LEARNED = 11
+#: What networks are evaluated for, what is found on the way, and what has gradients but the parameters.
 OWNERS_GIVEN = ("z_t", "z_t1", "targets", "psi", "drawn", "pi", "mean", "variance", "less")
 OWNERS_MADE = (
     "parents", "seen", "asked", "likely", "owner", "target", "which", "counts", "order", "start", "lost", "weights",
@@ -123,7 +123,7 @@ class Owners(ctypes.Structure):
     _fields_ = (
         *_numbers("pairs samples latents variables nodes graphs hidden some own apart"),
         *_pointers(" ".join(OWNERS_GIVEN)),
-        ("layers", ctypes.c_void_p * OWNER_LAYERS),
+        ("learned", ctypes.c_void_p * OWNER_LEARNED),
         *_pointers(" ".join(OWNERS_MADE)),
         ("unlikely", ctypes.c_float),
         ("floor", ctypes.c_float),
@@ -135,7 +135,7 @@ class OfOwners(ctypes.Structure):
 
     _fields_ = (
         *_pointers("value"),
-        ("layers", ctypes.c_void_p * OWNER_LAYERS),
+        ("learned", ctypes.c_void_p * OWNER_LEARNED),
         *_pointers(" ".join(OWNERS_LEARNED)),
     )
 

@@ -87,7 +87,7 @@ def graph_losses(
     if _compilable(networks, sight, graphs, pi, scored):
         value, losses = _Compiled.apply(
             networks.variables, networks.autoregressive, floor, unlikely, sight.targets, *sight[:2], sight.psi, graphs,
-            pi, *scored, *networks.layers(),
+            pi, *scored, *networks.learned(),
         )  # fmt: skip
         return value, losses
     if exact or graphs.device.type != "cpu" or graphs.shape[-1] > MOST_NODES:  # a GPU is not asked for numbers
@@ -122,7 +122,7 @@ def _compilable(networks: OwnerNetworks, sight: Sight, graphs: Tensor, pi: Tenso
     fit = latents == networks.latents
     fit = fit and [one.shape for one in (z_t1, targets, psi, graphs, pi, *scored)] == shapes
     room = nodes * (2 if networks.autoregressive else 1) <= 64  # bits of a number
-    return fit and room and library.usable(z_t, z_t1, targets, psi, graphs, pi, *scored, *networks.parameters())
+    return fit and room and library.usable(z_t, z_t1, targets, psi, graphs, pi, *scored, *networks.learned())
 
 
 class _Compiled(torch.autograd.Function):
@@ -160,7 +160,8 @@ class Evaluated:
     """What the compiled functions make of :func:`graph_losses`.
 
     Args:
-        given: z_t, z_t1, targets, psi, graphs, pi, the three of :class:`Scored` and the layers; contiguous.
+        given: z_t, z_t1, targets, psi, graphs, pi, the three of :class:`Scored` and what
+            the networks learn; contiguous.
         variables: number of variables K, which may be set.
         autoregressive: whether a latent sees the latents before it of its own variable.
         floor: added to pi.
@@ -188,7 +189,7 @@ class Evaluated:
         self._given, self._made, self._drawn = given, made, drawn
         sizes = batch, samples, latents, variables, nodes, number, bias.shape[1], -(-batch // ONE_IN)
         self._owners = Owners(*sizes, autoregressive, drawn, unlikely=unlikely, floor=floor)
-        self._owners.layers[:] = library.addresses(given[9:])
+        self._owners.learned[:] = library.addresses(given[9:])
         for names, tensors in ((OWNERS_GIVEN, given[:9]), (OWNERS_MADE, made)):
             for name, address in zip(names, library.addresses(tensors), strict=True):
                 setattr(self._owners, name, address)
@@ -222,7 +223,7 @@ class Evaluated:
         of_graphs = graphs.new_empty(heaps, *graphs[:, 0].shape) if self._drawn else None
         others = library.like(self._given[5:])
         of = OfOwners(of_value.data_ptr())
-        of.layers[:] = library.addresses(others[4:])
+        of.learned[:] = library.addresses(others[4:])
         learned = of_z_t, of_z_t1, of_psi, of_graphs, *others[:4]
         for name, address in zip(OWNERS_LEARNED, library.addresses(learned), strict=True):
             setattr(of, name, address)

@@ -106,10 +106,10 @@ typedef struct {
     float rate, root, decay;
 } parameter;
 
-/* The layers of iCITRIS's owner networks, in the order of OwnerNetworks.layers(). */
+/* The parameters of iCITRIS's owner networks, in the order of OwnerNetworks.learned(). */
 enum {
-    FIRST, FIRST_BIAS, FIRST_GAIN, FIRST_OFFSET, MIDDLE, MIDDLE_BIAS, MIDDLE_GAIN, MIDDLE_OFFSET, LAST, LAST_BIAS, BOUNDS,
-    LAYERS
+    FIRST, FIRST_BIAS, MIDDLE, MIDDLE_BIAS, LAST, LAST_BIAS, FIRST_GAIN, FIRST_OFFSET, MIDDLE_GAIN, MIDDLE_OFFSET,
+    LOG_BOUNDS, LEARNED
 };
 
 /* What graph_losses() is of: pairs of frames with samples z_t and z_t1 [B, S, M], targets [B, N] of the nodes, of which
@@ -126,7 +126,7 @@ enum {
    and of values in the first some pairs and in the others. */
 typedef struct {
     size pairs, samples, latents, variables, nodes, graphs, hidden, some, own, apart;
-    const float *z_t, *z_t1, *targets, *psi, *drawn, *pi, *mean, *variance, *less, *layers[LAYERS];
+    const float *z_t, *z_t1, *targets, *psi, *drawn, *pi, *mean, *variance, *less, *learned[LEARNED];
     uint64_t *parents, *seen, *asked, *likely;
     int32_t *owner, *target, *which, *counts, *order, *start;
     float *lost, *weights, unlikely, floor;
@@ -136,7 +136,7 @@ typedef struct {
    there is a heap for some networks, one after the other. */
 typedef struct {
     const float *value;
-    float *layers[LAYERS], *z_t, *z_t1, *psi, *graphs, *pi, *mean, *variance, *less;
+    float *learned[LEARNED], *z_t, *z_t1, *psi, *graphs, *pi, *mean, *variance, *less;
 } of_owners;
 
 /* A network for the functions of owners_tile.h, with padded weights. */
@@ -162,6 +162,28 @@ typedef struct {
 
 static inline size owner_tables(const owners *at) { return at->nodes * (1 + at->own); }
 static inline size owner_inputs(const owners *at) { return at->latents * (3 + 2 * at->own) + at->variables; }
+
+/* The input of the published first map, z v, 2 v - 1, targets and the past, that an input of ours is of, and its factor there.
+   Ours are the past and targets, then of later latents that are seen z and 1, and where own is set both of those of the
+   same node that come before m. */
+static inline float owner_input(const owners *at, size m, size input, size *published) {
+    const size latents = at->latents, variables = at->variables;
+    if (input < latents + variables) {
+        *published = input < latents ? 2 * latents + variables + input : latents + input;
+        return 1.0f;
+    }
+    const size later = input - latents - variables, j = later % latents, part = later / latents;
+    *published = part % 2 * latents + j;
+    return (part < 2 ? j != m : j < m) ? 1.0f + part % 2 : 0.0f;
+}
+
+/* Numbers less their mean, which LayerNorm takes away from what they give. */
+static inline void centred(float *x, size n) {
+    float mean = 0.0f;
+    for (size i = 0; i < n; i++) mean += x[i];
+    mean /= n;
+    for (size i = 0; i < n; i++) x[i] -= mean;
+}
 
 /* What latent m loses in the entries of pair b. */
 static inline float *owner_lost(const owners *at, size b, size m) {

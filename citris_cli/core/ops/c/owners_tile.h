@@ -61,40 +61,48 @@ static inline size NAME(owner_room)(const owners *at) {
     return terms + few + weights + sums + blocks + (3 * at->graphs + 1) * at->nodes;
 }
 
-/* The weights of network m, filled up with zeros. back: for the gradients as well. Returns the room that is left. */
+/* The weights of network m, so that no mean is left for LayerNorm to take away, filled up with zeros. back: for the gradients
+   as well. Returns the room that is left. */
 TARGET static float *NAME(owner_weights)(const owners *at, size m, int back, owner_net *net, float *room) {
     const size hidden = at->hidden, c = NAME(owner_features)(at), inputs = owner_inputs(at), latents = at->latents;
-    const size seen = (latents + LANES - 1) / LANES * LANES;
-    const float *first = at->layers[FIRST] + m * inputs * hidden, *middle = at->layers[MIDDLE] + m * hidden * hidden;
+    const size seen = (latents + LANES - 1) / LANES * LANES, published = 3 * latents + at->variables;
+    const float *first = at->learned[FIRST] + m * hidden * published, *middle = at->learned[MIDDLE] + m * hidden * hidden;
     const int vectors[] = {FIRST_BIAS, FIRST_GAIN, FIRST_OFFSET, MIDDLE_BIAS, MIDDLE_GAIN, MIDDLE_OFFSET};
     net->first = room;
+    memset(room, 0, sizeof(float) * c * (inputs + 9 + (1 + back) * c));
     for (size i = 0; i < inputs; i++, room += c) {
-        memset(room, 0, sizeof(float) * c);
-        memcpy(room, first + i * hidden, sizeof(float) * hidden);
+        size column;
+        const float factor = owner_input(at, m, i, &column);
+        for (size f = 0; f < hidden; f++) room[f] = factor * first[f * published + column];
+        centred(room, hidden);
     }
     for (int i = 0; i < 6; i++, room += c) {
         net->vectors[i] = room;
-        memset(room, 0, sizeof(float) * c);
-        memcpy(room, at->layers[vectors[i]] + m * hidden, sizeof(float) * hidden);
+        memcpy(room, at->learned[vectors[i]] + m * hidden, sizeof(float) * hidden);
+        if (i == 0)
+            for (size f = 0; f < hidden; f++)
+                for (size j = 0; j < latents; j++) room[f] -= first[f * published + latents + j];
+        if (i % 3 == 0) centred(room, hidden);
     }
     for (int i = 0; i < 2; i++, room += c) {
         net->last[i] = room;
-        memset(room, 0, sizeof(float) * c);
-        for (size f = 0; f < hidden; f++) room[f] = at->layers[LAST][(m * hidden + f) * 2 + i];
-        net->last_bias[i] = at->layers[LAST_BIAS][2 * m + i];
-        net->bound[i] = at->layers[BOUNDS][2 * m + i];
+        memcpy(room, at->learned[LAST] + (2 * m + i) * hidden, sizeof(float) * hidden);
+        net->last_bias[i] = at->learned[LAST_BIAS][2 * m + i];
+        net->bound[i] = expf(at->learned[LOG_BOUNDS][2 * m + i]);
     }
     net->nothing = room;
-    memset(room, 0, sizeof(float) * c);
     room += c;
     for (int transposed = 0; transposed <= back; transposed++, room += c * c) {
         net->middle[transposed] = room;
-        memset(room, 0, sizeof(float) * c * c);
-        for (size k = 0; k < hidden; k++)
+        for (size k = 0; k < hidden; k++) {
+            float mean = 0.0f;
+            for (size o = 0; o < hidden; o++) mean += middle[o * hidden + k];
+            mean /= hidden;
             for (size o = 0; o < hidden; o++) {
                 const size from = transposed ? o : k, to = transposed ? k : o;
-                room[(to / TALL * c + from) * TALL + to % TALL] = middle[k * hidden + o];
+                room[(to / TALL * c + from) * TALL + to % TALL] = middle[o * hidden + k] - mean;
             }
+        }
     }
     /* Of every part of the first map that has a column for each latent, [c][seen]. */
     for (size part = 0; back && part < (at->own ? 5 : 3); part++, room += c * seen) {
@@ -102,7 +110,7 @@ TARGET static float *NAME(owner_weights)(const owners *at, size m, int back, own
         net->first_back[part] = room;
         memset(room, 0, sizeof(float) * c * seen);
         for (size j = 0; j < latents; j++)
-            for (size f = 0; f < hidden; f++) room[f * seen + j] = first[(begin + j) * hidden + f];
+            for (size f = 0; f < hidden; f++) room[f * seen + j] = net->first[(begin + j) * c + f];
     }
     return room;
 }
@@ -636,10 +644,43 @@ TARGET static void NAME(owner_terms_backward)(const owners *at, const of_owners 
     }
 }
 
+/* From what was summed to the gradients of the parameters. */
+TARGET static void NAME(owner_learned)(const owners *at, const of_owners *of, size m, size c, const owner_net *net,
+                                       owner_sums *sums) {
+    const size hidden = at->hidden, latents = at->latents, inputs = owner_inputs(at), published = 3 * latents + at->variables;
+    float *first = of->learned[FIRST] + m * hidden * published, *middle = of->learned[MIDDLE] + m * hidden * hidden;
+    const int vectors[2][3] = {{FIRST_GAIN, FIRST_OFFSET, FIRST_BIAS}, {MIDDLE_GAIN, MIDDLE_OFFSET, MIDDLE_BIAS}};
+    for (int layer = 0; layer < 2; layer++)
+        for (int i = 0; i < 3; i++) {
+            float *to = of->learned[vectors[layer][i]] + m * hidden;
+            for (size f = 0; f < hidden; f++) to[f] = NAME(sum)(NAME(load)(sums->layers[layer] + (i * c + f) * LANES));
+            if (i == 2) centred(to, hidden);
+        }
+    memset(first, 0, sizeof(float) * hidden * published);
+    for (size f = 0; f < hidden; f++)
+        for (size j = 0; j < latents; j++) first[f * published + latents + j] = -of->learned[FIRST_BIAS][m * hidden + f];
+    for (size i = 0; i < inputs; i++) {
+        size column;
+        const float factor = owner_input(at, m, i, &column);
+        centred(sums->first + i * c, hidden);
+        for (size f = 0; f < hidden; f++) first[f * published + column] += factor * sums->first[i * c + f];
+    }
+    for (size k = 0; k < hidden; k++) {
+        centred(sums->middle + k * c, hidden);
+        for (size o = 0; o < hidden; o++) middle[o * hidden + k] = sums->middle[k * c + o];
+    }
+    for (int i = 0; i < 2; i++) {
+        for (size f = 0; f < hidden; f++)
+            of->learned[LAST][(2 * m + i) * hidden + f] = NAME(sum)(NAME(load)(sums->last + (i * c + f) * LANES));
+        of->learned[LAST_BIAS][2 * m + i] = sums->last_bias[i];
+        of->learned[LOG_BOUNDS][2 * m + i] = sums->bound[i] * net->bound[i];
+    }
+}
+
 /* By the network of latent m: where losses is set what it loses in every entry that is asked for, and if of is not NULL the
    gradients; those of z, psi and graphs are added to what is there. */
 TARGET static void NAME(owner_pass)(const owners *at, const of_owners *of, int losses, size m, float *room) {
-    const size c = NAME(owner_features)(at), hidden = at->hidden, latents = at->latents, nodes = at->nodes;
+    const size c = NAME(owner_features)(at), latents = at->latents, nodes = at->nodes;
     const size samples = at->samples, inputs = owner_inputs(at), most = at->graphs * nodes;
     const size each = NAME(owner_terms_size)(at), chunk = NAME(owner_pairs)(at), few = NAME(owner_few_pairs)(at);
     owner_net net;
@@ -729,23 +770,7 @@ TARGET static void NAME(owner_pass)(const owners *at, const of_owners *of, int l
     if (!of) return;
     memcpy(of->pi + m * nodes, of_pi, sizeof(float) * nodes);
     NAME(owner_gram)(sums.blocks, c, sums.active, sums.rows, sums.middle);
-    for (size i = 0; i < inputs; i++)
-        memcpy(of->layers[FIRST] + (m * inputs + i) * hidden, sums.first + i * c, sizeof(float) * hidden);
-    for (size i = 0; i < hidden; i++)
-        memcpy(of->layers[MIDDLE] + (m * hidden + i) * hidden, sums.middle + i * c, sizeof(float) * hidden);
-    for (int layer = 0; layer < 2; layer++) {
-        float *const to[] = {of->layers[layer ? MIDDLE_GAIN : FIRST_GAIN], of->layers[layer ? MIDDLE_OFFSET : FIRST_OFFSET],
-                             of->layers[layer ? MIDDLE_BIAS : FIRST_BIAS]};
-        for (int i = 0; i < 3; i++)
-            for (size f = 0; f < hidden; f++)
-                to[i][m * hidden + f] = NAME(sum)(NAME(load)(sums.layers[layer] + (i * c + f) * LANES));
-    }
-    for (int i = 0; i < 2; i++) {
-        for (size f = 0; f < hidden; f++)
-            of->layers[LAST][(m * hidden + f) * 2 + i] = NAME(sum)(NAME(load)(sums.last + (i * c + f) * LANES));
-        of->layers[LAST_BIAS][2 * m + i] = sums.last_bias[i];
-        of->layers[BOUNDS][2 * m + i] = sums.bound[i];
-    }
+    NAME(owner_learned)(at, of, m, c, &net, &sums);
 }
 
 /* Add what other heaps hold to the first; each is a heap's count numbers. */
