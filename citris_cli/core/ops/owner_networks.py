@@ -59,7 +59,8 @@ class OwnerNetworks(nn.Module):
 
     def learned(self) -> list[Tensor]:
         """All parameters, those of both LayerNorms last but for the bounds."""
-        maps = [self.first_weight, self.first_bias, self.middle_weight, self.middle_bias, self.last_weight, self.last_bias]
+        maps = [self.first_weight, self.first_bias, self.middle_weight, self.middle_bias]
+        maps += [self.last_weight, self.last_bias]
         norms = [self.first_gain, self.first_offset, self.middle_gain, self.middle_offset]
         return [*maps, *norms, self.log_bounds]
 
