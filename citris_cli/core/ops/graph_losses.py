@@ -78,7 +78,7 @@ def graph_losses(
         pi: probability that a latent is a node's [M, N].
         floor: added to it in ``value``, so that all hypotheses stay trained.
         scored: what D is of.
-        exact: whether unlikely hypotheses are evaluated like all others.
+        exact: whether unlikely hypotheses are evaluated like all others; on a GPU they must be.
 
     Returns:
         ``value`` [B], and ``losses`` [B, n, N] without gradient.
@@ -90,7 +90,7 @@ def graph_losses(
             pi, *scored, *networks.learned(),
         )  # fmt: skip
         return value, losses
-    if exact or graphs.device.type != "cpu" or graphs.shape[-1] > MOST_NODES:  # a GPU is not asked for numbers
+    if exact or graphs.shape[-1] > MOST_NODES:
         return graph_losses_reference(networks, sight, graphs, pi, floor, scored)
     return _few(networks, sight, graphs, pi, floor, scored)
 
