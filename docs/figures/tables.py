@@ -65,6 +65,16 @@ USERS = (
         "cpu",
         "",
     ),
+    *(
+        (
+            f"Prior of iCITRIS-{name}, {stage}, one thread (processor time)",
+            f"iCITRIS's prior, {name}, {stage} ({sizes}, 8 graphs)",
+            "cpu-one-thread",
+            "",
+        )
+        for name, sizes in (("VAE", "K 6, M 12, c 32, 512 pairs"), ("NF", "K 5, M 24, c 64, 64 pairs"))
+        for stage in ("owners open", "owners decided")
+    ),
     ("Encoding, `paper`", "encode, paper (64x64, c 64)", "cpu", ""),
     ("Encoding, `small`", "encode, small (64x64, c 64)", "cpu", ""),
     (

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from tests.benchmarks import (
     files,
     frames,
     instantaneous,
+    measure,
     operations,
     parts,
     processes,
@@ -63,6 +65,7 @@ def document(rows: list[Row], effort: Effort) -> dict[str, object]:
     """The same for machines, with what the numbers depend on."""
     return {
         "threads": torch.get_num_threads(),
+        "clock": measure.clock.__name__,
         "cpus": os.cpu_count(),
         "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
         "machine": platform.machine(),
@@ -82,10 +85,17 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=BENCHMARKS, help="run this one; may be given several times")
     parser.add_argument("--quick", action="store_true", help="few repetitions")
     parser.add_argument("--threads", type=int, help="threads that PyTorch computes with (default: as it decides)")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="beside other work: time what the one thread had of the processor"
+    )
     parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="default: %(default)s")
     given = parser.parse_args()
     if given.threads is not None:
         torch.set_num_threads(given.threads)
+    if given.processor_time:
+        if torch.get_num_threads() != 1:
+            parser.error("--processor-time adds up what all threads take; give --threads 1 with it")
+        measure.clock = time.process_time
     keep_freed_memory()  # as the commands do
     effort = QUICK if given.quick else Effort()
     # Where no terminal sets a width, the table takes what it needs.

@@ -107,5 +107,38 @@ class Parameter(ctypes.Structure):
     )
 
 
+#: How many parameters owner networks have.
+OWNER_LEARNED = 11
+#: What networks are evaluated for, what is found on the way, and what has gradients but the parameters.
+OWNERS_GIVEN = ("z_t", "z_t1", "targets", "psi", "drawn", "pi", "mean", "variance", "less")
+OWNERS_MADE = (
+    "parents", "seen", "asked", "likely", "owner", "target", "which", "counts", "order", "start", "lost", "weights",
+)  # fmt: skip
+OWNERS_LEARNED = ("z_t", "z_t1", "psi", "graphs", "pi", "mean", "variance", "less")
+
+
+class Owners(ctypes.Structure):
+    """``owners``."""
+
+    _fields_ = (
+        *_numbers("pairs samples latents variables nodes graphs hidden some own apart"),
+        *_pointers(" ".join(OWNERS_GIVEN)),
+        ("learned", ctypes.c_void_p * OWNER_LEARNED),
+        *_pointers(" ".join(OWNERS_MADE)),
+        ("unlikely", ctypes.c_float),
+        ("floor", ctypes.c_float),
+    )
+
+
+class OfOwners(ctypes.Structure):
+    """``of_owners``."""
+
+    _fields_ = (
+        *_pointers("value"),
+        ("learned", ctypes.c_void_p * OWNER_LEARNED),
+        *_pointers(" ".join(OWNERS_LEARNED)),
+    )
+
+
 #: In the order of ``structure_sizes``.
-STRUCTURES = (Map, Network, OfNetwork, Layer, OfLayer, Stage, OfStage, Sights, Prior, Parameter)
+STRUCTURES = (Map, Network, OfNetwork, Layer, OfLayer, Stage, OfStage, Sights, Prior, Parameter, Owners, OfOwners)

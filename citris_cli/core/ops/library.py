@@ -204,6 +204,7 @@ def _typed(library: Any) -> Any:
         (library.gumbel_backward, [whole, size, size, size, address, address, ctypes.c_float, address]),
         (library.prior_forward, [whole, address, address]),
         (library.prior_backward, [whole, address, address, whole, *[address] * 4]),
+        (library.owners_pass, [whole] * 2 + [address] * 2 + [size] + [address] * 3 + [size]),
         (library.winograd_windows, [*images, address]),
         (library.winograd_gather, [*images, address, address]),
         (library.winograd_spread, [*images, address]),
@@ -213,4 +214,5 @@ def _typed(library: Any) -> Any:
     library.adamw.argtypes = [whole, whole, address, size, address, address, ctypes.c_double, address]
     for function in (library.panel_width, library.group_rows):
         function.restype, function.argtypes = size, [whole]
+    library.owner_room.restype, library.owner_room.argtypes = size, [whole, address]
     return library

@@ -57,6 +57,13 @@ class OwnerNetworks(nn.Module):
         # Logarithms of the bounds of mean and log-std.
         self.log_bounds = nn.Parameter(torch.zeros(latents, 2))
 
+    def learned(self) -> list[Tensor]:
+        """All parameters, those of both LayerNorms last but for the bounds."""
+        maps = [self.first_weight, self.first_bias, self.middle_weight, self.middle_bias]
+        maps += [self.last_weight, self.last_bias]
+        norms = [self.first_gain, self.first_offset, self.middle_gain, self.middle_offset]
+        return [*maps, *norms, self.log_bounds]
+
     def layers(self) -> list[Tensor]:
         """Weights of all layers for rows ``[z^t, onehot_k I_k, z v, v]``, v the latents of k's parents.
 

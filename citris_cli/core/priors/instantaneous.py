@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from citris_cli.core.config import CausalLatentsConfig, ICitrisPriorConfig, PriorConfig
-from citris_cli.core.gaussians import gaussian_draw, gaussian_kl
+from citris_cli.core.gaussians import gaussian_draw
 from citris_cli.core.graph import (
     DECIDES,
     EncoGraph,
@@ -29,9 +29,8 @@ from citris_cli.core.graph import (
 from citris_cli.core.graph_classifier import GraphTargetClassifier
 from citris_cli.core.mutual_information import MutualInformationEstimator, intervened_groups
 from citris_cli.core.ops import shares
-from citris_cli.core.ops.graph_losses import Loss, graph_losses
+from citris_cli.core.ops.graph_losses import Scored, gaussian_scored, graph_losses, samples_scored
 from citris_cli.core.ops.owner_networks import OwnerNetworks, Sight, owner_networks
-from citris_cli.core.ops.sample_pairs import gaussian_nll_over_sample_pairs
 from citris_cli.core.priors.base import Given, ParameterGroup, RegularisedPrior, Score
 from citris_cli.core.priors.registry import register
 
@@ -164,26 +163,18 @@ class InstantaneousPrior(RegularisedPrior):
         See :meth:`TransitionPrior.nll`.
         """
 
-        def loss(mean: Tensor, log_std: Tensor, rows: Tensor, latents: Tensor) -> Tensor:
-            return gaussian_nll_over_sample_pairs(mean, log_std, z_t1[rows][..., latents])
-
-        return self._score(loss, z_t, z_t1, given)
+        return self._score(samples_scored(z_t1), z_t, z_t1, given)
 
     def kl(self, mean: Tensor, log_std: Tensor, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
         """As :meth:`nll`, with divergences in the place of its NLLs; see :meth:`TransitionPrior.kl`."""
+        return self._score(gaussian_scored(mean, log_std), z_t.unsqueeze(1), z_t1.unsqueeze(1), given)
 
-        def loss(prior_mean: Tensor, prior_log_std: Tensor, rows: Tensor, latents: Tensor) -> Tensor:
-            q = mean[rows][:, latents], log_std[rows][:, latents]
-            return gaussian_kl(*q, prior_mean.squeeze(1), prior_log_std.squeeze(1))
-
-        return self._score(loss, z_t.unsqueeze(1), z_t1.unsqueeze(1), given)
-
-    def _score(self, loss: Loss, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
+    def _score(self, scored: Scored, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
         batch, pi = len(z_t), given.probabilities
         sight = self._sight(z_t, z_t1, given.targets, given.psi)
         if not self.training:
             graphs = self.graph.hard().expand(batch, 1, -1, -1)
-            return Score(graph_losses(self.networks, sight, graphs, pi, LEAST_WEIGHT, loss, host=False)[0])
+            return Score(graph_losses(self.networks, sight, graphs, pi, LEAST_WEIGHT, scored, exact=True)[0])
         self.graph.settle()
         graphs, learning = self._drawn(batch, given), given.schedule.get("graph", 1.0)
         # While the graph's rate is 0, nothing is learned of it, and one graph is as good as several.
@@ -192,8 +183,8 @@ class InstantaneousPrior(RegularisedPrior):
             graphs = graphs[:, :1]
         elif isinstance(learning, Tensor):
             graphs = torch.where(learning > 0, graphs, graphs[:, :1])
-        exact = "graph" not in given.schedule
-        value, losses = graph_losses(self.networks, sight, graphs, pi, LEAST_WEIGHT, loss, host and not exact)
+        exact = not host or "graph" not in given.schedule  # a GPU is not asked for numbers
+        value, losses = graph_losses(self.networks, sight, graphs, pi, LEAST_WEIGHT, scored, exact)
         if self.config.psi0:
             value = self.pulled(value, given)
         factor = given.schedule.get("acyclicity", math.exp(ACYCLICITY[1]))

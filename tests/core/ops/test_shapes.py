@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from citris_cli.core.ops import classifier, convolution, flow, gumbel, marginal_score, networks
-from tests.core.ops.exact import random
+from citris_cli.core.ops import classifier, convolution, flow, graph_losses, gumbel, marginal_score, networks
+from citris_cli.core.ops.owner_networks import OwnerNetworks, Sight
+from tests.core.ops.exact import random, seeded, trained
 
 pytestmark = [pytest.mark.compiled, pytest.mark.usefixtures("processor")]
 
@@ -93,6 +94,18 @@ def test_the_inverse(shape: tuple[int, ...]) -> None:
 )
 def test_the_marginal_score(arguments: Any) -> None:
     compared(marginal_score.marginal_nll, marginal_score.marginal_nll_reference, arguments)
+
+
+@pytest.mark.parametrize(
+    ("targets", "pi", "variance"), [((5, 2), (1, 2), (5, 4)), ((5, 2), (4, 2), (5, 1)), ((1, 2), (4, 2), (5, 4))]
+)
+def test_graph_losses(targets: tuple[int, int], pi: tuple[int, int], variance: tuple[int, int]) -> None:
+    owners = trained(OwnerNetworks(4, 2, 6, False, seeded()))
+    psi = torch.eye(2)[torch.tensor([0, 1, 1, 0])].expand(5, -1, -1)
+    sight = Sight(random(5, 3, 4), random(5, 3, 4, seed=1), told(*targets), psi)
+    scored = graph_losses.Scored(random(5, 4), random(*variance).square(), random(5, 4))
+    arguments = owners, sight, told(5, 2, 2, 2) * (1 - torch.eye(2)), random(*pi).softmax(-1), 1e-4, scored
+    compared(graph_losses.graph_losses, graph_losses.graph_losses_reference, arguments, (True,))
 
 
 @pytest.mark.parametrize("shape", [(5, 4, 2), (5, 2, 3), (5, 1, 3), (4, 3)])

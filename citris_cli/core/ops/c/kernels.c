@@ -106,6 +106,94 @@ typedef struct {
     float rate, root, decay;
 } parameter;
 
+/* The parameters of iCITRIS's owner networks, in the order of OwnerNetworks.learned(). */
+enum {
+    FIRST, FIRST_BIAS, MIDDLE, MIDDLE_BIAS, LAST, LAST_BIAS, FIRST_GAIN, FIRST_OFFSET, MIDDLE_GAIN, MIDDLE_OFFSET,
+    LOG_BOUNDS, LEARNED
+};
+
+/* What graph_losses() is of: pairs of frames with samples z_t and z_t1 [B, S, M], targets [B, N] of the nodes, of which
+   the first so many variables can have any, psi [B, M, N], drawn graphs [B, n, N, N], pi [M, N], and what is scored: mean,
+   variance and what is less [B, M]. own: whether a latent sees the ones before it of its own node.
+   apart: whether no two nodes are one entry under the first graph. Of a latent that is a node's with less than unlikely
+   only the first some pairs are asked, and count for all.
+
+   What networks see of a pair is an entry: of which tables of latents, as bits, and which variable was set, or -1. Tables
+   are the nodes' latents, and where own is set, again those of them that come before. Of each pair there is room for n N:
+   parents as they were drawn, and seen without nodes that own nothing; the nodes that ask for it in any graph; counts has
+   how many the first graph has, and how many there are; which [B, n, N] is the entry of a node. owner [B, M] is the node of every latent, order [B, M] has the
+   latents by their owners, from start [B, N + 1] on. lost [B, M, n N] takes what latents lose. weights [3, M, N]: of losses,
+   and of values in the first some pairs and in the others. */
+typedef struct {
+    size pairs, samples, latents, variables, nodes, graphs, hidden, some, own, apart;
+    const float *z_t, *z_t1, *targets, *psi, *drawn, *pi, *mean, *variance, *less, *learned[LEARNED];
+    uint64_t *parents, *seen, *asked, *likely;
+    int32_t *owner, *target, *which, *counts, *order, *start;
+    float *lost, *weights, unlikely, floor;
+} owners;
+
+/* Where the gradients go, for those of the values: of z_t, z_t1, psi [B, N, M] and, if not NULL, the first graphs [B, N, N]
+   there is a heap for some networks, one after the other. */
+typedef struct {
+    const float *value;
+    float *learned[LEARNED], *z_t, *z_t1, *psi, *graphs, *pi, *mean, *variance, *less;
+} of_owners;
+
+/* A network for the functions of owners_tile.h, with padded weights. */
+typedef struct {
+    float *first, *vectors[6], *last[2], *nothing, *middle[2], *first_back[5], last_bias[2], bound[2];
+} owner_net;
+
+/* Samples that go through a network together: what goes into it are sums of three parts. */
+typedef struct {
+    const float *parts[3][32];
+    float *rows, *x, *mean, *variance, *weight, *lost[32];
+    size filled, pair[32], sample[32], entry[32];
+} owner_block;
+
+/* Blocks of which gradients of weights are computed together. */
+#define OWNER_BLOCKS 4
+
+/* What is summed of a network's gradients, and what is kept of blocks on the way. */
+typedef struct {
+    float *first, *middle, *layers[2], *last, *active, *rows, *kept[7], last_bias[2], bound[2];
+    size blocks;
+} owner_sums;
+
+static inline size owner_tables(const owners *at) { return at->nodes * (1 + at->own); }
+static inline size owner_inputs(const owners *at) { return at->latents * (3 + 2 * at->own) + at->variables; }
+
+/* The input of the published first map, z v, 2 v - 1, targets and the past, that an input of ours is of, and its factor there.
+   Ours are the past and targets, then of later latents that are seen z and 1, and where own is set both of those of the
+   same node that come before m. */
+static inline float owner_input(const owners *at, size m, size input, size *published) {
+    const size latents = at->latents, variables = at->variables;
+    if (input < latents + variables) {
+        *published = input < latents ? 2 * latents + variables + input : latents + input;
+        return 1.0f;
+    }
+    const size later = input - latents - variables, j = later % latents, part = later / latents;
+    *published = part % 2 * latents + j;
+    return (part < 2 ? j != m : j < m) ? 1.0f + part % 2 : 0.0f;
+}
+
+/* Numbers less their mean, which LayerNorm takes away from what they give. */
+static inline void centred(float *x, size n) {
+    float mean = 0.0f;
+    for (size i = 0; i < n; i++) mean += x[i];
+    mean /= n;
+    for (size i = 0; i < n; i++) x[i] -= mean;
+}
+
+/* What latent m loses in the entries of pair b. */
+static inline float *owner_lost(const owners *at, size b, size m) {
+    return at->lost + (b * at->latents + m) * at->graphs * at->nodes;
+}
+
+/* Tables of which the sum of every subset is a term. */
+#define TOGETHER 3
+#define SUBSETS (1 << TOGETHER)
+
 /* The hash of the sources that this was compiled of: setup.py gives it, and library.py compares it with its own. */
 #ifndef CITRIS_SOURCES
 #define CITRIS_SOURCES ""
@@ -115,7 +203,8 @@ const char *sources(void) { return CITRIS_SOURCES; }
 /* Bytes of the structures above, in the order of STRUCTURES in c_types.py. */
 void structure_sizes(size *sizes) {
     const size known[] = {sizeof(map),   sizeof(network),  sizeof(of_network), sizeof(layer), sizeof(of_layer),
-                          sizeof(stage), sizeof(of_stage), sizeof(sights),     sizeof(prior), sizeof(parameter)};
+                          sizeof(stage), sizeof(of_stage), sizeof(sights),     sizeof(prior), sizeof(parameter),
+                          sizeof(owners), sizeof(of_owners)};
     memcpy(sizes, known, sizeof(known));
 }
 
@@ -123,11 +212,33 @@ void structure_sizes(size *sizes) {
 
 #include <immintrin.h>
 
+/* Eight rows of eight numbers as columns. */
+__attribute__((target("avx2,fma"), always_inline)) static inline void transposed_8(__m256 rows[8]) {
+    __m256 a[8], b[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        a[2 * i] = _mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+        a[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        const int at = i / 2 * 4 + i % 2;
+        b[2 * i] = _mm256_shuffle_ps(a[at], a[at + 2], 0x44);
+        b[2 * i + 1] = _mm256_shuffle_ps(a[at], a[at + 2], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        rows[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+        rows[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+    }
+}
+
 #define NAME(f) f##_avx512
 #define TARGET __attribute__((target("avx512f,avx512dq,fma")))
 #define LANES 16
 #define ROWS 14
 #define MIN _mm512_min_ps
+#define LEAST(x, y) _mm512_min_epi32((__m512i)(x), (__m512i)(y))
 #define MAX _mm512_max_ps
 #define RECIPROCAL _mm512_rcp14_ps
 #define ROUND(x) _mm512_roundscale_ps(x, 0)
@@ -143,6 +254,8 @@ void structure_sizes(size *sizes) {
 #include "prior_tile.h"
 #include "adamw_tile.h"
 #include "winograd_tile.h"
+#include "owners_tile.h"
+#undef TALL
 #undef NAME
 #undef WIDTH
 #undef vec
@@ -152,6 +265,7 @@ void structure_sizes(size *sizes) {
 #undef LANES
 #undef ROWS
 #undef MIN
+#undef LEAST
 #undef MAX
 #undef RECIPROCAL
 #undef ROUND
@@ -172,6 +286,7 @@ __attribute__((target("avx2,fma"))) static inline float sum_of_8(__m256 x) {
 #define LANES 8
 #define ROWS 6
 #define MIN _mm256_min_ps
+#define LEAST(x, y) _mm256_min_epi32((__m256i)(x), (__m256i)(y))
 #define MAX _mm256_max_ps
 #define RECIPROCAL _mm256_rcp_ps
 #define SQRT _mm256_sqrt_ps
@@ -188,6 +303,8 @@ __attribute__((target("avx2,fma"))) static inline float sum_of_8(__m256 x) {
 #include "prior_tile.h"
 #include "adamw_tile.h"
 #include "winograd_tile.h"
+#include "owners_tile.h"
+#undef TALL
 
 /* 2: AVX-512, 1: AVX2, 0: neither, and nothing else here may be called. */
 int level(void) {
@@ -211,7 +328,7 @@ void side_by_side(int parts, void (*work)(int)) {
 }
 
 /* The first of n rows that are a part's. */
-static size first_of(size n, int part, int parts) { return n * part / parts; }
+static size first_of(size n, size part, size parts) { return n * part / parts; }
 
 /* Add every threads-th row of a network's gradients, from the share-th on. */
 static void add_network(int level, const network *net, const of_network *sum, const of_network *other, int share,
@@ -393,6 +510,120 @@ void prior_forward(int level, const prior *at, float *scores) { CALL(level, prio
 void prior_backward(int level, const prior *at, const float *of_scores, int teach, float *of_out, float *of_z,
                     float *of_probabilities, float *of_intervened) {
     CALL(level, prior_backward, at, of_scores, teach, of_out, of_z, of_probabilities, of_intervened);
+}
+
+/* The entries of a pair. */
+static void owner_entries(const owners *at, size b) {
+    const size nodes = at->nodes, first = b * at->graphs * nodes;
+    const float *targets = at->targets + b * nodes;
+    uint64_t own = 0;
+    size count = 0;
+    int32_t *order = at->order + b * at->latents, *start = at->start + b * (nodes + 1);
+    for (size j = 0; j < at->latents; j++) {
+        const float *psi = at->psi + (b * at->latents + j) * nodes;
+        int32_t most = 0;
+        for (size k = 1; k < nodes; k++)
+            if (psi[k] > psi[most]) most = (int32_t)k;
+        at->owner[b * at->latents + j] = most;
+    }
+    start[0] = 0;
+    for (size k = 0; k < nodes; k++) {
+        start[k + 1] = start[k];
+        for (size j = 0; j < at->latents; j++)
+            if (at->owner[b * at->latents + j] == k) order[start[k + 1]++] = (int32_t)j;
+        if (start[k + 1] > start[k]) own |= (uint64_t)1 << k;
+    }
+    if (at->own) own |= own << nodes;
+    for (size g = 0; g < at->graphs; g++) {
+        const float *graph = at->drawn + (b * at->graphs + g) * nodes * nodes;
+        for (size k = 0; k < nodes; k++) {
+            const int set = targets[k] != 0.0f;
+            const int32_t target = set && k < at->variables ? (int32_t)k : -1;
+            uint64_t parents = 0;
+            for (size i = 0; i < nodes && !set; i++) parents |= (uint64_t)(graph[i * nodes + k] > 0.5f) << i;
+            if (at->own) parents |= (uint64_t)1 << (nodes + k);
+            const uint64_t seen = parents & own;
+            size e = first;
+            /* Under the first graph, what is not seen has a gradient too. */
+            if (g)
+                while (e < first + count && (at->seen[e] != seen || at->target[e] != target)) e++;
+            else if (at->apart)
+                e += count;
+            else
+                while (e < first + count && (at->parents[e] != parents || at->target[e] != target)) e++;
+            if (e == first + count) {
+                at->parents[e] = parents;
+                at->seen[e] = seen;
+                at->target[e] = target;
+                at->asked[e] = 0;
+                count++;
+            }
+            at->asked[e] |= (uint64_t)1 << k;
+            at->which[first + g * nodes + k] = (int32_t)(e - first);
+        }
+        if (g == 0) at->counts[2 * b] = (int32_t)count;
+    }
+    at->counts[2 * b + 1] = (int32_t)count;
+}
+
+/* Which latents are likely a node's, and what they count. */
+static void owner_weights(const owners *at, size m) {
+    const size latents = at->latents, all = at->nodes * latents;
+    at->likely[m] = 0;
+    for (size k = 0; k < at->nodes; k++) {
+        const float pi = at->pi[m * at->nodes + k], weight = pi + at->floor;
+        const int likely = pi >= at->unlikely;
+        float *to = at->weights + m * at->nodes + k;
+        to[0] = likely ? pi : 0.0f;
+        to[all] = likely ? weight : weight * at->pairs / at->some;
+        to[2 * all] = likely ? weight : 0.0f;
+        if (likely) at->likely[m] |= (uint64_t)1 << k;
+    }
+}
+
+/* Numbers of room that a thread needs for the functions below. */
+size owner_room(int level, const owners *at) { return CALL(level, owner_room, at); }
+
+/* See graph_losses(): where value is not NULL, value [B] and losses [B, n, N]; and where of is not NULL, the gradients. Heaps
+   are of some networks each, one after the other, and the first becomes the sum of all: whatever the number of threads,
+   numbers are added in the same order. */
+void owners_pass(int level, int threads, const owners *at, const of_owners *of, size heaps, float *value, float *losses,
+                 float *room, size each) {
+    const size z = at->pairs * at->samples * at->latents, psi = at->pairs * at->nodes * at->latents;
+    const size sizes[] = {z, z, psi, of && of->graphs ? at->pairs * at->nodes * at->nodes : 0};
+#pragma omp parallel num_threads(threads)
+    {
+        if (value) {
+#pragma omp for schedule(static)
+            for (size m = 0; m < at->latents; m++) owner_weights(at, m);
+#pragma omp for schedule(static)
+            for (size b = 0; b < at->pairs; b++) owner_entries(at, b);
+        }
+#pragma omp for schedule(dynamic, 1)
+        for (size heap = 0; heap < heaps; heap++) {
+            of_owners own = of ? *of : (of_owners){NULL};
+            float **const to[] = {&own.z_t, &own.z_t1, &own.psi, &own.graphs};
+            for (int i = 0; of && i < 4; i++) {
+                if (!sizes[i]) continue;
+                *to[i] += heap * sizes[i];
+                memset(*to[i], 0, sizeof(float) * sizes[i]);
+            }
+            for (size m = first_of(at->latents, heap, heaps); m < first_of(at->latents, heap + 1, heaps); m++)
+                CALL(level, owner_pass, at, of ? &own : NULL, value != NULL, m, room + each * omp_get_thread_num());
+        }
+        if (value) {
+#pragma omp for schedule(static)
+            for (size b = 0; b < at->pairs; b++) CALL(level, owner_sums, at, b, value, losses);
+        }
+        if (of) {
+            float *const all[] = {of->z_t, of->z_t1, of->psi, of->graphs};
+            for (int i = 0; i < 4; i++)
+#pragma omp for schedule(static, 1)
+                for (int share = 0; share < threads; share++)
+                    CALL(level, add_heaps, heaps, sizes[i], first_of(sizes[i], share, threads),
+                         first_of(sizes[i], share + 1, threads), all[i]);
+        }
+    }
 }
 
 /* Of all parameters' numbers one after the other those from begin to end: the sum of their gradients' squares or, where
