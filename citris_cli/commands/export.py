@@ -50,9 +50,23 @@ def export(
         console.note(
             "left out: the latents of training frames that the model keeps, for which the published form has no place"
         )
+    if training := _training_settings(loaded.network):
+        console.note(f"left out: {' and '.join(training)}, which the published training does not have")
     for difference in _differences(loaded.network):
         console.note(f"the published code has no such networks: {difference}")
     asked.report(console, {"model": str(loaded.path), "kind": loaded.kind}, path)
+
+
+def _training_settings(network: nn.Module) -> list[str]:
+    """What a model was trained with, and the published hyperparameters have no place for."""
+    from citris_cli.core.causal_latents import CausalLatentsModel
+    from citris_cli.core.config import CitrisPriorConfig
+
+    prior = network.config.prior if isinstance(network, CausalLatentsModel) else None
+    if not isinstance(prior, CitrisPriorConfig):
+        return []
+    found = [] if prior.regulariser_form == "share" else [f"--regulariser-form {prior.regulariser_form}"]
+    return found + ([f"--regulariser-warmup {prior.regulariser_warmup:g}"] if prior.regulariser_warmup else [])
 
 
 def _differences(network: nn.Module) -> list[str]:
