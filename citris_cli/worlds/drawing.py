@@ -63,7 +63,7 @@ class Drawing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            _end(self._pool)
 
     def frames(self, latents: Array) -> Iterator[Array]:
         """The frames of states, in order.
@@ -130,8 +130,20 @@ class Drawing:
                 "processes that draw frames keep dying, perhaps because memory ran out; run again with --workers 1"
             )
         if self._pool is not None:
-            self._pool.shutdown()
+            _end(self._pool)
             self._pool = None
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End a pool, some of whose processes may have been killed while they sent frames.
+
+    The pool reads such a message to its end, which does not come as long as somebody could still write it: the dead
+    process cannot, but this one has the same pipe open.
+    """
+    writer = getattr(getattr(pool, "_result_queue", None), "_writer", None)
+    if writer is not None:
+        writer.close()
+    pool.shutdown(cancel_futures=True)
 
 
 # What each process draws; set as it begins.

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from citris_cli.worlds.ball_in_boxes import BallInBoxes
 from citris_cli.worlds.dataset import split_sizes, write_dataset
 from citris_cli.worlds.world import World, combine
 from tests.data.memory import grown_by, needs_proc
+from tests.waiting import PATIENCE
 from tests.worlds.turntable import Turntable
 
 #: First digits of the SHA-256 of what a training sequence of seed 5 with 300 frames has always held. It is NumPy's
@@ -188,6 +190,31 @@ def test_others_draw_what_a_process_that_died_has_not(tmp_path: Path, monkeypatc
     assert died.exists()
     assert contents(tmp_path / "d") == contents(tmp_path / "whole")
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_drawing_ends_whose_processes_were_killed_while_they_sent_frames() -> None:
+    """As by a signal to the whole group. They send 100 MB each, which takes longer than it takes to kill them."""
+    pool = drawing.Drawing(Vast(), 2, 10**9, lambda *_: None)
+    pool._worth_it = True
+    next(pool.frames(np.zeros((10 * drawing.CHUNK, 1), np.float32)))
+    time.sleep(0.2)
+    running = multiprocessing.active_children()
+    assert running
+    for process in running:
+        process.kill()
+    ended = threading.Thread(target=pool.__exit__, args=(None, None, None), daemon=True)
+    ended.start()
+    ended.join(PATIENCE)
+    assert not ended.is_alive()
+
+
+@dataclass(frozen=True)
+class Vast(Turntable):
+    """Draws frames that no pipe holds."""
+
+    def render(self, latents: np.ndarray) -> np.ndarray:
+        return np.zeros(100_000_000, np.uint8)
 
 
 @dataclass(frozen=True)
