@@ -49,7 +49,6 @@ class CitrisNF(CausalLatentsModel):
         return self.autoencoder.decode(self.flow.inverse(z))
 
     @torch.no_grad()
-    @torch.no_grad()
     def noisy(self, z: Tensor, generator: torch.Generator) -> Tensor:
         """Causal latents of encodings with noise, see :meth:`CausalLatentsModel.noisy`."""
         noise = torch.randn(z.shape, generator=generator).to(z)
