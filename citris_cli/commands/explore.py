@@ -64,15 +64,12 @@ def explore(
     loaded = load_causal_model(find_model(model, console, inputs or []), where, console)
     answers = Answers(Workbench(loaded), _samples(inputs or [], loaded, console))
     with ExploreServer(answers, port, framed=False, note=console.note) as server, until_ended():
-        try:
-            console.note("Ctrl-C ends it")
-            console.result(server.url)
-            if open_page or (open_page is None and sys.stdout.isatty() and has_screen()):
-                # Of some browsers the call comes back when they are closed.
-                threading.Thread(target=_open, args=(server.url, console), daemon=True).start()
-            server.serve_forever()
-        finally:
-            answers.end()
+        console.note("Ctrl-C ends it")
+        console.result(server.url)
+        if open_page or (open_page is None and sys.stdout.isatty() and has_screen()):
+            # Of some browsers the call comes back when they are closed.
+            threading.Thread(target=_open, args=(server.url, console), daemon=True).start()
+        server.serve_forever()
 
 
 def _samples(inputs: list[Path], model: CausalModel, console: Console) -> list[Sample]:

@@ -136,14 +136,6 @@ class Answers:
         with self._lock:
             return _view(bench.taken(z, before, names, other))
 
-    def end(self, seconds: float = 5.0) -> None:
-        """Wait for what is being computed, and let nothing else begin: the process can end then.
-
-        Args:
-            seconds: to wait at most.
-        """
-        self._lock.acquire(timeout=seconds)
-
     def _chosen(self, number: int) -> Sample:
         if not 0 <= number < len(self._samples):
             raise InputError(f"there is no sample {number}; there are {len(self._samples):,}")

@@ -35,10 +35,8 @@ class Exploration:
     def __init__(self, model: CausalModel, frames: Frames, port: int, height: int) -> None:
         names = ["the frame"] if len(frames) == 1 else [f"frame #{number}" for number in range(len(frames))]
         samples = [Sample(name, frames[number : number + 1]) for number, name in enumerate(names)]
-        self._answers = Answers(Workbench(model), samples)
-        self._server = ExploreServer(
-            self._answers, port, framed=True, note=lambda said: warnings.warn(said, stacklevel=2)
-        )
+        answers = Answers(Workbench(model), samples)
+        self._server = ExploreServer(answers, port, framed=True, note=lambda said: warnings.warn(said, stacklevel=2))
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._height = height
         self.url = self._server.url
@@ -52,7 +50,6 @@ class Exploration:
             self._server.shutdown()
             self._thread.join()
             self._server.server_close()
-            self._answers.end()
 
     def __enter__(self) -> Exploration:
         return self

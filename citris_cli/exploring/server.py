@@ -21,6 +21,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR, socket
 from socketserver import TCPServer
+from threading import Thread, current_thread
 from typing import Any
 
 from citris_cli.errors import CitrisError, InputError
@@ -73,6 +74,7 @@ class ExploreServer(ThreadingHTTPServer):
 
     def __init__(self, answers: Answers, port: int, framed: bool, note: Callable[[str], None]) -> None:
         self._open: set[socket] = set()
+        self._answering: set[Thread] = set()
         self.answers = answers
         self.framed = framed
         self.note = note
@@ -100,17 +102,31 @@ class ExploreServer(ThreadingHTTPServer):
         self._open.add(connection)
         return connection, address
 
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer what comes over a connection, in a thread that :meth:`server_close` knows of."""
+        thread = current_thread()
+        self._answering.add(thread)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._answering.discard(thread)
+
     def shutdown_request(self, request: Any) -> None:
         """Close a connection that is done with."""
         self._open.discard(request)
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """Listen no longer, and close what is open: nobody is answered from now on."""
+        """Listen no longer, close what is open, and wait for what is being computed: nobody is answered after that.
+
+        A thread that the interpreter ends while it is inside of PyTorch would take the process with it (SIGABRT).
+        """
         super().server_close()
         for connection in self._open.copy():
             with suppress(OSError):
                 connection.shutdown(SHUT_RDWR)
+        for thread in self._answering.copy():
+            thread.join()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: what is wrong with a request its answer says, and a browser may leave before that."""

@@ -90,7 +90,7 @@ def test_from_the_address_to_a_changed_picture(home: Path, model: Path, tmp_path
         assert asked(f"{address}start", b" " * 1_000_001, Content_Type="application/json")[0] == 413
         process.send_signal(signal.SIGINT)
         output, said = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, output) == (130, b"")
+    assert (process.returncode, output) == (130, b""), said
     assert said.decode().splitlines() == [
         "photo.png: cropped from 50×40 to its middle 40×40 and resized to 32×32 pixels", "Ctrl-C ends it",
     ]  # fmt: skip

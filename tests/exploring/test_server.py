@@ -11,6 +11,7 @@ import urllib.parse
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -274,3 +275,43 @@ def test_who_says_nothing_is_not_waited_for(server: ExploreServer, monkeypatch: 
     with socket.create_connection(server.server_address[:2], 60) as connection:
         connection.sendall(b"GET")
         assert connection.recv(10) == b""
+
+
+def test_closing_waits_for_what_is_being_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A thread inside of PyTorch that outlives the main one ends the process with SIGABRT.
+    began, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slowly(*_: object) -> object:
+        began.set()
+        may_end.wait(60)
+        ended.set()
+        raise InputError("too late")
+
+    monkeypatch.setattr(Workbench, "from_memory", slowly)
+    server = ExploreServer(Answers(Workbench(small_model()), []), 0, False, print)
+    serving_thread = threading.Thread(target=server.serve_forever)
+    serving_thread.start()
+    client, idle = Client(server), Client(server)
+    assert idle.get()[0] == 200  # its connection stays open, as a browser's does
+
+    def ask() -> None:
+        with suppress(OSError):  # it may have been answered, or cut off
+            client.question("start", seed=1)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert began.wait(60)
+    server.shutdown()
+    serving_thread.join()
+    closing = threading.Thread(target=server.server_close)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    assert not ended.is_set()
+    may_end.set()
+    closing.join(60)
+    assert not closing.is_alive()
+    assert ended.is_set()
+    asking.join(60)
+    client.connection.close()
+    idle.connection.close()
