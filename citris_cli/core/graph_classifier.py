@@ -113,7 +113,8 @@ class TargetCounts(nn.Module):
 class GraphTargetClassifier(nn.Module):
     """MLP ``[z^t, z^{t+1} m, m]`` (3M) -> 4c -> … -> K over K+2 masks m.
 
-    They are the latents of every variable and its parents, those of psi(0), or none where there is no psi(0), and all.
+    They are the latents of every variable and of the variables that are its parents, those of psi(0), or none where
+    there is no psi(0), and all.
 
     Args:
         latents: number of latents M.
@@ -169,8 +170,11 @@ class GraphTargetClassifier(nn.Module):
                 theirs: list[Tensor] = list(self.network.parameters())
                 torch._foreach_lerp_(ours, theirs, 1 - self.momentum)
         graphs = graphs.detach()
-        families = graphs + torch.eye(graphs.shape[-1], dtype=graphs.dtype, device=graphs.device)
-        masks = torch.einsum("bmi,bik->bkm", psi, families[..., :variables])  # [B, K, M]
+        # psi(0) is in no family, whatever it acts on: it has no target, and with its latents in sight, a variable that
+        # is there could be read as if it were in a block of its own.
+        among = graphs[:, :variables, :variables]
+        families = among + torch.eye(variables, dtype=graphs.dtype, device=graphs.device)
+        masks = torch.einsum("bmi,bik->bkm", psi[..., :variables], families)  # [B, K, M]
         alone = psi[..., -1] if psi.shape[-1] > variables else torch.zeros_like(psi[..., 0])
         masks = torch.cat([masks, alone.unsqueeze(1), torch.ones_like(alone).unsqueeze(1)], dim=1)
         masks = masks.unsqueeze(1).expand(-1, steps, -1, -1)  # [B, T-1, K+2, M]
@@ -180,7 +184,7 @@ class GraphTargetClassifier(nn.Module):
         scale = (variables + 2) * steps
         loss_model = scale * functional.binary_cross_entropy_with_logits(self.network(x.detach()), truth)
         logits = self.frozen(x)
-        parents = graphs[:, :variables, :variables].mT.unsqueeze(1).expand(-1, steps, -1, -1)  # [B, T-1, k, i]
+        parents = among.mT.unsqueeze(1).expand(-1, steps, -1, -1)  # [B, T-1, k, i]
         with torch.no_grad():
             own = torch.eye(variables, dtype=z.dtype, device=z.device).expand_as(parents)
             read = logits[:, :, :variables].sigmoid()

@@ -155,6 +155,8 @@ def test_target_classifier(psi0: bool) -> None:
     owner = torch.randint(nodes, (BATCH, LATENTS))
     graphs = torch.zeros(BATCH, nodes, nodes, dtype=torch.float64)
     graphs[:, 0, 1] = graphs[1:, 2, 1] = 1
+    if psi0:
+        graphs[:, -1, 0] = 1  # which the classifier does not see: psi(0) has no target
     loss_model, loss_z = classifier(z, targets, torch.eye(nodes, dtype=torch.float64)[owner], graphs)
 
     def cross_entropy(logit: Tensor, label: float) -> float:
@@ -163,7 +165,7 @@ def test_target_classifier(psi0: bool) -> None:
 
     of_model = of_z = 0.0
     for b, number in itertools.product(range(BATCH), range(variables + 2)):
-        parents = [i for i in range(nodes) if number < variables and graphs[b, i, number]]
+        parents = [i for i in range(variables) if number < variables and graphs[b, i, number]]
         family = [*parents, number] if number < variables else [variables] if psi0 and number == variables else []
         mask = [1.0 if number == variables + 1 or o in family else 0.0 for o in owner[b].tolist()]
         shown = [float(value) * m for value, m in zip(z[b, 1], mask, strict=True)]
@@ -177,7 +179,7 @@ def test_target_classifier(psi0: bool) -> None:
             elif number == variables:
                 of_z += cross_entropy(read[j], float(seen[:, j].mean()))
             elif j not in parents:
-                of_z += cross_entropy(read[j], _expected(seen, [i for i in family if i < variables], read, j))
+                of_z += cross_entropy(read[j], _expected(seen, family, read, j))
     scale = (variables + 2) / (BATCH * (variables + 2) * variables)
     torch.testing.assert_close(float(loss_model), of_model * scale)
     torch.testing.assert_close(float(loss_z), of_z * scale, rtol=1e-6, atol=1e-6)
