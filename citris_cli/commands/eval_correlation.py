@@ -69,8 +69,8 @@ def eval_correlation(
     about = {"model": str(loaded.path), "model_sha256": model_sha256, "data": str(data)}
     page = None
     if path is not None:
-        facts = {"model": str(loaded.path), "its SHA-256": model_sha256, "data": str(data)}
-        facts["frames"] = f"{len(truth.frames):,}, one half to fit, one to score"
+        facts = {"Model": str(loaded.path), "Its SHA-256": model_sha256, "Data": str(data)}
+        facts["Frames"] = f"{len(truth.frames):,}, one half to fit, one to score"
         text = correlation_page(report.rows, report.factors, report.own, matrices, facts)
         page = text.encode(errors="replace")
     asked.write_report(console, {**about, "frames": len(truth.frames), **report.to_json()}, path, page, "heat-maps")
