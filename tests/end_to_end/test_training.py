@@ -227,6 +227,20 @@ def fresh(first: tuple[Path, subprocess.CompletedProcess], tmp_path: Path, monke
     return tmp_path
 
 
+@pytest.mark.parametrize("options", [[], ["--rounds", 2], ["--restarts", 2], ["--show-config"]])
+@pytest.mark.parametrize("autoencoder", [True, False])
+def test_what_the_method_cannot_learn_from_is_refused_before_anything_is_said_or_trained(
+    options: list[object], autoencoder: bool, fresh: Path, inside: Citris
+) -> None:
+    if autoencoder:
+        assert inside("train-ae", "d.npz", "--steps", 2, cwd=fresh).returncode == 0
+    before = sorted(fresh.rglob("*"))
+    done = inside("train-nf", "d.npz", "--method", "icitris", "--steps", 50, *options, cwd=fresh)
+    check_refusal(done, "--steps 50: too short for the graph")
+    assert len(done.stderr.decode().splitlines()) == 1
+    assert sorted(fresh.rglob("*")) == before
+
+
 def test_steps_bound_the_autoencoder_that_is_trained_first_too(fresh: Path, inside: Citris) -> None:
     done = inside("train-nf", "d.npz", *TINY_NF, "--steps", 5, cwd=fresh)
     assert done.returncode == 0, done.stderr.decode()
