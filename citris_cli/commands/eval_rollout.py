@@ -60,6 +60,7 @@ def eval_rollout(
 ) -> None:
     """Measure errors of sampled futures under the recorded interventions, beside those of a copy and the simulator."""
     from citris_cli.commands.inputs import default_file, find_causal_encoder, find_model, load_causal_model
+    from citris_cli.commands.interruption import ends_clean
     from citris_cli.devices import select_device
     from citris_cli.evaluation.future_errors import (
         future_errors,
@@ -67,7 +68,7 @@ def eval_rollout(
         picture_reader,
         recorded_windows,
     )
-    from citris_cli.show.console import Console
+    from citris_cli.show.console import Console, WorkProgress
 
     console = Console()
     where = select_device(device)
@@ -80,48 +81,51 @@ def eval_rollout(
         asked = asked.reading("--causal-encoder", encoder[0])
     path = asked.place(default_file([data], "futures", ".json"), [data], loaded.sha256)
     lead = targets_lead.value if targets_lead else None
-    held_out, known = _sequences(data, variables, lead, loaded, console)
-    half = len(held_out.frames) // 2
-    last = half if known is held_out else len(known.frames)
-    recorded = recorded_windows(held_out, loaded.variables, half if known is held_out else 0, steps, starts)
-    if (possible := len(recorded.frames)) < starts:
-        console.note(
-            f"{held_out.label}: futures start from {counted(possible, 'frame')} instead of {starts:,}; "
-            f"no more held-out frames have {counted(steps, 'step')} after them"
-        )
-    if recorded.world_targets.all():
-        console.note(
-            f"{held_out.label}: every step sets all variables, as in independent frames: nothing of a frame is left in "
-            "the next, so that these errors say nothing of how well a future is predicted"
-        )
-    if encoder is None:
-        reader = latent_reader(loaded, known, last, seed)
-    else:
-        reader = picture_reader(loaded, held_out, encoder[1], encoder[2])
-    world = _world(held_out, loaded, console)
-    errors = future_errors(loaded, recorded, reader, world, number, seed)
-    _show(console, errors)
-    report: dict[str, Any] = {
-        "model": str(loaded.path),
-        "model_sha256": loaded.sha256,
-        "data": str(data),
-        "world": None if world is None else world.name,
-        "causal_encoder": None if encoder is None else str(encoder[0]),
-        "starts": errors.starts,
-        "steps": steps,
-        "futures": number,
-        "seed": seed,
-        "score": errors.score,
-        "factors": {factor.name: factor.kind for factor in errors.factors},
-        "errors": {
-            name: {
-                "mean": errors.mean(name).tolist(),
-                "factors": dict(zip(errors.factors.names, values.T.tolist(), strict=True)),
-            }
-            for name, values in errors.distance.items()
-        },
-    }
-    asked.write_report(console, report, path, None if path is None else _picture(errors), "curves")
+    with ends_clean("run the command again"):
+        held_out, known = _sequences(data, variables, lead, loaded, console)
+        half = len(held_out.frames) // 2
+        last = half if known is held_out else len(known.frames)
+        recorded = recorded_windows(held_out, loaded.variables, half if known is held_out else 0, steps, starts)
+        if (possible := len(recorded.truth)) < starts:
+            console.note(
+                f"{held_out.label}: futures start from {counted(possible, 'frame')} instead of {starts:,}; "
+                f"no more held-out frames have {counted(steps, 'step')} after them"
+            )
+        if recorded.world_targets.all():
+            console.note(
+                f"{held_out.label}: every step sets all variables, as in independent frames: nothing of a frame is "
+                "left in the next, so that these errors say nothing of how well a future is predicted"
+            )
+        world = _world(held_out, loaded, console)
+        if encoder is None:
+            with WorkProgress("learning to read the factors", "epoch", after=1.0) as shown:
+                reader = latent_reader(loaded, known, last, seed, shown.update)
+        else:
+            reader = picture_reader(loaded, held_out, encoder[1], encoder[2])
+        with WorkProgress("sampling futures", "step", after=1.0) as shown:
+            errors = future_errors(loaded, held_out.frames, recorded, reader, world, number, seed, shown.update)
+        _show(console, errors)
+        report: dict[str, Any] = {
+            "model": str(loaded.path),
+            "model_sha256": loaded.sha256,
+            "data": str(data),
+            "world": None if world is None else world.name,
+            "causal_encoder": None if encoder is None else str(encoder[0]),
+            "starts": errors.starts,
+            "steps": steps,
+            "futures": number,
+            "seed": seed,
+            "score": errors.score,
+            "factors": {factor.name: factor.kind for factor in errors.factors},
+            "errors": {
+                name: {
+                    "mean": errors.mean(name).tolist(),
+                    "factors": dict(zip(errors.factors.names, values.T.tolist(), strict=True)),
+                }
+                for name, values in errors.distance.items()
+            },
+        }
+        asked.write_report(console, report, path, None if path is None else _picture(errors), "curves")
 
 
 def _sequences(
@@ -182,11 +186,12 @@ def _show(console: Console, errors: FutureErrors) -> None:
         [f"{name} ({CURVES[name]})", *as_cells([errors.mean(name)[step - 1] for step in shown])]
         for name in errors.distance
     ]
-    score = (
-        ""
-        if math.isnan(errors.score)
-        else (f": score {errors.score:.3f} (0: a copy with the values that were set, 1: the simulator)")
-    )
+    if not math.isnan(errors.score):
+        score = f": score {errors.score:.3f} (0: a copy with the values that were set, 1: the simulator)"
+    elif "simulator" in errors.distance:
+        score = ": no score, as a copy with the values that were set comes as close as the simulator"
+    else:
+        score = ""
     title = f"Normalised error of the true factors in futures of {counted(errors.starts, 'frame')}{score}"
     console.table(title, ["", *(f"step {step}" for step in shown)], rows)
 

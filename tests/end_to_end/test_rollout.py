@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from PIL import Image
 
 import citris_cli
 from citris_cli.artifacts.models import read_model, write_model
+from citris_cli.evaluation import future_errors
+from citris_cli.show import console
 from tests.end_to_end.conftest import ASSIGNMENT, Citris, first_rows
 from tests.end_to_end.test_animate_latents import page_data
 from tests.end_to_end.test_bad_input import check_refusal
@@ -255,6 +260,33 @@ def test_errors_of_futures_beside_those_of_a_copy_and_the_world(
     independent = ["eval-rollout", home / "boxes/val_indep.npz", "--steps", 1, "--starts", 5, "-n", 1, "-m", model]
     done = inside(*independent, "-o", "y.json", cwd=tmp_path)
     assert "every step sets all variables, as in independent frames" in done.stderr.decode()
+
+
+def test_many_futures_show_progress_and_are_the_same_in_parts(
+    home: Path, model: Path, tmp_path: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = ["eval-rollout", home / "boxes", "--steps", 3, "--starts", 10, "-n", 12, "-m", model, "--json", "-o"]
+    whole = json.loads(inside(*common, "x.json", cwd=tmp_path).stdout)["errors"]
+    clock = itertools.count()  # of which a second is gone whenever someone looks
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: 3 * next(clock)))
+    monkeypatch.setattr(future_errors, "AT_ONCE", 50)
+    done = inside(*common, "y.json", cwd=tmp_path)
+    assert "sampling futures: step 390/390" in done.stderr.decode()
+    parts = json.loads(done.stdout)["errors"]
+    for curve in ("mean path", "copy", "copy and set", "reading"):
+        np.testing.assert_allclose(parts[curve]["mean"], whole[curve]["mean"], atol=1e-6)
+    for curve in ("futures", "simulator"):  # other draws
+        np.testing.assert_allclose(parts[curve]["mean"], whole[curve]["mean"], atol=0.1)
+
+
+@pytest.mark.parametrize("where", ["citris_cli.causal_model.CausalModel.step", "torch.optim.Adam.step"])
+def test_an_interrupted_comparison_writes_nothing(
+    where: str, home: Path, model: Path, tmp_path: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    done = inside("eval-rollout", home / "boxes", "--steps", 2, "--starts", 5, "-m", model, cwd=tmp_path)
+    check_refusal(done, "interrupted, and nothing was written; run the command again", status=130)
+    assert not list(tmp_path.iterdir())
 
 
 def test_errors_without_a_simulator_and_without_truth(home: Path, model: Path, tmp_path: Path, inside: Citris) -> None:
