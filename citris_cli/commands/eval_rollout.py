@@ -26,7 +26,7 @@ def eval_rollout(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="Sequences with ground truth: an .npz, or a directory (its test, else its train).",
+            help="Sequences with ground truth: an .npz, or a directory (its test split, else its train split).",
             show_default=False,
         ),
     ],
@@ -34,14 +34,16 @@ def eval_rollout(
     starts: Annotated[int, typer.Option(help="Number of frames to start from.", min=1, max=10_000)] = 100,
     number: Annotated[
         int,
-        typer.Option("-n", help="Number of futures from each start; the simulator is run as often.", min=1, max=1000),
+        typer.Option(
+            "-n", help="Number of futures from each start, of the model and of the simulator.", min=1, max=1000
+        ),
     ] = 4,
     model: options.Model = None,
     causal_encoder: Annotated[
         Path | None,
         typer.Option(
-            help="Trained causal encoder, which predicts true factors from the futures' pictures.  \\[default: the "
-            "one beside the model, if any; else a network learns to predict them from the latents]",
+            help="Trained causal encoder, to predict true factors from the decoded futures.  \\[default: the one "
+            "beside the model, if any; else a network learns to predict them from the latents]",
             show_default=False,
         ),
     ] = None,
@@ -58,7 +60,7 @@ def eval_rollout(
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Measure errors of sampled futures under the recorded interventions, beside those of a copy and the simulator."""
+    """Measure how far sampled futures are from the recorded one, compared with the simulator and with a copy."""
     from citris_cli.commands.inputs import default_file, find_causal_encoder, find_model, load_causal_model
     from citris_cli.commands.interruption import ends_clean
     from citris_cli.devices import select_device
@@ -93,8 +95,8 @@ def eval_rollout(
             )
         if recorded.world_targets.all():
             console.note(
-                f"{held_out.label}: every step sets all variables, as in independent frames: nothing of a frame is "
-                "left in the next, so that these errors say nothing of how well a future is predicted"
+                f"{held_out.label}: every step sets all variables, as in independent frames: no frame depends on the "
+                "one before, so these errors do not tell how well the model predicts"
             )
         world = _world(held_out, loaded, console)
         if encoder is None:
@@ -160,7 +162,8 @@ def _sequences(
             f"variable of the model ({', '.join(model.variables.names)}); rename the columns with --vars"
         )
     if foreign:
-        console.note(f"{', '.join(foreign)}: no variable of the model, which does not see such interventions")
+        them = "it" if len(foreign) == 1 else "them"
+        console.note(f"{', '.join(foreign)}: not a variable of the model, so interventions on {them} are ignored")
     return loaded[0], loaded[-1]
 
 

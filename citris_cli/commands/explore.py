@@ -64,7 +64,7 @@ def explore(
     answers = Answers(Workbench(loaded), _samples(inputs or [], loaded, console))
     with ExploreServer(answers, port, framed=False, note=console.note) as server, until_ended():
         try:
-            console.note("Ctrl-C ends it")
+            console.note("press Ctrl-C to stop")
             console.result(server.url)
             if open_page or (open_page is None and sys.stdout.isatty() and has_screen()):
                 # Of some browsers the call comes back when they are closed.

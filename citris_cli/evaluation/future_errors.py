@@ -32,12 +32,12 @@ Array = np.ndarray[Any, Any]
 
 #: What is compared with the record, in the order of the report: name, and what it is.
 CURVES = {
-    "futures": "drawn by the model",
+    "futures": "sampled by the model",
     "mean path": "the model's mean at every step",
-    "simulator": "the world itself, drawn again",
+    "simulator": "the world itself, run again",
     "copy": "the first frame, unchanged",
-    "copy and set": "the same with the values that were set since",
-    "reading": "the recorded frames as they are read: the error of reading alone",
+    "copy and set": "the same, with the values set since then",
+    "reading": "the recorded frames: the error of reading factors alone",
 }
 #: Frames that a reader of latents learns from, at most, and at least.
 MOST_KNOWN, LEAST_KNOWN = 10_000, 200

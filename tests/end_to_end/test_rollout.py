@@ -164,7 +164,7 @@ def test_several_frames_and_no_state_are_refused(home: Path, model: Path, tmp_pa
     plain = {key: value for key, value in first_rows(home / "boxes/test.npz", 5).items() if key != "provenance"}
     np.savez(tmp_path / "d.npz", **plain)
     done = inside("rollout", "d.npz#1", "--truth", "-m", model, cwd=tmp_path)
-    check_refusal(done, "d.npz#1: --truth needs a frame of a dataset that 'citris simulate' wrote")
+    check_refusal(done, "d.npz#1: --truth needs a frame of a dataset written by 'citris simulate'")
     told = json.loads(str(arrays(home / "boxes/test.npz")["provenance"]))
     told["settings"]["radius"] = "big"
     np.savez(tmp_path / "e.npz", **plain, provenance=np.array(json.dumps(told)))
@@ -185,14 +185,14 @@ def test_the_simulators_future_stands_beside_them(home: Path, model: Path, tmp_p
     assert found["simulated_images"].shape == (5, 32, 32, 3)
     done = inside("rollout", start, "--truth", *do, "-m", model, "-o", "x.html", cwd=tmp_path)
     assert page_data(tmp_path / "x.html")["legend"] == "3 futures, then the simulator's"
-    assert "the simulator draws its own values where the model does" in done.stderr.decode()
+    assert "where the model samples a value, or takes it from a picture whose true values" in done.stderr.decode()
     # True values of another world are none of this one.
     done = inside("simulate", "voronoi", "--splits", "none", "--independent", 2, "-o", "other", cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     foreign = ["--do", "2:ball_y=other/independent.npz#1", "--steps", 2, "-n", 1, "-m", model, "-o", "x.npz"]
     done = inside("rollout", start, "--truth", *foreign, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
-    assert "where a picture's true values are not known" in done.stderr.decode()
+    assert "a picture whose true values are unknown" in done.stderr.decode()
 
 
 def test_futures_of_the_packaged_models_stay_within_their_reach(tmp_path: Path, inside: Citris) -> None:

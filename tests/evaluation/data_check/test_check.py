@@ -341,7 +341,7 @@ def test_what_effects_within_a_step_need() -> None:
     ("edges", "holds", "sentence"),
     [
         ([], True, "nothing acts within a step, so CITRIS is enough"),
-        ([(0, 1)], True, "its 1 effect within a step form no cycle"),
+        ([(0, 1)], True, "the 1 effect within a step forms no cycle"),
         ([(0, 1), (1, 0)], False, "form a cycle (lamp_0 -> lamp_1 -> lamp_0)"),
     ],
 )
