@@ -39,8 +39,8 @@ def true_start(image: Path, model: CausalModel) -> Start:
     found = state_of(image)
     if found is None:
         raise InputError(
-            f"{image}: --truth needs a frame of a dataset written by 'citris simulate', such as data/test.npz#17, as the "
-            "true state and the simulator are known only there; leave --truth out"
+            f"{image}: --truth needs a frame of a dataset written by 'citris simulate', such as data/test.npz#17, as "
+            "the true state and the simulator are known only there; leave --truth out"
         )
     if (found.world.size, found.world.channels) != (model.width, model.image_channels):
         raise InputError(
