@@ -37,7 +37,7 @@ CURVES = {
     "simulator": "the world itself, run again",
     "copy": "the first frame, unchanged",
     "copy and set": "the same, with the values set since then",
-    "reading": "the recorded frames: the error of reading factors alone",
+    "reading": "the error of reading factors from the recorded frames",
 }
 #: Frames that a reader of latents learns from, at most, and at least.
 MOST_KNOWN, LEAST_KNOWN = 10_000, 200

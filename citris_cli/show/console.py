@@ -106,7 +106,7 @@ class Console:
         for row in (columns, *rows):
             blanks = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
             cells = [row[0] + blanks[0], *(blank + cell for cell, blank in zip(row[1:], blanks[1:], strict=True))]
-            _line("  " + "  ".join(cells))
+            _line(("  " + "  ".join(cells)).rstrip())
 
     def heatmap(
         self, title: str, rows: Sequence[str], columns: Sequence[str], matrix: Sequence[Sequence[float]]

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -239,6 +240,12 @@ def test_what_the_method_cannot_learn_from_is_refused_before_anything_is_said_or
     check_refusal(done, "--steps 50: too short for the graph")
     assert len(done.stderr.decode().splitlines()) == 1
     assert sorted(fresh.rglob("*")) == before
+
+
+def test_a_batch_larger_than_the_data_is_told_of(fresh: Path, inside: Citris) -> None:
+    done = inside("train-ae", "d.npz", "--steps", 2, "--batch-size", 100_000, cwd=fresh)
+    assert re.search(r"--batch-size 100000: there are only \d+ frames, so every batch holds all", done.stderr.decode())
+    assert "--batch-size" not in inside("train-ae", "d.npz", "--steps", 2, cwd=fresh).stderr.decode()
 
 
 def test_steps_bound_the_autoencoder_that_is_trained_first_too(fresh: Path, inside: Citris) -> None:
