@@ -229,23 +229,31 @@ def citris_vae(request: Request) -> LoadedModel:
     if finished := plan.finished(session):
         return finished
     require_possible(session, plan)
+    model, starts = _untrained_vae(plan), _windows(session.data, plan.training.seq_len)
     _say_what_is_identifiable(session)
     _say_what_is_wrong(session)
     _say_if_latents_are_few(session, plan.model.latents, "")
     _say_what_effects_need(session, plan)
     with plan.held(session):
-        return _train_vae(session, plan)
+        return _train_vae(session, plan, model, starts)
 
 
-def _train_vae(session: Session[SequenceData], plan: VAEPlan) -> LoadedModel:
-    data = session.data
+def _untrained_vae(plan: VAEPlan) -> CitrisVAE:
+    """The model of a plan.
+
+    Raises:
+        InputError: there is none of these sizes.
+    """
     try:
-        model = CitrisVAE(plan.model, torch.Generator().manual_seed(plan.training.seed))
+        return CitrisVAE(plan.model, torch.Generator().manual_seed(plan.training.seed))
     except ValueError as error:
         raise InputError(
             f"these sizes do not make a VAE ({error}); choose other --networks or another --patch"
         ) from error
-    starts = _windows(data, plan.training.seq_len)
+
+
+def _train_vae(session: Session[SequenceData], plan: VAEPlan, model: CitrisVAE, starts: torch.Tensor) -> LoadedModel:
+    data = session.data
     if session.request.restarts > 1:
         return best_start(session, plan, citris_vae)
     model = _on_device(model, session)
