@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import platform
+import re
 import signal
 import stat
 import sys
@@ -83,6 +84,26 @@ def sync_directory(folder: Path) -> None:
 def name_bytes(path: Path) -> bytes | None:
     """The bytes of a file's name, where names are bytes; None on Windows, where they are text."""
     return os.fsencode(path) if os.name == "posix" else None
+
+
+def name_as_utf8(name: str) -> str:
+    """A file's name with its bytes read as UTF-8, whatever encoding the system says that names have.
+
+    A locale without an encoding (``LC_ALL=C``) has no letters but ASCII's, and yet names are mostly UTF-8. Bytes that
+    are not remain as Python writes such bytes (``\\udc80`` to ``\\udcff``).
+    """
+    if os.name != "posix":
+        return name
+    try:
+        told = os.fsencode(name)
+    except UnicodeEncodeError:  # no file's name, but a text with letters that this encoding lacks, or that none has
+        told = re.sub("[\ud800-\udc7f\udd00-\udfff]", "?", name).encode("utf-8", "surrogateescape")
+    return told.decode("utf-8", "surrogateescape")
+
+
+def name_of_utf8(name: str) -> str:
+    """The way back from :func:`name_as_utf8`: the name by which Python finds the file."""
+    return os.fsdecode(name.encode("utf-8", "surrogateescape")) if os.name == "posix" else name
 
 
 def graphics_backend() -> dict[str, str]:

@@ -47,7 +47,7 @@ def eval_correlation(
     from citris_cli.commands.inputs import default_file, find_model, load_causal_model
     from citris_cli.devices import select_device
     from citris_cli.evaluation.validation import independent_correlation
-    from citris_cli.show.console import Console
+    from citris_cli.show.console import Console, WorkProgress
     from citris_cli.show.correlation_page import correlation_page
 
     console = Console()
@@ -59,7 +59,8 @@ def eval_correlation(
     truth, owners = _ground_truth(data, variables, loaded, console)
     model_sha256 = loaded.sha256
     path = asked.place(default_file([data], "correlation", ".json"), [data], model_sha256)
-    report = independent_correlation(loaded, truth, seed)
+    with WorkProgress("reading the factors from the latents", "epoch", after=1.0) as shown:
+        report = independent_correlation(loaded, truth, seed, shown.update)
     without = [name for index, name in enumerate(loaded.variables.names) if index not in owners]
     if without and len(without) < len(loaded.variables):
         console.note(f"{', '.join(without)}: no ground truth under this name, so left out of diag")
@@ -69,8 +70,8 @@ def eval_correlation(
     about = {"model": str(loaded.path), "model_sha256": model_sha256, "data": str(data)}
     page = None
     if path is not None:
-        facts = {"model": str(loaded.path), "its SHA-256": model_sha256, "data": str(data)}
-        facts["frames"] = f"{len(truth.frames):,}, one half to fit, one to score"
+        facts = {"Model": str(loaded.path), "Its SHA-256": model_sha256, "Data": str(data)}
+        facts["Frames"] = f"{len(truth.frames):,}, one half to fit, one to score"
         text = correlation_page(report.rows, report.factors, report.own, matrices, facts)
         page = text.encode(errors="replace")
     asked.write_report(console, {**about, "frames": len(truth.frames), **report.to_json()}, path, page, "heat-maps")

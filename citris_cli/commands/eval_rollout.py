@@ -26,7 +26,7 @@ def eval_rollout(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="Sequences with ground truth: an .npz, or a directory (its test, else its train).",
+            help="Sequences with ground truth: an .npz, or a directory (its test split, else its train split).",
             show_default=False,
         ),
     ],
@@ -34,14 +34,16 @@ def eval_rollout(
     starts: Annotated[int, typer.Option(help="Number of frames to start from.", min=1, max=10_000)] = 100,
     number: Annotated[
         int,
-        typer.Option("-n", help="Number of futures from each start; the simulator is run as often.", min=1, max=1000),
+        typer.Option(
+            "-n", help="Number of futures from each start, of the model and of the simulator.", min=1, max=1000
+        ),
     ] = 4,
     model: options.Model = None,
     causal_encoder: Annotated[
         Path | None,
         typer.Option(
-            help="Trained causal encoder, which predicts true factors from the futures' pictures.  \\[default: the "
-            "one beside the model, if any; else a network learns to predict them from the latents]",
+            help="Trained causal encoder, to predict true factors from the decoded futures.  \\[default: the one "
+            "beside the model, if any; else a network learns to predict them from the latents]",
             show_default=False,
         ),
     ] = None,
@@ -58,8 +60,9 @@ def eval_rollout(
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Measure errors of sampled futures under the recorded interventions, beside those of a copy and the simulator."""
+    """Measure how far sampled futures are from the recorded one, compared with the simulator and with a copy."""
     from citris_cli.commands.inputs import default_file, find_causal_encoder, find_model, load_causal_model
+    from citris_cli.commands.interruption import ends_clean
     from citris_cli.devices import select_device
     from citris_cli.evaluation.future_errors import (
         future_errors,
@@ -67,7 +70,7 @@ def eval_rollout(
         picture_reader,
         recorded_windows,
     )
-    from citris_cli.show.console import Console
+    from citris_cli.show.console import Console, WorkProgress
 
     console = Console()
     where = select_device(device)
@@ -80,48 +83,51 @@ def eval_rollout(
         asked = asked.reading("--causal-encoder", encoder[0])
     path = asked.place(default_file([data], "futures", ".json"), [data], loaded.sha256)
     lead = targets_lead.value if targets_lead else None
-    held_out, known = _sequences(data, variables, lead, loaded, console)
-    half = len(held_out.frames) // 2
-    last = half if known is held_out else len(known.frames)
-    recorded = recorded_windows(held_out, loaded.variables, half if known is held_out else 0, steps, starts)
-    if (possible := len(recorded.frames)) < starts:
-        console.note(
-            f"{held_out.label}: futures start from {counted(possible, 'frame')} instead of {starts:,}; "
-            f"no more held-out frames have {counted(steps, 'step')} after them"
-        )
-    if recorded.world_targets.all():
-        console.note(
-            f"{held_out.label}: every step sets all variables, as in independent frames: nothing of a frame is left in "
-            "the next, so that these errors say nothing of how well a future is predicted"
-        )
-    if encoder is None:
-        reader = latent_reader(loaded, known, last, seed)
-    else:
-        reader = picture_reader(loaded, held_out, encoder[1], encoder[2])
-    world = _world(held_out, loaded, console)
-    errors = future_errors(loaded, recorded, reader, world, number, seed)
-    _show(console, errors)
-    report: dict[str, Any] = {
-        "model": str(loaded.path),
-        "model_sha256": loaded.sha256,
-        "data": str(data),
-        "world": None if world is None else world.name,
-        "causal_encoder": None if encoder is None else str(encoder[0]),
-        "starts": errors.starts,
-        "steps": steps,
-        "futures": number,
-        "seed": seed,
-        "score": errors.score,
-        "factors": {factor.name: factor.kind for factor in errors.factors},
-        "errors": {
-            name: {
-                "mean": errors.mean(name).tolist(),
-                "factors": dict(zip(errors.factors.names, values.T.tolist(), strict=True)),
-            }
-            for name, values in errors.distance.items()
-        },
-    }
-    asked.write_report(console, report, path, None if path is None else _picture(errors), "curves")
+    with ends_clean("run the command again"):
+        held_out, known = _sequences(data, variables, lead, loaded, console)
+        half = len(held_out.frames) // 2
+        last = half if known is held_out else len(known.frames)
+        recorded = recorded_windows(held_out, loaded.variables, half if known is held_out else 0, steps, starts)
+        if (possible := len(recorded.truth)) < starts:
+            console.note(
+                f"{held_out.label}: futures start from {counted(possible, 'frame')} instead of {starts:,}; "
+                f"no more held-out frames have {counted(steps, 'step')} after them"
+            )
+        if recorded.world_targets.all():
+            console.note(
+                f"{held_out.label}: every step sets all variables, as in independent frames: no frame depends on the "
+                "one before, so these errors do not tell how well the model predicts"
+            )
+        world = _world(held_out, loaded, console)
+        if encoder is None:
+            with WorkProgress("learning to read the factors", "epoch", after=1.0) as shown:
+                reader = latent_reader(loaded, known, last, seed, shown.update)
+        else:
+            reader = picture_reader(loaded, held_out, encoder[1], encoder[2])
+        with WorkProgress("sampling futures", "step", after=1.0) as shown:
+            errors = future_errors(loaded, held_out.frames, recorded, reader, world, number, seed, shown.update)
+        _show(console, errors)
+        report: dict[str, Any] = {
+            "model": str(loaded.path),
+            "model_sha256": loaded.sha256,
+            "data": str(data),
+            "world": None if world is None else world.name,
+            "causal_encoder": None if encoder is None else str(encoder[0]),
+            "starts": errors.starts,
+            "steps": steps,
+            "futures": number,
+            "seed": seed,
+            "score": errors.score,
+            "factors": {factor.name: factor.kind for factor in errors.factors},
+            "errors": {
+                name: {
+                    "mean": errors.mean(name).tolist(),
+                    "factors": dict(zip(errors.factors.names, values.T.tolist(), strict=True)),
+                }
+                for name, values in errors.distance.items()
+            },
+        }
+        asked.write_report(console, report, path, None if path is None else _picture(errors), "curves")
 
 
 def _sequences(
@@ -156,7 +162,8 @@ def _sequences(
             f"variable of the model ({', '.join(model.variables.names)}); rename the columns with --vars"
         )
     if foreign:
-        console.note(f"{', '.join(foreign)}: no variable of the model, which does not see such interventions")
+        them = "it" if len(foreign) == 1 else "them"
+        console.note(f"{', '.join(foreign)}: not a variable of the model, so interventions on {them} are ignored")
     return loaded[0], loaded[-1]
 
 
@@ -182,11 +189,12 @@ def _show(console: Console, errors: FutureErrors) -> None:
         [f"{name} ({CURVES[name]})", *as_cells([errors.mean(name)[step - 1] for step in shown])]
         for name in errors.distance
     ]
-    score = (
-        ""
-        if math.isnan(errors.score)
-        else (f": score {errors.score:.3f} (0: a copy with the values that were set, 1: the simulator)")
-    )
+    if not math.isnan(errors.score):
+        score = f": score {errors.score:.3f} (0: a copy with the values that were set, 1: the simulator)"
+    elif "simulator" in errors.distance:
+        score = ": no score, as a copy with the values that were set comes as close as the simulator"
+    else:
+        score = ""
     title = f"Normalised error of the true factors in futures of {counted(errors.starts, 'frame')}{score}"
     console.table(title, ["", *(f"step {step}" for step in shown)], rows)
 

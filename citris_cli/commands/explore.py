@@ -46,8 +46,7 @@ def explore(
 ) -> None:
     """Explore a model on a page in the browser: change one variable, and see the new picture and what else moved.
 
-    Prints the address of the page and serves it until you press Ctrl-C. Only this machine can reach the page, and no
-    files are written.
+    Prints the page's address and serves it until Ctrl-C. Only this machine can reach it, and no files are written.
     """
     from citris_cli.commands.inputs import find_model, load_causal_model, require_there
     from citris_cli.commands.interruption import until_ended
@@ -64,7 +63,7 @@ def explore(
     loaded = load_causal_model(find_model(model, console, inputs or []), where, console)
     answers = Answers(Workbench(loaded), _samples(inputs or [], loaded, console))
     with ExploreServer(answers, port, framed=False, note=console.note) as server, until_ended():
-        console.note("Ctrl-C ends it")
+        console.note("press Ctrl-C to stop")
         console.result(server.url)
         if open_page or (open_page is None and sys.stdout.isatty() and has_screen()):
             # Of some browsers the call comes back when they are closed.

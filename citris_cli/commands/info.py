@@ -22,14 +22,14 @@ def info(
         list[Path],
         typer.Argument(
             metavar="FILE",
-            help="Models, latents, datasets, pictures, folders of them, quoted patterns; several datasets are shards "
-            "of one.",
+            help="Models, files of latents, datasets, pictures, folders of these, quoted patterns; several datasets "
+            "are taken as shards of one.",
             show_default=False,
         ),
     ],
     as_json: options.Json = False,
 ) -> None:
-    """Describe a model, a file of latents, a dataset or any other file; exit status 2 if citris cannot use it."""
+    """Describe a model, latents, a dataset or any other file; the exit status is 2 if citris cannot use it."""
     from citris_cli.commands.outputs import document_text
     from citris_cli.show.console import Console
     from citris_cli.show.description import description_lines

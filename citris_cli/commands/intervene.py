@@ -299,13 +299,18 @@ def _drawn(outcome: Outcome, suffix: str) -> bytes:
 
 def _moved(console: Console, model: CausalModel, what: Intervention, outcomes: list[Outcome]) -> dict[str, Any]:
     """How far the results moved on every variable: shown as a table, and given for the report."""
+    from citris_cli.data.variables import REST
     from citris_cli.evaluation.interventions import effects_and_leaks, movement
     from citris_cli.show.console import as_cells
 
     intervened = what.names(model)
     moved, floor = movement(model, outcomes)
     affected = model.affected(what.variables) if what.effects else ()
-    roles = {**dict.fromkeys(affected, "follows"), **dict.fromkeys(intervened, "intervened on")}
+    roles = {
+        REST: "of no variable",
+        **dict.fromkeys(affected, "follows"),
+        **dict.fromkeys(intervened, "intervened on"),
+    }
     columns = {"moved": moved, "by decoding alone": floor}
     report: dict[str, Any] = {
         "model": str(model.path),

@@ -63,8 +63,8 @@ def _in_words(model: dict[str, Any]) -> dict[str, str]:
         "variables": ", ".join(model["variables"]),
     }
     if model["r2_own"]:
-        lines["R² from its own latents"] = ", ".join(f"{name} {_two(r2)}" for name, r2 in model["r2_own"].items())
-        lines["R² from another's, at most"] = f"{_two(model['r2_sep'])}, mean over the variables"
+        lines["R² from own latents"] = ", ".join(f"{name} {_two(r2)}" for name, r2 in model["r2_own"].items())
+        lines["R² from other latents"] = f"{_two(model['r2_sep'])} at most, averaged over the variables"
     return lines | {"sample frames": ", ".join(model["samples"])}
 
 

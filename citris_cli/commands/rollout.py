@@ -60,7 +60,7 @@ def rollout(
         bool,
         typer.Option(
             "--mean",
-            help="Show a single future that takes the mean at every step instead of sampling, also for interventions.",
+            help="Show a single future: the mean of every step and of every intervention, instead of samples.",
         ),
     ] = False,
     truth: Annotated[
@@ -281,6 +281,7 @@ def _report(
     console: Console, model: CausalModel, found: Futures, acts: list[Act], mean: bool, seed: int
 ) -> dict[str, Any]:
     """How far the futures went, shown as a table, and what ``--json`` says."""
+    from citris_cli.data.variables import REST
     from citris_cli.evaluation.futures import spread_of, strayed
     from citris_cli.show.console import as_cells
 
@@ -300,12 +301,12 @@ def _report(
         [
             name,
             *as_cells([value, *([] if spread is None else [spread[name]])]),
-            "intervened on" if name in names else "",
+            "intervened on" if name in names else "of no variable" if name == REST else "",
         ]
         for name, value in moved.items()
     ]
     steps = counted(length - 1, "step")
-    title = f"Distance of the latents from those of the frame after {steps}, in standard deviations of each variable"
+    title = f"Distance of the latents after {steps} from those of the frame, in standard deviations of each variable"
     columns = ["variable", "moved", *([] if spread is None else ["futures apart"]), ""]
     console.table(title, columns, rows)
     return {

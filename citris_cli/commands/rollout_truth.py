@@ -39,12 +39,13 @@ def true_start(image: Path, model: CausalModel) -> Start:
     found = state_of(image)
     if found is None:
         raise InputError(
-            f"{image}: --truth needs a frame of a dataset that 'citris simulate' wrote, such as data/test.npz#17, as "
-            "only there the true state and the simulator are known; leave --truth out"
+            f"{image}: --truth needs a frame of a dataset written by 'citris simulate', such as data/test.npz#17, as "
+            "the true state and the simulator are known only there; leave --truth out"
         )
     if (found.world.size, found.world.channels) != (model.width, model.image_channels):
         raise InputError(
-            f"{image}: the world {found.world.name!r} draws other frames than the model's; leave --truth out"
+            f"{image}: the frames of the world {found.world.name!r} have another size or other channels than the "
+            "model's; leave --truth out"
         )
     return found
 
@@ -103,7 +104,7 @@ def simulated_from(
     drawn = [act for act in acts if act.state is None]
     if drawn:
         console.note(
-            "the simulator draws its own values where the model does, and where a picture's true values are not known; "
-            "values of other frames of the dataset (5:x=data.npz#3) are the same for both"
+            "where the model samples a value, or takes it from a picture whose true values are unknown, the simulator "
+            "draws its own; values from other frames of the dataset (5:x=data.npz#3) are the same for both"
         )
     return Simulated(latents, start.world.render(latents))

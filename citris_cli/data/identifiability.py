@@ -110,8 +110,8 @@ def few_latents(variables: int, latents: int, command: str = "") -> str:
         return ""
     without = variables - latents
     return (
-        f"{variables} variables and {latents} latents: at least {without} of the variables can have no latents; give "
-        f"{variables} or more with '{command}--latents' (psi(0) needs some, too)"
+        f"{variables} variables and {counted(latents, 'latent')}: at least {without} of the variables can have no "
+        f"latents; give {variables} or more with '{command}--latents' (psi(0) needs some, too)"
     )
 
 

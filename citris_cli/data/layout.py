@@ -13,6 +13,7 @@ from citris_cli.data.paths import is_hidden, is_pattern, is_there, matches, natu
 from citris_cli.data.sources import GIVEN_ARRAYS, ArraySource, Data, Source
 from citris_cli.data.variables import MAX_NAME_LENGTH
 from citris_cli.errors import InputError
+from citris_cli.system import name_as_utf8, name_of_utf8
 from citris_cli.wording import enumerated
 
 SPLITS = ("train", "val", "test", "val_indep", "test_indep", "val_triplets", "test_triplets")
@@ -181,23 +182,29 @@ def dataset_name(paths: Sequence[Data]) -> str:
 def safe_name(text: str, keep: str = "") -> str:
     """A name of a file or folder, made of any text: of one part, not hidden, and one that every system takes.
 
-    Letters of any script, digits, ``.``, ``_`` and ``-`` remain, neither ``.`` nor ``_`` at either end; what Windows
-    keeps for devices (``con``, ``nul.x``) gets a ``_``; at most 64 letters and 200 bytes, of which the last eight tell
-    of a text that is longer; "data" where nothing remains.
+    Letters of any script, digits, ``.``, ``_`` and ``-`` remain, neither ``.`` nor ``_`` at either end, and so do bytes
+    of a file's name that are no UTF-8; what Windows keeps for devices (``con``, ``nul.x``) gets a ``_``; at most 64
+    letters and 200 bytes, of which the last eight tell of a text that is longer; "data" where nothing remains. All this
+    holds for the name's bytes, so that it is the same in every locale.
 
     Args:
         text: such as the stem of a file.
         keep: other characters that remain.
     """
-    name = re.sub(rf"[^\w.{re.escape(keep)}-]+", "_", text).strip("._")
-    if len(name) > _LONGEST or len(name.encode()) > _LONGEST_BYTES:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        start = name[: _LONGEST - 9].encode()[: _LONGEST_BYTES - 9].decode(errors="ignore").rstrip("._-")
-        name = f"{start}-{digest}"
+    name = re.sub(rf"[^\w.{re.escape(keep)}\udc80-\udcff-]+", "_", name_as_utf8(text)).strip("._")
+    if len(name) > _LONGEST or len(_bytes(name)) > _LONGEST_BYTES:
+        start = name[: _LONGEST - 9]
+        while len(_bytes(start)) > _LONGEST_BYTES - 9:
+            start = start[:-1]
+        name = f"{start.rstrip('._-')}-{hashlib.sha256(_bytes(name)).hexdigest()[:8]}"
     if re.fullmatch(r"(con|prn|aux|nul|(com|lpt)\d)(\..*)?", name, re.IGNORECASE):
         device, dot, rest = name.partition(".")
         name = f"{device}_{dot}{rest}"
-    return name or "data"
+    return name_of_utf8(name) or "data"
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 def split_label(path: Path) -> str:

@@ -155,6 +155,8 @@ _KNOWN: tuple[tuple[Callable[[bytes], bool], FileType], ...] = (
     (_starts(b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd"),
      FileType("a compressed archive", "packed")),
     (lambda start: start[257:262] == b"ustar", FileType("a tar archive", "packed")),
+    (_markup("<title>citris: ", ": citris check</title>", ": causal latents</title>"),
+     FileType("a page that citris made", "own page")),
     (_markup("<!doctype html", "<html", "<head", "<body"), FileType("an HTML page", "page")),
     (_markup("<error"), FileType("an error message in XML", "page")),
     (_markup("<?xml"), FileType("an XML document", "text")),
@@ -171,7 +173,8 @@ _CHECKPOINT = "give a published checkpoint, or what 'citris export' wrote"
 _AGAIN = {
     "pointer": " and not the file itself; fetch that with 'git lfs pull'",
     "annex pointer": " and not the file itself; fetch that with 'git annex get'",
-    "page": ", as a download that failed leaves it, and not the file itself; look into it and download that again",
+    "page": ", not the file itself: the download probably failed; open it to see why, and download the file again",
+    "own page": " to look at, and nothing else is in it; open it in a browser",
 }
 #: What is said after what the file is, by family, and "" for every other one.
 _INSTEAD: Mapping[Wanted, Mapping[str, str]] = {

@@ -7,7 +7,7 @@ K+1 networks are trained at once, as one batched network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -23,6 +23,9 @@ HIDDEN = 128
 EPOCHS = 100
 BATCH = 512
 LEARNING_RATE = 4e-3
+
+#: Is told how many of all passes are done.
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def correlation(
     variables: Variables,
     generator: torch.Generator,
     epochs: int = EPOCHS,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Correlation:
     """R² and Spearman matrices of latents against ground truth, on independently sampled frames.
 
@@ -95,6 +99,7 @@ def correlation(
             (:meth:`~citris_cli.data.variables.Variables.owner`).
         generator: source of the split, the weights and the batches (on the CPU).
         epochs: passes over the training half.
+        on_progress: is told of each of these.
 
     Returns:
         The matrices, with K+1 rows.
@@ -108,7 +113,7 @@ def correlation(
     varied = [j for j in range(len(factors)) if np.unique(values[:, j]).size > 1]
     heads = [_Head(factors[j], values[:, j], half) for j in varied]
     # Without a factor that varies there is nothing to learn, and a network without outputs has no loss.
-    predictions = _fit_and_predict(z, masks, heads, half, generator, epochs if heads else 0)
+    predictions = _fit_and_predict(z, masks, heads, half, generator, epochs if heads else 0, on_progress)
     r2 = np.full((len(rows), len(factors)), np.nan)
     spearman = np.full_like(r2, np.nan)
     start = 0
@@ -122,15 +127,15 @@ def correlation(
     return Correlation(rows, tuple(factor.name for factor in factors), own, r2, spearman)
 
 
-def read_factors_of_latents(
+def factor_reader(
     known: Tensor,
     truth: np.ndarray,
     factors: Sequence[Variable],
-    z: Tensor,
     generator: torch.Generator,
     epochs: int = EPOCHS,
-) -> np.ndarray:
-    """Values of true factors read from latents, by a network that learns from others of which they are known.
+    on_progress: OnProgress = lambda done, total: None,
+) -> Callable[[Tensor], np.ndarray]:
+    """A network that has learned to read true factors from latents.
 
     It is the network of the matrices, and sees all latents.
 
@@ -138,21 +143,26 @@ def read_factors_of_latents(
         known: latents [N, M].
         truth: their true factors [N, F], each of which varies; angles in radians, categories as integers.
         factors: names and kinds of the F columns.
-        z: latents to read [L, M].
         generator: source of the weights and the batches (on the CPU).
         epochs: passes over the known ones.
+        on_progress: is told of each of these.
 
     Returns:
-        float64 [L, F].
+        What reads latents [L, M] as factors, float64 [L, F].
     """
     mean, std = known.mean(0), known.std(0).clamp_min(1e-6)
-    rows = ((torch.cat([known, z]) - mean) / std).cpu().float()
     heads = [_Head(factor, values, len(known)) for factor, values in zip(factors, truth.T.astype(float), strict=True)]
-    outputs = _fit_and_predict(rows, torch.ones(1, z.shape[1]), heads, len(known), generator, epochs)[0].numpy()
+    rows = ((known - mean) / std).cpu().float()
+    network = _fitted(rows, torch.ones(1, known.shape[1]), heads, generator, epochs, on_progress)
     ends = np.cumsum([head.outputs for head in heads])
-    return np.stack(
-        [head.decoded(outputs[:, end - head.outputs : end]) for head, end in zip(heads, ends, strict=True)], 1
-    )
+
+    def read(z: Tensor) -> np.ndarray:
+        outputs = network(((z - mean) / std).cpu().float())[0].numpy()
+        return np.stack(
+            [head.decoded(outputs[:, end - head.outputs : end]) for head, end in zip(heads, ends, strict=True)], 1
+        )
+
+    return read
 
 
 class _Head:
@@ -229,20 +239,38 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _fit_and_predict(
-    z: Tensor, masks: Tensor, heads: Sequence[_Head], half: int, generator: torch.Generator, epochs: int
+    z: Tensor,
+    masks: Tensor,
+    heads: Sequence[_Head],
+    half: int,
+    generator: torch.Generator,
+    epochs: int,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Tensor:
-    """Train K+1 networks ``[z * psi_k, psi_k] -> tanh -> tanh -> outputs`` on the first half; outputs on the second.
+    """Outputs [K+1, N - half, outputs] on the second half of standardised latents [N, M]; see :func:`_fitted`."""
+    return _fitted(z[:half], masks, heads, generator, epochs, on_progress)(z[half:])
+
+
+def _fitted(
+    z: Tensor,
+    masks: Tensor,
+    heads: Sequence[_Head],
+    generator: torch.Generator,
+    epochs: int,
+    on_progress: OnProgress,
+) -> Callable[[Tensor], Tensor]:
+    """K+1 networks ``[z * psi_k, psi_k] -> tanh -> tanh -> outputs``, trained.
 
     Args:
-        z: standardised latents [N, M].
+        z: standardised latents of the frames to learn from [N, M].
         masks: psi_k as 0/1 rows [K+1, M].
-        heads: the factors.
-        half: number of training frames.
+        heads: the factors; the first N of their values are learned from.
         generator: source of weights and batches.
-        epochs: passes over the first half.
+        epochs: passes over the frames.
+        on_progress: is told of each of these.
 
     Returns:
-        Outputs [K+1, N - half, sum of the heads' outputs].
+        What computes outputs [K+1, L, sum of the heads' outputs] of standardised latents [L, M].
     """
     networks, latents = masks.shape
     widths = [2 * latents, HIDDEN, HIDDEN, sum(head.outputs for head in heads)]
@@ -264,8 +292,8 @@ def _fit_and_predict(
         return x
 
     sizes = [head.outputs for head in heads]
-    for _ in range(epochs):
-        for index in torch.randperm(half, generator=generator).split(BATCH):
+    for done in range(1, epochs + 1):
+        for index in torch.randperm(len(z), generator=generator).split(BATCH):
             with torch.enable_grad():  # whoever calls may be measuring a model and have switched gradients off
                 outputs = forward(z[index]).split(sizes, dim=-1)
                 # The networks share no weight: the gradient of the sum is each one's own.
@@ -273,5 +301,5 @@ def _fit_and_predict(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-    with torch.no_grad():
-        return forward(z[half:])
+        on_progress(done, epochs)
+    return torch.no_grad()(forward)

@@ -9,8 +9,8 @@ to on the mean, unless it foretells the mean of what may come.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ from citris_cli.causal_model import CausalModel
 from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.data.batches import window_starts
 from citris_cli.data.datasets import SequenceData
+from citris_cli.data.frames import Frames
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
-from citris_cli.evaluation.correlation import read_factors_of_latents
+from citris_cli.evaluation.correlation import OnProgress, factor_reader
 from citris_cli.evaluation.distances import columns_of, compare, read_factors
 from citris_cli.wording import counted
 from citris_cli.worlds.world import World
@@ -31,15 +32,19 @@ Array = np.ndarray[Any, Any]
 
 #: What is compared with the record, in the order of the report: name, and what it is.
 CURVES = {
-    "futures": "drawn by the model",
+    "futures": "sampled by the model",
     "mean path": "the model's mean at every step",
-    "simulator": "the world itself, drawn again",
+    "simulator": "the world itself, run again",
     "copy": "the first frame, unchanged",
-    "copy and set": "the same with the values that were set since",
-    "reading": "the recorded frames as they are read: the error of reading alone",
+    "copy and set": "the same, with the values set since then",
+    "reading": "the error of reading factors from the recorded frames",
 }
 #: Frames that a reader of latents learns from, at most, and at least.
 MOST_KNOWN, LEAST_KNOWN = 10_000, 200
+#: Futures that are drawn at once: so many, or one from each start.
+AT_ONCE = 16_384
+#: Bytes of frames at a time.
+_CHUNK = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +85,14 @@ class Recorded:
     """Recorded windows of T+1 frames and what was done in them; S windows, F factors, K variables of the model.
 
     Attributes:
-        frames: uint8 [S, T+1, W, W, C].
+        numbers: of the frames in their data, int64 [S, T+1].
         truth: float [S, T+1, F].
         targets: of the model's variables, 0 or 1, [S, T, K].
         set_to: which factors were set in each step, bool [S, T, F].
         world_targets: of the data's columns, uint8 [S, T, columns].
     """
 
-    frames: Array
+    numbers: Array
     truth: Array
     targets: Array
     set_to: Array
@@ -118,7 +123,6 @@ def recorded_windows(data: SequenceData, variables: Variables, first: int, steps
         )
     chosen = possible[torch.linspace(0, len(possible) - 1, min(number, len(possible))).round().long()]
     rows = chosen[:, None] + torch.arange(steps + 1)
-    frames = data.frames.gather(rows.flatten()).cpu().contiguous().numpy()
     targets = data.targets[rows[:, :-1]].numpy()
     owners = [variables.owner(column) for column in data.variables]
     own = [[j for j, owner in enumerate(owners) if owner == k] for k in range(len(variables))]
@@ -126,7 +130,7 @@ def recorded_windows(data: SequenceData, variables: Variables, first: int, steps
     every = np.zeros((*targets.shape[:2], len(data.columns)), np.uint8)
     every[..., [data.columns.names.index(name) for name in data.variables.names]] = targets
     return Recorded(
-        frames.reshape(*rows.shape, *frames.shape[1:]),
+        rows.numpy(),
         data.truth[rows].numpy().astype(np.float64),
         np.stack([targets[..., columns].any(-1) for columns in own], axis=-1).astype(np.float32),
         np.stack(
@@ -140,7 +144,18 @@ def recorded_windows(data: SequenceData, variables: Variables, first: int, steps
 Reader = Callable[[Array], Array]
 
 
-def latent_reader(model: CausalModel, data: SequenceData, last: int, seed: int) -> tuple[Variables, list[int], Any]:
+def encoded(model: CausalModel, frames: Frames, numbers: Array) -> Array:
+    """Causal latents float32 [..., M] of frames by their numbers [...], each encoded once; memory stays bounded."""
+    once, place = np.unique(numbers, return_inverse=True)
+    at_once = max(1, _CHUNK // (frames.height * frames.width * frames.channels))
+    chunks = torch.from_numpy(once).split(at_once)
+    z = np.concatenate([model.encode(frames.gather(chunk).cpu().contiguous().numpy()) for chunk in chunks])
+    return z[place.reshape(numbers.shape)]
+
+
+def latent_reader(
+    model: CausalModel, data: SequenceData, last: int, seed: int, on_progress: OnProgress = lambda done, total: None
+) -> tuple[Variables, list[int], Reader]:
     """A reader of true factors from latents, which learns from frames of the data.
 
     Args:
@@ -148,6 +163,7 @@ def latent_reader(model: CausalModel, data: SequenceData, last: int, seed: int) 
         data: sequences with true factors.
         last: it learns from frames before this one.
         seed: of its network.
+        on_progress: is told of each pass over these frames.
 
     Returns:
         The factors that vary, with their ranges; their columns; and what reads latents [L, M] as [L, F].
@@ -166,13 +182,10 @@ def latent_reader(model: CausalModel, data: SequenceData, last: int, seed: int) 
     truth = data.truth[index].numpy().astype(np.float64)
     columns = [j for j in range(len(data.factors)) if np.ptp(truth[:, j]) > 0]
     factors = with_ranges(data, columns)
-    known = torch.from_numpy(model.encode(data.frames.gather(index).cpu().contiguous().numpy()))
-
-    def read(z: Array) -> Array:
-        generator = torch.Generator().manual_seed(seed)
-        return read_factors_of_latents(known, truth[:, columns], factors, torch.from_numpy(z), generator)
-
-    return factors, columns, read
+    known = torch.from_numpy(encoded(model, data.frames, index.numpy()))
+    generator = torch.Generator().manual_seed(seed)
+    read = factor_reader(known, truth[:, columns], factors, generator, on_progress=on_progress)
+    return factors, columns, lambda z: read(torch.from_numpy(z))
 
 
 def with_ranges(data: SequenceData, columns: list[int]) -> Variables:
@@ -190,7 +203,7 @@ def with_ranges(data: SequenceData, columns: list[int]) -> Variables:
 
 def picture_reader(
     model: CausalModel, data: SequenceData, encoder: CausalEncoder, factors: Variables
-) -> tuple[Variables, list[int], Any]:
+) -> tuple[Variables, list[int], Reader]:
     """As :func:`latent_reader`, by a causal encoder that sees the decoded frames.
 
     Args:
@@ -212,74 +225,111 @@ def picture_reader(
             f"({', '.join(factors.names)}); name its columns with --vars"
         )
 
+    at_once = max(1, _CHUNK // (model.width**2 * model.image_channels))
+
     def read(z: Array) -> Array:
-        return read_factors(encoder, model.decode(z))[:, [one for one, _ in pairs]]
+        chunks = [z[first : first + at_once] for first in range(0, len(z), at_once)]
+        values = np.concatenate([read_factors(encoder, model.decode(chunk)) for chunk in chunks])
+        return values[:, [one for one, _ in pairs]]
 
     columns = [other for _, other in pairs]
     return with_ranges(data, columns), columns, read
 
 
+@dataclass(eq=False)
+class _Sums:
+    """Distances to what was recorded, summed as they come; S windows, T steps, F factors.
+
+    Attributes:
+        factors: the factors.
+        truth: what was recorded [S, T+1, F].
+        distance, normalised: by curve, sums over futures and windows [T, F].
+        counts: by curve, how many futures of the S windows.
+    """
+
+    factors: Variables
+    truth: Array
+    distance: dict[str, Array] = field(default_factory=dict)
+    normalised: dict[str, Array] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, curve: str, step: int, values: Array) -> None:
+        """Values [n·S, F] of n futures of each window after a step, from 1 on."""
+        apart = compare(values, np.tile(self.truth[:, step], (len(values) // len(self.truth), 1)), self.factors)
+        for sums, one in (self.distance, apart.distance), (self.normalised, apart.normalised):
+            shape = self.truth.shape[1] - 1, self.truth.shape[2]
+            sums.setdefault(curve, np.zeros(shape))[step - 1] += one.sum(0)
+        if step == 1:
+            self.counts[curve] = self.counts.get(curve, 0) + len(values)
+
+    def means(self, sums: dict[str, Array]) -> dict[str, Array]:
+        """Of each curve the mean [T, F], in the order of :data:`CURVES`."""
+        return {name: sums[name] / self.counts[name] for name in CURVES if name in sums}
+
+
 def future_errors(
     model: CausalModel,
+    frames: Frames,
     recorded: Recorded,
     reader: tuple[Variables, list[int], Reader],
     world: World | None,
     number: int,
     seed: int,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> FutureErrors:
     """Errors of futures of recorded frames, and of what they are compared with.
 
+    Nothing is kept of a future but where it is now, so that memory does not grow with their number or length.
+
     Args:
         model: trained model.
+        frames: of the data that the windows are of.
         recorded: windows of S frames and the T that followed each.
         reader: of the factors; see :func:`latent_reader`.
         world: that the data were simulated in, or None.
         number: futures of each frame, and states that the world is started from as often.
         seed: of all draws.
+        on_progress: is told of the steps of all futures.
     """
     factors, columns, read = reader
     windows, steps = recorded.targets.shape[:2]
-    seen = model.encode(recorded.frames.reshape(-1, *recorded.frames.shape[2:]))
-    seen = seen.reshape(windows, steps + 1, model.latents)
-    paths = {
-        "futures": _followed(model, seen, recorded.targets, number, 1.0, seed),
-        "mean path": _followed(model, seen, recorded.targets, 1, 0.0, seed),
-        "reading": seen[None, :, 1:],
-    }
-    together = np.concatenate([path.reshape(-1, model.latents) for path in paths.values()])
-    values, found = read(together), {}
-    for name, path in paths.items():
-        count = int(np.prod(path.shape[:-1]))
-        found[name], values = values[:count].reshape(*path.shape[:-1], -1), values[count:]
     truth = recorded.truth[..., columns]
-    copied = np.repeat(truth[:, :1], steps, axis=1)
-    found["copy"] = copied[None]
-    found["copy and set"] = _held(truth, recorded.set_to[..., columns])[None]
+    sums = _Sums(factors, truth)
+    copied = _held(truth, recorded.set_to[..., columns])
+    for step in range(1, steps + 1):
+        sums.add("copy", step, truth[:, 0])
+        sums.add("copy and set", step, copied[:, step - 1])
+    seen = encoded(model, frames, recorded.numbers)
+    at_once = max(1, AT_ONCE // windows)
+    parts = [min(at_once, number - first) for first in range(0, number, at_once)]
+    for step in range(1, steps + 1):
+        sums.add("reading", step, read(seen[:, step]))
+    done, total = 0, (1 + number) * windows * steps
+    draws, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    mean_path = ("mean path", 1, 0.0, torch.Generator().manual_seed(seed))
+    for curve, count, temperature, generator in (mean_path, *(("futures", one, 1.0, draws) for one in parts)):
+        for step, z in enumerate(_followed(model, seen, recorded.targets, count, temperature, generator), 1):
+            sums.add(curve, step, read(z))
+            done += len(z)
+            on_progress(done, total)
     if world is not None:
-        found["simulator"] = _simulated(world, recorded, number, seed)[..., columns]
-    distance, scaled = {}, {}
-    for name in CURVES:
-        if name in found:
-            one = found[name]
-            against = np.broadcast_to(truth[None, :, 1:], one.shape)
-            apart = compare(one.reshape(-1, len(columns)), against.reshape(-1, len(columns)), factors)
-            distance[name] = apart.distance.reshape(one.shape).mean((0, 1))
-            scaled[name] = apart.normalised.reshape(one.shape).mean((0, 1))
-    return FutureErrors(factors, windows, distance, scaled)
+        for count in parts:
+            for step, state in enumerate(_simulated(world, recorded, count, rng), 1):
+                sums.add("simulator", step, state[:, columns])
+    return FutureErrors(factors, windows, sums.means(sums.distance), sums.means(sums.normalised))
 
 
-def _followed(model: CausalModel, seen: Array, targets: Array, number: int, temperature: float, seed: int) -> Array:
-    """Futures [number, S, T, M] from the first of recorded frames, set to the recorded values where these were set."""
-    generator = torch.Generator().manual_seed(seed)
-    windows, steps = targets.shape[:2]
-    z, path = np.tile(seen[:, 0], (number, 1)), []
+def _followed(
+    model: CausalModel, seen: Array, targets: Array, number: int, temperature: float, generator: torch.Generator
+) -> Iterator[Array]:
+    """Futures [number·S, M] of recorded frames after each step, set to the recorded values where these were set."""
+    z = np.tile(seen[:, 0], (number, 1))
     of_latents = np.concatenate([targets, np.zeros_like(targets[..., :1])], axis=-1)[..., model.assignment] == 1
-    for step in range(steps):
+    for step in range(targets.shape[1]):
         known = np.where(of_latents[:, step], seen[:, step + 1], np.nan).astype(np.float32)
         repeated = np.tile(targets[:, step], (number, 1)), generator, np.tile(known, (number, 1))
         z = model.step(z, *repeated, temperature)
-        path.append(z.reshape(number, windows, -1))
-    return np.stack(path, axis=2)
+        yield z
 
 
 def _held(truth: Array, set_to: Array) -> Array:
@@ -291,13 +341,10 @@ def _held(truth: Array, set_to: Array) -> Array:
     return np.stack(path, axis=1)
 
 
-def _simulated(world: World, recorded: Recorded, number: int, seed: int) -> Array:
-    """What the world makes of the first states, under the recorded interventions: [number, S, T, F]."""
-    rng = np.random.default_rng(seed)
-    windows, steps = recorded.targets.shape[:2]
-    state, path = np.tile(recorded.truth[:, 0], (number, 1)).astype(np.float32), []
-    for step in range(steps):
+def _simulated(world: World, recorded: Recorded, number: int, rng: np.random.Generator) -> Iterator[Array]:
+    """What the world makes of the first states, under the recorded interventions: [number·S, F] after each step."""
+    state = np.tile(recorded.truth[:, 0], (number, 1)).astype(np.float32)
+    for step in range(recorded.targets.shape[1]):
         targets = np.tile(recorded.world_targets[:, step], (number, 1))
         state = world.advance(state, targets, rng, np.tile(recorded.truth[:, step + 1], (number, 1)))
-        path.append(state.reshape(number, windows, -1))
-    return np.stack(path, axis=2)
+        yield state

@@ -26,7 +26,7 @@ from citris_cli.data.sources import Data
 from citris_cli.data.truth import check_true_values
 from citris_cli.data.variables import Variable, Variables
 from citris_cli.errors import InputError
-from citris_cli.evaluation.correlation import Correlation, correlation
+from citris_cli.evaluation.correlation import Correlation, OnProgress, correlation
 from citris_cli.evaluation.triplets import MatchedMask, evaluate_triplets, match_mask
 from citris_cli.wording import counted
 
@@ -161,13 +161,16 @@ def _truth(data: IndependentData) -> tuple[np.ndarray, Variables]:
     return data.truth.numpy(), data.factors
 
 
-def independent_correlation(model: CausalModel, data: IndependentData, seed: int = 0) -> Correlation:
+def independent_correlation(
+    model: CausalModel, data: IndependentData, seed: int = 0, on_progress: OnProgress = lambda done, total: None
+) -> Correlation:
     """R² and Spearman matrices of a model on independent frames with ground truth.
 
     Args:
         model: trained model.
         data: frames of the model's width, with ``truth`` and ``factors``.
         seed: of the split and of the networks.
+        on_progress: is told of each pass over the frames that the networks learn from.
     """
     truth, factors = _truth(data)
     with torch.no_grad():
@@ -180,6 +183,7 @@ def independent_correlation(model: CausalModel, data: IndependentData, seed: int
         factors,
         model.variables,
         torch.Generator().manual_seed(seed),
+        on_progress=on_progress,
     )
 
 

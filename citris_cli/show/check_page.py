@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -97,8 +98,13 @@ def _verdict(check: DataCheck) -> str:
     else:
         tone, verdict = "good", "No problem found: these data are fit to learn from"
     lists = {"Problems, the gravest first": check.problems, "Hints": check.hints, "Not checked": check.unchecked}
-    told = "".join(f"<h3>{title}</h3>{_list(map(text, items))}" for title, items in lists.items() if items)
+    told = "".join(f"<h3>{title}</h3>{_list(map(_sentence, items))}" for title, items in lists.items() if items)
     return f'<section id="verdict" class="{tone}" aria-label="Verdict"><p>{verdict}</p>{told}</section>'
+
+
+def _sentence(words: str) -> str:
+    """A sentence in which no option, such as ``--imperfect-variables``, goes over the end of a line."""
+    return re.sub(r"--[a-z]+(?:-[a-z]+)*", r'<span class="option">\g<0></span>', text(words))
 
 
 def _list(items: Iterable[str]) -> str:

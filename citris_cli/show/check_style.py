@@ -17,6 +17,7 @@ nav { margin: 1rem 0; } nav a { color: inherit; margin-right: 1rem; display: inl
 #verdict { border-left: .4rem solid var(--tone); background: var(--tint); padding: .75rem 1rem; color: var(--text);
   font-weight: 400; }
 #verdict > p:first-child { font-size: 1.15rem; font-weight: 600; color: var(--tone); margin: 0; }
+#verdict .option { white-space: nowrap; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 code { white-space: nowrap; } caption { text-align: left; padding-bottom: .5rem; }
 th { font-weight: 600; text-align: left; }

@@ -106,7 +106,7 @@ class Console:
         for row in (columns, *rows):
             blanks = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
             cells = [row[0] + blanks[0], *(blank + cell for cell, blank in zip(row[1:], blanks[1:], strict=True))]
-            _line("  " + "  ".join(cells))
+            _line(("  " + "  ".join(cells)).rstrip())
 
     def heatmap(
         self, title: str, rows: Sequence[str], columns: Sequence[str], matrix: Sequence[Sequence[float]]
@@ -210,7 +210,7 @@ class Progress:
             rate_per_second: units a second.
             losses: current losses by name.
         """
-        rate = f"{rate_per_second:,.0f} {self._unit}/s"
+        rate = f"{rate_per_second:,.{0 if rate_per_second >= 10 else 1}f} {self._unit}/s"
         shown = visible("  ".join(f"{name} {value:.4g}" for name, value in losses.items() if name != "gradient_norm"))
         if self._rich is not None and self._task is not None:
             if self._first_step is None and step > 1:
@@ -226,10 +226,10 @@ class Progress:
             return
         self._next_line = now + LATER_LINES
         done = step - self._first_step
-        left = f"  {_duration((now - self._first_time) / done * (self._total - step))} left" if done else ""
-        _line(
-            f"{self._title}: {self._step} {step:,}/{self._total:,}  {rate}  {shown}{left if step < self._total else ''}"
-        )
+        unfinished = done and step < self._total
+        left = f"{_duration((now - self._first_time) / done * (self._total - step))} left" if unfinished else ""
+        parts = (f"{self._title}: {self._step} {step:,}/{self._total:,}", rate, shown, left)
+        _line("  ".join(filter(None, parts)))
 
 
 class WorkProgress:
@@ -262,7 +262,9 @@ class WorkProgress:
         if self._display is None:
             if now - self._began < self._after:
                 return
-            self._display = Progress(total, self._title, unit=f"{self._step}s", step=self._step).__enter__()
+            # Known before it begins: an interrupt while it does must find it, as it hides the terminal's cursor.
+            self._display = Progress(total, self._title, unit=f"{self._step}s", step=self._step)
+            self._display.__enter__()
         elif now - self._shown < 0.05 and done < total:
             return
         self._shown = now

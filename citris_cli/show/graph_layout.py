@@ -17,14 +17,20 @@ from rich.cells import cell_len
 from citris_cli.evaluation.graphs.report import INSTANTANEOUS, TEMPORAL, CausalGraph, Edge
 from citris_cli.wording import visible
 
-#: Height of a row and of a node in it, what a letter takes, what a node has beside its name; all in pixels.
-ROW, NODE, LETTER, BESIDE = 38, 26, 7.6, 22
+#: Least height of a node, the room between two, what a letter takes, what a node has beside its name; all in pixels.
+NODE, BETWEEN, LETTER, BESIDE = 26, 12, 7.6, 22
+#: From one end of an edge to the next at a node, which is as high as it takes, and room above and below them.
+PORT, PORTS_ROOM = 7.0, 10
 #: Room around everything, and for the headings above.
 MARGIN, TOP = 12, 40
 #: More letters of a name than this are left out of the drawing.
 LONGEST = 24
 #: Length of an arrow's head.
 HEAD = 9
+#: How much farther an effect within a step goes out if it leads upwards.
+UPWARDS = 16
+#: What is left free on both sides of an edge, so that crossing edges can be followed.
+HALO = 1.6
 
 Point = tuple[float, float]
 
@@ -38,6 +44,7 @@ class Node:
         label: as it is drawn.
         place: of the variable among all.
         x, y: left end and middle.
+        height: in pixels.
         next: whether it is in the column of the next step.
     """
 
@@ -46,6 +53,7 @@ class Node:
     place: int
     x: float
     y: float
+    height: float
     next: bool
 
 
@@ -87,6 +95,13 @@ class Line:
         """Of the line, in pixels."""
         return 1.0 + 2.5 * self.confidence
 
+    @property
+    def head(self) -> list[Point]:
+        """Corners of the arrow's head, which is no wider than the room that an edge has at a node."""
+        (x, y), (tip, _) = self.curve[3], self.tip
+        half = 1.2 + 0.7 * self.width
+        return [(x, y - half), (tip, y), (x, y + half)]
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -107,13 +122,22 @@ def layout(graph: CausalGraph) -> Layout:
     labels = [_label(name) for name in graph.names]
     node_width = max(round(max(cell_len(labels[place]) for place in order) * LETTER) + BESIDE, 72)
     left, right = float(MARGIN), MARGIN + node_width + 110 + 8.0 * len(order)
-    middle = {place: TOP + (row + 0.5) * ROW for place, row in rows.items()}
     edges = _edges(graph, rows)
+    ports = _ports(edges, rows)
+    heights = dict.fromkeys(order, float(NODE))
+    for (number, side), port in ports.items():
+        place = edges[number][:2][side]
+        heights[place] = max(heights[place], 2 * abs(port) + PORTS_ROOM)
+    middle, bottom = {}, float(TOP)
+    for place in order:
+        middle[place] = bottom + BETWEEN / 2 + heights[place] / 2
+        bottom += BETWEEN + heights[place]
     last = len(graph.names) - 1
     within = {edge[0] for edge in edges if edge[2] == INSTANTANEOUS}
-    nodes = [Node(graph.names[i], labels[i], i, left, middle[i], False) for i in order]
-    nodes += [Node(graph.names[i], labels[i], i, right, middle[i], True) for i in order if i != last or last in within]
-    ports = _ports(edges, rows)
+    columns = (left, order), (right, [i for i in order if i != last or last in within])
+    nodes = [
+        Node(graph.names[i], labels[i], i, x, middle[i], heights[i], x == right) for x, some in columns for i in some
+    ]
     lines, reach = [], 0.0
     for number, (cause, effect, when, edge) in enumerate(edges):
         start, end = (middle[place] + ports[number, side] for side, place in enumerate((cause, effect)))
@@ -124,14 +148,16 @@ def layout(graph: CausalGraph) -> Layout:
         else:
             x = right + node_width
             tip = x + 1
-            bulge = 30 + 15 * abs(rows[cause] - rows[effect])
+            # One that leads upwards, against the order, keeps clear of its reverse.
+            upwards = UPWARDS if middle[effect] < middle[cause] else 0
+            bulge = 30 + 0.4 * abs(middle[cause] - middle[effect]) + upwards
             reach = max(reach, 0.8 * bulge + HEAD)
             curve = ((x, start), (x + bulge, start), (tip + HEAD + bulge, end), (tip + HEAD, end))
         lines.append(Line(cause, effect, when, edge, curve, (tip, end), (graph.names[cause], graph.names[effect])))
     # What was not found lies below, then the surer edges above.
     lines.sort(key=lambda line: (line.edge is not None, line.confidence))
     width = right + node_width + reach + MARGIN
-    return Layout(width, TOP + ROW * len(order) + MARGIN, node_width, (left, right), tuple(nodes), tuple(lines))
+    return Layout(width, bottom + MARGIN, node_width, (left, right), tuple(nodes), tuple(lines))
 
 
 def _label(name: str) -> str:
@@ -190,7 +216,6 @@ def _ports(edges: list[tuple[int, int, str, Edge | None]], rows: dict[int, int])
             ends[place, sides[end]].append((rows[other], number, end))
     found = {}
     for here in ends.values():
-        step = min(5.0, (NODE - 6) / max(len(here) - 1, 1))
         for rank, (_, number, end) in enumerate(sorted(here)):
-            found[number, end] = (rank - (len(here) - 1) / 2) * step
+            found[number, end] = (rank - (len(here) - 1) / 2) * PORT
     return found

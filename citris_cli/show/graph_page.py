@@ -6,11 +6,14 @@ from collections.abc import Mapping
 
 from citris_cli.data.variables import REST
 from citris_cli.evaluation.graphs.report import CausalGraph, EdgeSet
-from citris_cli.show.graph_layout import HEAD, NODE, Layout, Line, layout
+from citris_cli.show.graph_layout import HALO, Layout, Line, layout
 from citris_cli.show.graph_picture import EDGE_COLOURS, HEADINGS, LEGEND, shown_kinds
 from citris_cli.show.heat import heat, ink
 from citris_cli.show.page import beginning, scrolling, text
 from citris_cli.wording import counted
+
+#: To what part of its size the drawing shrinks on a narrow screen; where that is too wide, it scrolls.
+SMALLEST = 0.7
 
 _STYLE = f"""
 :root {{ --tint: #f2f4f7; {" ".join(f"--{kind}: {light};" for kind, (light, _) in EDGE_COLOURS.items())} }}
@@ -22,10 +25,12 @@ dl {{ display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .1r
 dt {{ color: var(--quiet); }}
 dd {{ margin: 0; overflow-wrap: anywhere; }}
 p {{ max-width: 48rem; overflow-wrap: anywhere; }}
-svg {{ display: block; }} svg text {{ font: 13px system-ui, sans-serif; fill: var(--text); }}
+svg {{ display: block; }} .drawing svg {{ max-width: 100%; height: auto; }}
+svg text {{ font: 13px system-ui, sans-serif; fill: var(--text); }}
 .node rect {{ fill: var(--tint); stroke: var(--quiet); }} .rest rect {{ stroke-dasharray: 4 3; }}
 .heading {{ fill: var(--quiet) !important; }}
 .line path {{ fill: none; stroke: var(--tone); }} .line polygon {{ fill: var(--tone); }}
+.line .halo {{ stroke: var(--paper); }}
 .line .near {{ stroke: transparent; stroke-width: 12; pointer-events: stroke; }}
 .line:hover .seen {{ stroke-width: 6; }}
 .edge {{ --tone: var(--edge); }} .surplus {{ --tone: var(--surplus); }} .missing {{ --tone: var(--missing); }}
@@ -122,7 +127,8 @@ def _svg(placed: Layout) -> str:
     width, height = round(placed.width), round(placed.height)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'role="img" aria-label="The graph; its edges are in the table below">'
+        f'style="min-width: {SMALLEST * width:.0f}px" role="img" '
+        'aria-label="The graph; its edges are in the table below">'
     ]
     for x, heading in zip(placed.columns, HEADINGS, strict=True):
         middle = x + placed.node_width / 2
@@ -133,7 +139,7 @@ def _svg(placed: Layout) -> str:
         rest = " rest" if node.name == REST else ""
         parts.append(
             f'<g class="node n{node.place}{rest}"><title>{text(node.name)}</title><rect x="{node.x:.1f}" '
-            f'y="{node.y - NODE / 2:.1f}" width="{placed.node_width}" height="{NODE}" rx="6"/>'
+            f'y="{node.y - node.height / 2:.1f}" width="{placed.node_width}" height="{node.height:.1f}" rx="6"/>'
             f'<text x="{middle:.1f}" y="{node.y + 4.5:.1f}" text-anchor="middle">{text(node.label)}</text></g>'
         )
     return "".join([*parts, "</svg>"])
@@ -142,12 +148,12 @@ def _svg(placed: Layout) -> str:
 def _line(line: Line) -> str:
     (a, b), (c, d), (e, f), (x, y) = line.curve
     way = f"M{a:.1f} {b:.1f}C{c:.1f} {d:.1f} {e:.1f} {f:.1f} {x:.1f} {y:.1f}"
-    head = HEAD * (0.35 + 0.1 * line.width)
-    corners = f"{x:.1f},{y - head:.1f} {line.tip[0]:.1f},{y:.1f} {x:.1f},{y + head:.1f}"
+    corners = " ".join(f"{across:.1f},{down:.1f}" for across, down in line.head)
     opacity = 0.35 + 0.65 * line.confidence
     return (
         f'<g class="line {line.kind} v{line.cause} v{line.effect}"><title>{text(_numbers(line))}</title>'
-        f'<path class="near" d="{way}"/><g opacity="{opacity:.2f}"><path class="seen" d="{way}" '
+        f'<path class="near" d="{way}"/><path class="halo" d="{way}" stroke-width="{line.width + 2 * HALO:.1f}"/>'
+        f'<g opacity="{opacity:.2f}"><path class="seen" d="{way}" '
         f'stroke-width="{line.width:.1f}"/><polygon points="{corners}"/></g></g>'
     )
 
@@ -170,7 +176,8 @@ def _table(graph: CausalGraph) -> str:
     rows = []
     for when, kind in graph.kinds.items():
         for edge in kind.edges:
-            cells = [text(edge.effect), when, f"{edge.probability:.2f}", f"{edge.gain:.3f} ± {edge.gain_error:.3f}"]
+            gain = f"{edge.gain:.3f}\xa0±\xa0{edge.gain_error:.3f}"  # is not broken over lines
+            cells = [text(edge.effect), when.replace(" ", "\xa0"), f"{edge.probability:.2f}", gain]
             cells += [] if edge.found is None else [f"{edge.found:.0%}"]
             row = "".join(f"<td>{cell}</td>" for cell in cells)
             if known:
@@ -178,7 +185,7 @@ def _table(graph: CausalGraph) -> str:
                 row += f'<td class="{said[0]}">{said[1]}</td>'
             rows.append(f'<tr><th scope="row">{text(edge.cause)}</th>{row}</tr>')
         for cause, effect in kind.missing:
-            cells = [text(effect), when, *["–"] * (3 if graph.repeats else 2)]
+            cells = [text(effect), when.replace(" ", "\xa0"), *["–"] * (3 if graph.repeats else 2)]
             row = "".join(f"<td>{cell}</td>" for cell in cells) + '<td class="missing">yes, but not found</td>'
             rows.append(f'<tr><th scope="row">{text(cause)}</th>{row}</tr>')
     if not rows:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
 from PIL import Image, ImageDraw
 
 from citris_cli.evaluation.graphs.report import CausalGraph
 from citris_cli.show.colours import PAPER_LIGHT, TEXT_LIGHT, mixed, rgb
-from citris_cli.show.graph_layout import HEAD, NODE, Layout, Line, Point, layout
+from citris_cli.show.graph_layout import HALO, Layout, Line, Point, layout
 from citris_cli.show.grids import png_bytes
 from citris_cli.show.lettering import lettered
 
@@ -19,6 +24,8 @@ EDGE_COLOURS = {"edge": ("#14509f", "#8bb2fb"), "surplus": ("#b3202a", "#ff8f86"
 LEGEND = {"edge": "found", "surplus": "found, but not true", "missing": "true, but not found"}
 #: Above the columns.
 HEADINGS = ("step t", "step t + 1")
+#: Lengths of a dash and of the gap after it, in pixels.
+DASH, GAP = 6.0, 5.0
 #: Height of the legend.
 _FOOT = 30
 
@@ -41,7 +48,8 @@ def graph_picture(graph: CausalGraph) -> Image.Image:
     for line in placed.lines:
         _line(draw, line, factor)
     for node in placed.nodes:
-        box = [node.x, node.y - NODE / 2, node.x + placed.node_width, node.y + NODE / 2]
+        half = node.height / 2
+        box = [node.x, node.y - half, node.x + placed.node_width, node.y + half]
         draw.rounded_rectangle(
             [value * factor for value in box], 6 * factor, fill="#f2f4f7", outline="#5b6472", width=factor
         )
@@ -61,12 +69,10 @@ def shown_kinds(placed: Layout) -> list[str]:
 
 def _line(draw: ImageDraw.ImageDraw, line: Line, factor: int) -> None:
     colour = mixed(EDGE_COLOURS[line.kind][0], PAPER_LIGHT, 0.3 + 0.7 * line.confidence)
-    points = [_at(line.curve, part / 40) for part in range(41)]
+    points = [_at(line.curve, part / 80) for part in range(81)]
+    _stroke(draw, points, line.width + 2 * HALO, rgb(PAPER_LIGHT), factor)
     _strokes(draw, points, line.kind, line.width, colour, factor)
-    (x, y), (tip, _) = line.curve[3], line.tip
-    head = HEAD * (0.35 + 0.1 * line.width)
-    corners = [(x, y - head), (tip, y), (x, y + head)]
-    draw.polygon([(a * factor, b * factor) for a, b in corners], fill=colour)
+    draw.polygon([(a * factor, b * factor) for a, b in line.head], fill=colour)
 
 
 def _strokes(
@@ -78,19 +84,28 @@ def _strokes(
     factor: int,
 ) -> None:
     """A line through points, with gaps for what is missing."""
-    scaled = [(x * factor, y * factor) for x, y in points]
-    thick = max(1, round(width * factor))
     if kind != "missing":
-        draw.line(scaled, fill=colour, width=thick, joint="curve")
+        _stroke(draw, points, width, colour, factor)
         return
-    (first, second) = (scaled[0], scaled[-1]) if len(scaled) == 2 else (None, None)
-    if first is not None and second is not None:
-        scaled = [
-            (first[0] + (second[0] - first[0]) * part / 6, first[1] + (second[1] - first[1]) * part / 6)
-            for part in range(7)
-        ]
-    for start in range(0, len(scaled) - 1, 2):
-        draw.line(scaled[start : start + 2], fill=colour, width=thick)
+    passed = np.append(0.0, np.cumsum([math.dist(*pair) for pair in pairwise(points)]))
+    x, y = zip(*points, strict=True)
+    count = max(1, round(passed[-1] / (DASH + GAP)))
+    for number in range(count):
+        at = np.linspace(0, DASH, 5) / (DASH + GAP) * passed[-1] / count + number * passed[-1] / count
+        dash = zip(np.interp(at, passed, x).tolist(), np.interp(at, passed, y).tolist(), strict=True)
+        _stroke(draw, list(dash), width, colour, factor)
+
+
+def _stroke(
+    draw: ImageDraw.ImageDraw, points: Sequence[Point], width: float, colour: tuple[int, int, int], factor: int
+) -> None:
+    """A line of any width through points: its outline filled, since Pillow's thick lines have kinks."""
+    way = np.array(points) * factor
+    along = np.gradient(way, axis=0)
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    across *= width * factor / 2 / np.maximum(np.hypot(*across.T), 1e-9)[:, None]
+    outline = np.concatenate([way + across, (way - across)[::-1]])
+    draw.polygon([(x, y) for x, y in outline.tolist()], fill=colour)
 
 
 def _at(curve: tuple[Point, Point, Point, Point], part: float) -> Point:

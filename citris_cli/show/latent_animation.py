@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
 from PIL import Image
 
 from citris_cli.show import latents_page
-from citris_cli.show.animation import gif_bytes, mp4_bytes, shared_palette
+from citris_cli.show.animation import gif_bytes, mp4_bytes
 from citris_cli.show.console import Progress
 from citris_cli.show.latent_bars import LatentBars, frame_size, picture_height, widest
 from citris_cli.show.latents import Group, LatentSequence
@@ -20,8 +19,6 @@ from citris_cli.system import available_memory
 KINDS = {".gif": "a GIF", ".mp4": "an MP4", ".html": "a page"}
 #: Bytes that a GIF's pictures (one a pixel), or an MP4's frames, may take in memory.
 GIF_BYTES, MP4_BYTES = 256 << 20, 512 << 20
-#: Frames from which a GIF takes its colours, spread over the sequence.
-PALETTE_FRAMES = 256
 #: From so many pictures on their drawing takes long enough for a progress display.
 LONG = 400
 
@@ -79,9 +76,7 @@ def animation_bytes(kind: str, sequence: LatentSequence, rate: float, sources: S
     pictures = _with_progress(bars, len(bars)) if len(bars) >= LONG else iter(bars)
     if kind == ".mp4":
         return mp4_bytes(pictures, rate)
-    spread = np.linspace(0, len(bars) - 1, min(len(bars), PALETTE_FRAMES)).round().astype(int)
-    frames = [Image.fromarray(sequence.pictures[number]) for number in spread]
-    return gif_bytes(pictures, 1000 / rate, shared_palette(frames, bars.exact_colours), sources)
+    return gif_bytes(pictures, 1000 / rate, bars.exact_colours, sources)
 
 
 def _with_progress(pictures: Iterable[Image.Image], count: int) -> Iterator[Image.Image]:

@@ -54,10 +54,13 @@ def require_long_enough(model: CausalLatentsConfig, config: CausalTrainingConfig
         config: how it is trained.
 
     Raises:
-        InputError: naming the steps that it takes.
+        InputError: naming the steps that it takes; or the prior's settings do not fit the variables.
     """
-    with torch.device("meta"):  # for what it says of its rates alone
-        prior = build_prior(model.prior, model.latents, model.variables, model.hidden)
+    try:
+        with torch.device("meta"):  # for what it says of its rates alone
+            prior = build_prior(model.prior, model.latents, model.variables, model.hidden)
+    except ValueError as error:
+        raise InputError(f"--prior {model.prior.name}: {error}") from error
     for own in prior.parameter_groups():
         parts = [number / RATES_LOOKED_AT for number in range(RATES_LOOKED_AT)]
         rises = [1.0 if own.schedule is None else own.schedule(part) for part in parts]

@@ -31,6 +31,7 @@ from citris_cli.training.resuming import resumed
 from citris_cli.training.session import AnySession
 from citris_cli.training.settling import ModelT, Settling, TrainingT, with_prior
 from citris_cli.training.task import Task
+from citris_cli.wording import counted
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,12 @@ class Plan(Generic[ModelT, TrainingT]):
         """
         if few := too_few(task):
             session.note(few)
+        asked = self.training.batch_size
+        if asked > task.samples and session.request.changes.get("batch_size") == asked:
+            session.note(
+                f"--batch-size {asked}: there {'is' if task.samples == 1 else 'are'} only "
+                f"{counted(task.samples, task.unit.removesuffix('s'))}, so every batch holds all of them"
+            )
         display = _Told(session.request.on_progress, title, self.training.steps, task.unit)
         with session.processes.together(self.files):
             return train(

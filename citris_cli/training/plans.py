@@ -14,6 +14,7 @@ from citris_cli.artifacts.runs import model_at, models_in, newest_model
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.config import AutoencoderConfig, CausalEncoderConfig, CitrisNFConfig, CitrisVAEConfig
+from citris_cli.core.priors import find_prior
 from citris_cli.data.datasets import IndependentData, SequenceData
 from citris_cli.data.grouping import spelled_groups
 from citris_cli.data.variables import Variables
@@ -21,6 +22,7 @@ from citris_cli.errors import CitrisError, InputError
 from citris_cli.kinds import KINDS, Kind, config_from_json
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.training.causal_encoder import learnable_factors
+from citris_cli.training.causal_latents import require_long_enough
 from citris_cli.training.config import (
     AutoencoderTrainingConfig,
     CausalTrainingConfig,
@@ -144,8 +146,6 @@ def flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | Autoencoder
             loaded = _begun_on(session, plan)  # perhaps the one inside of the model that is made longer
         elif plan.files.stem is not None:
             session.require_not_read(plan.files, files_read("autoencoder", loaded.path))
-        if not plan.done:
-            _note_autoencoder(session, loaded)
         return loaded, plan
     first = _own_autoencoder_plan(session)
     plan = _nf_plan(session, first.model, may_begin=first.resume)
@@ -153,15 +153,43 @@ def flow_plan(session: Session[SequenceData]) -> tuple[LoadedModel | Autoencoder
         return first, plan
     if plan.resume and not first.resume:  # what the autoencoder's own state gives is looked at when it is there
         return _begun_on(session, plan), plan
-    if first.files.model is not None and not first.done:
-        session.note(f"no autoencoder for {session.data.name} yet: training one first, into {first.files.model}")
+    return first, plan
+
+
+def say_first(session: Session[SequenceData], plan: AutoencoderPlan) -> None:
+    """Notes on the autoencoder that is now trained first, and on its length where the flow's bounds it."""
+    if plan.files.model is not None:
+        session.note(f"no autoencoder for {session.data.name} yet: training one first, into {plan.files.model}")
     _, preset = autoencoder_preset(session.request.preset, session.data.frames.width)
-    if "steps" in session.request.changes and first.training.steps < preset.steps:
+    if "steps" in session.request.changes and plan.training.steps < preset.steps:
         session.note(
-            f"--steps limits it to {counted(first.training.steps, 'step')} instead of {preset.steps:,}; once 'citris "
+            f"--steps limits it to {counted(plan.training.steps, 'step')} instead of {preset.steps:,}; once 'citris "
             "train-ae' has trained a longer one, that is used"
         )
-    return first, plan
+
+
+def require_possible(session: Session[SequenceData], plan: NFPlan | VAEPlan) -> None:
+    """Refuse a training from which its prior could learn nothing, before anything is trained or announced.
+
+    Raises:
+        InputError: it learns no assignment and no labels can give it one; it looks at whole batches, and several
+            processes share them; or the training is too short for it.
+    """
+    if plan.done:
+        return
+    name = plan.model.prior.name
+    prior = find_prior(name)
+    if not prior.assigns and session.labelled() is None:
+        raise InputError(
+            f"--prior {name} does not learn an assignment, which it takes from labels instead: put a val_indep.npz "
+            "with ground truth beside the training data, or name one with --val"
+        )
+    if not prior.rows_apart and session.processes.size > 1:
+        raise InputError(
+            f"--prior {name} compares the rows of a batch with each other, so that several processes cannot share one; "
+            "train in one process, without torchrun"
+        )
+    require_long_enough(plan.model, plan.training)
 
 
 def last_flow_plan(session: Session[SequenceData]) -> NFPlan:
@@ -437,8 +465,8 @@ def _begun_on(session: Session[SequenceData], plan: NFPlan) -> LoadedModel:
     )
 
 
-def _note_autoencoder(session: Session[SequenceData], loaded: LoadedModel) -> None:
-    """Which one was found, where none was named."""
+def say_found(session: Session[SequenceData], loaded: LoadedModel) -> None:
+    """A note on which autoencoder was found, where none was named."""
     if session.request.ae is not None:
         return
     kind = KINDS["autoencoder"]
@@ -502,6 +530,7 @@ def settings(kind: str, request: Request) -> dict[str, Any]:
             more |= told
         else:
             plan = vae_plan(sequences)
+        require_possible(sequences, plan)
         session = sequences
         if request.restarts > 1:
             more["starts"] = [{"seed": one.seed, "output": str(one.model)} for one in starts_of(plan, request.restarts)]

@@ -35,7 +35,6 @@ from citris_cli.evaluation.validation import assignment_by_labels, independent_c
 from citris_cli.loading import LoadedModel, load_model
 from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
-from citris_cli.training.causal_latents import require_long_enough
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask
 from citris_cli.training.encodings import cached_encodings, weights_sha256
@@ -54,6 +53,9 @@ from citris_cli.training.plans import (
     flow_session,
     last_flow_plan,
     open_for_autoencoder,
+    require_possible,
+    say_first,
+    say_found,
     taught_plan,
     taught_training,
     vae_plan,
@@ -80,8 +82,9 @@ def autoencoder(request: Request) -> LoadedModel:
         CitrisError: as :func:`citris_cli.training.loop.train`.
     """
     session, teacher = open_for_autoencoder(request)
-    _say_what_is_wrong(session, targets=teacher is not None)
     plan = autoencoder_plan(session, request.changes, request.output, teacher=teacher)
+    if not plan.done:
+        _say_what_is_wrong(session, targets=teacher is not None)
     return _train_autoencoder(session, plan, teacher)
 
 
@@ -93,29 +96,18 @@ def citris_nf(request: Request) -> LoadedModel:
     """
     session = open_sequences(request)
     require_restartable(session)
+    # Settled first: what is wrong with the flow is refused before anything is looked at, announced or trained.
+    under, plan = flow_plan(session) if request.rounds == 1 else (None, last_flow_plan(session))
+    if finished := plan.finished(session):
+        return finished
+    require_possible(session, plan)
     _say_what_is_identifiable(session)
     _say_what_is_wrong(session)
-    # Settled before an autoencoder is trained: what is wrong with the flow is said before time is spent.
-    if request.rounds > 1:
-        return _citris_nf_in_rounds(session)
-    under, plan = flow_plan(session)
-    if finished := plan.finished(session):
-        return finished
-    _say_if_latents_are_few(session, plan.model.latents, "" if isinstance(under, Plan) else "citris train-ae ")
-    _require_possible(session, plan)
+    if under is not None:
+        _say_if_latents_are_few(session, plan.model.latents, "" if isinstance(under, Plan) else "citris train-ae ")
     _say_what_effects_need(session, plan)
     with plan.held(session):
-        return _train_flow(session, under, plan)
-
-
-def _citris_nf_in_rounds(session: Session[SequenceData]) -> LoadedModel:
-    plan = last_flow_plan(session)
-    if finished := plan.finished(session):
-        return finished
-    _require_possible(session, plan)
-    _say_what_effects_need(session, plan)
-    with plan.held(session):
-        return _train_in_rounds(session, plan)
+        return _train_in_rounds(session, plan) if under is None else _train_flow(session, under, plan)
 
 
 def _train_in_rounds(session: Session[SequenceData], plan: NFPlan) -> LoadedModel:
@@ -189,7 +181,11 @@ def _found_by(network: CitrisNF, variables: Variables) -> list[str]:
 
 
 def _train_flow(session: Session[SequenceData], under: LoadedModel | AutoencoderPlan, plan: NFPlan) -> LoadedModel:
-    loaded = under if isinstance(under, LoadedModel) else _trained_first(session, under)
+    if isinstance(under, LoadedModel):
+        say_found(session, under)
+        loaded = under
+    else:
+        loaded = _trained_first(session, under)
     network = fitting_autoencoder(session, loaded)
     sha256 = weights_sha256(network.state_dict())
     if plan.autoencoder_sha256 not in ("", sha256):  # of one that has only now been trained to its end
@@ -229,27 +225,35 @@ def citris_vae(request: Request) -> LoadedModel:
     """
     session = open_sequences(request)
     require_restartable(session)
-    _say_what_is_identifiable(session)
-    _say_what_is_wrong(session)
     plan = vae_plan(session)
     if finished := plan.finished(session):
         return finished
+    require_possible(session, plan)
+    model, starts = _untrained_vae(plan), _windows(session.data, plan.training.seq_len)
+    _say_what_is_identifiable(session)
+    _say_what_is_wrong(session)
     _say_if_latents_are_few(session, plan.model.latents, "")
-    _require_possible(session, plan)
     _say_what_effects_need(session, plan)
     with plan.held(session):
-        return _train_vae(session, plan)
+        return _train_vae(session, plan, model, starts)
 
 
-def _train_vae(session: Session[SequenceData], plan: VAEPlan) -> LoadedModel:
-    data = session.data
+def _untrained_vae(plan: VAEPlan) -> CitrisVAE:
+    """The model of a plan.
+
+    Raises:
+        InputError: there is none of these sizes.
+    """
     try:
-        model = CitrisVAE(plan.model, torch.Generator().manual_seed(plan.training.seed))
+        return CitrisVAE(plan.model, torch.Generator().manual_seed(plan.training.seed))
     except ValueError as error:
         raise InputError(
             f"these sizes do not make a VAE ({error}); choose other --networks or another --patch"
         ) from error
-    starts = _windows(data, plan.training.seq_len)
+
+
+def _train_vae(session: Session[SequenceData], plan: VAEPlan, model: CitrisVAE, starts: torch.Tensor) -> LoadedModel:
+    data = session.data
     if session.request.restarts > 1:
         return best_start(session, plan, citris_vae)
     model = _on_device(model, session)
@@ -326,7 +330,11 @@ def _trained_first(session: Session[SequenceData], plan: AutoencoderPlan) -> Loa
     Raises:
         InterruptedRunError: a signal came so late in that training that it was finished.
     """
-    loaded = _train_autoencoder(session, plan)
+    loaded = plan.finished(session)
+    if loaded is None:
+        with plan.held(session):
+            say_first(session, plan)
+            loaded = _train_unfinished_autoencoder(session, plan, None)
     session.processes.wait()  # until the first one has written it
     if session.stop.signal_number is not None:
         raise InterruptedRunError(
@@ -374,28 +382,6 @@ def _train_unfinished_autoencoder(
 def _on_device(model: ModuleT, session: AnySession) -> ModuleT:
     """A model of images where it is trained, its weights laid out as convolutions go through them."""
     return model.to(session.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _require_possible(session: Session[SequenceData], plan: NFPlan | VAEPlan) -> None:
-    """Refuse a training from which its prior could learn nothing.
-
-    Raises:
-        InputError: it learns no assignment and no labels can give it one; it looks at whole batches, and several
-            processes share them; or the training is too short for it.
-    """
-    name = plan.model.prior.name
-    prior = find_prior(name)
-    if not prior.assigns and session.labelled() is None:
-        raise InputError(
-            f"--prior {name} does not learn an assignment, which it takes from labels instead: put a val_indep.npz "
-            "with ground truth beside the training data, or name one with --val"
-        )
-    if not prior.rows_apart and session.processes.size > 1:
-        raise InputError(
-            f"--prior {name} compares the rows of a batch with each other, so that several processes cannot share one; "
-            "train in one process, without torchrun"
-        )
-    require_long_enough(plan.model, plan.training)
 
 
 def _say_what_effects_need(session: Session[SequenceData], plan: NFPlan | VAEPlan) -> None:

@@ -30,7 +30,7 @@ from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 from citris_cli.evaluation.validation import Validation
 from citris_cli.kinds import Kind
-from citris_cli.system import is_stream
+from citris_cli.system import is_stream, name_as_utf8, name_of_utf8
 from citris_cli.training.devices import keep_freed_memory, resolve_precision
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import StopRequest
@@ -126,7 +126,9 @@ class Session(Generic[DataT]):
 
     def place(self, kind: Kind, variety: str = "") -> Path:
         """Where a model lies under ``runs/`` if nobody says where."""
-        name = re.sub(r"[^\w.-]+", "-", f"{self.data.name}-{variety}")[:100] if variety else self.data.name
+        name = self.data.name
+        if variety:
+            name += "-" + name_of_utf8(re.sub(r"[^\w.-]+", "-", name_as_utf8(variety))[: max(35, 99 - len(name))])
         return run_folder(name, self.data.sha256) / kind.file_name
 
 

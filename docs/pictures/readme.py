@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 import citris_cli
 from citris_cli.causal_model import CausalModel
 from citris_cli.data.variables import Variable
+from citris_cli.show.animation import gif_bytes
 from citris_cli.show.lettering import lettered
 
 OUTPUT = Path(__file__).with_name("interventions.gif")
@@ -61,8 +62,7 @@ def main() -> None:
         for place, (name, frames) in enumerate(walks.items(), start=1):
             tile(frames[number], name, canvas, place)
         pages.append(canvas)
-    small = [page.quantize(palette=page.quantize(256), dither=Image.Dither.FLOYDSTEINBERG) for page in pages]
-    small[0].save(OUTPUT, save_all=True, append_images=small[1:], duration=round(1000 * PAUSE), loop=0, optimize=True)
+    OUTPUT.write_bytes(gif_bytes(pages, 1000 * PAUSE, exact=[BACKGROUND, INK], sources=[f"@causal3d/{SAMPLE}"]))
 
 
 if __name__ == "__main__":

@@ -337,7 +337,7 @@ def test_find_split(tmp_path: Path) -> None:
     ("text", "name"),
     [
         ("causal3d", "causal3d"), ("my world.v2", "my_world.v2"), ("..", "data"), (".", "data"), ("", "data"),
-        (".hidden", "hidden"), ("a/../b", "a_.._b"), ("a\x1b[31m\nb", "a_31m_b"), ("\udcff", "data"), ("名前", "名前"),
+        (".hidden", "hidden"), ("a/../b", "a_.._b"), ("a\x1b[31m\nb", "a_31m_b"), ("\ud800", "data"), ("名前", "名前"),
         ("nul", "nul_"), ("CON.x", "CON_.x"), ("com1", "com1_"), ("console", "console"), ("a.", "a"), ("a+b", "a_b"),
     ],
 )  # fmt: skip

@@ -25,6 +25,7 @@ from citris_cli.data.npz import release_pages
 from citris_cli.data.signatures import refusal
 from citris_cli.data.sources import ArraySource, Source, open_source
 from citris_cli.errors import InputError
+from citris_cli.show.page import beginning
 from tests.data.conftest import save
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
@@ -120,6 +121,8 @@ OTHER_FILES: dict[str, tuple[Callable[[], bytes], str, str]] = {
         "an HTML page",
         "download",
     ),
+    "a page of citris": (lambda: beginning("citris: correlation", "").encode(), "a page that citris made", "a browser"),
+    "its check": (lambda: beginning("d: citris check", "").encode(), "a page that citris made", "a browser"),
     "a page in Latin-1": (lambda: "<html><title>Zugriff gestört".encode("latin-1"), "an HTML page", "download"),
     "an XML error": (lambda: b'<?xml version="1.0"?>\n<Error><Code>AccessDenied', "an error message", "download"),
     "JSON": (lambda: b'{"images": [[0, 1]]}', "a JSON document", "np.savez"),

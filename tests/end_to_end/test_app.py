@@ -134,6 +134,13 @@ def test_no_help_loses_a_default_or_dots_its_arguments_twice(tmp_path: Path, ins
     assert found > 10
 
 
+def test_paragraphs_of_the_help_are_one_line_each() -> None:
+    """Typer ends a line wherever the text does, and wraps it at the terminal's width besides."""
+    for path, command in leaves(get_command(app)):
+        _, *paragraphs = inspect.cleandoc(command.help).split("\n\n")
+        assert not [one for one in paragraphs if "\n" in one], path
+
+
 def test_completion_imports_nothing_heavy(tmp_path: Path) -> None:
     variables = {"_CITRIS_COMPLETE": "complete_bash", "COMP_WORDS": "citris train", "COMP_CWORD": "1"}
     done = subprocess.run(

@@ -57,6 +57,21 @@ def test_a_path_is_printed_as_the_bytes_of_its_name(
 
 @posix
 @pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 on this system")
+@pytest.mark.parametrize("environment", [{"LC_ALL": "C", "LANG": "C"}, {"LC_ALL": "C.UTF-8"}, C_LOCALE])
+@pytest.mark.parametrize("name", ["größe".encode(), "größe".encode("latin-1"), "数据 1".encode()])
+def test_a_folder_under_runs_has_the_letters_of_its_data_in_every_locale(
+    home: Path, model: Path, tmp_path: Path, name: bytes, environment: dict[str, str]
+) -> None:
+    shutil.copy(home / "boxes/val_indep.npz", tmp_path / f"{os.fsdecode(name)}.npz")
+    shutil.copy(model, tmp_path / "m.safetensors")
+    done = run_citris("encode", f"{os.fsdecode(name)}.npz", "-m", "m.safetensors", cwd=tmp_path, **environment)
+    written = b"runs/%s/latents.npz" % name.replace(b" ", b"_")
+    assert (done.returncode, done.stdout) == (0, written + b"\n"), done.stderr
+    assert os.path.isfile(os.path.join(os.fsencode(tmp_path), written))
+
+
+@posix
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 on this system")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -66,6 +81,7 @@ def test_a_path_is_printed_as_the_bytes_of_its_name(
         ["animate-latents", f"{RAW}.npz", "--frames", "2"],
         ["animate-latents", f"{RAW}.npz", "--frames", "2", "-o", f"{RAW}.html"],
         ["eval-correlation", f"{RAW}.npz"],
+        ["graph", f"{RAW}.npz"],
     ],
 )
 def test_names_that_are_no_text_reach_every_artifact(

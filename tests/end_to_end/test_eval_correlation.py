@@ -44,7 +44,7 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     taken: list[str] = []
     original = correlation._fit_and_predict
 
-    def short(z: Any, masks: Any, heads: Any, half: int, generator: Any, epochs: int) -> Any:
+    def short(z: Any, masks: Any, heads: Any, half: int, generator: Any, epochs: int, *_: Any) -> Any:
         taken[:] = [head.kind for head in heads]
         return original(z, masks, heads, half, generator, epochs=1)
 

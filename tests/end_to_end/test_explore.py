@@ -92,7 +92,7 @@ def test_from_the_address_to_a_changed_picture(home: Path, model: Path, tmp_path
         output, said = process.communicate(timeout=PATIENCE)
     assert (process.returncode, output) == (130, b""), said
     assert said.decode().splitlines() == [
-        "photo.png: cropped from 50×40 to its middle 40×40 and resized to 32×32 pixels", "Ctrl-C ends it",
+        "photo.png: cropped from 50×40 to its middle 40×40 and resized to 32×32 pixels", "press Ctrl-C to stop",
     ]  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
@@ -114,7 +114,7 @@ def test_it_ends_without_a_word_while_it_computes(model: Path, tmp_path: Path, n
         output, said = process.communicate(timeout=PATIENCE)
         asking.kill()
         asking.communicate()
-    assert (process.returncode, output, said) == (status, b"", b"Ctrl-C ends it\n")
+    assert (process.returncode, output, said) == (status, b"", b"press Ctrl-C to stop\n")
     assert not list(tmp_path.iterdir())
 
 

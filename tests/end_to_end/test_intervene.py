@@ -97,6 +97,8 @@ def test_strip_gif_and_standard_output(inside: Citris, model: Path, pictures: li
     assert strip.width > 6 * 96  # original, reconstruction and four draws
     done = inside("intervene", "-", "--var", "box", "-m", model, cwd=tmp_path, stdin=pictures[0].read_bytes())
     assert done.stdout == b"runs/stdin/stdin-box.png\n"
+    roles = {line.split()[0]: " ".join(line.split()[3:]) for line in done.stderr.decode().splitlines()[-3:]}
+    assert roles == {"ball_y": "", "box": "intervened on", "psi(0)": "of no variable"}
 
 
 def test_places_of_a_walk_that_look_the_same_are_all_shown(

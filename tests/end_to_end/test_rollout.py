@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from PIL import Image
 
 import citris_cli
 from citris_cli.artifacts.models import read_model, write_model
+from citris_cli.evaluation import future_errors
+from citris_cli.show import console
 from tests.end_to_end.conftest import ASSIGNMENT, Citris, first_rows
 from tests.end_to_end.test_animate_latents import page_data
 from tests.end_to_end.test_bad_input import check_refusal
@@ -159,7 +164,7 @@ def test_several_frames_and_no_state_are_refused(home: Path, model: Path, tmp_pa
     plain = {key: value for key, value in first_rows(home / "boxes/test.npz", 5).items() if key != "provenance"}
     np.savez(tmp_path / "d.npz", **plain)
     done = inside("rollout", "d.npz#1", "--truth", "-m", model, cwd=tmp_path)
-    check_refusal(done, "d.npz#1: --truth needs a frame of a dataset that 'citris simulate' wrote")
+    check_refusal(done, "d.npz#1: --truth needs a frame of a dataset written by 'citris simulate'")
     told = json.loads(str(arrays(home / "boxes/test.npz")["provenance"]))
     told["settings"]["radius"] = "big"
     np.savez(tmp_path / "e.npz", **plain, provenance=np.array(json.dumps(told)))
@@ -180,14 +185,14 @@ def test_the_simulators_future_stands_beside_them(home: Path, model: Path, tmp_p
     assert found["simulated_images"].shape == (5, 32, 32, 3)
     done = inside("rollout", start, "--truth", *do, "-m", model, "-o", "x.html", cwd=tmp_path)
     assert page_data(tmp_path / "x.html")["legend"] == "3 futures, then the simulator's"
-    assert "the simulator draws its own values where the model does" in done.stderr.decode()
+    assert "where the model samples a value, or takes it from a picture whose true values" in done.stderr.decode()
     # True values of another world are none of this one.
     done = inside("simulate", "voronoi", "--splits", "none", "--independent", 2, "-o", "other", cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     foreign = ["--do", "2:ball_y=other/independent.npz#1", "--steps", 2, "-n", 1, "-m", model, "-o", "x.npz"]
     done = inside("rollout", start, "--truth", *foreign, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
-    assert "where a picture's true values are not known" in done.stderr.decode()
+    assert "a picture whose true values are unknown" in done.stderr.decode()
 
 
 def test_futures_of_the_packaged_models_stay_within_their_reach(tmp_path: Path, inside: Citris) -> None:
@@ -255,6 +260,33 @@ def test_errors_of_futures_beside_those_of_a_copy_and_the_world(
     independent = ["eval-rollout", home / "boxes/val_indep.npz", "--steps", 1, "--starts", 5, "-n", 1, "-m", model]
     done = inside(*independent, "-o", "y.json", cwd=tmp_path)
     assert "every step sets all variables, as in independent frames" in done.stderr.decode()
+
+
+def test_many_futures_show_progress_and_are_the_same_in_parts(
+    home: Path, model: Path, tmp_path: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = ["eval-rollout", home / "boxes", "--steps", 3, "--starts", 10, "-n", 12, "-m", model, "--json", "-o"]
+    whole = json.loads(inside(*common, "x.json", cwd=tmp_path).stdout)["errors"]
+    clock = itertools.count()  # of which a second is gone whenever someone looks
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: 3 * next(clock)))
+    monkeypatch.setattr(future_errors, "AT_ONCE", 50)
+    done = inside(*common, "y.json", cwd=tmp_path)
+    assert "sampling futures: step 390/390" in done.stderr.decode()
+    parts = json.loads(done.stdout)["errors"]
+    for curve in ("mean path", "copy", "copy and set", "reading"):
+        np.testing.assert_allclose(parts[curve]["mean"], whole[curve]["mean"], atol=1e-6)
+    for curve in ("futures", "simulator"):  # other draws
+        np.testing.assert_allclose(parts[curve]["mean"], whole[curve]["mean"], atol=0.1)
+
+
+@pytest.mark.parametrize("where", ["citris_cli.causal_model.CausalModel.step", "torch.optim.Adam.step"])
+def test_an_interrupted_comparison_writes_nothing(
+    where: str, home: Path, model: Path, tmp_path: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    done = inside("eval-rollout", home / "boxes", "--steps", 2, "--starts", 5, "-m", model, cwd=tmp_path)
+    check_refusal(done, "interrupted, and nothing was written; run the command again", status=130)
+    assert not list(tmp_path.iterdir())
 
 
 def test_errors_without_a_simulator_and_without_truth(home: Path, model: Path, tmp_path: Path, inside: Citris) -> None:

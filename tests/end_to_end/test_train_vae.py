@@ -201,6 +201,7 @@ def test_sizes_that_make_no_model_are_refused(trained: Path, tmp_path: Path, ins
     check_refusal(done, "these sizes do not make a VAE .* with patch 2.; choose other --networks or another --patch")
     done = inside("train-vae", data, "--seq-len", 301, "-o", "m.safetensors", cwd=tmp_path)
     check_refusal(done, "--seq-len 301: no file of boxes has so many frames in a row; give 300 at most")
+    assert done.stderr.count(b"\n") == 1  # before anything else is said
     check_refusal(inside("train-vae", data, "--seq-len", 1, cwd=tmp_path), "--seq-len")
     check_refusal(inside("train-vae", data, "--networks", "large", cwd=tmp_path), "--networks.*'pyramid', 'small'")
     assert not list(tmp_path.iterdir())

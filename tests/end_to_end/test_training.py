@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -225,6 +226,26 @@ def fresh(first: tuple[Path, subprocess.CompletedProcess], tmp_path: Path, monke
     tiny = dataclasses.replace(model, latents=4, channels=8), dataclasses.replace(training, steps=20, batch_size=16)
     monkeypatch.setitem(presets.AUTOENCODER, "small", tiny)
     return tmp_path
+
+
+@pytest.mark.parametrize("options", [[], ["--rounds", 2], ["--restarts", 2], ["--show-config"]])
+@pytest.mark.parametrize("autoencoder", [True, False])
+def test_what_the_method_cannot_learn_from_is_refused_before_anything_is_said_or_trained(
+    options: list[object], autoencoder: bool, fresh: Path, inside: Citris
+) -> None:
+    if autoencoder:
+        assert inside("train-ae", "d.npz", "--steps", 2, cwd=fresh).returncode == 0
+    before = sorted(fresh.rglob("*"))
+    done = inside("train-nf", "d.npz", "--method", "icitris", "--steps", 50, *options, cwd=fresh)
+    check_refusal(done, "--steps 50: too short for the graph")
+    assert len(done.stderr.decode().splitlines()) == 1
+    assert sorted(fresh.rglob("*")) == before
+
+
+def test_a_batch_larger_than_the_data_is_told_of(fresh: Path, inside: Citris) -> None:
+    done = inside("train-ae", "d.npz", "--steps", 2, "--batch-size", 100_000, cwd=fresh)
+    assert re.search(r"--batch-size 100000: there are only \d+ frames, so every batch holds all", done.stderr.decode())
+    assert "--batch-size" not in inside("train-ae", "d.npz", "--steps", 2, cwd=fresh).stderr.decode()
 
 
 def test_steps_bound_the_autoencoder_that_is_trained_first_too(fresh: Path, inside: Citris) -> None:

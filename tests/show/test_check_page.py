@@ -170,6 +170,13 @@ def test_lags_are_told_as_what_to_do_with_the_targets() -> None:
     assert "0 steps, as they are – fits best 1.75" in words(check_page(check))
 
 
+def test_no_option_goes_over_the_end_of_a_line(browser: Browser, tmp_path: Path) -> None:
+    hint = "ball: depends on the frame before; train with --imperfect-variables ball"
+    for width in range(360, 640, 40):
+        opened(browser, tmp_path, dataclasses.replace(a_check(("ball",)), hints=(hint,)), width)
+        assert browser.value("document.querySelector('#verdict .option').getClientRects().length") == 1
+
+
 def test_names_and_sentences_are_text() -> None:
     check = dataclasses.replace(
         a_check(HOSTILE),

@@ -147,8 +147,8 @@ def test_progress_is_a_plain_line_now_and_then(clock: list[float], capsys: Captu
         # 2,050 steps in the 31 seconds since the first update: the other 7,900 take 119 more.
         progress.update(2100, 100.0, {"loss": 1.0})
         assert capsys.readouterr().err.endswith("step 2,100/10,000  100 pairs/s  loss 1  1:59 left\n")
-        progress.update(10_000, 100.0, {"loss": 0.5})  # the last step is always told
-        assert capsys.readouterr().err == "flow on d: step 10,000/10,000  100 pairs/s  loss 0.5\n"
+        progress.update(10_000, 1.25, {})  # the last step is always told
+        assert capsys.readouterr().err == "flow on d: step 10,000/10,000  1.2 pairs/s\n"
 
 
 def test_progress_on_a_terminal_is_live(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:

@@ -157,3 +157,42 @@ def test_in_a_browser(browser: Browser, tmp_path: Path, width: int, count: int) 
     assert browser.value(f"getComputedStyle(document.querySelector('g.line.v{place}')).opacity") == "1"
     browser.value("document.querySelector('[aria-label=\"Edges\"]').focus()")
     assert browser.value("document.activeElement.getAttribute('aria-label')") == "Edges"
+
+
+TWENTY = tuple(f"variable_{number}" for number in range(20))
+
+
+def test_every_edge_of_many_has_room_of_its_own_at_both_ends() -> None:
+    placed = layout(a_graph(TWENTY, seed=1))
+    ends: dict[tuple[float, float], list[tuple[float, float]]] = {}
+    for line in placed.lines:
+        half = (line.head[2][1] - line.head[0][1]) / 2
+        for x, y in (line.curve[0], line.tip):
+            ends.setdefault((round(x), 0), []).append((y, half))
+    for (x, _), here in ends.items():
+        for (y, half), (below, other) in pairwise(sorted(here)):
+            assert below - y >= half + other - 0.7, x
+    for node in placed.nodes:
+        nearest = [
+            y for line in placed.lines for _, y in (line.curve[0], line.tip) if abs(y - node.y) < node.height / 2
+        ]
+        assert all(abs(y - node.y) <= node.height / 2 - 4 for y in nearest)
+    assert all(above.y + above.height / 2 < node.y - node.height / 2 for above, node in pairwise(placed.nodes[:20]))
+
+
+def test_an_effect_and_its_reverse_are_apart() -> None:
+    found, missing = (line for line in layout(a_graph(("a", "b"))).lines if line.when == "same step")
+    assert found.names == missing.names[::-1]
+    assert abs(found.curve[1][0] - missing.curve[1][0]) > 10
+
+
+@pytest.mark.parametrize(("names", "fits"), [(TWENTY[:5], True), (TWENTY, False)])
+def test_on_a_phone_a_small_graph_fits_and_a_large_one_scrolls(
+    browser: Browser, tmp_path: Path, names: tuple[str, ...], fits: bool
+) -> None:
+    (tmp_path / "g.html").write_text(graph_page(a_graph(names), {}), "utf-8")
+    browser.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
+    browser.open(tmp_path / "g.html")
+    box = "document.querySelector('.drawing .scroll')"
+    assert browser.value(f"{box}.scrollWidth <= {box}.clientWidth") is fits
+    assert browser.value("document.documentElement.scrollWidth") == 390

@@ -21,6 +21,9 @@ _STILL = 0.5
 #: A camera hung if a frame stands so many times in a row more, or if frames stand still more often than they almost do,
 #: by this part of the median change.
 _HUNG, _ALMOST = 5, 0.1
+#: Where it never stands still at an intervention, and that this is chance is less likely than this, the system rests: a
+#: camera hangs whatever is done to the system.
+_CHANCE = 0.001
 #: So many frames in a row that all were there before, in that order, are a recording that is there twice.
 _REPEATED = 4
 #: At a cut more than this part of the pixels changes, and the frame by so many times what it does in the 99th of 100
@@ -114,7 +117,7 @@ def faults(seen: Pictures, found: Changes, idle: Array) -> tuple[list[str], list
     still = found.change == 0
     if still[idle].sum() > _STILL * idle.sum():
         hints.append(f"nothing at all changes in {int(still.sum()):,} of {counted(len(still), 'step')}")
-    elif seen.frozen and _hung(found):
+    elif seen.frozen and _hung(found, idle):
         problems.append(
             f"{_places(seen.frozen)} {'equals' if len(seen.frozen) == 1 else 'equal'} the frame before: a camera that "
             "hung, or frames that were saved twice; leave them out, with their rows"
@@ -133,10 +136,13 @@ def faults(seen: Pictures, found: Changes, idle: Array) -> tuple[list[str], list
     return problems, hints
 
 
-def _hung(found: Changes) -> bool:
-    """Whether frames stand still otherwise than a system does that moves little now and then."""
-    still = (found.change == 0).astype(np.int8)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], still, [0]])))
+def _hung(found: Changes, idle: Array) -> bool:
+    """Whether frames stand still otherwise than a system does that moves little, or not at all, now and then."""
+    still = found.change == 0
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], still.astype(np.int8), [0]])))
+    # A run counts once: interventions may well come in runs, too.
+    if idle[still].all() and idle.mean() ** (len(edges) // 2) < _CHANCE:
+        return False
     longest = int((edges[1::2] - edges[::2]).max())
     almost = (found.change > 0) & (found.change < _ALMOST * np.median(found.change))
     return longest >= _HUNG or int(still.sum()) > max(2, int(almost.sum()))

@@ -60,7 +60,7 @@ def effect_conditions(data: SequenceData, depends: Mapping[str, bool | None] | N
 
 def _perfect(names: Sequence[str], depends: Mapping[str, bool | None] | None) -> Condition:
     if depends is None:
-        return Condition(PERFECT, None, ("frames were not looked at, which 'citris check' does",))
+        return Condition(PERFECT, None, ("the frames were not examined; 'citris check' does that",))
     soft = [name for name in names if depends[name]]
     if soft:
         return Condition(
@@ -68,9 +68,9 @@ def _perfect(names: Sequence[str], depends: Mapping[str, bool | None] | None) ->
             False,
             (
                 f"{enumerated(soft)}: the value after an intervention still depends on the frame before, and iCITRIS "
-                "needs perfect interventions: with soft ones a reversed edge and a mixed-up variable explain the "
-                "data as well as the truth does; trust no edge of these variables, or train without --method and "
-                f"with {imperfect_option(soft, names)}",
+                "needs perfect interventions: with soft ones, a reversed edge and a variable that is mixed up with "
+                "another explain the data as well as the truth does; trust no edge of these variables, or train "
+                f"without --method and with {imperfect_option(soft, names)}",
             ),
         )
     unknown = [name for name in names if depends[name] is None]
@@ -92,7 +92,7 @@ def _different(data: SequenceData) -> Condition:
     few = [one.sentence for one in direction_findings(data)]
     if same or few:
         return Condition(DIFFERENT, False, (*same, *few))
-    return Condition(DIFFERENT, True, ("for every two variables, enough steps set one and not the other",))
+    return Condition(DIFFERENT, True, ("for every pair of variables, enough steps set one but not the other",))
 
 
 def _ordered(data: SequenceData) -> Condition:
@@ -105,14 +105,15 @@ def _ordered(data: SequenceData) -> Condition:
         return Condition(ORDER, None, told)
     names = data.columns.names
     if not graph.any():
-        told = ("in the data's own graph, nothing acts within a step, so CITRIS is enough: leave --method out",)
+        told = ("in the data's true graph, nothing acts within a step, so CITRIS is enough; leave --method out",)
         return Condition(ORDER, True, told)
     if circle := [names[index] for index in cycle_in(torch.from_numpy(graph))]:
         way = " -> ".join([*circle, circle[0]])
-        told = (f"in the data's own graph, effects within a step form a cycle ({way}): no graph can be found",)
+        told = (f"in the data's true graph, effects within a step form a cycle ({way}): no graph can be found",)
         return Condition(ORDER, False, told)
-    edges = counted(int(graph.sum()), "effect")
-    return Condition(ORDER, True, (f"in the data's own graph, its {edges} within a step form no cycle",))
+    number = int(graph.sum())
+    edges = f"the {counted(number, 'effect')} within a step {'forms' if number == 1 else 'form'}"
+    return Condition(ORDER, True, (f"in the data's true graph, {edges} no cycle",))
 
 
 def _true_graph(data: SequenceData) -> np.ndarray[Any, Any] | None:

@@ -238,6 +238,21 @@ def test_a_system_that_rests_has_no_hung_camera() -> None:
     assert any(hint.startswith("nothing at all changes in") for hint in found.hints)
 
 
+def test_a_ball_that_lies_in_a_corner_is_no_hung_camera() -> None:
+    """In Ball-in-Boxes it lies there for many steps, but never when it is moved; a camera hangs whatever happens."""
+    arrays, resting = lamps(1200, 2, noise=0.0, design="half"), np.zeros(1199, bool)
+    for first in range(20, 1180, 40):
+        resting[first : first + 6] = True
+    arrays["targets"][resting] = 0
+    rows = np.concatenate([[0], 1 + np.flatnonzero(~resting)])
+    images = arrays["images"][rows[np.searchsorted(rows, np.arange(1200), side="right") - 1]]
+    found = checked({**arrays, "images": images})
+    assert len(found.pictures.frozen) >= resting.sum()
+    assert found.problems == ()
+    arrays["targets"][np.flatnonzero(resting)[::3]] = 1
+    assert "a camera that hung" in " ".join(checked({**arrays, "images": images}).problems)
+
+
 def test_hardly_any_data() -> None:
     two = lamps(2, 1)
     two["targets"][:] = 1
@@ -326,7 +341,7 @@ def test_what_effects_within_a_step_need() -> None:
     ("edges", "holds", "sentence"),
     [
         ([], True, "nothing acts within a step, so CITRIS is enough"),
-        ([(0, 1)], True, "its 1 effect within a step form no cycle"),
+        ([(0, 1)], True, "the 1 effect within a step forms no cycle"),
         ([(0, 1), (1, 0)], False, "form a cycle (lamp_0 -> lamp_1 -> lamp_0)"),
     ],
 )
