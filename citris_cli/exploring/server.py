@@ -68,6 +68,8 @@ class ExploreServer(ThreadingHTTPServer):
         InputError: the port cannot be listened on.
     """
 
+    # A notebook's page is closed at exit, for which the interpreter first waits for all threads but daemons; those that
+    # answer are waited for when the server closes.
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = may_reuse_addresses()
