@@ -11,7 +11,6 @@ import typer
 from citris_cli.commands import options
 from citris_cli.commands.completion import complete_picture
 from citris_cli.commands.outputs import Output, output_option
-from citris_cli.errors import InputError
 from citris_cli.wording import counted
 
 if TYPE_CHECKING:
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
     from citris_cli.causal_model import CausalModel
     from citris_cli.show.console import Console
-
-#: Endings of other files of ours, which latents must not take the place of.
-NOT_LATENTS = (".safetensors", ".jsonl", ".json", ".png", ".gif", ".html", ".mp4")
 
 
 def encode(
@@ -63,13 +59,11 @@ def encode(
     where = select_device(device)
     keep_freed_memory()
     settled = resolve_precision(precision or "auto", where)
-    asked = Output(output, as_json)
+    asked = Output(output, as_json, ending=".npz", what="latents")
     require_there(inputs)
     model_file = find_model(model, console, inputs)
     asked = asked.reading("INPUT", *inputs).reading("--model", model_file)
     path = asked.place(default_file(inputs, "latents", ".npz"), inputs)
-    if output is not None and output.suffix.lower() in NOT_LATENTS:
-        raise InputError(f"-o {output}: encode writes an .npz; use a name that ends in .npz")
     loaded = load_causal_model(model_file, where, console)
     started = time.monotonic()
     with compute_in(settled, where):

@@ -36,7 +36,7 @@ def export(
     from citris_cli.show.console import Console
 
     console = Console()
-    asked = Output(output, as_json).reading("FILE", file)
+    asked = Output(output, as_json, ending=".safetensors", what="exported models").reading("FILE", file)
     asked.check()
     packaged = packaged_model(file)
     loaded = load_model(packaged or file)

@@ -72,7 +72,7 @@ def import_checkpoint(
     from citris_cli.show.console import Console
 
     console = Console()
-    asked = Output(output, as_json).reading("FILE", file).reading("--ae", ae)
+    asked = Output(output, as_json, ending=".safetensors", what="models").reading("FILE", file).reading("--ae", ae)
     asked.check()
     checkpoint = read_checkpoint(file)
     if part is not None:

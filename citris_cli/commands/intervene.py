@@ -211,6 +211,8 @@ def _places(asked: Output, names: list[str], variables: str) -> list[Path | None
     Raises:
         InputError: an ending that cannot be written, one file for many pictures, or a place that cannot be written.
     """
+    from citris_cli.artifacts.endings import names_a_file
+
     given = asked.given
     if given is None:
         return _default_places(asked, names, variables)
@@ -222,7 +224,7 @@ def _places(asked: Output, names: list[str], variables: str) -> list[Path | None
         if len(names) > 1:
             raise InputError(f"-o {given} takes one picture, and {len(names)} were given; give -o a folder or an .npz")
     elif suffix != ".npz" and (not suffix or len(names) > 1 or given.is_dir()):
-        if suffix in ENDINGS:
+        if suffix in ENDINGS or (names_a_file(given) and not given.is_dir()):
             raise InputError(f"-o {given}: {len(names)} pictures were given; give -o a folder or an .npz")
         return _default_places(asked, names, variables)
     elif suffix not in ENDINGS:

@@ -56,6 +56,8 @@ class Output:
         beside: ending of a second file of the same name that goes beside a JSON artifact, such as ``.png``; "" if none
             does. Either of the two may be named.
         instead: endings that may be named in its place, for the message.
+        ending: of an artifact that is of one kind, such as ``.npz``: a name that says another is refused; "" of others.
+        what: such artifacts are called, for the message.
         read: what the command reads, see :meth:`reading`.
 
     Raises:
@@ -66,6 +68,8 @@ class Output:
     as_json: bool
     beside: str = ""
     instead: tuple[str, ...] = ()
+    ending: str = ""
+    what: str = ""
     read: Read = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,7 +122,7 @@ class Output:
         """Find out whether a file that was named can be written, for a command that learns its default place later.
 
         Raises:
-            InputError: it cannot.
+            InputError: it cannot, or its name says another kind of file.
         """
         if self.given is not None and not self.to_stdout:
             self._check(self._named())
@@ -137,7 +141,7 @@ class Output:
             The path, or None for standard output.
 
         Raises:
-            InputError: the path cannot be written.
+            InputError: the path cannot be written, or its name says another kind of file.
         """
         if self.to_stdout:
             return None
@@ -269,9 +273,12 @@ class Output:
         return given.with_suffix(".json") if self.names_beside else given
 
     def _check(self, path: Path) -> None:
+        from citris_cli.artifacts.endings import require_ending
         from citris_cli.artifacts.files import check_writable
 
         self._require_not_read(path)
+        if self.ending and self.given is not None:
+            require_ending(self.given, self.ending, self.what)
         for one in self._made(path):
             check_writable(one, named=one == self.given)
 

@@ -87,6 +87,7 @@ def _command(name: str) -> Callable[..., None]:
         as_json: options.Json = False,
         **given: Any,
     ) -> None:
+        from citris_cli.artifacts.endings import names_a_file
         from citris_cli.commands.interruption import ends_clean
         from citris_cli.commands.outputs import document_text
         from citris_cli.data.layout import SPLITS
@@ -100,6 +101,9 @@ def _command(name: str) -> Callable[..., None]:
             raise InputError(
                 "-o -: a dataset is a directory of files, which standard output cannot take; name a directory"
             )
+        if names_a_file(output) and not output.is_dir():
+            example = output.with_suffix("")
+            raise InputError(f"-o {output}: a dataset is a directory of files; name one, such as {example}")
         fields = {
             option.field: _plain(option, given[option.field]) for option in own if given.get(option.field) is not None
         }

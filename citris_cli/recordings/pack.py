@@ -16,6 +16,7 @@ import numpy as np
 
 from citris_cli import __version__
 from citris_cli.artifacts.arrays import npz_writer
+from citris_cli.artifacts.endings import names_a_file
 from citris_cli.artifacts.files import Writer, check_writable, write_folder, write_together
 from citris_cli.core.config import WIDTHS
 from citris_cli.data.layout import KINDS_KEY, NAMES_KEY, PROVENANCE_KEY, SPLITS, TARGET_NAMES_KEY
@@ -33,8 +34,6 @@ from citris_cli.wording import counted, enumerated, legible
 
 #: Width of the frames where those of the recordings are none that the networks take.
 DEFAULT_SIZE = 64
-#: Endings of files that are no dataset, and hardly the name of a folder.
-_NO_FOLDER = (".h5", ".hdf5", ".npy", ".csv", ".tsv", ".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif", ".safetensors")
 #: Frames that are written at a time, in bytes.
 _WRITTEN = 8 << 20
 
@@ -227,7 +226,7 @@ def _paths(output: Path, splits: Sequence[Split], overwrite: bool) -> dict[str, 
     """The file of each split; refused where something is there already."""
     if output.suffix == ".npz":
         paths = {"train": output}
-    elif os.path.isfile(output) or output.suffix.lower() in _NO_FOLDER:
+    elif os.path.isfile(output) or names_a_file(output):
         raise InputError(f"-o {output}: a dataset is an .npz or a folder; name one of these")
     else:
         paths = {one.name: output / f"{one.name}.npz" for one in splits}

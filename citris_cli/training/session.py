@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from citris_cli.artifacts.endings import require_ending
 from citris_cli.artifacts.files import check_writable
 from citris_cli.artifacts.overwriting import Read, files_read, require_not_read
 from citris_cli.artifacts.runs import run_folder
@@ -175,6 +176,7 @@ def _check_place(request: Request, output: Path) -> None:
             "use -o - and redirect standard output there"
         )
     require_not_read(output, _read_by(request), named=True)
+    require_ending(output, ".safetensors", "models")
 
 
 def _read_by(request: Request) -> Read:

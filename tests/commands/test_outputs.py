@@ -44,6 +44,13 @@ def test_a_name_that_ends_like_neither_is_refused() -> None:
     assert Output(Path("x.pdf"), as_json=False).given == Path("x.pdf")
 
 
+@pytest.mark.parametrize("name", ["x", "x.v2", "x.npz", "x.NPZ"])
+def test_a_name_may_say_nothing_of_the_kind_of_file(name: str, tmp_path: Path) -> None:
+    asked = Output(tmp_path / name, as_json=False, ending=".npz", what="latents")
+    assert asked.place(tmp_path / "default.npz") == tmp_path / name
+    assert Output(STDOUT, as_json=False, ending=".npz", what="latents").place(tmp_path / "default.npz") is None
+
+
 def test_where_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     default = Path("runs/x/z.npz")

@@ -138,6 +138,34 @@ def test_a_report_ends_like_one_of_its_two_files(tmp_path: Path, inside: Citris,
         )
 
 
+@pytest.mark.parametrize(
+    ("command", "name", "what", "ending"),
+    [
+        ("train-ae boxes", "x.npz", "models", ".safetensors"),
+        ("train-nf boxes", "x.PNG", "models", ".safetensors"),
+        ("train-vae boxes", "x.ckpt", "models", ".safetensors"),
+        ("train-causal-encoder boxes", "x.metrics.jsonl", "models", ".safetensors"),
+        ("train-ae boxes --show-config", "x.json", "models", ".safetensors"),
+        ("import-checkpoint runs/boxes/nf.safetensors", "x.pt", "models", ".safetensors"),
+        ("export runs/boxes/nf.safetensors", "x.npz", "exported models", ".safetensors"),
+        ("encode boxes", "x.safetensors", "latents", ".npz"),
+    ],
+)
+def test_a_name_that_says_another_kind_of_file_is_refused(
+    home: Path, inside: Citris, command: str, name: str, what: str, ending: str
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+    done = inside(*command.split(), "-o", name, cwd=home)
+    check_refusal(done, f"citris: -o {name}: citris writes {what} as {ending}; use a name that ends in {ending}$")
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+
+
+def test_a_dataset_is_not_a_folder_with_the_name_of_a_file(tmp_path: Path, inside: Citris) -> None:
+    done = inside("simulate", "pong", "--frames", "2", "-o", "pong.npz", cwd=tmp_path)
+    check_refusal(done, "citris: -o pong.npz: a dataset is a directory of files; name one, such as pong$")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_train_ae_has_one_standard_output(home: Path, inside: Citris) -> None:
     done = inside("train-ae", "boxes", "--json", "-o", "-", cwd=home)
     check_refusal(done, "--json and -o - both want standard output; give -o a file")
