@@ -34,6 +34,7 @@ from citris_cli.commands.train_ae import train_ae
 from citris_cli.commands.train_causal_encoder import train_causal_encoder
 from citris_cli.commands.train_nf import train_nf
 from citris_cli.commands.train_vae import train_vae
+from citris_cli.commands.typer_app import App
 from citris_cli.errors import CitrisError, InputError, permission_sentence
 from citris_cli.show.console import say_all
 from citris_cli.system import end_where_pages_are_lost
@@ -45,7 +46,7 @@ UsageFailure: type[Exception] = typer.BadParameter.__mro__[2]
 #: What happens to a standard output: its disk is full, it is closed, its device fails. Of files, an error has the name.
 STDOUT_ERRORS = (errno.ENOSPC, errno.EBADF, errno.EIO)
 
-app = typer.Typer(
+app = App(
     name="citris",
     help="Learn the causal variables of a system from sequences of images with known intervention targets.",
     no_args_is_help=True,

@@ -12,6 +12,7 @@ import typer
 
 from citris_cli.commands import options
 from citris_cli.commands.options import DATA, OUTPUT, choice
+from citris_cli.commands.typer_app import App
 from citris_cli.worlds import WORLDS, Option
 
 #: Frames of a training sequence where nothing else is said.
@@ -19,7 +20,7 @@ FRAMES = 20_000
 #: Panel of the help page for what makes a world.
 WORLD = "World"
 
-simulate_app = typer.Typer(help="Generate a dataset from a simulated world, with ground truth.", no_args_is_help=True)
+simulate_app = App(help="Generate a dataset from a simulated world, with ground truth.", no_args_is_help=True)
 
 
 def _command(name: str) -> Callable[..., None]:

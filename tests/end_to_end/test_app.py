@@ -134,6 +134,14 @@ def test_no_help_loses_a_default_or_dots_its_arguments_twice(tmp_path: Path, ins
     assert found > 10
 
 
+def test_flags_have_no_type_in_the_help(tmp_path: Path, inside: Citris) -> None:
+    """As if a value had to follow ``--json``."""
+    for path in ((), ("simulate",), *(path for path, _ in leaves(get_command(app)))):
+        shown = inside(*path, "--help", cwd=tmp_path).stdout.decode()
+        assert re.search(r"--help +-h +Show this message", shown), path
+        assert not re.search(r"<bool>|BOOLEAN", shown), path
+
+
 def test_paragraphs_of_the_help_are_one_line_each() -> None:
     """Typer ends a line wherever the text does, and wraps it at the terminal's width besides."""
     for path, command in leaves(get_command(app)):
