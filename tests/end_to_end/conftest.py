@@ -87,6 +87,28 @@ def succeed(*arguments: object, cwd: Path, **keywords) -> str:
     return done.stdout.decode().rstrip("\n")
 
 
+#: What takes so long to import that no completion may.
+HEAVY = {"torch", "numpy", "scipy", "PIL", "imageio", "safetensors", "networkx", "typer.rich_utils"}
+
+
+def complete(line: str, cwd: Path) -> list[str]:
+    """What Bash is offered where Tab is pressed at the end of a line; nothing heavy may be imported to find it out."""
+    environment = {
+        **os.environ,
+        "_CITRIS_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"citris {line}",
+        "COMP_CWORD": str(len(line.split(" "))),
+    }
+    environment.pop("CITRIS_MODEL", None)
+    command = [sys.executable, "-X", "importtime", "-m", "citris_cli"]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, env=environment, text=True, check=False)
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "citris_cli.app" in imported
+    assert not HEAVY & imported
+    assert "Traceback" not in done.stderr
+    return done.stdout.split()
+
+
 def first_rows(path: Path, rows: int) -> dict[str, np.ndarray]:
     """The arrays of a file with the first of its frames or triplets only."""
     with np.load(path, allow_pickle=False) as file:

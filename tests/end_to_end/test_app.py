@@ -37,7 +37,7 @@ from citris_cli.training.config import (
     TrainingConfig,
     VAETrainingConfig,
 )
-from tests.end_to_end.conftest import Citris, run_citris
+from tests.end_to_end.conftest import Citris, complete, run_citris
 from tests.end_to_end.test_bad_input import check_refusal
 
 COMMANDS = [
@@ -149,19 +149,16 @@ def test_paragraphs_of_the_help_are_one_line_each() -> None:
         assert not [one for one in paragraphs if "\n" in one], path
 
 
-def test_completion_imports_nothing_heavy(tmp_path: Path) -> None:
-    variables = {"_CITRIS_COMPLETE": "complete_bash", "COMP_WORDS": "citris train", "COMP_CWORD": "1"}
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "citris_cli"],
-        cwd=tmp_path,
-        capture_output=True,
-        env={**os.environ, **variables},
-        check=False,
-    )
-    assert done.stdout.decode().split() == ["train-ae", "train-nf", "train-vae", "train-causal-encoder"]
-    imported = {line.split("|")[-1].strip() for line in done.stderr.decode().splitlines()}
-    assert "citris_cli.app" in imported
-    assert not {"torch", "numpy", "scipy", "PIL", "imageio", "safetensors"} & imported
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("train", ["train-ae", "train-nf", "train-vae", "train-causal-encoder"]),
+        ("train-nf --late", ["--latents"]),
+        ("simulate pon", ["pong"]),
+    ],
+)
+def test_the_shell_completes_commands_and_options(tmp_path: Path, line: str, completed: list[str]) -> None:
+    assert complete(line, tmp_path) == completed
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from citris_cli.artifacts.models import read_model, read_model_header
 from citris_cli.artifacts.packaged import HOME, MODEL, packaged_names, samples_of
 from citris_cli.errors import InputError
 from citris_cli.loading import load_model
-from tests.end_to_end.conftest import Citris, run_citris, succeed
+from tests.end_to_end.conftest import Citris, complete, succeed
 from tests.end_to_end.test_bad_input import check_refusal
 
 ROOT = Path(__file__).parents[2]
@@ -234,21 +233,10 @@ def test_a_trained_model_is_packaged_with_one_command(model: Path, tmp_path: Pat
 def test_the_shell_completes_names_of_models_samples_and_variables(
     tmp_path: Path, words: str, completed: list[str]
 ) -> None:
-    number = str(len(words.split(" ")))
-    variables = {"_CITRIS_COMPLETE": "complete_bash", "COMP_WORDS": f"citris {words}", "COMP_CWORD": number}
-    command = [sys.executable, "-X", "importtime", "-m", "citris_cli"]
-    environment = {**os.environ, **variables}
-    environment.pop("CITRIS_MODEL", None)
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=environment, text=True, check=False)
-    assert done.stdout.split() == completed
-    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
-    assert "citris_cli.app" in imported
-    assert not {"torch", "numpy", "scipy", "PIL", "imageio", "safetensors"} & imported
-    assert "Traceback" not in done.stderr
+    assert complete(words, tmp_path) == completed
 
 
-def test_variables_of_the_newest_model_are_completed(home: Path) -> None:
-    words = {"_CITRIS_COMPLETE": "complete_bash", "COMP_WORDS": "citris intervene x --var ", "COMP_CWORD": "4"}
-    assert run_citris(cwd=home, **words).stdout.decode().split() == ["ball_y", "box"]
-    words |= {"COMP_WORDS": "citris encode x --model runs/b"}
-    assert run_citris(cwd=home, **words).stdout.decode().split() == ["runs/boxes/nf.safetensors"]
+def test_variables_of_a_trained_model_are_completed(home: Path) -> None:
+    assert complete("intervene x --var ", home) == ["ball_y", "box"]  # of the newest
+    assert complete("intervene x --model runs/boxes/nf.safetensors --var b", home) == ["ball_y", "box"]
+    assert complete("encode x --model runs/b", home) == ["runs/boxes/nf.safetensors"]
