@@ -144,6 +144,8 @@ def _palette(colours: Array, areas: Array, exact: Array) -> Array:
     count = COLOURS - len(kept)
     first = Image.fromarray(shades.round().astype(np.uint8)[None]).quantize(count, dither=Image.Dither.NONE)
     fitted = np.array(first.getpalette(), np.float32).reshape(-1, 3)[:count]
+    # Not by Pillow's quantize(kmeans=…): over five of our GIFs, what came within 10 % of these mean errors took 10 to
+    # 40 % longer, and its root-mean-square errors were 10 to 22 % larger.
     for _ in range(ROUNDS):
         nearest = _nearest(shades, fitted)
         taken = np.bincount(nearest, heavy, len(fitted))
