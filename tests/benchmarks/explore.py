@@ -5,20 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import tempfile
-import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
 
 import citris_cli
-from citris_cli.exploring.answers import Answers
-from citris_cli.exploring.server import ExploreServer
-from citris_cli.exploring.workbench import PLACES, Workbench
+from citris_cli.exploring.workbench import PLACES
 from tests.benchmarks.measure import Effort, Row, Target
 from tests.browser import Browser, find_browser
+from tests.exploring.serving import served
 
 CAUSAL3D = "@causal3d"
 #: What a person takes for at once, in seconds.
@@ -49,7 +45,7 @@ SLIDE = """(async () => {
 def explore(effort: Effort) -> list[Row]:
     """Median and 95th percentile of both, on the packaged model of Causal3DIdent."""
     count = WARMING + MOVES * effort.rounds
-    with _served() as server:
+    with served(citris_cli.load(CAUSAL3D)) as server:
         rows = _rows("explore: a slider's move, at the server", _asked(server.url, count))
         if (program := find_browser()) is None:
             return rows
@@ -64,19 +60,6 @@ def _rows(what: str, times: list[float]) -> list[Row]:
     cuts = quantiles(times[WARMING:], n=20)
     target = Target("ours", AT_ONCE, least=False)
     return [Row(f"{what}, {name}", "s", cut, target=target) for name, cut in (("median", cuts[9]), ("p95", cuts[18]))]
-
-
-@contextmanager
-def _served() -> Iterator[ExploreServer]:
-    answers = Answers(Workbench(citris_cli.load(CAUSAL3D)), [])
-    with ExploreServer(answers, 0, framed=False, note=print) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def _asked(url: str, count: int) -> list[float]:

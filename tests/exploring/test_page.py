@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +13,27 @@ import pytest
 from PIL import Image
 
 from citris_cli.causal_model import CausalModel
-from citris_cli.exploring.answers import Answers, Sample
+from citris_cli.exploring.answers import Sample
 from citris_cli.exploring.server import ExploreServer
-from citris_cli.exploring.workbench import PLACES, Workbench
+from citris_cli.exploring.workbench import PLACES
 from citris_cli.show.colours import DARK, LIGHT, PAPER_DARK, PAPER_LIGHT, rgb
 from tests.browser import Browser
 from tests.exploring.models import HOSTILE, VARIABLES, small_model
+from tests.exploring.serving import served
 from tests.exploring.test_workbench import FRAMES, png
 
 #: What the page can set, in order.
 SET = [name for name in VARIABLES.names if name != "lost"]
 
 
-@contextmanager
-def served(model: CausalModel, samples: int) -> Iterator[ExploreServer]:
-    offered = [Sample(f"folder/s{number}.png", FRAMES[number % 3]) for number in range(samples)]
-    with ExploreServer(Answers(Workbench(model), offered), 0, False, print) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+def offered(count: int) -> list[Sample]:
+    """So many samples."""
+    return [Sample(f"folder/s{number}.png", FRAMES[number % 3]) for number in range(count)]
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ExploreServer]:
-    with served(small_model(), 30) as made:
+    with served(small_model(), offered(30)) as made:
         yield made
 
 
@@ -370,7 +361,7 @@ def test_no_key_is_lost_while_pictures_are_made(page: Browser) -> None:
 
 
 def test_a_server_that_is_gone_is_told_of(browser: Browser) -> None:
-    with served(small_model(), 1) as server:
+    with served(small_model(), offered(1)) as server:
         opened(browser, server.url)
     browser.click(".values button")
     browser.wait("document.getElementById('say').classList.contains('bad')")
@@ -379,7 +370,7 @@ def test_a_server_that_is_gone_is_told_of(browser: Browser) -> None:
 
 def test_without_samples_it_starts_from_what_the_model_has_seen(browser: Browser) -> None:
     model = small_model(4)  # RGB and one more: two panels, one below the other
-    with served(model, 0) as server:
+    with served(model) as server:
         size(browser, 1000, 800)
         opened(browser, server.url)
         assert text(browser, "#original-title") == "Start"

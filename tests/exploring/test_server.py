@@ -23,6 +23,7 @@ from citris_cli.exploring.answers import MOST_SAMPLES, Answers, Sample
 from citris_cli.exploring.server import MOST_PICTURE, MOST_QUESTION, ExploreServer
 from citris_cli.exploring.workbench import Workbench
 from tests.exploring.models import HOSTILE, small_model
+from tests.exploring.serving import served
 from tests.exploring.test_workbench import FRAMES, png
 
 JSON, BYTES = "application/json", "application/octet-stream"
@@ -67,12 +68,8 @@ def noted() -> list[str]:
 @pytest.fixture(scope="module")
 def server(noted: list[str]) -> Iterator[ExploreServer]:
     samples = [Sample(f"s{number}", frame) for number, frame in enumerate(FRAMES)]
-    with ExploreServer(Answers(Workbench(small_model()), samples), 0, False, noted.append) as made:
-        thread = threading.Thread(target=made.serve_forever)
-        thread.start()
+    with served(small_model(), samples, noted.append) as made:
         yield made
-        made.shutdown()
-        thread.join()
 
 
 @pytest.fixture
