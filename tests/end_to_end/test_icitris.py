@@ -197,6 +197,26 @@ def test_futures_follow_the_graph(acting: Path, inside: Citris) -> None:
         assert (one["z"][1] != other["z"][1]).tolist() == [True, True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("command", "options", "steps", "pairs"),
+    [
+        ("train-nf", [], 8000, 128),
+        ("train-nf", ["--steps", "5000"], 5000, 128),
+        ("train-nf", ["--batch-size", "64"], 8000, 64),
+        ("train-nf", ["--preset", "paper"], 100_000, 512),
+        ("train-vae", [], 4000, 128),
+    ],
+)
+def test_small_takes_more_and_smaller_batches_with_a_flow_than_citris_does(
+    home: Path, few: Path, inside: Citris, command: str, options: list[str], steps: int, pairs: int
+) -> None:
+    autoencoder = ["--ae", home / "runs/boxes/ae.safetensors"] if command == "train-nf" else []
+    done = inside(command, "few", "--method", "icitris", *autoencoder, *options, "--show-config", cwd=few)
+    assert done.returncode == 0, done.stderr.decode()
+    shown = json.loads(done.stdout)["training"]
+    assert (shown["steps"], shown["batch_size"]) == (steps, pairs)
+
+
 def test_what_it_cannot_learn_from_is_refused(home: Path, few: Path, inside: Citris) -> None:
     imperfect = inside(*line("train-vae", home, "--imperfect-interventions", "-o", "m.safetensors"), cwd=few)
     check_refusal(imperfect, "iCITRIS needs perfect ones. Where a variable that is set still follows its parents")
