@@ -129,6 +129,9 @@ def test_pictures_get_files_of_their_own(
 ) -> None:
     done = inside("intervene", *pictures[:2], "--var", "box", "-m", model, "-o", "out", cwd=tmp_path)
     assert done.stdout.decode().split() == ["out/0-box.png", "out/1-box.png"]
+    for name in ("x.png", "x.html"):
+        refused = inside("intervene", *pictures[:2], "--var", "box", "-m", model, "-o", name, cwd=tmp_path)
+        check_refusal(refused, f"-o {name}: 2 pictures were given; give -o a folder or an .npz$")
     done = inside("intervene", pictures[0], "--var", "ball_y", "-m", model, "-o", "one", cwd=tmp_path)
     assert done.stdout == b"one/0-ball_y.png\n"
     data = home / "boxes/test_indep.npz"
