@@ -148,7 +148,6 @@ def test_a_report_ends_like_one_of_its_two_files(tmp_path: Path, inside: Citris,
         ("train-ae boxes --show-config", "x.json", "models", ".safetensors"),
         ("import-checkpoint runs/boxes/nf.safetensors", "x.pt", "models", ".safetensors"),
         ("export runs/boxes/nf.safetensors", "x.npz", "exported models", ".safetensors"),
-        ("encode boxes", "x.safetensors", "latents", ".npz"),
     ],
 )
 def test_a_name_that_says_another_kind_of_file_is_refused(

@@ -411,4 +411,4 @@ def test_latents_take_the_place_of_no_other_kind_of_file(
     home: Path, model: Path, tmp_path: Path, inside: Citris
 ) -> None:
     done = inside("encode", home / "boxes", "-m", model, "-o", "x.safetensors", cwd=tmp_path)
-    check_refusal(done, "-o x.safetensors: encode writes an .npz; use a name that ends in .npz")
+    check_refusal(done, "-o x.safetensors: citris writes latents as .npz; use a name that ends in .npz")
