@@ -40,7 +40,10 @@ def with_permuted_colours(frames: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def balancing_weights(frames: Frames, balance: float, permuted: bool = False) -> Tensor:
-    """Weights of the pixels' squared errors, ``(v / mean v + 0.1)^-balance`` of a pixel's variance v, with mean 1.
+    """Weights of the pixels' squared errors, in proportion to ``(v / mean v + 0.1)^-balance`` of a pixel's variance v.
+
+    They leave the error of the mean picture, the sum of all variances, as it is, so that what there is to gain weighs
+    as much against the penalty on encodings as without them.
 
     Args:
         frames: training frames; of many, some that are spread over all are looked at.
@@ -62,7 +65,7 @@ def balancing_weights(frames: Frames, balance: float, permuted: bool = False) ->
     if not variance.any():  # of a single picture
         return torch.ones_like(variance, dtype=torch.float32).to(frames.device)
     weights = (variance / variance.mean() + STILL) ** -balance
-    return (weights / weights.mean()).float().to(frames.device)
+    return (weights * (variance.sum() / (weights * variance).sum())).float().to(frames.device)
 
 
 class AutoencoderTask:
