@@ -18,8 +18,13 @@ from citris_cli.training.task import Schedule
 
 #: Frames of which the variance of every pixel is taken, at most, and as many of them at once.
 VARIANCE_FRAMES, VARIANCE_PART = 5_000, 250
+#: Frames that tell whether little ever changes, at most.
+SEEN_AT_FIRST = 2_000
 #: What is added to a pixel's variance, as a share of the mean one: noise where nothing moves must not count.
 STILL = 0.1
+#: Where the median of the pixels' variances is below this share of their mean, little ever changes: it is 0.004 in
+#: Pinball, 0.1 in Pong and Ball-in-Boxes, 0.6 in Temporal Causal3DIdent and 1.2 in Voronoi.
+STILL_HALF = 0.25
 
 
 def with_permuted_colours(frames: Tensor, generator: torch.Generator) -> Tensor:
@@ -53,19 +58,36 @@ def balancing_weights(frames: Frames, balance: float, permuted: bool = False) ->
     Returns:
         float32 [C, H, W] on the frames' device.
     """
-    count = min(len(frames), VARIANCE_FRAMES)
-    index = torch.arange(count, device=frames.storage) * len(frames) // count
-    first = second = torch.zeros(())
-    for part in index.split(VARIANCE_PART):
-        pixels = frames.gather(part).double() / 255
-        first, second = first + pixels.sum(0).cpu(), second + pixels.square().sum(0).cpu()
-    variance = (second / count - (first / count).square()).clamp(min=0).permute(2, 0, 1)
+    variance = _pixel_variance(frames, VARIANCE_FRAMES)
     if permuted and len(variance) >= 3:
         variance = torch.cat([variance[:3].mean(0).expand(3, -1, -1), variance[3:]])
     if not variance.any():  # of a single picture
         return torch.ones_like(variance, dtype=torch.float32).to(frames.device)
     weights = (variance / variance.mean() + STILL) ** -balance
     return (weights * (variance.sum() / (weights * variance).sum())).float().to(frames.device)
+
+
+def mostly_still(frames: Frames) -> bool:
+    """Whether little of the frames ever changes: half of the pixels have less than a quarter of the mean variance.
+
+    What does change is small then or in few places, and the plain error has little to gain from drawing it.
+    """
+    variance = _pixel_variance(frames, SEEN_AT_FIRST)
+    return bool(variance.median() < STILL_HALF * variance.mean())
+
+
+def _pixel_variance(frames: Frames, most: int) -> Tensor:
+    """Variance of every pixel [C, H, W] of intensities 0 … 1, double precision on the CPU.
+
+    Of more than ``most`` frames, so many that are spread over all are looked at.
+    """
+    count = min(len(frames), most)
+    index = torch.arange(count, device=frames.storage) * len(frames) // count
+    first = second = torch.zeros(())
+    for part in index.split(VARIANCE_PART):
+        pixels = frames.gather(part).double() / 255
+        first, second = first + pixels.sum(0).cpu(), second + pixels.square().sum(0).cpu()
+    return (second / count - (first / count).square()).clamp(min=0).permute(2, 0, 1)
 
 
 class AutoencoderTask:

@@ -21,6 +21,7 @@ from citris_cli.data.variables import Variables
 from citris_cli.errors import CitrisError, InputError
 from citris_cli.kinds import KINDS, Kind, config_from_json
 from citris_cli.loading import LoadedModel, load_model
+from citris_cli.training.autoencoder import mostly_still
 from citris_cli.training.causal_encoder import learnable_factors
 from citris_cli.training.causal_latents import require_long_enough
 from citris_cli.training.config import (
@@ -42,6 +43,8 @@ from citris_cli.wording import counted, described_channels
 
 #: Latents of a network that sees no colours: what turns in a world takes some two for each angle.
 GREY_LATENTS = 12
+#: How strongly the small preset balances errors where most of a frame hardly ever changes.
+BALANCED = 1.0
 
 AutoencoderPlan = Plan[AutoencoderConfig, AutoencoderTrainingConfig]
 NFPlan = Plan[CitrisNFConfig, CausalTrainingConfig]
@@ -68,8 +71,13 @@ def autoencoder_plan(
     Raises:
         InputError: as :func:`~citris_cli.training.plan.make_plan`; sizes that are not the teacher's.
     """
-    preset = autoencoder_preset(session.request.preset, session.data.frames.width)
-    model, training = _given(session.request, AutoencoderConfig, preset)
+    request, frames = session.request, session.data.frames
+    preset = autoencoder_preset(request.preset, frames.width)
+    model, training = _given(request, AutoencoderConfig, preset)
+    chosen = request.preset == "small" and request.training is None and "balance" not in changes
+    balanced = chosen and mostly_still(frames)
+    if balanced:
+        training = dataclasses.replace(training, balance=BALANCED)
     learned: dict[str, str] = {}
     if teacher is not None:
         model = _with_grey_latents(teacher.autoencoder.config)
@@ -81,7 +89,13 @@ def autoencoder_plan(
             )
         learned["teacher_sha256"] = weights_sha256(teacher.state_dict())
     preset = _for_frames(session, model), training
-    return make_plan(session, KINDS["autoencoder"], preset, changes, output, learned, may_begin=may_begin)
+    plan = make_plan(session, KINDS["autoencoder"], preset, changes, output, learned, may_begin=may_begin)
+    if balanced and not plan.resume:
+        session.note_once(
+            f"most of each frame hardly ever changes: pixels' errors are balanced (--balance {BALANCED:g}), so that "
+            "small objects are learned, too"
+        )
+    return plan
 
 
 def open_for_autoencoder(request: Request) -> tuple[Session[SequenceData], CitrisNF | None]:

@@ -72,6 +72,11 @@ class Session(Generic[DataT]):
         self.said.add(text)
         self.request.on_note(text)
 
+    def note_once(self, text: str) -> None:
+        """The same, unless it has been said."""
+        if text not in self.said:
+            self.note(text)
+
     def labelled(self) -> IndependentData | None:
         """Independent frames with ground truth, given with ``val`` or brought by the dataset."""
         data = self.validation.independent if self.validation is not None else self.held_out

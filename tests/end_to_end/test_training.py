@@ -289,6 +289,23 @@ def test_what_a_run_would_use_is_shown_without_running(fresh: Path, inside: Citr
     assert settings["training"] == {**shown["training"], "steps": 3, "batch_size": 16}
 
 
+@pytest.mark.parametrize(
+    ("options", "balance"),
+    [([], 1.0), (["--balance", 0], 0.0), (["--balance", 0.5], 0.5), (["--preset", "paper"], 0.0)],
+)
+def test_where_most_of_a_frame_never_changes_small_balances_the_errors_and_says_so(
+    fresh: Path, inside: Citris, options: list[object], balance: float
+) -> None:
+    done = inside("train-ae", "d.npz", *options, "--show-config", cwd=fresh)
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout)["training"]["balance"] == balance
+    assert ("pixels' errors are balanced (--balance 1)" in done.stderr.decode()) == (not options)
+    if not options:  # of the autoencoder under a flow, too, and once
+        done = inside("train-nf", "d.npz", "--rounds", 2, "--show-config", cwd=fresh)
+        assert json.loads(done.stdout)["autoencoder"]["training"]["balance"] == 1.0
+        assert done.stderr.decode().count("are balanced") == 1
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_the_autoencoders_last_step_stops_before_the_flow(
     fresh: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, status: int

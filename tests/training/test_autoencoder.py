@@ -12,7 +12,7 @@ import torch
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.config import WIDTHS, AutoencoderConfig
 from citris_cli.data.frames import Frames, as_model_input
-from citris_cli.training.autoencoder import AutoencoderTask, balancing_weights, with_permuted_colours
+from citris_cli.training.autoencoder import AutoencoderTask, balancing_weights, mostly_still, with_permuted_colours
 from citris_cli.training.config import AutoencoderTrainingConfig
 from citris_cli.training.presets import AUTOENCODER, autoencoder_preset
 from tests.training.tasks import loss_at
@@ -91,6 +91,19 @@ def test_a_balanced_error_counts_pixels_that_seldom_change_like_those_that_often
     assert share(full) > 4 * share(plain)
     assert share(full) > share(half) > share(plain)
     assert torch.equal(balancing_weights(Frames([np.ones((3, 32, 32, 3), np.uint8)]), 1.0), torch.ones(3, 32, 32))
+
+
+def test_frames_are_mostly_still_where_few_pixels_change_much() -> None:
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (2000, 32, 32, 3), dtype=np.uint8)
+    dot = np.full_like(noise, 90)
+    dot[:, :4, :4] = 255
+    dot = np.stack([np.roll(one, random.integers(0, 32, 2), (0, 1)) for one in dot])
+    walled = np.where(np.arange(32)[None, :, None, None] < 20, 90, noise).astype(np.uint8)
+    assert not mostly_still(Frames([noise]))
+    assert mostly_still(Frames([walled]))
+    assert not mostly_still(Frames([dot])), "a dot that is everywhere equally often leaves nothing to balance"
+    assert not mostly_still(Frames([np.full((3, 32, 32, 3), 7, np.uint8)]))
 
 
 def test_where_colours_are_permuted_they_weigh_the_same() -> None:
