@@ -49,8 +49,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
             of a frame, and need not be encoded; this prevents the guess. Frames for evaluation stay as they are.
         balance: how strongly to up-weight pixels that seldom change, 0 to 1: its squared error is weighted by
             its variance over the training frames to the power of minus this. A small thing that may be anywhere is at
-            each place so seldom that the plain error has little to gain from it, and draws it late or never. The
-            preset ``small`` takes 1 for frames most of which hardly ever changes.
+            each place so seldom that the plain error has little to gain from it, and draws it late or never.
     """
 
     permute_colours: bool = setting(
@@ -59,7 +58,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
     balance: float = setting(
         0.0, "How strongly to up-weight pixels that seldom change, from 0 (not at all) to 1 (fully); for small "
              "objects.",
-        least=0, most=1, shown="0; in small 1 where most of a frame hardly ever changes",
+        least=0, most=1, shown="0; small: 1 where most of a frame hardly ever changes",
     )  # fmt: skip
 
 

@@ -43,8 +43,6 @@ from citris_cli.wording import counted, described_channels
 
 #: Latents of a network that sees no colours: what turns in a world takes some two for each angle.
 GREY_LATENTS = 12
-#: How strongly the small preset balances errors where most of a frame hardly ever changes.
-BALANCED = 1.0
 
 AutoencoderPlan = Plan[AutoencoderConfig, AutoencoderTrainingConfig]
 NFPlan = Plan[CitrisNFConfig, CausalTrainingConfig]
@@ -72,12 +70,9 @@ def autoencoder_plan(
         InputError: as :func:`~citris_cli.training.plan.make_plan`; sizes that are not the teacher's.
     """
     request, frames = session.request, session.data.frames
-    preset = autoencoder_preset(request.preset, frames.width)
+    plain: tuple[Any, Any] = autoencoder_preset(request.preset, frames.width)
+    preset: tuple[Any, Any] = autoencoder_preset(request.preset, frames.width, mostly_still(frames))
     model, training = _given(request, AutoencoderConfig, preset)
-    chosen = request.preset == "small" and request.training is None and "balance" not in changes
-    balanced = chosen and mostly_still(frames)
-    if balanced:
-        training = dataclasses.replace(training, balance=BALANCED)
     learned: dict[str, str] = {}
     if teacher is not None:
         model = _with_grey_latents(teacher.autoencoder.config)
@@ -88,12 +83,19 @@ def autoencoder_plan(
                 f"it is {getattr(model, other[0])}; leave the option out"
             )
         learned["teacher_sha256"] = weights_sha256(teacher.state_dict())
-    preset = _for_frames(session, model), training
-    plan = make_plan(session, KINDS["autoencoder"], preset, changes, output, learned, may_begin=may_begin)
-    if balanced and not plan.resume:
+    configs = _for_frames(session, model), training
+    plan = make_plan(session, KINDS["autoencoder"], configs, changes, output, learned, may_begin=may_begin)
+    options = [
+        f"--{field.name.replace('_', '-')} {getattr(after, field.name):g}"
+        for before, after, given in zip(plain, preset, (request.model or teacher, request.training), strict=True)
+        if given is None
+        for field in dataclasses.fields(after)
+        if getattr(before, field.name) != getattr(after, field.name) and field.name not in changes
+    ]
+    if options and not plan.resume:
         session.note_once(
-            f"most of each frame hardly ever changes: pixels' errors are balanced (--balance {BALANCED:g}), so that "
-            "small objects are learned, too"
+            f"most of each frame hardly ever changes, so --preset {request.preset} takes {' '.join(options)}: then "
+            "small objects are drawn, and drawn exactly"
         )
     return plan
 

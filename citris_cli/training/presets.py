@@ -48,7 +48,7 @@ AUTOENCODER: dict[str, tuple[AutoencoderConfig, AutoencoderTrainingConfig]] = {
 }
 
 #: Of the small flow.
-PRICE = MLPPriorConfig(regulariser=0.1, regulariser_form="price", regulariser_warmup=0.6)
+PRICE = MLPPriorConfig(regulariser=0.03, regulariser_form="price", regulariser_warmup=0.6)
 
 CITRIS_NF: dict[str, tuple[CitrisNFConfig, CausalTrainingConfig]] = {
     "small": (
@@ -86,14 +86,21 @@ CAUSAL_ENCODER: dict[str, tuple[CausalEncoderConfig, TrainingConfig]] = {
 }
 
 
-def autoencoder_preset(preset: str, width: int) -> tuple[AutoencoderConfig, AutoencoderTrainingConfig]:
+def autoencoder_preset(
+    preset: str, width: int, still: bool = False
+) -> tuple[AutoencoderConfig, AutoencoderTrainingConfig]:
     """A preset of the autoencoder for frames of a width; larger ones show more than those of 32x32 pixels.
 
     Args:
         preset: its name.
         width: frame width and height in pixels.
+        still: whether most of a frame hardly ever changes. What does is small then, and ``small`` sees to it that it is
+            drawn, and drawn exactly (docs/log/balance.md).
     """
     config, training = AUTOENCODER[preset]
+    if preset == "small" and still:
+        config = replace(config, growth=2, noise=0.02)
+        training = replace(training, lr=2e-3, balance=1.0)
     if preset == "small" and width > SMALL_WIDTH:
         # Features at every fourth pixel only, but many of them where a grid is coarse and they cost little.
         config = replace(config, latents=24, channels=64, patch=4, growth=2)

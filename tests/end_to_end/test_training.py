@@ -290,20 +290,24 @@ def test_what_a_run_would_use_is_shown_without_running(fresh: Path, inside: Citr
 
 
 @pytest.mark.parametrize(
-    ("options", "balance"),
-    [([], 1.0), (["--balance", 0], 0.0), (["--balance", 0.5], 0.5), (["--preset", "paper"], 0.0)],
+    ("options", "balance", "said"),
+    [
+        ([], 1.0, "--growth 2 --noise 0.02 --lr 0.002 --balance 1"),
+        (["--balance", 0, "--growth", 1], 0.0, "--noise 0.02 --lr 0.002:"),
+        (["--preset", "paper"], 0.0, ""),
+    ],
 )
-def test_where_most_of_a_frame_never_changes_small_balances_the_errors_and_says_so(
-    fresh: Path, inside: Citris, options: list[object], balance: float
+def test_where_most_of_a_frame_never_changes_small_takes_what_small_objects_need_and_says_so(
+    fresh: Path, inside: Citris, options: list[object], balance: float, said: str
 ) -> None:
     done = inside("train-ae", "d.npz", *options, "--show-config", cwd=fresh)
     assert done.returncode == 0, done.stderr.decode()
     assert json.loads(done.stdout)["training"]["balance"] == balance
-    assert ("pixels' errors are balanced (--balance 1)" in done.stderr.decode()) == (not options)
+    assert f"--preset small takes {said}" in done.stderr.decode() if said else not done.stderr
     if not options:  # of the autoencoder under a flow, too, and once
         done = inside("train-nf", "d.npz", "--rounds", 2, "--show-config", cwd=fresh)
         assert json.loads(done.stdout)["autoencoder"]["training"]["balance"] == 1.0
-        assert done.stderr.decode().count("are balanced") == 1
+        assert done.stderr.decode().count("--preset small takes") == 1
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

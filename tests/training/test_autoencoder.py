@@ -123,7 +123,7 @@ def test_the_error_is_balanced_where_it_is_asked_for_and_told_as_it_is() -> None
         model = Autoencoder(AutoencoderConfig(32, 3, 4, 1, patch=2, image_channels=4), torch.Generator().manual_seed(0))
         config = AutoencoderTrainingConfig(steps=1, batch_size=16, lr=1e-3, clip=1.0, balance=balance)
         loss, parts = loss_at(AutoencoderTask(model, frames, frames, config), 0)
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         told.append(float(parts["mse"]))
     assert told[0] == told[1]
     assert losses[0] != losses[1]
