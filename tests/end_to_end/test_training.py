@@ -292,7 +292,7 @@ def test_what_a_run_would_use_is_shown_without_running(fresh: Path, inside: Citr
 @pytest.mark.parametrize(
     ("options", "balance", "said"),
     [
-        ([], 1.0, "--growth 2 --noise 0.02 --lr 0.002 --balance 1"),
+        ([], 0.7, "--growth 2 --noise 0.02 --lr 0.002 --balance 0.7"),
         (["--balance", 0, "--growth", 1], 0.0, "--noise 0.02 --lr 0.002:"),
         (["--preset", "paper"], 0.0, ""),
     ],
@@ -306,7 +306,7 @@ def test_where_most_of_a_frame_never_changes_small_takes_what_small_objects_need
     assert f"--preset small takes {said}" in done.stderr.decode() if said else not done.stderr
     if not options:  # of the autoencoder under a flow, too, and once
         done = inside("train-nf", "d.npz", "--rounds", 2, "--show-config", cwd=fresh)
-        assert json.loads(done.stdout)["autoencoder"]["training"]["balance"] == 1.0
+        assert json.loads(done.stdout)["autoencoder"]["training"]["balance"] == 0.7
         assert done.stderr.decode().count("--preset small takes") == 1
 
 
