@@ -69,10 +69,7 @@ def autoencoder_plan(
     Raises:
         InputError: as :func:`~citris_cli.training.plan.make_plan`; sizes that are not the teacher's.
     """
-    request, frames = session.request, session.data.frames
-    plain: tuple[Any, Any] = autoencoder_preset(request.preset, frames.width)
-    preset: tuple[Any, Any] = autoencoder_preset(request.preset, frames.width, mostly_still(frames))
-    model, training = _given(request, AutoencoderConfig, preset)
+    model, training = _given(session.request, AutoencoderConfig, _autoencoder_preset(session))
     learned: dict[str, str] = {}
     if teacher is not None:
         model = _with_grey_latents(teacher.autoencoder.config)
@@ -84,20 +81,7 @@ def autoencoder_plan(
             )
         learned["teacher_sha256"] = weights_sha256(teacher.state_dict())
     configs = _for_frames(session, model), training
-    plan = make_plan(session, KINDS["autoencoder"], configs, changes, output, learned, may_begin=may_begin)
-    options = [
-        f"--{field.name.replace('_', '-')} {getattr(after, field.name):g}"
-        for before, after, given in zip(plain, preset, (request.model or teacher, request.training), strict=True)
-        if given is None
-        for field in dataclasses.fields(after)
-        if getattr(before, field.name) != getattr(after, field.name) and field.name not in changes
-    ]
-    if options and not plan.resume:
-        session.note_once(
-            f"most of each frame hardly ever changes, so --preset {request.preset} takes {' '.join(options)}: then "
-            "small objects are drawn, and drawn exactly"
-        )
-    return plan
+    return make_plan(session, KINDS["autoencoder"], configs, changes, output, learned, may_begin=may_begin)
 
 
 def open_for_autoencoder(request: Request) -> tuple[Session[SequenceData], CitrisNF | None]:
@@ -176,7 +160,7 @@ def say_first(session: Session[SequenceData], plan: AutoencoderPlan) -> None:
     """Notes on the autoencoder that is now trained first, and on its length where the flow's bounds it."""
     if plan.files.model is not None:
         session.note(f"no autoencoder for {session.data.name} yet: training one first, into {plan.files.model}")
-    _, preset = autoencoder_preset(session.request.preset, session.data.frames.width)
+    _, preset = _autoencoder_preset(session)
     if "steps" in session.request.changes and plan.training.steps < preset.steps:
         session.note(
             f"--steps limits it to {counted(plan.training.steps, 'step')} instead of {preset.steps:,}; once 'citris "
@@ -289,7 +273,7 @@ def taught_training(
         steps: of the flow. Fewer than its preset's were asked for, which bound the autoencoder as well.
     """
     request, width = session.request, session.data.frames.width
-    _, preset = autoencoder_preset(request.preset, width)
+    _, preset = _autoencoder_preset(session)
     training = preset
     if isinstance(under, Plan):
         training = under.training
@@ -325,7 +309,7 @@ def _own_autoencoder_plan(session: Session[SequenceData]) -> AutoencoderPlan:
     # Steps bound all trainings. A place that was named is the flow's, and so is what may be replaced there.
     changes = {name: request.changes[name] for name in ("latents", "seed", "precision") if name in request.changes}
     if "steps" in request.changes:
-        _, preset = autoencoder_preset(request.preset, session.data.frames.width)
+        _, preset = _autoencoder_preset(session)
         changes["steps"] = min(request.changes["steps"], preset.steps)
     own = dataclasses.replace(request, model=None, training=None, overwrite=False)
     where = None if request.output is None else Place.RUNS
@@ -391,6 +375,29 @@ def _for_frames(session: AnySession, model: Any) -> Any:
     """A configuration of a network for the session's frames."""
     frames = session.data.frames
     return dataclasses.replace(model, width=frames.width, image_channels=frames.channels)
+
+
+def _autoencoder_preset(session: AnySession) -> tuple[AutoencoderConfig, AutoencoderTrainingConfig]:
+    """The preset of the session's autoencoder, for its frames."""
+    preset, frames = session.request.preset, session.data.frames
+    return autoencoder_preset(preset, frames.width, still=preset == "small" and mostly_still(frames))
+
+
+def say_if_still(session: AnySession, plan: AutoencoderPlan) -> None:
+    """A note on what the preset takes of a plan's settings for frames most of which hardly ever changes."""
+    name = session.request.preset
+    plain: tuple[Any, Any] = autoencoder_preset(name, session.data.frames.width)
+    options = [
+        f"--{field.name.replace('_', '-')} {value:g}"
+        for before, after, own in zip(plain, _autoencoder_preset(session), (plan.model, plan.training), strict=True)
+        for field in dataclasses.fields(before)
+        if (value := getattr(after, field.name)) != getattr(before, field.name) and value == getattr(own, field.name)
+    ]
+    if options:
+        session.note_once(
+            f"most of each frame hardly ever changes, so --preset {name} takes {' '.join(options)}: then small objects "
+            "are drawn, and drawn exactly"
+        )
 
 
 def _given(request: Request, config: type, preset: tuple[Any, Any]) -> tuple[Any, Any]:

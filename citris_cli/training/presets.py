@@ -100,7 +100,10 @@ def autoencoder_preset(
     config, training = AUTOENCODER[preset]
     if preset == "small" and still:
         config = replace(config, growth=2, noise=0.02)
-        training = replace(training, lr=2e-3, balance=0.7)
+        # A third more work a step, and at the higher rate a quarter fewer of them do.
+        training = replace(
+            training, lr=2e-3, balance=0.7, steps=training.steps * 3 // 4 if width <= SMALL_WIDTH else training.steps
+        )
     if preset == "small" and width > SMALL_WIDTH:
         # Features at every fourth pixel only, but many of them where a grid is coarse and they cost little.
         config = replace(config, latents=24, channels=64, patch=4, growth=2)

@@ -56,6 +56,7 @@ from citris_cli.training.plans import (
     require_possible,
     say_first,
     say_found,
+    say_if_still,
     taught_plan,
     taught_training,
     vae_plan,
@@ -357,6 +358,8 @@ def _train_autoencoder(
 def _train_unfinished_autoencoder(
     session: Session[SequenceData], plan: AutoencoderPlan, teacher: CitrisNF | None
 ) -> LoadedModel:
+    if not plan.resume:
+        say_if_still(session, plan)
     generator = torch.Generator().manual_seed(plan.training.seed)
     model = Autoencoder(plan.model, generator)
     frames = session.data.frames.to(session.device)
