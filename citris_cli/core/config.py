@@ -168,8 +168,8 @@ class CitrisPriorConfig(PriorConfig):
     )
     regulariser_form: str = setting(
         "share",
-        "Form of the regulariser: price (every latent outside psi(0) costs so many nats) or share (as published: "
-        "psi(0) is spared a share of what latents cost).",
+        "Form of the regulariser: price (each latent outside psi(0) adds this many nats to the loss) or share (as "
+        "published: latents in psi(0) count less by this share).",
         choices=REGULARISER_FORMS,
         kw_only=True,
     )
