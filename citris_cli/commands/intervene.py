@@ -47,7 +47,7 @@ def intervene(
         typer.Option(
             "--var",
             metavar="LIST",
-            help="Variables or groups to intervene on: rot_o or pos_x,hue_b.",
+            help="Variables or groups to intervene on ('citris info MODEL' lists them): rot_o or pos_x,hue_b.",
             autocompletion=complete_variables,
         ),
     ],
