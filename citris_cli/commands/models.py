@@ -65,7 +65,7 @@ def _in_words(model: dict[str, Any]) -> dict[str, str]:
     if model["r2_own"]:
         lines["R² from own latents"] = ", ".join(f"{name} {_two(r2)}" for name, r2 in model["r2_own"].items())
         lines["sep"] = (
-            f"{_two(model['r2_sep'])}: the highest R² of another variable from a variable's latents, averaged"
+            f"{_two(model['r2_sep'])}: the highest R² of any other factor from a variable's latents, averaged"
         )
     return lines | {"sample frames": ", ".join(model["samples"])}
 
