@@ -177,8 +177,8 @@ def say_first(session: Session[SequenceData], plan: AutoencoderPlan) -> None:
     _, preset = autoencoder_preset(session.request.preset, session.data.frames.width)
     if "steps" in session.request.changes and plan.training.steps < preset.steps:
         session.note(
-            f"--steps limits it to {counted(plan.training.steps, 'step')} instead of {preset.steps:,}; once 'citris "
-            "train-ae' has trained a longer one, that is used"
+            f"--steps limits it to {counted(plan.training.steps, 'step')} instead of {preset.steps:,}; a longer "
+            "one that 'citris train-ae' trains is used from then on"
         )
 
 
