@@ -455,7 +455,7 @@ class CausalModel:
         graph = self.network.prior.learned_graph()
         if graph is None:
             raise InputError(
-                f"{self.path}: the model knows no effects within a step, by which an intervention could reach others; "
+                f"{self.path}: the model has learned no effects within a step, so nothing follows; "
                 "train one with --method icitris, or see what follows in later steps with 'citris rollout'"
             )
         reached = ancestors(graph.acyclic)[indices].any(0).tolist()
@@ -640,7 +640,7 @@ def _require_number(number: int, name: str = "number") -> None:
 
 def _require_draws(generator: torch.Generator, temperature: float) -> None:
     if not isinstance(temperature, int | float | np.number) or not 0 <= temperature < np.inf:
-        raise InputError(f"temperature is {temperature!r}; it must be a number from 0 on")
+        raise InputError(f"temperature is {temperature!r}; it must be a number of at least 0")
     _require_generator(generator)
 
 

@@ -47,7 +47,7 @@ def part_of(checkpoint: Checkpoint, part: str, path: Path) -> Checkpoint:
     """
     weights = select(checkpoint.weights, f"{part}.")
     if not weights:
-        raise InputError(f"{path}: keeps no {KINDS[part].title} inside; leave --part out")
+        raise InputError(f"{path}: has no {KINDS[part].title} inside; leave --part out")
     # Of the whole's hyperparameters these hold for the part; its other sizes are told by its weights.
     names = ("img_width", "noise_level") if part == "autoencoder" else ("img_width",)
     kept = {name: checkpoint.hyper_parameters[name] for name in names if name in checkpoint.hyper_parameters}
@@ -162,13 +162,13 @@ def _require_published_form(path: Path, network: CausalLatentsModel) -> None:
     if isinstance(prior, ICitrisPriorConfig) and variables > ICITRIS_VARIABLES:
         raise InputError(
             f"{path}: the published iCITRIS keeps a table of all pairs of joint targets, too large for its "
-            f"{counted(variables, 'variable')}; there is a published form of up to {ICITRIS_VARIABLES}"
+            f"{counted(variables, 'variable')}; the published form allows up to {ICITRIS_VARIABLES}"
         )
     if not network.prior.published:
         raise InputError(f"{path}: its prior (--prior {prior.name}) has no published form")
     if getattr(prior, "imperfect_variables", ()):
         raise InputError(
-            f"{path}: interventions on some of its variables alone are imperfect (--imperfect-variables), which has no "
+            f"{path}: interventions on only some of its variables are imperfect (--imperfect-variables), which has no "
             "published form"
         )
 

@@ -79,7 +79,7 @@ def test_numbers_that_cannot_be_are_refused(model: CausalModel) -> None:
             model.draw(Z[:1], "x", number, seeded())
         with pytest.raises(InputError, match=f"number is {number}; it must be at least 1"):
             model.sweep("x", number)
-    with pytest.raises(InputError, match="temperature is -1; it must be a number from 0 on"):
+    with pytest.raises(InputError, match="temperature is -1; it must be a number of at least 0"):
         model.draw(Z[:1], "x", 2, seeded(), temperature=-1)
     with pytest.raises(InputError, match="the mask has values other than 0 and 1"):
         model.combine(Z, Z, np.full((2, 2), 5))
@@ -190,7 +190,7 @@ def test_steps_that_cannot_be_are_refused(model: CausalModel) -> None:
         (lambda: model.step(Z, np.zeros((2, 2)), seeded(), Z[:1]), "known has shape .1, 3.; it needs that of z"),
         (lambda: model.step(Z, np.zeros((2, 2)), 3), "give one on the CPU"),  # type: ignore[arg-type]
         (lambda: model.rollout(Z[:1], 2, seeded(), {1: {"x": Z}}), "step 1: values has 2 rows and z has 1; give one"),
-        (lambda: model.affected("x"), "knows no effects within a step"),
+        (lambda: model.affected("x"), "has learned no effects within a step"),
     ]
     for call, sentence in refused:
         with pytest.raises(InputError, match=sentence):

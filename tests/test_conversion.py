@@ -196,12 +196,12 @@ def test_numbers_of_layers_are_not_believed() -> None:
         ("imperfect_interventions", True, "hyperparameter imperfect_interventions is True"),
         ("img_width", 64, "hyperparameter img_width is 64 and its weights say 32"),
         ("c_hid", 7, "hyperparameter c_hid is 7 and its weights say 6"),
-        ("lambda_reg", -1.0, "hyperparameter lambda_reg is -1.0; it must be a number from 0 on"),
-        ("lambda_reg", float("nan"), "hyperparameter lambda_reg is nan; it must be a number from 0 on"),
-        ("noise_level", True, "hyperparameter noise_level is True; it must be a number from 0 on"),
+        ("lambda_reg", -1.0, "hyperparameter lambda_reg is -1.0; it must be a number of at least 0"),
+        ("lambda_reg", float("nan"), "hyperparameter lambda_reg is nan; it must be a number of at least 0"),
+        ("noise_level", True, "hyperparameter noise_level is True; it must be a number of at least 0"),
         ("beta_classifier", "x" * 1000, "hyperparameter beta_classifier is 'xxx"),
-        ("num_samples", 0, "hyperparameter num_samples is 0; it must be a whole number from 1 on"),
-        ("num_samples", 2.5, "hyperparameter num_samples is 2.5; it must be a whole number from 1 on"),
+        ("num_samples", 0, "hyperparameter num_samples is 0; it must be a whole number of at least 1"),
+        ("num_samples", 2.5, "hyperparameter num_samples is 2.5; it must be a whole number of at least 1"),
         ("classifier_use_conditional_targets", 1, "is 1; it must be true or false"),
         ("classifier_use_conditional_targets", False, "has no weight intv_classifier.avg_cond_dist"),
         ("act_fn", "relu", "its act_fn is 'relu', and citris has networks with silu only"),
@@ -285,7 +285,7 @@ def test_models_that_are_kept_inside() -> None:
     autoencoder = model_file_of(part_of(found, "autoencoder", HERE), HERE)
     assert (autoencoder.kind, autoencoder.config["autoencoder"]["noise"]) == ("autoencoder", 0.25)
     assert "causal_encoder" not in "".join(model_file_of(found, HERE).tensors)
-    with pytest.raises(InputError, match=r"m\.ckpt: keeps no autoencoder inside; leave --part out"):
+    with pytest.raises(InputError, match=r"m\.ckpt: has no autoencoder inside; leave --part out"):
         part_of(checkpoint("vae"), "autoencoder", HERE)
 
 

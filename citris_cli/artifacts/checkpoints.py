@@ -202,7 +202,7 @@ def _check_archive(path: Path) -> None:
             members = archive.infolist()
             packed = any(m.compress_type != zipfile.ZIP_STORED or m.flag_bits & _ENCRYPTED for m in members)
             if packed or sum(m.file_size for m in members) > path.stat().st_size:
-                raise InputError(f"{path}: compressed, as no checkpoint of PyTorch is; unpack it, or save it again")
+                raise InputError(f"{path}: compressed, which PyTorch checkpoints never are; unpack it or save it again")
             names = [m.filename.rpartition("/")[2] for m in members]
             pickles = [m for m, name in zip(members, names, strict=True) if name == "data.pkl"]
             if len(pickles) != 1 or "constants.pkl" in names:
@@ -216,7 +216,7 @@ def _check_archive(path: Path) -> None:
     except Exception as error:  # damaged archives end the reading in many ways
         raise InputError(f"{path}: truncated or damaged ({_brief(error)}); get the file again") from error
     if damaged is not None:
-        raise InputError(f"{path}: damaged (the checksum of '{legible(damaged)}' is another); get the file again")
+        raise InputError(f"{path}: damaged (the checksum of '{legible(damaged)}' does not match); get the file again")
     try:
         asked = {str(argument) for code, argument, _ in pickletools.genops(content) if code.name in ("GLOBAL", "INST")}
     except Exception as error:  # bytes that are no pickle end the scan in many ways

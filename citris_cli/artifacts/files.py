@@ -39,7 +39,7 @@ def _as_sentence(path: Path, error: OSError) -> CitrisError:
     if error.errno in _FULL:
         return CitrisError(f"{path}: the disk is full; free some space and run again")
     if error.errno == errno.ENOTEMPTY:  # since this command looked at it
-        return InputError(f"{path}: something else was written there meanwhile; choose another place with -o")
+        return InputError(f"{path}: something else was written there in the meantime; choose another place with -o")
     reason = (error.strerror or str(error)).lower()
     return InputError(f"{path}: cannot be written ({reason}); choose another place with -o")
 

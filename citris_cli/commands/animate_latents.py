@@ -228,9 +228,9 @@ def _say_interventions(
         happened = {name for step in sequence.intervened for name in step or ()}
         owned = {model.variables.owner(column) for column in clip.columns}
         if missing := [name for index, name in enumerate(model.variables.names) if index not in owned]:
-            console.note(f"{', '.join(missing)}: no column of the data (--vars names them), so never marked")
+            console.note(f"{', '.join(missing)}: not a column of the data (see --vars), so never marked")
         if foreign := [name for name in clip.columns.names if name in happened - set(model.variables.names)]:
-            console.note(f"{', '.join(foreign)}: no variable of the model, so named below the frame only")
+            console.note(f"{', '.join(foreign)}: not a variable of the model, so named only below the frame")
 
 
 def _about(clip: Clip, model: CausalModel, sequence: LatentSequence) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def eval_correlation(
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Measure disentanglement: R² and Spearman matrices of true factors predicted from each variable's latents."""
+    """Measure identification: R² and Spearman matrices of true factors predicted from each variable's latents."""
     from citris_cli.commands.inputs import default_file, find_model, load_causal_model
     from citris_cli.devices import select_device
     from citris_cli.evaluation.validation import independent_correlation

@@ -197,8 +197,8 @@ def _show(console: Console, found: CausalGraph, steps: int) -> None:
     if found.cycle:
         dropped = ", ".join(f"{cause} -> {effect}" for cause, effect in found.dropped)
         console.note(
-            f"the effects within a step have a cycle ({' -> '.join([*found.cycle, found.cycle[0]])}), which no causal "
-            f"order has; the nearest acyclic graph leaves out {dropped}"
+            f"the effects within a step have a cycle ({' -> '.join([*found.cycle, found.cycle[0]])}), which a causal "
+            f"graph cannot have; the nearest acyclic graph leaves out {dropped}"
         )
     for when, kind in found.kinds.items():
         if sentence := _against_truth(when, kind):

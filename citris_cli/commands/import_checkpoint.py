@@ -84,7 +84,7 @@ def import_checkpoint(
     asked.write_bytes(path, model_bytes(replace(contents, provenance={**_provenance(checkpoint), **of_autoencoder})))
     console.note(_summary(contents))
     if any(name.startswith("causal_encoder.") for name in checkpoint.weights):
-        console.note("left out: the causal encoder that it keeps inside; import that with --part causal-encoder")
+        console.note("left out: the causal encoder inside the checkpoint; import it with --part causal-encoder")
     document = {"model": str(path), "kind": kind, "checkpoint_sha256": checkpoint.origin["sha256"]}
     if contents.variables is not None:
         document["variables"] = [variable["name"] for variable in contents.variables]
@@ -144,7 +144,7 @@ def _autoencoder(path: Path | None) -> tuple[Autoencoder | None, dict[str, Any]]
         loaded = load_model(path)
         origin = {"file": path.name, **loaded.provenance}
     if not isinstance(loaded.network, Autoencoder):
-        raise InputError(f"{path}: holds a model of kind {loaded.kind}, no autoencoder; give --ae one")
+        raise InputError(f"{path}: holds a model of kind {loaded.kind}, not an autoencoder; give --ae an autoencoder")
     return loaded.network, {"autoencoder_from": origin}
 
 

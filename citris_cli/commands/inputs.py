@@ -108,7 +108,7 @@ def find_causal_encoder(
         )
     if loaded.width != model.width:
         raise InputError(
-            f"{path}: this causal encoder reads frames {loaded.width} pixels wide and the model makes them "
+            f"{path}: this causal encoder reads frames {loaded.width} pixels wide and the model's have "
             f"{model.width}; train one on such frames"
         )
     return path, loaded.network, loaded.variables

@@ -47,7 +47,7 @@ def intervene(
         typer.Option(
             "--var",
             metavar="LIST",
-            help="Variables or groups to intervene on: rot_o or pos_x,hue_b.",
+            help="Variables or groups to intervene on ('citris info MODEL' lists them): rot_o or pos_x,hue_b.",
             autocompletion=complete_variables,
         ),
     ],
@@ -164,7 +164,7 @@ def _say_effects(console: Console, model: CausalModel, variables: str) -> None:
             "the picture; everything else stays as it is"
         )
     else:
-        console.note(f"{variables}: acts on nothing within a step, as the model learned it, so nothing follows")
+        console.note(f"{variables}: acts on nothing within a step in the learned graph, so nothing follows")
     graph = model.graph()
     if graph is not None and graph["cycle_edges"]:
         edges = ", ".join(f"{edge['from']} -> {edge['to']}" for edge in graph["cycle_edges"])

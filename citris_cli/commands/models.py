@@ -64,7 +64,9 @@ def _in_words(model: dict[str, Any]) -> dict[str, str]:
     }
     if model["r2_own"]:
         lines["R² from own latents"] = ", ".join(f"{name} {_two(r2)}" for name, r2 in model["r2_own"].items())
-        lines["R² from other latents"] = f"{_two(model['r2_sep'])} at most, averaged over the variables"
+        lines["sep"] = (
+            f"{_two(model['r2_sep'])}: the highest R² of any other factor from a variable's latents, averaged"
+        )
     return lines | {"sample frames": ", ".join(model["samples"])}
 
 

@@ -25,7 +25,10 @@ DATA, MODEL, TRAINING, OUTPUT = "Data", "Model", "Training", "Output"
 Data = Annotated[
     list[Path],
     typer.Argument(
-        metavar="DATA", help="An .npz file, a directory in the published layout, or several shards.", show_default=False
+        metavar="DATA",
+        help="An .npz file, a directory such as 'citris simulate' and 'citris pack' write, or several shards of one "
+        "dataset.",
+        show_default=False,
     ),
 ]
 Model = Annotated[

@@ -217,7 +217,9 @@ def pack(
     from citris_cli.show.console import Console, WorkProgress
 
     if str(output) in ("-", "/dev/stdout"):
-        raise InputError("-o -: a dataset is files, which standard output cannot take; name a folder, or an .npz")
+        raise InputError(
+            "-o -: a dataset is several files, which cannot go to standard output; name a folder or an .npz"
+        )
     if size is not None and size not in WIDTHS:
         near = " or ".join(map(str, nearest_widths(size)))
         raise InputError(f"--size {size}: frames are {WIDTHS_TOLD} pixels wide; take {near}")

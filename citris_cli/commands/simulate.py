@@ -100,7 +100,7 @@ def _command(name: str) -> Callable[..., None]:
 
         if output == Path("-"):
             raise InputError(
-                "-o -: a dataset is a directory of files, which standard output cannot take; name a directory"
+                "-o -: a dataset is a directory of files, which cannot go to standard output; name a directory"
             )
         if names_a_file(output) and not output.is_dir():
             example = output.with_suffix("")

@@ -118,7 +118,7 @@ class AutoencoderConfig:
     """
 
     width: int = frame_width()
-    latents: int = setting(32, "Number of latents M.", least=1)
+    latents: int = setting(32, "Number of latents of a frame.", least=1)
     channels: int = setting(64, "Channels in every convolutional stage.", least=1)
     decoder_blocks: int = setting(2, "Residual blocks per decoder stage.", least=1)
     patch: int = patch_side()
@@ -164,12 +164,14 @@ class CitrisPriorConfig(PriorConfig):
         (), "The variables whose interventions are imperfect, if only some are.", shown="none", kw_only=True
     )
     regulariser: float = setting(
-        0.01, "Weight of the regulariser, which moves uninformative latents into psi(0).", least=0
+        0.01,
+        "Weight of the regulariser, which moves uninformative latents into psi(0), the block of no variable.",
+        least=0,
     )
     regulariser_form: str = setting(
         "share",
-        "Form of the regulariser: price (every latent outside psi(0) costs so many nats) or share (as published: "
-        "psi(0) is spared a share of what latents cost).",
+        "Form of the regulariser: price (each latent outside psi(0) adds this many nats to the loss) or share (as "
+        "published: latents in psi(0) count less by this share).",
         choices=REGULARISER_FORMS,
         kw_only=True,
     )
@@ -277,13 +279,13 @@ class ICitrisPriorConfig(CitrisPriorConfig):
     autoregressive: bool = setting(
         False, "Whether, in iCITRIS, a latent may depend on earlier latents of the same variable."
     )
-    psi0: bool = setting(True, "Whether iCITRIS has a psi(0); the published form has none.")
-    mi_weight: float = setting(2.0, "Weight of iCITRIS's mutual information under interventions.", least=0)
+    psi0: bool = setting(True, "Whether iCITRIS has a psi(0), latents of no variable; the published form has none.")
+    mi_weight: float = setting(2.0, "Weight of iCITRIS's loss on mutual information under interventions.", least=0)
     parents_start: float = setting(
-        0.2, "Fraction of the steps during which the mutual information leaves out parents.", least=0, most=1
+        0.2, "Fraction of the steps during which the mutual-information loss leaves out parents.", least=0, most=1
     )
     parents_full: float = setting(
-        0.7, "Fraction of the steps after which the mutual information includes all parents.", least=0, most=1
+        0.7, "Fraction of the steps after which the mutual-information loss includes all parents.", least=0, most=1
     )
     ancestors: float = setting(
         0.0,
@@ -325,7 +327,7 @@ class CausalLatentsConfig:
         temperature: of the Gumbel-softmax samples of the assignment.
     """
 
-    latents: int = setting(32, "Number of latents M.", least=1)
+    latents: int = setting(32, "Number of latents of a frame.", least=1)
     variables: int = size(9)
     flow_layers: int = setting(4, "Layers of the flow.", least=1)
     flow_hidden: int = setting(16, "Hidden units per latent in the flow.", least=1)
@@ -353,7 +355,7 @@ class CitrisNFConfig(CausalLatentsConfig):
         noise: standard deviation sigma of that noise, the autoencoder's.
     """
 
-    latents: int = setting(32, "Number of latents M.", least=1, shown="the autoencoder's")
+    latents: int = setting(32, "Number of latents of a frame.", least=1, shown="the autoencoder's")
     samples: int = setting(8, "Noisy copies of each encoding.", least=1)
     noise: float = setting(
         0.05, "Standard deviation of the noise on the encodings.", least=0, shown="the autoencoder's"

@@ -244,7 +244,7 @@ def load_labelled(paths: Sequence[Data], given: Variables | None = None) -> Inde
     if lacking := next((shard for shard in shards if shard.truth is None), None):
         told = [note for note in lacking.notes if "true values" in note]
         found = ", ".join(told) or "has no true values to learn from"
-        raise InputError(f"{lacking.where}: {found}; save one column a variable as {' or '.join(TRUTH_KEYS)}")
+        raise InputError(f"{lacking.where}: {found}; save one column for each variable as {' or '.join(TRUTH_KEYS)}")
     data = _independent(paths, shards, inputs)
     if data.truth is None:
         raise InputError(

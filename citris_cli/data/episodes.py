@@ -119,7 +119,7 @@ def _marked(values: Array, frames: int, where: str, counts_after: bool) -> Array
         numbers = numbers - 1
     if numbers.min() < 0 or numbers.max() >= frames or (np.diff(numbers) <= 0).any():
         raise InputError(
-            f"{where} needs 0 or 1 for each of {counted(frames, 'frame')}, or numbers of frames in growing order"
+            f"{where} needs 0 or 1 for each of {counted(frames, 'frame')}, or frame numbers in ascending order"
         )
     marked = np.zeros(frames, bool)
     marked[numbers] = True
@@ -130,7 +130,7 @@ def _by_lengths(values: Array, frames: int, where: str) -> Array:
     lengths = _whole(values)
     if lengths is None or lengths.min() < 1:
         least = f"; it holds {values.min():g}" if lengths is not None else ""
-        raise InputError(f"{where} needs the episodes' numbers of frames, whole and from 1 on{least}")
+        raise InputError(f"{where} needs the number of frames of each episode, a whole number of at least 1{least}")
     if int(lengths.sum()) != frames:
         raise InputError(
             f"{where} adds up to {counted(int(lengths.sum()), 'frame')}, and there are {frames:,}; it needs the "

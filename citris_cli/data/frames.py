@@ -283,7 +283,7 @@ def require_one_scale(scales: Sequence[str], labels: Sequence[str]) -> None:
         if scale != told[0][0]:
             raise InputError(
                 f"{told[0][1]} is read as {told[0][0]} and {label} as {scale}, by the values in each; give the "
-                "frames of one dataset on one scale, best as bytes"
+                "frames of one dataset on one scale, preferably as bytes"
             )
 
 

@@ -325,7 +325,7 @@ def _places(picture: Image.Image, label: str) -> Sequence[int]:
     """Which of the pictures in a file are those of its sequence, as Pillow counts; only the first of a still one."""
     count = getattr(picture, "n_frames", 1) if picture.format in _SEQUENCES else 1
     if count > _MAX_PICTURES:
-        raise InputError(f"{label}: it says that it has {count:,} pictures; save at most {_MAX_PICTURES:,} in one")
+        raise InputError(f"{label}: it claims to have {count:,} pictures; save at most {_MAX_PICTURES:,} in one")
     if picture.format == "TIFF" and count > 1:
         return _pages(picture, count) or [0]
     # A PNG may have a picture for programs that know no animations; it is no part of the sequence.

@@ -369,14 +369,15 @@ def _require_targets(shape: tuple[int, ...], arranged: Arrangement, where: str) 
     if shape[-2] not in (frames - 1, frames):
         raise InputError(
             f"{where} has {counted(shape[-2], 'row')} for {counted(frames, 'frame')}; it needs {frames - 1} "
-            f"(one a step) or {frames}"
+            f"(one for each step) or {frames}"
         )
 
 
 def _require_few(columns: int, where: str) -> None:
     if columns > MOST_COLUMNS:
         raise InputError(
-            f"{where} has {columns:,} columns, and citris takes at most {MOST_COLUMNS:,}; save one column a variable"
+            f"{where} has {columns:,} columns, and citris takes at most {MOST_COLUMNS:,}; save one column for each "
+            "variable"
         )
 
 

@@ -40,7 +40,7 @@ def _check_name(name: str) -> None:
             f"the variable name {name!r} holds characters that names cannot have; use letters, digits and _"
         )
     if _fold(name).replace("_", "") in (REST, "ψ(0)"):
-        raise InputError(f"{name!r} is the name of the latents of no variable; call the column something else")
+        raise InputError(f"{name!r} is reserved for the latents of no variable; call the column something else")
     # In an .npz, x.npy is the name of the member that holds x.
     if name.endswith(".npy"):
         raise InputError(f"the variable name {name!r} ends like the name of a file; leave out the .npy")

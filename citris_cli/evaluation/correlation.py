@@ -53,7 +53,7 @@ class Correlation:
         return float(np.mean(values)) if values else float("nan")
 
     def sep(self, matrix: np.ndarray) -> float:
-        """Mean over variables of the largest value in their row for another variable's factor; lower is better."""
+        """Mean over variables of the largest value in their row for any other factor; lower is better."""
         largest = []
         for i in range(len(self.rows) - 1):
             others = [matrix[i, j] for j, own in enumerate(self.own) if own != i]

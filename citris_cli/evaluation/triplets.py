@@ -131,7 +131,7 @@ def match_mask(data: TripletData, variables: Variables) -> MatchedMask:
         )
     rows = np.flatnonzero(whole)
     if others := [name for j, name in enumerate(names) if name not in taken and values[rows, j].any()]:
-        notes.append(f"{', '.join(others)}: no variable of the model, so always taken from image 1")
+        notes.append(f"{', '.join(others)}: not a variable of the model, so always taken from image 1")
     return MatchedMask(np.stack(columns, axis=1)[rows], rows, tuple(notes))
 
 

@@ -196,10 +196,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(HTTPStatus.FORBIDDEN, f"this is {HOST}, and answers to no other name")
         # Of a port that was forwarded, the browser knows another number than this server.
         if self.headers.get_all("Origin", [own := f"http://{hosts[0]}"]) != [own]:
-            raise _RefusedError(HTTPStatus.FORBIDDEN, "no other page may ask here")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "no other page may send requests here")
         root = self.server.root
         if not hmac.compare_digest(self.path[: len(root)].encode(errors="replace"), root.encode()):
-            raise _RefusedError(HTTPStatus.FORBIDDEN, "the address is not whole: open the one that was printed")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "the address is incomplete: open the one that was printed")
         return self.path[len(root) :]
 
     def _page(self, query: str) -> tuple[str, bytes]:
@@ -218,9 +218,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             question = json.loads(content)
         except (ValueError, RecursionError):
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the question is not JSON") from None
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the request is not JSON") from None
         if not isinstance(question, dict):
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the question is not a JSON object")
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the request is not a JSON object")
         return question
 
     def _body(self, most: int, kind: str, what: str) -> bytes:
@@ -232,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
             what: what messages call it.
         """
         if "Content-Length" not in self.headers or self._unread < 0:
-            raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, f"{what} came without its length")
+            raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, f"{what} was sent without its length")
         if self._unread > most:
             raise _RefusedError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -104,7 +104,7 @@ def row_column(
         if found:
             return kind, found[0]
     raise InputError(
-        f"--row-of {kind}: {table.label} has no column of a name such as {' or '.join(ROW_OF[kind][:2])}; it has "
+        f"--row-of {kind}: {table.label} has no column with a name such as {' or '.join(ROW_OF[kind][:2])}; it has "
         f"{enumerated(table.columns)}; name the column: --row-of {kind}=COLUMN"
     )
 
@@ -194,7 +194,7 @@ def _in_order(table: Table, recording: Recording) -> Matched:
     if rows == frames - episodes:
         inside = np.concatenate([np.arange(span.start, span.stop - 1) for span in recording.spans()])
         return placed(table, inside, recording, True)
-    fit = f"{frames - 1:,} (one a step) or {frames:,} (one a frame)"
+    fit = f"{frames - 1:,} (one for each step) or {frames:,} (one for each frame)"
     adjust = "add the rows that are missing" if rows < frames else "remove the rows that belong to no frame"
     raise InputError(
         f"{table.label}: {counted(rows, 'row')}, and {recording.label} has {counted(frames, 'frame')}, which need "

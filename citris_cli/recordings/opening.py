@@ -59,8 +59,8 @@ def _require_alike(recordings: Sequence[Recording], channels_of: Callable[[int],
             grey = {first.channels, other.channels} == {1, 3}
             raise InputError(
                 f"{first.label} has {counted(first.channels, 'channel')} and {other.label} {other.channels}; the "
-                "recordings of one dataset need as many, "
-                + ("make them grey with --grey" if grey else "pack them apart")
+                "recordings of one dataset need the same number, "
+                + ("make them grey with --grey" if grey else "pack them separately")
             )
 
 

@@ -30,7 +30,7 @@ def open_folder(folder: Path) -> list[Recording]:
         return [of_files(list_images(folder), str(folder), folder.resolve().name, _left_out(folder))]
     if _has_pictures(folder):
         raise InputError(
-            f"{folder}: there are pictures in this folder and in folders in it "
+            f"{folder}: there are pictures in this folder and in its sub-folders "
             f"({enumerated([p.name for p in inside])}); "
             "put all of an episode into one folder, or name the folders"
         )

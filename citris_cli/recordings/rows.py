@@ -172,7 +172,7 @@ def parted(
     for index, recording in enumerate(recordings):
         mine = np.flatnonzero(whose == index)
         if not len(mine) and recording.frames > 1 and not events:
-            raise InputError(f"{table.label}: no row is of {recording.label}; add its rows, or leave it out")
+            raise InputError(f"{table.label}: no row belongs to {recording.label}; add its rows, or leave it out")
         parts.append(Rows(table.taken(mine)))
     return parts
 

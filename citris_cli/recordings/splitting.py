@@ -52,7 +52,7 @@ def split(lengths: Sequence[int], val: float, test: float) -> list[Split]:
     """
     total, ends = sum(lengths), list(accumulate(lengths))
     if val + test >= 1:
-        raise InputError(f"--val {val:g} --test {test:g}: nothing is left to train on; give less")
+        raise InputError(f"--val {val:g} --test {test:g}: nothing is left to train on; choose smaller shares")
     bounds, stop = [], total
     for name, share in (("test", test), ("val", val)):
         if share > 0:

@@ -254,9 +254,7 @@ def _text(path: Path) -> tuple[str, tuple[str, ...]]:
         size = path.stat().st_size
         start = signatures.beginning(path)
         if size > _MAX_BYTES:
-            raise InputError(
-                f"{path}: a table of {size_in_words(size)} is more than is read; leave out what is not needed"
-            )
+            raise InputError(f"{path}: a table of {size_in_words(size)} is too large; leave out what is not needed")
         content = path.read_bytes()
     except OSError as error:
         why = (error.strerror or str(error)).lower()
@@ -285,7 +283,7 @@ def _rows(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str
                 yield reader.line_num, cells
     except csv.Error as error:
         raise InputError(
-            f"{path}, row {reader.line_num}: no CSV ({reason(error)}); correct its quotation marks"
+            f"{path}, row {reader.line_num}: not valid CSV ({reason(error)}); correct its quotation marks"
         ) from None
 
 

@@ -94,8 +94,8 @@ def _sentences(graph: CausalGraph) -> list[str]:
         ring = " → ".join([*graph.cycle, graph.cycle[0]])
         left = ", ".join(f"{cause} → {effect}" for cause, effect in graph.dropped)
         said.append(
-            f"The effects within a step have a cycle ({ring}), which no order of causes has. The nearest acyclic graph "
-            f"is without {left}."
+            f"The effects within a step have a cycle ({ring}), which a causal graph cannot have. The nearest acyclic "
+            f"graph leaves out {left}."
         )
     for when, kind in graph.kinds.items():
         if (compared := kind.comparison) is not None:

@@ -296,7 +296,7 @@ def _led(request: Request, targets_lead: str | None, check: bool) -> Request:
 def _several(request: Request, rounds: int, restarts: int) -> Request:
     for name, number in (("rounds", rounds), ("restarts", restarts)):
         if type(number) is not int or number < 1:
-            raise InputError(f"{name} is {number!r}; give a whole number from 1 on")
+            raise InputError(f"{name} is {number!r}; give a whole number of at least 1")
     return replace(request, rounds=rounds, restarts=restarts)
 
 
@@ -314,7 +314,7 @@ def _with(
             raise InputError(f"{name} is {type_of(function)}; give a function")
     _require("resume", resume, bool, "True or False")
     if not isinstance(save_every, int | float | np.number) or not save_every >= 0:
-        raise InputError(f"save_every is {save_every!r}; give seconds from 0 on")
+        raise InputError(f"save_every is {save_every!r}; give a number of seconds, at least 0")
     return replace(
         request,
         device=str(device),  # a torch.device says its name

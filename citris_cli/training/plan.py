@@ -147,7 +147,7 @@ class Plan(Generic[ModelT, TrainingT]):
         """
         data, files = session.data, self.files
         for change in session.changes():
-            session.note(f"{change} while the model was trained, which is of the data as they were before")
+            session.note(f"{change} while the model was trained; it was trained on the data as they were before")
         origin = provenance(session.request.command, self.training.seed, data.sha256, measures)
         origin["settings"] = dict(files.settings)
         origin["dataset"] = data.name

@@ -96,7 +96,7 @@ def open_for_autoencoder(request: Request) -> tuple[Session[SequenceData], Citri
     network = teacher.network
     if not isinstance(network, CitrisNF) or teacher.variables is None:
         raise InputError(
-            f"{teacher.path}: is not a CITRIS-NF, and a teacher must be one; train it with 'citris train-nf'"
+            f"{teacher.path}: is not a CITRIS-NF, which a teacher must be; train one with 'citris train-nf'"
         )
     session = open_sequences(dataclasses.replace(request, group=spelled_groups(teacher.variables) or None))
     fitting_autoencoder(session, dataclasses.replace(teacher, kind="autoencoder", network=network.autoencoder))
@@ -108,7 +108,7 @@ def open_for_autoencoder(request: Request) -> tuple[Session[SequenceData], Citri
         )
     if found_nothing(network):
         raise InputError(
-            f"{teacher.path}: this model has found no variable (all of its latents are psi(0)'s), and cannot "
+            f"{teacher.path}: this model has found no variable (all of its latents are in psi(0)), and cannot "
             "teach; train one that has"
         )
     if teacher.note:
@@ -163,8 +163,8 @@ def say_first(session: Session[SequenceData], plan: AutoencoderPlan) -> None:
     _, preset = _autoencoder_preset(session)
     if "steps" in session.request.changes and plan.training.steps < preset.steps:
         session.note(
-            f"--steps limits it to {counted(plan.training.steps, 'step')} instead of {preset.steps:,}; once 'citris "
-            "train-ae' has trained a longer one, that is used"
+            f"--steps limits it to {counted(plan.training.steps, 'step')} instead of {preset.steps:,}; a longer "
+            "one that 'citris train-ae' trains is used from then on"
         )
 
 
@@ -186,7 +186,7 @@ def require_possible(session: Session[SequenceData], plan: NFPlan | VAEPlan) -> 
         )
     if not prior.rows_apart and session.processes.size > 1:
         raise InputError(
-            f"--prior {name} compares the rows of a batch with each other, so that several processes cannot share one; "
+            f"--prior {name} compares the rows of a batch with each other, so several processes cannot share a batch; "
             "train in one process, without torchrun"
         )
     require_long_enough(plan.model, plan.training)

@@ -145,7 +145,7 @@ def _train_in_rounds(session: Session[SequenceData], plan: NFPlan) -> LoadedMode
         plan = dataclasses.replace(plan, told={"rounds": told})
         if not found:
             session.note(
-                f"round {number} of {rounds}: this flow has found no variable (all of its latents are psi(0)'s) and "
+                f"round {number} of {rounds}: this flow has found no variable (all of its latents are in psi(0)) and "
                 "cannot teach, so it is the last one"
             )
             return plan.adopt(session, trained.path, {}) if plan.files.stem is not None else trained
@@ -490,7 +490,7 @@ def _finish(
         identified = _identification(session, seen)
         if without := [name for k, name in enumerate(seen.variables.names) if not (seen.assignment == k).any()]:
             session.note(
-                f"{enumerated(without)}: no latents, so not found; train longer, or see 'citris check' for whether "
+                f"{enumerated(without)}: no latents, so not found; train longer, or ask 'citris check' whether "
                 "interventions show"
             )
         if (graph := seen.graph()) is not None:

@@ -163,7 +163,7 @@ def test_shards_that_disagree_name_both(tmp_path: Path) -> None:
     [
         (
             {"interventions": np.ones((3, 2))},
-            "key 'interventions' has 3 rows for 6 frames; it needs 5 (one a step) or 6",
+            "key 'interventions' has 3 rows for 6 frames; it needs 5 (one for each step) or 6",
         ),
         ({"interventions": np.ones((1, 1, 5, 2))}, "has shape [1, 1, 5, 2]; it needs [steps, variables]"),
         ({"interventions": np.ones((2, 5, 2))}, "has shape [2, 5, 2]; it needs [5 or 6, variables]"),
@@ -224,7 +224,7 @@ def test_bad_files_are_refused_in_one_sentence(tmp_path: Path, change: dict[str,
 BOMBS: dict[str, tuple[dict[str, Any], str]] = {
     "rows": (
         {"interventions": np.zeros((1 << 21, 2))},
-        "has 2,097,152 rows for 6 frames; it needs 5 (one a step) or 6",
+        "has 2,097,152 rows for 6 frames; it needs 5 (one for each step) or 6",
     ),
     "columns": ({"interventions": np.zeros((5, 800_000))}, "has 800,000 columns, and citris takes at most 1,000; save"),
     "long names": (
@@ -530,7 +530,10 @@ def test_labelled_shards_are_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"latents": None}, "b.npz: has no true values to learn from; save one column a variable as raw_latents"),
+        (
+            {"latents": None},
+            "b.npz: has no true values to learn from; save one column for each variable as raw_latents",
+        ),
         ({"latents": np.zeros((6, 5), np.float32)}, "b.npz: 5 columns of true values for 2 variables"),
         ({"images": triplets()["images"]}, "these are triplets"),
     ],

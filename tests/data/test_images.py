@@ -225,7 +225,7 @@ def test_sequences_that_claim_too_much_are_refused_before_memory_and_time_are_ta
         next(read_pictures(file, range(300), 32))
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
     content = png(frames[0], "PNG", save_all=True, append_images=frames[1:])
-    for claimed, message in ((2_000_000_000, "says that it has 2,000,000,000 pictures"), (7, "^x#3: .*damaged")):
+    for claimed, message in ((2_000_000_000, "claims to have 2,000,000,000 pictures"), (7, "^x#3: .*damaged")):
         control = b"acTL" + struct.pack(">II", claimed, 0)
         at = content.index(b"acTL")
         lying = content[:at] + control + struct.pack(">I", zlib.crc32(control)) + content[at + 16 :]

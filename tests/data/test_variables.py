@@ -65,9 +65,9 @@ def test_an_accented_letter_is_one_however_it_was_typed() -> None:
 
 @pytest.mark.parametrize("name", ["psi(0)", "PSI(0)", "Psi (0)", "ψ(0)"])
 def test_no_variable_has_the_name_of_what_belongs_to_none(name: str) -> None:
-    with pytest.raises(InputError, match=r"is the name of the latents of no variable; call the column something"):
+    with pytest.raises(InputError, match=r"is reserved for the latents of no variable; call the column something"):
         Variable(name)
-    with pytest.raises(InputError, match=r"^a\.npz: in 'keys' .* is the name of the latents of no variable"):
+    with pytest.raises(InputError, match=r"^a\.npz: in 'keys' .* is reserved for the latents of no variable"):
         infer_variables(1, [name], (32, 32), None, "a.npz")
     assert parse_vars("psi0,psi_0,psi").names == ("psi0", "psi_0", "psi")
 

@@ -89,14 +89,14 @@ def test_targets_are_matched_by_name_and_not_by_place(home: Path, tmp_path: Path
     done = inside(*common, cwd=tmp_path)
     assert page_data(tmp_path / "x.html")["marked"] == [[], [], [1], [0]]
     assert page_data(tmp_path / "x.html")["captions"][:2] == ["start of a sequence", "intervened on: wind"]
-    assert "wind: no variable of the model, so named below the frame only" in done.stderr.decode()
+    assert "wind: not a variable of the model, so named only below the frame" in done.stderr.decode()
     # Without names of their own the columns are those that the model was trained on: ball_x, ball_y, box.
     np.savez(tmp_path / "d.npz", images=images, targets=targets)
     inside(*common, cwd=tmp_path)
     assert page_data(tmp_path / "x.html")["marked"] == [[], [], [0], [1]]
     done = inside(*common, "--vars", "ball_y,a,b", cwd=tmp_path)
     assert page_data(tmp_path / "x.html")["marked"] == [[], [0], [], []]
-    assert "box: no column of the data (--vars names them), so never marked" in done.stderr.decode()
+    assert "box: not a column of the data (see --vars), so never marked" in done.stderr.decode()
     np.savez(tmp_path / "d.npz", images=images)
     done = inside(*common, cwd=tmp_path)
     assert set(page_data(tmp_path / "x.html")["captions"]) == {"interventions not known"}

@@ -107,7 +107,8 @@ def test_what_leaves_the_data_as_they_were_is_said_and_does_no_harm(
         changing(patch, AutoencoderTask, 6, change, folder / "d.npz")
         done = inside(*AE, "-o", "m.safetensors", cwd=folder)
     assert done.returncode == 0, done.stderr.decode()
-    assert f"d.npz {says} while the model was trained, which is of the data as they were before" in done.stderr.decode()
+    said = f"d.npz {says} while the model was trained; it was trained on the data as they were before"
+    assert said in done.stderr.decode()
     one, other = (read_model(folder / name) for name in (whole, "m.safetensors"))
     assert one.provenance["data_sha256"] == other.provenance["data_sha256"]
     for name, value in one.tensors.items():

@@ -127,7 +127,7 @@ def test_what_cannot_be_told_is_said(home: Path, model: Path, tmp_path: Path, in
     done = inside("graph", data, "-m", "some.safetensors", "--instantaneous", cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     said = done.stderr.decode()
-    assert "199 steps: a graph of fewer than 1,000" in said
+    assert "199 steps: with fewer than 1,000" in said
     assert "box: no latents in this model, so not in the graph" in said
     assert "box: never intervened on in these data" in said
 

@@ -150,7 +150,7 @@ def test_effects_within_a_step_follow_an_intervention(acting: Path, inside: Citr
     latents, document, _, said = changed("--var", "box", "-n", 3, "--effects")
     assert latents == [False, True, False, True]
     assert (document["affected"], document["moved_by_effect"]) == ([], {})
-    assert "box: acts on nothing within a step, as the model learned it, so nothing follows" in said
+    assert "box: acts on nothing within a step in the learned graph, so nothing follows" in said
     latents, document, *_ = changed("--var", "ball_y,box", "-n", 2, "--effects")
     assert document["affected"] == []
     # Of the same value the same follows: between the places of a walk, the value alone makes the difference.
@@ -171,7 +171,7 @@ def test_effects_need_a_model_that_knows_of_some(home: Path, model: Path, acting
     common = ["intervene", "few/train.npz#1", "--var", "ball_y", "--effects", "-o", "x.npz"]
     done = inside(*common, "-m", model, cwd=acting)
     check_refusal(
-        done, "the model knows no effects within a step.*train one with --method icitris, or see what follows"
+        done, "the model has learned no effects within a step.*train one with --method icitris, or see what follows"
     )
     file = read_model(acting / "m.safetensors")
     file.tensors["prior.graph.gamma"][1, 0] = 3.0

@@ -227,7 +227,10 @@ def test_an_autoencoder_of_its_own(checkpoint: dict[str, Any], tmp_path: Path, i
         found = read_model(tmp_path / succeeded(done))
         assert all(torch.equal(value, found.tensors[name]) for name, value in expected.items())
         assert len(found.provenance["autoencoder_from"]) > 1
-    check_refusal(inside("import-checkpoint", "nf.ckpt", "--ae", whole, cwd=tmp_path), "no autoencoder; give --ae one")
+    check_refusal(
+        inside("import-checkpoint", "nf.ckpt", "--ae", whole, cwd=tmp_path),
+        "not an autoencoder; give --ae an autoencoder",
+    )
     check_refusal(inside("import-checkpoint", "nf.ckpt", "--ae", "none", cwd=tmp_path), "none: no such file")
     check_refusal(inside("import-checkpoint", "m.ckpt", "--ae", "ae.ckpt", cwd=tmp_path), "leave --ae out")
 

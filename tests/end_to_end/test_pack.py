@@ -76,7 +76,7 @@ def test_recordings_at_hand_are_packed(
         (["shots", "--targets", "t.csv", "--columns", "dor"], "has no column 'dor' (did you mean 'door'?)"),
         (["shots", "--targets", "t.csv", "--one-of", "what"], "--one-of: t.csv has no column 'what'"),
         (["shots", "--targets", "t.csv", "--row-of", "frames"], "--row-of frames: write frame, time or file"),
-        (["shots", "--targets", "t.csv", "--row-of", "time"], "t.csv has no column of a name such as time"),
+        (["shots", "--targets", "t.csv", "--row-of", "time"], "t.csv has no column with a name such as time"),
         (["shots", "--targets", "t.csv", "--row-of", "time=x"], "it is not known when the frames of shots were taken"),
         (
             ["shots", "--targets", "t.csv", "--size", "40"],
@@ -87,7 +87,7 @@ def test_recordings_at_hand_are_packed(
         (["shots", "--targets", "t.csv", "--kinds", "lamp:angle"], "--kinds: there is no column 'lamp'"),
         (["shots", "--targets", "t.csv", "--val", "0.6", "--test", "0.6"], "nothing is left to train on"),
         (["shots", "--targets", "t.csv", "--val", "0.1", "-o", "a.npz"], "--val and --test make several files"),
-        (["shots", "--targets", "t.csv", "-o", "-"], "which standard output cannot take"),
+        (["shots", "--targets", "t.csv", "-o", "-"], "which cannot go to standard output"),
         (["shots", "--targets", "t.csv", "-o", "made.mp4"], "a dataset is an .npz or a folder"),
         (["shots", "--targets", "t.csv", "--columns", "x,x"], "write different names"),
         (["shots", "--targets", "short.csv"], "short.csv: 3 rows, and shots has 9 frames"),

@@ -72,7 +72,7 @@ def test_the_same_seed_the_same_weights_and_another_teacher_another_training(
 def test_what_is_no_teacher_is_refused(home: Path, taught: Path, model: Path, tmp_path: Path) -> None:
     line = ["train-ae", "boxes", *SHORT, "-o", tmp_path / "no.safetensors"]
     of_boxes = ["--teacher", model]
-    check_refusal(run_inside(*line, "--teacher", taught, cwd=home), "is not a CITRIS-NF, and a teacher must be one")
+    check_refusal(run_inside(*line, "--teacher", taught, cwd=home), "is not a CITRIS-NF, which a teacher must be")
     check_refusal(run_inside(*line, "--teacher", "none.safetensors", cwd=home), "none.safetensors: no such file")
     check_refusal(run_inside(*line, *of_boxes, "--channels", "9", cwd=home), "--channels 9: with --teacher")
     with np.load(home / "boxes/train.npz", allow_pickle=False) as boxes:

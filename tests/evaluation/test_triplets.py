@@ -58,7 +58,7 @@ def test_mask_is_matched_by_name_whatever_the_order() -> None:
     matched = match_mask(data, parse_vars("a,b"))
     assert matched.mask.tolist() == [[0, 1], [1, 0]]
     assert matched.rows.tolist() == [0, 1]
-    assert matched.notes == ("extra: no variable of the model, so always taken from image 1",)
+    assert matched.notes == ("extra: not a variable of the model, so always taken from image 1",)
 
 
 def test_mask_without_one_of_the_variables_is_refused() -> None:

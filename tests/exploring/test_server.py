@@ -102,7 +102,7 @@ def test_other_names_and_other_pages_get_nothing(client: Client) -> None:
         assert (status, json.loads(content)) == (403, {"error": "this is 127.0.0.1, and answers to no other name"})
     question = b'{"seed": 1}'
     for origin in ("null", "http://evil.example", f"https://{client.host}", "http://127.0.0.1:1", "http://localhost"):
-        assert client.post("start", question, Origin=origin) == (403, {"error": "no other page may ask here"})
+        assert client.post("start", question, Origin=origin) == (403, {"error": "no other page may send requests here"})
     assert client.post("start", question, Origin=f"http://{client.host}")[0] == 200
 
 
@@ -156,7 +156,7 @@ def test_malformed_questions_get_a_sentence(client: Client, noted: list[str]) ->
     for content in (b"", b"{", b"[]", b"7", b"\xff\xfe", b"[" * 100_000, b'"start"'):
         status, answer = client.post("start", content)
         assert status == 400
-        assert answer["error"].startswith(("the question is not JSON", "the question is not a JSON object"))
+        assert answer["error"].startswith(("the request is not JSON", "the request is not a JSON object"))
     z = [0.0] * 7
     right = {"z": z, "before": z, "names": "x", "place": 1}
     assert client.question("change", **right)[0] == 200

@@ -120,7 +120,7 @@ def test_rows_that_belong_to_no_frame_are_refused(tmp_path: Path, make: Maker, l
 
 def test_too_few_rows_in_order_are_refused(tmp_path: Path, make: Maker) -> None:
     reading = Reading((str(rows(tmp_path / "t.csv", [1, 0])),))
-    with pytest.raises(InputError, match=r"2 rows, and .* has 5 frames, which need 4 \(one a step\) .*; add the rows"):
+    with pytest.raises(InputError, match=r"2 rows, and .* has 5 frames, which need 4 \(one for each step\) .*; add"):
         make(array(tmp_path / "d.npz", 5), reading=reading)
 
 
@@ -153,7 +153,7 @@ def test_episodes_without_events_and_of_one_frame(tmp_path: Path, make: Maker) -
     reading = Reading((path,), ("x",), episode="take", lead="out")
     assert make(*sources, reading=reading)["train"]["lengths"].tolist() == [4, 3, 1]
     path = str(table(tmp_path / "t.csv", "take,frame,x", rows[:4]))
-    with pytest.raises(InputError, match=r"no row is of .*b\.npz"):
+    with pytest.raises(InputError, match=r"no row belongs to .*b\.npz"):
         make(*sources, reading=Reading((path,), ("x",), episode="take", lead="out"))
 
 

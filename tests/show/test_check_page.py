@@ -55,7 +55,7 @@ def a_check(names: tuple[str, ...] = ("ball", "box"), size: tuple[int, int] = (3
         within_step=(
             Condition("perfect interventions", None, ("lamp: who knows",)),
             Condition("targets that differ", True, ("well apart",)),
-            Condition("an order of effects", False, ("<a -> b -> a>",)),
+            Condition("acyclic effects", False, ("<a -> b -> a>",)),
         ),
         latents_needed=count,
         alignment=Alignment((0.98, 1.01, 1.75, 1.02, 1.0), 0, 0.97, "targets and frames belong together"),
@@ -387,6 +387,6 @@ def test_what_effects_within_a_step_need_is_told() -> None:
     for answer in (
         'Perfect interventions – <span class="unsure">cannot tell:</span> lamp: who knows',
         'Targets that differ – <span class="good">yes:</span> well apart',
-        'An order of effects – <span class="bad">no:</span> &lt;a -&gt; b -&gt; a&gt;',
+        'Acyclic effects – <span class="bad">no:</span> &lt;a -&gt; b -&gt; a&gt;',
     ):
         assert answer in page

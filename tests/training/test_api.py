@@ -355,8 +355,8 @@ def test_the_autoencoder_that_was_given_stays_as_it_was() -> None:
         ({"progress": 3}, "progress is a int; give a function"),
         ({"note": "loud"}, "note is a str; give a function"),
         ({"resume": "yes"}, "resume is a str; give True or False"),
-        ({"save_every": "x"}, "save_every is 'x'; give seconds from 0 on"),
-        ({"save_every": float("nan")}, "save_every is nan; give seconds from 0 on"),
+        ({"save_every": "x"}, "save_every is 'x'; give a number of seconds, at least 0"),
+        ({"save_every": float("nan")}, "save_every is nan; give a number of seconds, at least 0"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_trained(arguments: dict[str, Any], says: str) -> None:

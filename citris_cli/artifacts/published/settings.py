@@ -222,7 +222,9 @@ def _value(name: str, given: Any, default: Any) -> Any:
     else:
         fits = (type(given) is int and 0 <= given <= 10**9) or (type(given) is float and 0 <= given < math.inf)
     if not fits:
-        wanted = {bool: "true or false", int: "a whole number from 1 on"}.get(type(default), "a number from 0 on")
+        wanted = {bool: "true or false", int: "a whole number of at least 1"}.get(
+            type(default), "a number of at least 0"
+        )
         raise ValueError(f"its hyperparameter {name} is {_shown(given)}; it must be {wanted}")
     return type(default)(given)
 

@@ -96,7 +96,7 @@ class InstantaneousPrior(RegularisedPrior):
         if not changes.get("psi0", True) and changes.get("regulariser", 0) > 0:
             raise ValueError("with --no-psi0 there is nothing for --regulariser to pull latents into; leave it out")
         if not changes.get("conditional_targets", True):
-            raise ValueError("its targets may always tell of those of parents; leave --independent-targets out")
+            raise ValueError("its latents may always reveal the targets of parents; leave --independent-targets out")
         # The pull into psi(0) is the published mean over latents: a price for each of them was not tried here.
         settings: dict[str, Any] = {"classifier_momentum": 0.9, "regulariser_form": "share"}
         # A tenth of the published steps, each of which has to move the graph ten times as far.

@@ -120,7 +120,7 @@ def faults(seen: Pictures, found: Changes, idle: Array) -> tuple[list[str], list
     elif seen.frozen and _hung(found, idle):
         problems.append(
             f"{_places(seen.frozen)} {'equals' if len(seen.frozen) == 1 else 'equal'} the frame before: a camera that "
-            "hung, or frames that were saved twice; leave them out, with their rows"
+            "froze, or frames that were saved twice; leave them out, with their rows"
         )
     again = _recorded_twice(found)
     if again:
@@ -130,8 +130,8 @@ def faults(seen: Pictures, found: Changes, idle: Array) -> tuple[list[str], list
         )
     if seen.flickers:
         problems.append(
-            f"{seen.flicker:.0%} of what changes from frame to frame is the brightness of the whole frame, to and fro: "
-            "the light or the exposure flickers; fix the exposure, or even the frames' brightness out"
+            f"{seen.flicker:.0%} of what changes from frame to frame is the brightness of the whole frame, up and "
+            "down: the light or the exposure flickers; fix the exposure, or even out the brightness of the frames"
         )
     return problems, hints
 

@@ -25,7 +25,7 @@ from citris_cli.wording import counted, enumerated
 #: Columns of a graph in which circles are looked for, at most.
 MOST_NODES = 200
 #: The three conditions, by name.
-PERFECT, DIFFERENT, ORDER = "perfect interventions", "targets that differ", "an order of effects"
+PERFECT, DIFFERENT, ORDER = "perfect interventions", "targets that differ", "acyclic effects"
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,9 @@ def targets_of(model: CausalModel, data: SequenceData) -> tuple[Tensor, list[str
             targets[:, owner] = torch.maximum(targets[:, owner], data.targets[:, place].float())
     notes = []
     if foreign:
-        notes.append(f"{', '.join(foreign)}: no variable of the model, so such interventions count as none")
+        notes.append(f"{', '.join(foreign)}: not a variable of the model, so its interventions are ignored")
     if lacking := [name for place, name in enumerate(variables.names) if place not in owned]:
-        notes.append(f"{', '.join(lacking)}: no column of the data (--vars names them), taken as never intervened on")
+        notes.append(f"{', '.join(lacking)}: not a column of the data (see --vars), taken as never intervened on")
     return targets, notes
 
 
@@ -159,8 +159,8 @@ def _notes(
     notes = []
     if len(targets) < FEW_STEPS:
         notes.append(
-            f"{counted(len(targets), 'step')}: a graph of fewer than {FEW_STEPS:,} may be another one on other data; "
-            "--repeats shows how sure its edges are"
+            f"{counted(len(targets), 'step')}: with fewer than {FEW_STEPS:,}, other data may give another graph; "
+            "--repeats shows how certain the edges are"
         )
     if without := [name for name, number in zip(names[:count], latents, strict=False) if not number]:
         notes.append(f"{', '.join(without)}: no latents in this model, so not in the graph")

@@ -209,7 +209,9 @@ def test_faults_of_frames_are_named_with_their_places() -> None:
     assert said.startswith("the picture changes as a whole at frame 250: looks like a cut")
     found, said = faulty(flicker)
     assert found.pictures.flickers
-    assert said.endswith("the light or the exposure flickers; fix the exposure, or even the frames' brightness out")
+    assert said.endswith(
+        "the light or the exposure flickers; fix the exposure, or even out the brightness of the frames"
+    )
 
 
 def test_a_light_that_is_intervened_on_does_not_flicker() -> None:
@@ -250,7 +252,7 @@ def test_a_ball_that_lies_in_a_corner_is_no_hung_camera() -> None:
     assert len(found.pictures.frozen) >= resting.sum()
     assert found.problems == ()
     arrays["targets"][np.flatnonzero(resting)[::3]] = 1
-    assert "a camera that hung" in " ".join(checked({**arrays, "images": images}).problems)
+    assert "a camera that froze" in " ".join(checked({**arrays, "images": images}).problems)
 
 
 def test_hardly_any_data() -> None:
