@@ -58,7 +58,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
     balance: float = setting(
         0.0, "How strongly to up-weight pixels that seldom change, from 0 (not at all) to 1 (fully); for small "
              "objects.",
-        least=0, most=1, shown="0; in small, 0.7 if most of a frame hardly ever changes",
+        least=0, most=1, shown="0; in small, 1 if most of a frame hardly ever changes (0.7 above 32 pixels)",
     )  # fmt: skip
 
 

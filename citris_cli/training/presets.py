@@ -100,10 +100,8 @@ def autoencoder_preset(
     config, training = AUTOENCODER[preset]
     if preset == "small" and still:
         config = replace(config, growth=2, noise=0.02)
-        # A third more work a step, and at the higher rate a quarter fewer of them do.
-        training = replace(
-            training, lr=2e-3, balance=0.7, steps=training.steps * 3 // 4 if width <= SMALL_WIDTH else training.steps
-        )
+        # In wider frames, fully balanced errors leave undrawn what changes often.
+        training = replace(training, lr=2e-3, balance=1.0 if width <= SMALL_WIDTH else 0.7)
     if preset == "small" and width > SMALL_WIDTH:
         # Features at every fourth pixel only, but many of them where a grid is coarse and they cost little.
         config = replace(config, latents=24, channels=64, patch=4, growth=2)

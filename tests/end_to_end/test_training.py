@@ -38,8 +38,7 @@ from citris_cli.app import main
 from citris_cli.training import presets
 
 model, training = presets.AUTOENCODER["small"]
-# Frames as still as those of Ball-in-Boxes get three quarters of the steps: 20.
-presets.AUTOENCODER["small"] = replace(model, latents=4, channels=8), replace(training, steps=27, batch_size=16)
+presets.AUTOENCODER["small"] = replace(model, latents=4, channels=8), replace(training, steps=20, batch_size=16)
 main()
 """
 
@@ -224,7 +223,7 @@ def fresh(first: tuple[Path, subprocess.CompletedProcess], tmp_path: Path, monke
     """A folder with a file of frames and no models, where the preset's autoencoder takes 20 quick steps."""
     shutil.copy(first[0] / "d.npz", tmp_path)
     model, training = presets.AUTOENCODER["small"]
-    tiny = dataclasses.replace(model, latents=4, channels=8), dataclasses.replace(training, steps=27, batch_size=16)
+    tiny = dataclasses.replace(model, latents=4, channels=8), dataclasses.replace(training, steps=20, batch_size=16)
     monkeypatch.setitem(presets.AUTOENCODER, "small", tiny)
     return tmp_path
 
@@ -293,8 +292,8 @@ def test_what_a_run_would_use_is_shown_without_running(fresh: Path, inside: Citr
 @pytest.mark.parametrize(
     ("options", "balance", "said"),
     [
-        ([], 0.7, "--growth 2 --noise 0.02 --steps 20 --lr 0.002 --balance 0.7"),
-        (["--balance", 0, "--growth", 1], 0.0, "--noise 0.02 --steps 20 --lr 0.002:"),
+        ([], 1.0, "--growth 2 --noise 0.02 --lr 0.002 --balance 1"),
+        (["--balance", 0, "--growth", 1], 0.0, "--noise 0.02 --lr 0.002:"),
     ],
 )
 def test_where_most_of_a_frame_never_changes_small_takes_what_small_objects_need_and_says_so(
