@@ -151,7 +151,10 @@ def test_arguments_of_another_type_are_one_sentence(model: CausalModel) -> None:
         (lambda: anything.draw(Z[:1], "x", "2", seeded()), "number is '2'; it must be a whole number"),
         (lambda: anything.draw(Z[:1], "x", 2, 0), "generator is a int; give one on the CPU"),
         (lambda: anything.draw(Z[:1], "x", 2, None), "generator is None; give one on the CPU"),
-        (lambda: anything.draw(Z[:1], "x", 2, seeded(), "warm"), "temperature is 'warm'; it must be a number of at least 0"),
+        (
+            lambda: anything.draw(Z[:1], "x", 2, seeded(), "warm"),
+            "temperature is 'warm'; it must be a number of at least 0",
+        ),
         (lambda: citris_cli.load(None), "path is None; give the path of a model"),  # type: ignore[arg-type]
         (lambda: citris_cli.load("none.safetensors", 0), "--device 0 is unknown"),  # type: ignore[arg-type]
     ]
