@@ -48,7 +48,10 @@ STDOUT_ERRORS = (errno.ENOSPC, errno.EBADF, errno.EIO)
 
 app = App(
     name="citris",
-    help="Learn the causal variables of a system from sequences of images with known intervention targets.",
+    help=(
+        "Learn the causal variables of a system from sequences of images with known intervention targets.\n\n"
+        "A first try, with a model that comes with it: citris intervene @causal3d/3 --var hue_b"
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

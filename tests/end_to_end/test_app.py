@@ -224,6 +224,14 @@ def test_without_a_command_the_help_is_shown(tmp_path: Path, inside: Citris, arg
     assert last == f"citris: no command was given (see '{' '.join(['citris', *arguments])} --help')"
 
 
+def test_help_names_a_first_command_to_try_that_works(tmp_path: Path, inside: Citris) -> None:
+    shown = " ".join(inside("--help", cwd=tmp_path, COLUMNS="120").stdout.decode().split())
+    first = shown.split("A first try, with a model that comes with it: citris ")[1].split(" ╭")[0]
+    done = inside(*first.split(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert (tmp_path / done.stdout.decode().strip()).is_file()
+
+
 def test_an_interruption_outside_a_training_is_said(
     tmp_path: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
 ) -> None:
