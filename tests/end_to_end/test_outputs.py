@@ -113,12 +113,12 @@ def test_nothing_is_written_beside_a_model_that_lies_elsewhere(home: Path, model
 def test_a_file_of_any_name_gets_a_folder_of_its_own_under_runs(folder: Path, model: Path, name: str) -> None:
     shutil.copy(folder / "A/x/photos/1.png", folder / f"{name}.png")
     shutil.copy(model, folder / "m.safetensors")
-    succeed("export", "m.safetensors", "-o", f"{name}.ckpt", cwd=folder)
+    succeed("export", "m.safetensors", "-o", f"{name}.safetensors", cwd=folder)
     before = {path for path in folder.rglob("*") if path.is_file()}
     for command in (
         ["encode", f"{name}.png", "-m", "m.safetensors"],
         ["intervene", f"{name}.png", "--var", "box", "-m", "m.safetensors"],
-        ["import-checkpoint", f"{name}.ckpt"],
+        ["import-checkpoint", f"{name}.safetensors"],
     ):
         path = Path(succeed(*command, cwd=folder))
         assert path.parts[0] == "runs"
