@@ -100,8 +100,12 @@ def autoencoder_preset(
     config, training = AUTOENCODER[preset]
     if preset == "small" and still:
         config = replace(config, growth=2, noise=0.02)
-        # In wider frames, fully balanced errors leave undrawn what changes often.
-        training = replace(training, lr=2e-3, balance=1.0 if width <= SMALL_WIDTH else 0.7)
+        training = replace(training, lr=2e-3, balance=0.7)
+        if width <= SMALL_WIDTH:
+            # In wider frames, fully balanced errors leave undrawn what changes often. With the clipping and the penalty
+            # of other frames, the pictures are as good, and a flow on the encodings finds less.
+            config = replace(config, latent_penalty=1e-4)
+            training = replace(training, balance=1.0, clip=1.0)
     if preset == "small" and width > SMALL_WIDTH:
         # Features at every fourth pixel only, but many of them where a grid is coarse and they cost little.
         config = replace(config, latents=24, channels=64, patch=4, growth=2)

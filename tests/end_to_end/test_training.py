@@ -292,8 +292,8 @@ def test_what_a_run_would_use_is_shown_without_running(fresh: Path, inside: Citr
 @pytest.mark.parametrize(
     ("options", "balance", "said"),
     [
-        ([], 1.0, "--growth 2 --noise 0.02 --lr 0.002 --balance 1"),
-        (["--balance", 0, "--growth", 1], 0.0, "--noise 0.02 --lr 0.002:"),
+        ([], 1.0, "--growth 2 --noise 0.02 --latent-penalty 0.0001 --lr 0.002 --clip 1 --balance 1"),
+        (["--balance", 0, "--growth", 1], 0.0, "--noise 0.02 --latent-penalty 0.0001 --lr 0.002 --clip 1:"),
     ],
 )
 def test_where_most_of_a_frame_never_changes_small_takes_what_small_objects_need_and_says_so(
