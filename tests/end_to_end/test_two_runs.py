@@ -101,7 +101,7 @@ def test_a_name_that_was_given_is_not_replaced_without_being_told(folder: Path, 
     refused = "m.safetensors holds a finished autoencoder that differs in {}; name another file with -o, or replace it "
     for arguments, differs in (
         ([*AE, "--seed", 7], r"seed \(0, here 7\)"),
-        ([*AE, "--lr", 0.5, "--clip", 2], r"clip \(0.1, here 2.0\) and lr \(0.001, here 0.5\)"),
+        ([*AE, "--lr", 0.5, "--clip", 2], r"clip \(1.0, here 2.0\) and lr \(0.002, here 0.5\)"),
         (["train-ae", "e.npz", *AE[2:]], "data"),
     ):
         done = inside(*arguments, "-o", "m.safetensors", cwd=folder)

@@ -421,7 +421,7 @@ def test_the_same_recording_gives_the_same_bytes_and_says_where_it_comes_from(tm
 def test_names_that_no_variable_can_have(tmp_path: Path, make: Maker, names: list[str]) -> None:
     header = ",".join(f'"{name}"' for name in names)
     path = str(table(tmp_path / "t.csv", header, ["0,1", "1,0", "0,0", "1,1"]))
-    with pytest.raises(InputError, match="name"):
+    with pytest.raises(InputError, match="column"):
         make(array(tmp_path / "d.npz", 5), reading=Reading((path,)))
 
 
