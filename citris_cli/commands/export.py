@@ -50,11 +50,22 @@ def export(
         console.note(
             "left out: the latents of training frames that the model keeps, for which the published form has no place"
         )
+    if penalty := _penalty(loaded.network):
+        console.note(f"left out: the autoencoder's {penalty}, for which the published form of a flow has no place")
     if training := _training_settings(loaded.network):
         console.note(f"left out: {' and '.join(training)}, which the published training does not have")
     for difference in _differences(loaded.network):
         console.note(f"the published code has no such networks: {difference}")
     asked.report(console, {"model": str(loaded.path), "kind": loaded.kind}, path)
+
+
+def _penalty(network: nn.Module) -> str:
+    """What a flow's autoencoder was trained with, unless an import takes it to be so."""
+    from citris_cli.core.citris_nf import CitrisNF
+    from citris_cli.core.config import AutoencoderConfig
+
+    penalty = network.autoencoder.config.latent_penalty if isinstance(network, CitrisNF) else None
+    return "" if penalty in (None, AutoencoderConfig().latent_penalty) else f"--latent-penalty {penalty:g}"
 
 
 def _training_settings(network: nn.Module) -> list[str]:

@@ -169,8 +169,8 @@ def test_more_pictures_than_the_memory_holds_are_refused(
     inside: Citris, model: Path, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Room for the model, and for what is made of two pictures.
-    monkeypatch.setattr("citris_cli.data.npz.available_memory", lambda: 150_000)
-    many = ["-n", 14]
+    monkeypatch.setattr("citris_cli.data.npz.available_memory", lambda: 260_000)
+    many = ["-n", 32]
     done = inside("intervene", tmp_path, "--var", "box", *many, "-m", model, "-o", "x.npz", cwd=tmp_path)
     check_refusal(done, rf"intervening on 3 pictures needs .* choose some of them, such as {tmp_path}#:100$")
     done = inside("intervene", f"{tmp_path}#:2", "--var", "box", *many, "-m", model, "-o", "x.npz", cwd=tmp_path)
