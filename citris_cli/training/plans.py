@@ -378,7 +378,7 @@ def _for_frames(session: AnySession, model: Any) -> Any:
 
 
 def _autoencoder_preset(session: AnySession) -> tuple[AutoencoderConfig, AutoencoderTrainingConfig]:
-    """The preset of the session's autoencoder, for its frames."""
+    """The preset of the session's autoencoder, for its frames; ``paper`` is the same for all, so that none is read."""
     preset, frames = session.request.preset, session.data.frames
     return autoencoder_preset(preset, frames.width, still=preset == "small" and mostly_still(frames))
 
@@ -395,8 +395,8 @@ def say_if_still(session: AnySession, plan: AutoencoderPlan) -> None:
     ]
     if options:
         session.note_once(
-            f"most of each frame hardly ever changes, so --preset {name} takes {' '.join(options)}: then small objects "
-            "are drawn, and drawn exactly"
+            f"most of each frame hardly ever changes, so --preset {name} takes {' '.join(options)}: small objects are "
+            "learned sooner that way"
         )
 
 

@@ -95,15 +95,15 @@ def autoencoder_preset(
         preset: its name.
         width: frame width and height in pixels.
         still: whether most of a frame hardly ever changes. What does is small then, and ``small`` sees to it that it is
-            drawn, and drawn exactly (docs/log/balance.md).
+            learned (docs/log/balance.md).
     """
     config, training = AUTOENCODER[preset]
     if preset == "small" and still:
         config = replace(config, growth=2, noise=0.02)
         training = replace(training, lr=2e-3, balance=0.7)
         if width <= SMALL_WIDTH:
-            # In wider frames, fully balanced errors leave undrawn what changes often. With the clipping and the penalty
-            # of other frames, the pictures are as good, and a flow on the encodings finds less.
+            # In wider frames (Pinball), fully balanced errors leave undrawn what changes often. With the clipping of
+            # other frames, pictures of Pong are as good, and a flow on the encodings finds less.
             config = replace(config, latent_penalty=1e-4)
             training = replace(training, balance=1.0, clip=1.0)
     if preset == "small" and width > SMALL_WIDTH:
