@@ -56,7 +56,8 @@ def train(
     """
     from citris_cli.data.variables import parse_vars
     from citris_cli.show.console import Console
-    from citris_cli.training import plans, run
+    from citris_cli.training import run
+    from citris_cli.training.show_config import settings
 
     console = Console()
     with _Shown() as shown:
@@ -84,7 +85,7 @@ def train(
             on_pictures=_write_reconstructions,
         )
         if show_config:
-            console.result(document_text(plans.settings(kind, request), indent=2))
+            console.result(document_text(settings(kind, request), indent=2))
             return
         model = run.TRAININGS[kind](request)
     _show(console, model)

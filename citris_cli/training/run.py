@@ -38,6 +38,7 @@ from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, lea
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.citris_vae import CitrisVAETask
 from citris_cli.training.encodings import cached_encodings, weights_sha256
+from citris_cli.training.found_autoencoder import fitting_autoencoder, say_found
 from citris_cli.training.loop import finishing
 from citris_cli.training.plan import Plan
 from citris_cli.training.plans import (
@@ -47,23 +48,17 @@ from citris_cli.training.plans import (
     VAEPlan,
     autoencoder_plan,
     causal_encoder_plan,
-    earlier_files,
-    fitting_autoencoder,
     flow_plan,
-    flow_session,
-    last_flow_plan,
     open_for_autoencoder,
     require_possible,
     say_first,
-    say_found,
     say_if_still,
-    taught_plan,
-    taught_training,
     vae_plan,
 )
 from citris_cli.training.reconstructions import Pictures
 from citris_cli.training.request import Request
 from citris_cli.training.restarts import best_start, require_restartable
+from citris_cli.training.rounds import earlier_files, flow_session, last_flow_plan, taught_plan, taught_training
 from citris_cli.training.session import AnySession, Session, open_labelled, open_sequences
 from citris_cli.training.teacher import Lessons, TaughtAutoencoderTask
 from citris_cli.wording import counted, enumerated
