@@ -254,7 +254,7 @@ def test_nothing_depends_on_assertions() -> None:
 #: What takes long to import, and what a command needs only once it runs.
 HEAVY = ("torch", "scipy", "PIL", "imageio", "numpy", "safetensors", "skimage")
 #: What commands share once they run.
-ONCE_THEY_RUN = (f"{PACKAGE}.commands.inputs",)
+ONCE_THEY_RUN = (f"{PACKAGE}.commands.given_model", f"{PACKAGE}.commands.inputs")
 
 
 def test_command_modules_are_light() -> None:

@@ -56,7 +56,8 @@ def animate_latents(
     as_json: options.Json = False,
 ) -> None:
     """Animate a sequence: every frame beside bars of its causal latents, with the interventions marked."""
-    from citris_cli.commands.inputs import default_file, default_place, find_model, load_causal_model, require_there
+    from citris_cli.commands.given_model import find_model, load_causal_model
+    from citris_cli.commands.inputs import default_file, default_place, require_there
     from citris_cli.devices import select_device
     from citris_cli.show.animation import GIF_FASTEST
     from citris_cli.show.console import Console
@@ -118,7 +119,8 @@ def _frames_of(
     data: list[Path], named: str | None, lead: str | None, model: CausalModel, console: Console
 ) -> _Sequence:
     """The sequence: of datasets with what they tell of its steps; of anything else the pictures, in their order."""
-    from citris_cli.commands.inputs import gather_frames, is_dataset, known_columns
+    from citris_cli.commands.given_model import known_columns
+    from citris_cli.commands.inputs import gather_frames, is_dataset
     from citris_cli.data.clips import Clip, load_clip
     from citris_cli.data.paths import parse_choice
     from citris_cli.data.variables import parse_vars

@@ -49,7 +49,8 @@ def encode(
     as_json: options.Json = False,
 ) -> None:
     """Write the causal latents of every frame, and the variable that each latent belongs to, to an .npz file."""
-    from citris_cli.commands.inputs import default_file, find_model, load_causal_model, require_there, say_unfamiliar
+    from citris_cli.commands.given_model import find_model, load_causal_model, say_unfamiliar
+    from citris_cli.commands.inputs import default_file, require_there
     from citris_cli.data.variables import REST
     from citris_cli.devices import select_device
     from citris_cli.show.console import Console

@@ -44,7 +44,8 @@ def eval_correlation(
     as_json: options.Json = False,
 ) -> None:
     """Measure identification: R² and Spearman matrices of true factors predicted from each variable's latents."""
-    from citris_cli.commands.inputs import default_file, find_model, load_causal_model
+    from citris_cli.commands.given_model import find_model, load_causal_model
+    from citris_cli.commands.inputs import default_file
     from citris_cli.devices import select_device
     from citris_cli.evaluation.validation import independent_correlation
     from citris_cli.show.console import Console, WorkProgress
@@ -85,7 +86,8 @@ def _ground_truth(
     Raises:
         InputError: a bad file, no ground truth, too few frames, or frames of another size than the model's.
     """
-    from citris_cli.commands.inputs import known_columns, require_width
+    from citris_cli.commands.given_model import known_columns
+    from citris_cli.commands.inputs import require_width
     from citris_cli.data.datasets import load_independent
     from citris_cli.data.layout import find_split
     from citris_cli.data.truth import check_true_values

@@ -61,7 +61,8 @@ def eval_rollout(
     as_json: options.Json = False,
 ) -> None:
     """Measure how far sampled futures are from the recorded one, compared with the simulator and with a copy."""
-    from citris_cli.commands.inputs import default_file, find_causal_encoder, find_model, load_causal_model
+    from citris_cli.commands.given_model import find_causal_encoder, find_model, load_causal_model
+    from citris_cli.commands.inputs import default_file
     from citris_cli.commands.interruption import ends_clean
     from citris_cli.devices import select_device
     from citris_cli.evaluation.future_errors import (
@@ -138,7 +139,8 @@ def _sequences(
     Raises:
         InputError: a bad file, or frames of another size than the model's.
     """
-    from citris_cli.commands.inputs import known_columns, require_width
+    from citris_cli.commands.given_model import known_columns
+    from citris_cli.commands.inputs import require_width
     from citris_cli.data.datasets import load_sequences
     from citris_cli.data.layout import find_split
     from citris_cli.data.truth import check_true_values

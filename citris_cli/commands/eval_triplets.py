@@ -47,7 +47,8 @@ def eval_triplets(
     as_json: options.Json = False,
 ) -> None:
     """Predict the third frame of every triplet from the first two; score: 0 (a copy) to 1 (the best possible)."""
-    from citris_cli.commands.inputs import default_file, find_causal_encoder, find_model, load_causal_model
+    from citris_cli.commands.given_model import find_causal_encoder, find_model, load_causal_model
+    from citris_cli.commands.inputs import default_file
     from citris_cli.data.truth import check_true_values
     from citris_cli.devices import select_device
     from citris_cli.evaluation.triplets import evaluate_triplets, factor_distances, match_mask
@@ -94,7 +95,8 @@ def eval_triplets(
 
 def _triplets(path: Path, named: str | None, model: CausalModel, console: Console) -> TripletData:
     """The triplets, refused if their frames have another size than the model's."""
-    from citris_cli.commands.inputs import known_columns, require_width
+    from citris_cli.commands.given_model import known_columns
+    from citris_cli.commands.inputs import require_width
     from citris_cli.data.datasets import load_triplets
     from citris_cli.data.layout import find_split
     from citris_cli.data.variables import parse_vars

@@ -48,7 +48,8 @@ def explore(
 
     Prints the page's address and serves it until Ctrl-C. Only this machine can reach it, and no files are written.
     """
-    from citris_cli.commands.inputs import find_model, load_causal_model, require_there
+    from citris_cli.commands.given_model import find_model, load_causal_model
+    from citris_cli.commands.inputs import require_there
     from citris_cli.commands.interruption import until_ended
     from citris_cli.devices import select_device
     from citris_cli.exploring.answers import Answers

@@ -60,7 +60,8 @@ def graph(
     as_json: options.Json = False,
 ) -> None:
     """Estimate the causal graph over the variables of a trained model from its latents."""
-    from citris_cli.commands.inputs import default_file, find_model, load_causal_model, require_width
+    from citris_cli.commands.given_model import find_model, load_causal_model
+    from citris_cli.commands.inputs import default_file, require_width
     from citris_cli.commands.interruption import ends_clean
     from citris_cli.data.true_graphs import read_true_graphs
     from citris_cli.devices import select_device
@@ -143,7 +144,7 @@ def _sequences(
     Raises:
         InputError: whatever is wrong with them.
     """
-    from citris_cli.commands.inputs import known_columns
+    from citris_cli.commands.given_model import known_columns
     from citris_cli.data.datasets import load_sequences
     from citris_cli.data.variables import parse_vars
 

@@ -98,13 +98,8 @@ def intervene(
     """Change one variable of a picture and keep the others: take it from another picture, sample it, or sweep it."""
     import numpy as np
 
-    from citris_cli.commands.inputs import (
-        find_model,
-        gather_frames,
-        load_causal_model,
-        require_there,
-        say_unfamiliar,
-    )
+    from citris_cli.commands.given_model import find_model, load_causal_model, say_unfamiliar
+    from citris_cli.commands.inputs import gather_frames, require_there
     from citris_cli.data.npz import require_memory
     from citris_cli.data.paths import parse_choice
     from citris_cli.devices import select_device

@@ -85,15 +85,8 @@ def rollout(
     as_json: options.Json = False,
 ) -> None:
     """Sample possible futures of a frame from the learned transitions, with or without interventions."""
-    from citris_cli.commands.inputs import (
-        default_file,
-        find_model,
-        first_of,
-        gather_frames,
-        load_causal_model,
-        require_there,
-        say_unfamiliar,
-    )
+    from citris_cli.commands.given_model import find_model, load_causal_model, say_unfamiliar
+    from citris_cli.commands.inputs import default_file, first_of, gather_frames, require_there
     from citris_cli.devices import select_device
     from citris_cli.evaluation.futures import futures_of
     from citris_cli.show.console import Console
