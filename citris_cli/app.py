@@ -124,14 +124,6 @@ def main() -> None:
             raise KeyboardInterrupt
         sys.stdout.flush()
         sys.exit(status if isinstance(status, int) else 0)
-    except UsageFailure as error:
-        if debug:
-            _show_traceback(error)
-        _fail(_usage_sentence(error), getattr(error, "exit_code", 2))
-    except CitrisError as error:
-        if debug:
-            _show_traceback(error)
-        _fail(str(error), error.exit_status)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)
     except BrokenPipeError:
@@ -143,15 +135,24 @@ def main() -> None:
     except Exception as error:
         if debug:
             _show_traceback(error)
-        if _out_of_memory(error):
-            _fail("out of memory; try a smaller --batch-size, smaller networks or fewer frames", 1)
-        if isinstance(error, PermissionError) and error.filename is not None:
-            _fail(permission_sentence(error), InputError.exit_status)
-        if isinstance(error, OSError) and error.filename is None and error.errno in STDOUT_ERRORS:
-            reason = (error.strerror or str(error)).lower()
-            _fail(f"standard output cannot be written ({reason}); send it elsewhere", 1)
-        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        _fail(f"unexpected {told}; run again with --debug and report what it prints", 1)
+        _fail(*_told(error))
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """What is said of an error, in one sentence, and the exit status."""
+    if isinstance(error, UsageFailure):
+        return _usage_sentence(error), getattr(error, "exit_code", 2)
+    if isinstance(error, CitrisError):
+        return str(error), error.exit_status
+    if _out_of_memory(error):
+        return "out of memory; try a smaller --batch-size, smaller networks or fewer frames", 1
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return permission_sentence(error), InputError.exit_status
+    if isinstance(error, OSError) and error.filename is None and error.errno in STDOUT_ERRORS:
+        reason = (error.strerror or str(error)).lower()
+        return f"standard output cannot be written ({reason}); send it elsewhere", 1
+    told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"unexpected {told}; run again with --debug and report what it prints", 1
 
 
 def _tell_of_lost_pages() -> None:

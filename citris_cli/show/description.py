@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -67,36 +67,11 @@ def _entries(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shown(key: str, value: Any, document: Mapping[str, Any]) -> Any:
     """What stands beside or below a key of a document."""
-    if key == "bytes":
-        return size_in_words(value)
-    if key == "frame_size":
-        return _size(value)
-    if key == "channels":
-        return f"{value} ({described_channels(value)})"
-    if key == "frame_sizes":
-        return ", ".join(map(_size, value))
-    if key == "arrays":
-        return {name: _array(array) for name, array in value.items()}
-    if key == "groups":
-        return {name: " + ".join(members) for name, members in value.items()}
-    if key == "columns":
-        return {column["name"]: _kind(column) for column in value}
-    if key in ("steps_with_intervention", "triplets_from_image_2"):
-        of = document["steps" if key == "steps_with_intervention" else "triplets"]
+    if key in _SHOWN:
+        return _SHOWN[key](value)
+    if key in _SHARES:
+        of = document[_SHARES[key]]
         return {name: f"{count / of:.1%}" for name, count in value.items()}
-    if key == "identifiability":
-        found = {", ".join(one["variables"]): one["sentence"] for one in value}
-        return found or "every variable's target tells it from all others"
-    if key == "effects_within_step":
-        return {one["condition"]: f"{_ANSWERS[one['holds']]}: {'; '.join(one['sentences'])}" for one in value}
-    if key == "graph":
-        return _graph(value)
-    if key == "notes":
-        return "; ".join(value)
-    if key == "entries":
-        return {Path(one["file"]).name: size_in_words(one["bytes"]) for one in value}
-    if key == "contents":
-        return {str(one.get("file", one.get("directory"))): _content(one) for one in value}
     if key in OWN:
         return _entries(value)
     if type(value) is int:
@@ -152,3 +127,32 @@ def _kind(column: Mapping[str, Any]) -> str:
 def _content(content: Mapping[str, Any]) -> Any:
     """What is said of one of several, below its name."""
     return _entries({key: value for key, value in content.items() if key not in ("file", "directory")})
+
+
+def _identifiability(findings: Sequence[Mapping[str, Any]]) -> Any:
+    found = {", ".join(one["variables"]): one["sentence"] for one in findings}
+    return found or "every variable's target tells it from all others"
+
+
+def _effects(conditions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {one["condition"]: f"{_ANSWERS[one['holds']]}: {'; '.join(one['sentences'])}" for one in conditions}
+
+
+#: Keys whose values are told in a way of their own.
+_SHOWN: dict[str, Callable[[Any], Any]] = {
+    "arrays": lambda arrays: {name: _array(array) for name, array in arrays.items()},
+    "bytes": size_in_words,
+    "channels": lambda channels: f"{channels} ({described_channels(channels)})",
+    "columns": lambda columns: {column["name"]: _kind(column) for column in columns},
+    "contents": lambda files: {str(one.get("file", one.get("directory"))): _content(one) for one in files},
+    "effects_within_step": _effects,
+    "entries": lambda files: {Path(one["file"]).name: size_in_words(one["bytes"]) for one in files},
+    "frame_size": _size,
+    "frame_sizes": lambda sizes: ", ".join(map(_size, sizes)),
+    "graph": _graph,
+    "groups": lambda groups: {name: " + ".join(members) for name, members in groups.items()},
+    "identifiability": _identifiability,
+    "notes": "; ".join,
+}
+#: Counts by name that are told as shares, and the key of what they are shares of.
+_SHARES = {"steps_with_intervention": "steps", "triplets_from_image_2": "triplets"}
