@@ -105,7 +105,12 @@ class PresetName(str, Enum):
 
 Preset = Annotated[
     PresetName,
-    typer.Option("--preset", help="small: for a laptop's CPU; paper: the published sizes.", rich_help_panel=TRAINING),
+    typer.Option(
+        "--preset",
+        help="small: for a laptop's CPU; paper: the published sizes. Some settings depend on the frames and on the "
+        "method; --show-config prints those of a run.",
+        rich_help_panel=TRAINING,
+    ),
 ]
 Val = Annotated[
     Path | None,
