@@ -32,14 +32,14 @@ class LoadedModel:
     """A trained model, in evaluation mode on its device.
 
     Attributes:
-        kind: name of its :class:`~citris_cli.kinds.Kind`.
+        kind: name of its kind, such as ``autoencoder`` (:mod:`citris_cli.kinds`).
         network: the torch module.
-        variables: the K intervened variables, the F factors that a causal encoder reads, or None for an autoencoder.
-        path: the file it came from, or :data:`IN_MEMORY`.
-        provenance: command, seed, versions, data hash, measures.
-        reference: latents of training frames that the file brings, or None.
-        sha256: of its file, in hexadecimal; "" if that was not asked for, or it comes from none.
-        checked: whether its file has digests, and agrees with them; those of earlier formats have none.
+        variables: the K intervened variables, the F factors that a causal encoder predicts, or None for an autoencoder.
+        path: the file it came from; ``Path("the model in memory")`` for one that was not written to a file.
+        provenance: command, seed, versions, SHA-256 of the data, metrics.
+        reference: latents of training frames that the file keeps, or None.
+        sha256: of its file, in hexadecimal; "" if it was not computed.
+        checked: whether its file has digests and agrees with them; files of formats 1 and 2 have none.
     """
 
     kind: str

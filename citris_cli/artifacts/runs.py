@@ -20,7 +20,7 @@ from citris_cli.kinds import KINDS, Kind
 
 RUNS = Path("runs")
 MODEL_VARIABLE = "CITRIS_MODEL"
-#: How the best weights so far of a training that goes on end: a file of the same kind as its model.
+#: How the names of files with the best weights so far of a training run end.
 BEST_SO_FAR = ".best.safetensors"
 
 

@@ -100,6 +100,7 @@ def free_path(
     settings: Settings,
     overwrite: bool,
     note: Callable[[str], object],
+    piped: bool = False,
 ) -> Path:
     """Where a training that begins anew puts its model.
 
@@ -110,6 +111,7 @@ def free_path(
         settings: of the run.
         overwrite: whether what lies there may be replaced.
         note: is told what is replaced, and where the model goes instead.
+        piped: whether the model goes to standard output, so that only its log and state lie there.
 
     Raises:
         InputError: at the place that was named lies something else.
@@ -125,7 +127,8 @@ def free_path(
             for other in [Left.at(path, kind)]
             if not other.differs(settings)
         )
-        note(f"{differs}: this one goes to {path} (--overwrite would replace that one)")
+        goes = f"this one goes to {path} (--overwrite would replace that one)"
+        note(f"{differs}: {f'the log of this one goes to {RunFiles.beside(path).metrics}' if piped else goes}")
     elif differs:
         note(f"{differs}: replaced (--overwrite)")
     if left.unfinished:
@@ -136,7 +139,7 @@ def free_path(
                 "it)"
             )
     elif left.what and same_run(left.model, settings):
-        note(f"{left.path} was trained with the same settings: training it again in its place")
+        note(f"{left.path} was trained with the same settings: training it again{'' if piped else ' in its place'}")
     return left.path
 
 

@@ -266,8 +266,8 @@ def make_plan(
                 "one"
             )
     settings = begin.settings(*begin.settled())
-    overwrite = session.request.overwrite
-    path = free_path(base, isinstance(output, Path), kind, settings, overwrite, session.note)
+    overwrite, piped = session.request.overwrite, output is Place.STDOUT
+    path = free_path(base, isinstance(output, Path), kind, settings, overwrite, session.note, piped)
     return _begun(begin, session.files(path, output))
 
 

@@ -32,16 +32,16 @@ class Place(Enum):
 
 
 class Progress(NamedTuple):
-    """How far a training is.
+    """How far a training run is.
 
     Attributes:
-        title: of the training: a command may train an autoencoder first.
+        title: of the training run: a command may train an autoencoder first.
         step: steps taken.
-        total: steps of the whole training.
-        per_second: samples a second.
+        total: steps of the whole run.
+        per_second: samples per second.
         unit: what a sample is: frames, pairs or windows.
-        losses: means since the last time, by name; empty at the start.
-        group: trainings of one group go on side by side; "" of one that goes on by itself.
+        losses: means since the last call, by name; empty at the start.
+        group: runs with the same group run side by side; "" for a run on its own.
     """
 
     title: str

@@ -67,13 +67,13 @@ USERS = (
     ),
     *(
         (
-            f"Prior of iCITRIS-{name}, {stage}, one thread (processor time)",
-            f"iCITRIS's prior, {name}, {stage} ({sizes}, 8 graphs)",
+            f"Prior of iCITRIS-{name}, assignment {stage}, one thread (processor time)",
+            f"iCITRIS's prior, {name}, {row} ({sizes}, 8 graphs)",
             "cpu-one-thread",
             "",
         )
         for name, sizes in (("VAE", "K 6, M 12, c 32, 512 pairs"), ("NF", "K 5, M 24, c 64, 64 pairs"))
-        for stage in ("owners open", "owners decided")
+        for stage, row in (("undecided", "owners open"), ("decided", "owners decided"))
     ),
     ("Encoding, `paper`", "encode, paper (64x64, c 64)", "cpu", ""),
     ("Encoding, `small`", "encode, small (64x64, c 64)", "cpu", ""),

@@ -58,6 +58,11 @@ def test_a_model_of_other_settings_stays_and_the_new_one_goes_beside_it(folder: 
     other = done.stdout.decode().strip()
     assert Path(other).name.startswith("ae-")
     assert len(Path(other).stem) == len("ae-") + 8
+    # A model on standard output goes nowhere else; its log does.
+    piped = inside(*AE, "--seed", 9, "-o", "-", cwd=folder)
+    log_beside = "the log of this one goes to runs/d/ae-seed9.metrics.jsonl\n"
+    assert f"{holds} seed (0, here 9): {log_beside}" in piped.stderr.decode()
+    assert [path.name for path in runs.glob("ae-seed9*.safetensors")] == []
     # Each again in its own place, which is said.
     goes(to="ae.safetensors", says="ae.safetensors was trained with the same settings: training it again in its")
     assert succeed(*AE, "--seed", 7, cwd=folder) == "runs/d/ae-seed7.safetensors"
