@@ -102,6 +102,14 @@ def _is_json(start: bytes) -> bool:
     return re.match(r'\s*(\{\s*["}]|\[\s*[\[{"\d\]-])', _text(start)) is not None
 
 
+def _is_report(start: bytes) -> bool:
+    return re.match(r'\s*\{\s*"(model": .*\n?\s*"model_sha256|data": .*\n?\s*"fit)": ', _text(start)) is not None
+
+
+def _is_log(start: bytes) -> bool:
+    return re.match(r'\{"step": \d+, "', _text(start)) is not None
+
+
 def _is_table(start: bytes) -> bool:
     lines = _text(start).splitlines()[:2]
     counts = [{line.count(separator) for line in lines} for separator in ",;\t"]
@@ -160,6 +168,8 @@ _KNOWN: tuple[tuple[Callable[[bytes], bool], FileType], ...] = (
     (_markup("<!doctype html", "<html", "<head", "<body"), FileType("an HTML page", "page")),
     (_markup("<error"), FileType("an error message in XML", "page")),
     (_markup("<?xml"), FileType("an XML document", "text")),
+    (_is_report, FileType("a report that citris wrote", "own text")),
+    (_is_log, FileType("a log of a training run", "own text")),
     (_is_json, FileType("a JSON document", "text")),
     (_is_table, FileType("a table in text (CSV)", "table")),
     (lambda start: bool(_text(start)), FileType("text", "text")),
@@ -175,6 +185,7 @@ _AGAIN = {
     "annex pointer": " and not the file itself; fetch that with 'git annex get'",
     "page": ", not the file itself: the download probably failed; open it to see why, and download the file again",
     "own page": " to look at, and nothing else is in it; open it in a browser",
+    "own text": ": results, and neither frames nor a model; open it in an editor or any program that reads JSON",
 }
 #: What is said after what the file is, by family, and "" for every other one.
 _INSTEAD: Mapping[Wanted, Mapping[str, str]] = {

@@ -75,6 +75,6 @@ def require_long_enough(model: CausalLatentsConfig, config: CausalTrainingConfig
         else:  # while the rate is at 0, as it is until the end of the warm-up, no factor on it helps
             advice = f"give at least {counted(needed, 'step')}" + (f", or a higher {own.option}" if reach else "")
         raise InputError(
-            f"--steps {config.steps}: too short for the {own.name}, whose parameters can move by {reach:.2g} in that "
-            f"many steps and have to move by {own.distance:g} to decide anything; {advice}"
+            f"--steps {config.steps}: too short for the {own.name}, whose parameters can move by at most "
+            f"{reach:.2g} in that many steps and have to move by {own.distance:g} to decide anything; {advice}"
         )

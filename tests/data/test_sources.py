@@ -123,6 +123,12 @@ OTHER_FILES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "a page of citris": (lambda: beginning("citris: correlation", "").encode(), "a page that citris made", "a browser"),
     "its check": (lambda: beginning("d: citris check", "").encode(), "a page that citris made", "a browser"),
+    "a report": (
+        lambda: b'{\n  "model": "nf.safetensors",\n  "model_sha256": "1f",\n',
+        "a report that citris wrote",
+        "an editor",
+    ),
+    "its log": (lambda: b'{"step": 40, "loss": 16.2}\n', "a log of a training run", "an editor"),
     "a page in Latin-1": (lambda: "<html><title>Zugriff gestört".encode("latin-1"), "an HTML page", "download"),
     "an XML error": (lambda: b'<?xml version="1.0"?>\n<Error><Code>AccessDenied', "an error message", "download"),
     "JSON": (lambda: b'{"images": [[0, 1]]}', "a JSON document", "np.savez"),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from citris_cli.data.signatures import FileType, beginning, identify
 from tests.end_to_end.conftest import TINY_AE, TINY_NF, Citris
 from tests.end_to_end.test_output_contract import MAKES, TRAINS, data, folder
 
@@ -113,6 +114,8 @@ def test_documents_of_results(folder: Path, inside: Citris, command: str) -> Non
     assert found["model"] == (default if command == "import-checkpoint" else "m.safetensors")
     if "latents_per_variable" in found:
         assert sum(found["latents_per_variable"].values()) == 4
+    if default.endswith(".json"):
+        assert identify(beginning(folder / default)) == FileType("a report that citris wrote", "own text")
 
 
 def test_the_documents_of_distances(home: Path, tmp_path: Path, inside: Citris) -> None:
