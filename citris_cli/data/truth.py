@@ -10,6 +10,7 @@ import numpy as np
 
 from citris_cli.data.variables import Variable
 from citris_cli.errors import InputError
+from citris_cli.wording import enumerated
 
 if TYPE_CHECKING:
     from citris_cli.data.datasets import IndependentData, SequenceData, TripletData
@@ -57,18 +58,22 @@ def check_values(
     Raises:
         InputError: as :func:`check_true_values`.
     """
-    notes = []
+    narrow: dict[str, list[str]] = {}  # names of angles by what their values lie within
     for factor, column in zip(factors, values.T, strict=True):
         low, high = float(column.min()), float(column.max())
         _check(factor, column, label, otherwise.format(factor.name))
         if factor.kind == "angle" and -1 <= low < high <= 1:
-            shown = "0 … 1" if low >= 0 else "−1 … 1"
-            factor_of = "2π" if low >= 0 else "π"
-            notes.append(
-                f"{label}: {factor.name} is an angle, read in radians, and all its values lie within {shown}; "
-                f"if that is a whole turn, multiply them by {factor_of}"
-            )
-    return tuple(notes)
+            narrow.setdefault("0 … 1" if low >= 0 else "−1 … 1", []).append(factor.name)
+    return tuple(_unlike_radians(label, names, within) for within, names in narrow.items())
+
+
+def _unlike_radians(label: str, names: Sequence[str], within: str) -> str:
+    one = len(names) == 1
+    return (
+        f"{label}: {enumerated(names)} {'is an angle' if one else 'are angles'}, read in radians, and all "
+        f"{'its' if one else 'their'} values lie within {within}; if that is a whole turn, multiply them by "
+        f"{'2π' if within.startswith('0') else 'π'}"
+    )
 
 
 def _check(factor: Variable, values: np.ndarray[Any, Any], where: str, otherwise: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from citris_cli.data.datasets import load_independent
-from citris_cli.data.truth import check_true_values
+from citris_cli.data.truth import check_true_values, check_values
 from citris_cli.data.variables import parse_vars
 from citris_cli.errors import InputError
 
@@ -35,6 +35,13 @@ def test_what_looks_like_another_unit_is_said_to(values: np.ndarray, says: str) 
     (note,) = checked(values)
     assert "theta is an angle, read in radians" in note
     assert re.search(says, note)
+
+
+def test_angles_that_look_alike_share_a_sentence() -> None:
+    values = np.stack([TURNS, TURNS, 2 * TURNS - 1], axis=1)
+    notes = check_values(values, parse_vars("a:angle,b:angle,c:angle"), "x.npz", "")
+    assert [note.split(",")[0] for note in notes] == ["x.npz: a", "x.npz: c is an angle"]
+    assert "a, b are angles, read in radians, and all their values" in notes[0]
 
 
 def test_categories_are_whole_numbers() -> None:
