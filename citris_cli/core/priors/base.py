@@ -1,4 +1,4 @@
-"""What every transition prior p(z^{t+1} | z^t, I^{t+1}) offers and is given (Lippe et al., 2022, equation 2)."""
+"""The interface of transition priors p(z^{t+1} | z^t, I^{t+1}) (Lippe et al., 2022, equation 2)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from citris_cli.core.target_classifier import TargetClassifier
 
 #: A number that may change from step to step, on a GPU a scalar on the device.
 Setting = float | Tensor
-#: The ``preset`` of a baseline that learns no assignment: no flow, no target classifier, no stages of the training.
+#: The ``preset`` of a baseline that learns no assignment: no flow, no target classifier, no schedules.
 WITHOUT_ASSIGNMENT: Mapping[str, Any] = {
     "flow_layers": 0,
     "classifier_weight": 0.0,
@@ -28,15 +28,15 @@ WITHOUT_ASSIGNMENT: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Given:
-    """What a prior may need of a step besides the latents.
+    """What a prior is given of a step, besides the latents.
 
     Attributes:
         targets: intervention targets I^{t+1}, 0 or 1, [B, K].
         probabilities: soft assignment p [M, K+1]; the last column is psi(0), where the prior has one.
         psi: straight-through samples of the assignment, one-hot [B, M, K+1].
-        generator: source of whatever the prior draws, on the latents' device.
-        progress: share of the training's steps that have been taken, 0 … 1; 1 outside of a training.
-        schedule: what :meth:`TransitionPrior.schedule` says of this step; empty outside of a training.
+        generator: source of the prior's random numbers, on the latents' device.
+        progress: fraction of the training steps taken so far, 0 … 1; 1 outside of a training run.
+        schedule: the values of :meth:`TransitionPrior.schedule` at this step; empty outside of a training run.
     """
 
     targets: Tensor
@@ -48,11 +48,11 @@ class Given:
 
 
 class Score(NamedTuple):
-    """What a prior says of a batch.
+    """A prior's score of a batch.
 
     Attributes:
         value: negative log-likelihood or divergence in nats [B].
-        terms: further terms of the loss by name, scalars, each with its weight already; they are logged by that name.
+        terms: further terms of the loss by name, scalars that include their weights; they are logged under these names.
     """
 
     value: Tensor
@@ -66,10 +66,10 @@ class ParameterGroup(NamedTuple):
         parameters: the parameters.
         rate: factor on the training's learning rate.
         weight_decay: of AdamW.
-        schedule: factor on the rate at a share of the training's steps, 0 … 1; None for 1 throughout.
-        name: what they are, where a training can be too short for them.
-        option: of the command that changes their rate.
-        distance: how far from its start each has to be able to get for a training to decide anything.
+        schedule: factor on the rate by the fraction of training steps taken, 0 … 1; None for 1 throughout.
+        name: what messages call them, if a training run can be too short for them.
+        option: the command's option that changes their rate.
+        distance: how far each must be able to move from its initial value, or a training run decides nothing.
     """
 
     parameters: Sequence[nn.Parameter]
@@ -82,7 +82,7 @@ class ParameterGroup(NamedTuple):
 
 
 class TransitionPrior(nn.Module, ABC):
-    """A score of samples (CITRIS-NF), a KL divergence (CITRIS-VAE), and draws.
+    """A negative log-likelihood of samples (CITRIS-NF), a KL divergence (CITRIS-VAE), and samples of the next latents.
 
     A latent of variable k follows a distribution that depends on z^t, unless k was intervened on; then, under perfect
     interventions, it follows one that does not depend on the past, and under imperfect ones another that does.
@@ -91,15 +91,17 @@ class TransitionPrior(nn.Module, ABC):
 
     Attributes:
         Config: dataclass of its configuration, with its name.
-        title: what a model with this prior is called, or None where it is the model's own name.
-        models: kinds of model that it can be in.
-        assigns: whether it learns which variable a latent belongs to; else labels tell after the training.
-        preset: settings of model and training that go with it, by name, unless the user says otherwise.
+        title: name of a model with this prior, or None for the model's own name.
+        models: kinds of model that it can be part of.
+        assigns: whether it learns which variable each latent belongs to; if not, labels decide after the training run.
+        preset: its own defaults for settings of model and training, by name.
         published: whether the published code has it.
         rest: whether there is a psi(0).
-        effects: whether variables may act on each other within a step; it learns on which.
-        foretells: whether its draws say what follows a frame and an intervention, so that one can go on from them.
-        rows_apart: whether it looks at the rows of a batch one by one, so that several processes can share a batch.
+        effects: whether variables may act on each other within a step; the graph of these effects is learned.
+        foretells: whether it predicts the latents that follow a frame and an intervention, so that it can be sampled
+            step after step.
+        rows_apart: whether the score of an example does not depend on the others of its batch, so that several
+            processes can share a batch.
     """
 
     Config: ClassVar[type[PriorConfig]]
@@ -124,27 +126,27 @@ class TransitionPrior(nn.Module, ABC):
             variables: number of intervened causal variables K.
             hidden: width c of the model's networks.
             config: its configuration.
-            generator: source of the random start.
+            generator: source of the random initial weights.
         """
         return cls(latents, variables, hidden, config, generator)
 
     @classmethod
     def preset_for(cls, kind: str, preset: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Settings that go with it: :attr:`preset`, or what depends on more.
+        """Its own defaults: :attr:`preset`, unless a subclass makes them depend on the arguments.
 
         Args:
-            kind: of model.
-            preset: name of the settings that it takes the place in.
-            changes: what the user said, by name.
+            kind: kind of the model.
+            preset: name of the preset whose settings they replace.
+            changes: settings that the user gave, by name.
 
         Raises:
-            ValueError: of what the user said, something would have no effect.
+            ValueError: a setting that the user gave would have no effect.
         """
         return cls.preset
 
     @classmethod
     def require_possible(cls, config: PriorConfig) -> None:
-        """Refuse a configuration, each value of which is within its bounds, of which nothing can come.
+        """Refuse a configuration that cannot work, although each of its values is within its bounds.
 
         Raises:
             ValueError: a sentence that says why.
@@ -157,7 +159,7 @@ class TransitionPrior(nn.Module, ABC):
 
         Args:
             config: of the model.
-            generator: source of the random start.
+            generator: source of the random initial weights.
         """
         return TargetClassifier(
             config.latents,
@@ -236,17 +238,17 @@ class TransitionPrior(nn.Module, ABC):
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
     ) -> Tensor:
-        """Draw what of z^{t+1} is not known already, given what is; the other arguments are those of :meth:`sample`.
+        """Sample the latents of z^{t+1} that are not known, given those that are; otherwise like :meth:`sample`.
 
-        Variables without effects within a step are independent of each other given z^t, so that there is nothing of the
-        known ones to look at.
+        Without effects within a step, variables are independent of each other given z^t, so the known ones make no
+        difference.
 
         Args:
-            known: latents of the later frame [B, M], NaN where they are to be drawn; those of a variable are all known
-                or none of them is.
+            known: latents of the later frame [B, M], NaN where they are to be sampled; either all latents of a variable
+                are known or none.
 
         Returns:
-            Causal latents [B, M], the known ones as they are.
+            Causal latents [B, M], the known ones unchanged.
         """
         return torch.where(known.isnan(), self.sample(z_t, targets, assignment, generator, temperature), known)
 
@@ -255,16 +257,16 @@ class TransitionPrior(nn.Module, ABC):
         return None
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
-        """Those of its parameters that do not learn at the training's own rate, without weight decay."""
+        """Its parameters that have a learning rate or a weight decay of their own."""
         return ()
 
     def schedule(self, progress: float) -> Mapping[str, float]:
-        """What of the prior changes over a training, by name, at a share of its steps, 0 … 1."""
+        """Values that change over a training run, by name, after a fraction of its steps, 0 … 1."""
         return {}
 
 
 class RegularisedPrior(TransitionPrior):
-    """One of CITRIS's own, with the pull lambda of latents that carry no information into psi(0).
+    """A prior of CITRIS itself, with the regulariser lambda, which moves uninformative latents into psi(0).
 
     Args:
         config: its configuration.
@@ -277,7 +279,7 @@ class RegularisedPrior(TransitionPrior):
         self.config = config
 
     def schedule(self, progress: float) -> Mapping[str, float]:
-        """``pull``, the factor on lambda."""
+        """``pull``: the factor on lambda."""
         rise = self.config.regulariser_warmup
         return {"pull": min(1.0, progress / rise)} if rise > 0 else {}
 
@@ -291,7 +293,7 @@ class RegularisedPrior(TransitionPrior):
         return self.config.regulariser_form == "price"
 
     def pulled(self, nll: Tensor, given: Given) -> Tensor:
-        """The NLL, in training mode with what it costs to be no part of psi(0).
+        """The NLL, in training mode with the regulariser: what latents outside psi(0) cost.
 
         That is ``lambda mean_m(1 - p[m,0])``, or, if lambda is a price, ``lambda sum_m (1 - p[m,0])``.
         """
