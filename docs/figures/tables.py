@@ -261,7 +261,10 @@ def results() -> str:
         found = f"**{sum(diag) / count:.3f} / {sum(sep) / count:.3f}**"
         if count > 1:
             found += f" (worst of {count} seeds {min(diag):.3f} / {max(sep):.3f})"
-        score = "" if one["score"] is None else f"{one['score']:.3f}"
+        scores = [seed["score"] for seed in one["seeds"] if "score" in seed] or [one["score"]]
+        score = "" if None in scores else f"{sum(scores) / len(scores):.3f}"
+        if len(scores) > 1:
+            score += f" (worst {min(scores):.3f})"
         lines.append((one["data"], one["model"], one["budget"], found, score, one["published"]))
     return markdown(("data", "model", "budget", "R², diag / sep", "triplets", "published"), lines, text=6)
 
