@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 
@@ -26,9 +26,6 @@ from citris_cli.data.shards import look_at_frames
 from citris_cli.errors import InputError
 from citris_cli.show.console import Console
 from citris_cli.wording import counted
-
-if TYPE_CHECKING:
-    pass
 
 STDIN = Path("-")
 #: So many sizes of pictures get a note of their own.

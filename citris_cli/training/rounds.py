@@ -33,7 +33,7 @@ def last_flow_plan(session: Session[SequenceData]) -> NFPlan:
     """Of several rounds, the training of the last flow, on an autoencoder that is taught until then.
 
     Raises:
-        InputError: as :func:`flow_plan`.
+        InputError: as :func:`~citris_cli.training.plans.flow_plan`.
     """
     loaded = found_autoencoder(session)
     first = own_autoencoder_plan(session).model if loaded is None else fitting_autoencoder(session, loaded).config
