@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,10 +12,11 @@ from citris_cli.commands.outputs import Output, output_option
 from citris_cli.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from citris_cli.causal_model import CausalModel
     from citris_cli.data.datasets import SequenceData
+    from citris_cli.evaluation.graphs.question import Question
     from citris_cli.evaluation.graphs.report import CausalGraph, EdgeSet
     from citris_cli.show.console import Console
 
@@ -108,32 +109,26 @@ def graph(
                 on_progress=shown.update,
             )
         _show(console, found, len(question.steps))
-        document = {
-            "model": str(loaded.path),
-            "model_sha256": loaded.sha256,
-            "data": called,
-            "steps": len(question.steps),
-            "interventions": dict(zip(question.names, question.interventions.tolist(), strict=False)),
-            "latents_per_variable": dict(zip(question.names, question.latents.tolist(), strict=True)),
-            "seed": seed,
-            "sparsity": sparsity,
-            **found.to_json(),
-        }
-        drawn = None
-        if path is not None:
-            facts = {
-                "Model": str(loaded.path),
-                "Its SHA-256": loaded.sha256,
-                "Data": called,
-                "Steps": f"{len(question.steps):,}",
-                "Interventions": ", ".join(
-                    f"{name} {number:,}"
-                    for name, number in zip(question.names, question.interventions.tolist(), strict=False)
-                ),
-                "Resamplings": f"{repeats:,}",
-            }
-            drawn = _beside(beside, found, facts, console)
+        document = _document(loaded, called, question, found, seed, sparsity)
+        drawn = None if path is None else _beside(beside, found, document, console)
         asked.write_report(console, document, path, drawn, "page" if beside == ".html" else "graph")
+
+
+def _document(
+    model: CausalModel, called: str, question: Question, found: CausalGraph, seed: int, sparsity: float
+) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    return {
+        "model": str(model.path),
+        "model_sha256": model.sha256,
+        "data": called,
+        "steps": len(question.steps),
+        "interventions": dict(zip(question.names, question.interventions.tolist(), strict=False)),
+        "latents_per_variable": dict(zip(question.names, question.latents.tolist(), strict=True)),
+        "seed": seed,
+        "sparsity": sparsity,
+        **found.to_json(),
+    }
 
 
 def _sequences(
@@ -156,7 +151,7 @@ def _sequences(
     return loaded
 
 
-def _beside(kind: str, found: CausalGraph, facts: dict[str, str], console: Console) -> bytes:
+def _beside(kind: str, found: CausalGraph, document: Mapping[str, Any], console: Console) -> bytes:
     """What is written beside the document."""
     from citris_cli.show.graph_files import as_dot, as_graphml
     from citris_cli.show.graph_page import graph_page
@@ -171,6 +166,14 @@ def _beside(kind: str, found: CausalGraph, facts: dict[str, str], console: Conso
         if spelled := spelling_note(found.names, FONT_SIZE):
             console.note(spelled)
         return graph_png(found)
+    facts = {
+        "Model": document["model"],
+        "Its SHA-256": document["model_sha256"],
+        "Data": document["data"],
+        "Steps": f"{document['steps']:,}",
+        "Interventions": ", ".join(f"{name} {number:,}" for name, number in document["interventions"].items()),
+        "Resamplings": f"{found.repeats:,}",
+    }
     return graph_page(found, facts).encode(errors="replace")
 
 

@@ -88,61 +88,10 @@ def _command(name: str) -> Callable[..., None]:
         as_json: options.Json = False,
         **given: Any,
     ) -> None:
-        from citris_cli.artifacts.endings import names_a_file
-        from citris_cli.commands.interruption import ends_clean
-        from citris_cli.commands.outputs import document_text
-        from citris_cli.data.layout import SPLITS
-        from citris_cli.errors import InputError
-        from citris_cli.show.console import Console, WorkProgress
-        from citris_cli.system import available_cores
-        from citris_cli.worlds import load_world
-        from citris_cli.worlds.dataset import INDEPENDENT, split_sizes, write_dataset
-
-        if output == Path("-"):
-            raise InputError(
-                "-o -: a dataset is a directory of files, which cannot go to standard output; name a directory"
-            )
-        if names_a_file(output) and not output.is_dir():
-            example = output.with_suffix("")
-            raise InputError(f"-o {output}: a dataset is a directory of files; name one, such as {example}")
         fields = {
             option.field: _plain(option, given[option.field]) for option in own if given.get(option.field) is not None
         }
-        world = load_world(name, seed, **fields)
-        chosen = _splits(splits, SPLITS)
-        if frames is not None and not chosen:
-            raise InputError(
-                f"--frames {frames} has no effect with --splits none; leave it out (--independent is the number of "
-                "independent frames)"
-            )
-        length = FRAMES if frames is None else frames
-        with ends_clean("run the command again"), WorkProgress("simulating", "frame", after=1.0) as shown:
-            files = write_dataset(
-                world,
-                output,
-                length,
-                seed,
-                overwrite,
-                splits=chosen,
-                independent=independent,
-                workers=workers or available_cores(),
-                on_progress=shown.update,
-            )
-        console = Console()
-        if as_json:
-            sizes = {**split_sizes(length), INDEPENDENT: independent}
-            document = {
-                "files": [str(path) for path in files],
-                "dataset": str(output),
-                "frames": length if chosen else None,
-                "seed": seed,
-                "world": name,
-                "settings": world.settings,
-                "rows_per_split": {path.stem: sizes[path.stem] for path in files},
-            }
-            console.result(document_text(document))
-        else:
-            console.result(output)
+        _simulate(name, fields, output, frames, seed, splits, independent, workers, overwrite, as_json)
 
     # What Typer reads: the world's own options in the place of **given.
     common = [one for one in inspect.signature(simulate, eval_str=True).parameters.values() if one.name != "given"]
@@ -150,6 +99,89 @@ def _command(name: str) -> Callable[..., None]:
     vars(simulate)["__signature__"] = inspect.Signature(parameters)
     simulate.__annotations__ = {one.name: one.annotation for one in parameters}
     return simulate
+
+
+def _simulate(
+    name: str,
+    fields: dict[str, Any],
+    output: Path,
+    frames: int | None,
+    seed: int,
+    splits: str,
+    independent: int,
+    workers: int | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write the dataset and print where it is.
+
+    Args:
+        name: of the world.
+        fields: what makes this one, by the fields of its options.
+        output, frames, seed, splits, independent, workers, overwrite, as_json: the options of all worlds.
+    """
+    from citris_cli.commands.interruption import ends_clean
+    from citris_cli.commands.outputs import document_text
+    from citris_cli.data.layout import SPLITS
+    from citris_cli.errors import InputError
+    from citris_cli.show.console import Console, WorkProgress
+    from citris_cli.system import available_cores
+    from citris_cli.worlds import load_world
+    from citris_cli.worlds.dataset import INDEPENDENT, split_sizes, write_dataset
+
+    _require_directory(output)
+    world = load_world(name, seed, **fields)
+    chosen = _splits(splits, SPLITS)
+    if frames is not None and not chosen:
+        raise InputError(
+            f"--frames {frames} has no effect with --splits none; leave it out (--independent is the number of "
+            "independent frames)"
+        )
+    length = FRAMES if frames is None else frames
+    with ends_clean("run the command again"), WorkProgress("simulating", "frame", after=1.0) as shown:
+        files = write_dataset(
+            world,
+            output,
+            length,
+            seed,
+            overwrite,
+            splits=chosen,
+            independent=independent,
+            workers=workers or available_cores(),
+            on_progress=shown.update,
+        )
+    console = Console()
+    if not as_json:
+        console.result(output)
+        return
+    sizes = {**split_sizes(length), INDEPENDENT: independent}
+    document = {
+        "files": [str(path) for path in files],
+        "dataset": str(output),
+        "frames": length if chosen else None,
+        "seed": seed,
+        "world": name,
+        "settings": world.settings,
+        "rows_per_split": {path.stem: sizes[path.stem] for path in files},
+    }
+    console.result(document_text(document))
+
+
+def _require_directory(output: Path) -> None:
+    """Refuse a place that cannot be a dataset's directory.
+
+    Raises:
+        InputError: it is standard output, or has the name of a file.
+    """
+    from citris_cli.artifacts.endings import names_a_file
+    from citris_cli.errors import InputError
+
+    if output == Path("-"):
+        raise InputError(
+            "-o -: a dataset is a directory of files, which cannot go to standard output; name a directory"
+        )
+    if names_a_file(output) and not output.is_dir():
+        raise InputError(f"-o {output}: a dataset is a directory of files; name one, such as {output.with_suffix('')}")
 
 
 def _splits(text: str, known: tuple[str, ...]) -> tuple[str, ...]:

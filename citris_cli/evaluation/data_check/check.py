@@ -44,7 +44,6 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
     compared = contrasts(*rows.at(steps, 0))
     found = changes(data, steps, spread_over(steps, MOST_STEPS), map_weights(compared, rows, 0))
     seen_in = features(found)
-    names = data.variables.names
     aligned = verdict(seen_in, found, rows)
     lag, maps = aligned.lag or 0, found.maps
     targets, there = rows.at(steps, lag)
@@ -53,6 +52,7 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
         maps = changes(data, steps, steps[:0], map_weights(compared, rows, lag)).maps
     shows = shown(seen_in, rows, found, lag)
     depends = depends_on_past(found, seen_in, rows, lag, shows)
+    names = data.variables.names
     variables = tuple(
         VariableCheck(
             name=names[k],
@@ -65,21 +65,12 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
         )
         for k, contrast in enumerate(compared)
     )
-    ratios = ratios_by_lag(found, rows)
-    alignment = _alignment(aligned, ratios, data.rows_a_frame)
+    alignment = _alignment(aligned, ratios_by_lag(found, rows), data.rows_a_frame)
     seen = pictures(found, rows.idle(steps, lag))
     stands, _ = rows.at(steps, 0)
     said = findings(data)
     problems, hints = _said(aligned, alignment, [(one.name, one.shows) for one in variables], seen, found, rows)
-    imperfect = [one.name for one in variables if one.depends]
-    if imperfect:
-        hints.append(
-            f"{enumerated(imperfect)}: the value after an intervention still depends on the frame before; train with "
-            f"{imperfect_option(imperfect, names)}, and not with --method icitris, which needs perfect ones"
-        )
     sheet, sheet_targets = _sheet(data, rows)
-    if lag:
-        hints.append(f"what interventions on each variable change was measured with the rows read {_earlier(lag)}")
     return DataCheck(
         data=name if name is not None else data.label,
         frames=len(data.frames),
@@ -98,13 +89,30 @@ def check_data(data: SequenceData, name: str | None = None) -> DataCheck:
         sheet=sheet,
         sheet_targets=sheet_targets,
         problems=(*problems, *(one.sentence for one in said if _stands_in_the_way(one)), *_few(len(steps))),
-        hints=(*hints, *(one.sentence for one in said if not _stands_in_the_way(one))),
+        hints=(
+            *hints,
+            *_how_to_read(variables, lag),
+            *(one.sentence for one in said if not _stands_in_the_way(one)),
+        ),
         unchecked=(
             *told_otherwise(compared, names),
             *((alignment.sentence,) if aligned.lag is None else ()),
             *_untold(variables, int(targets.any(1).sum()), seen.flickers is None and len(steps) >= FEW_SAMPLES),
         ),
     )
+
+
+def _how_to_read(variables: Sequence[VariableCheck], lag: int) -> Iterator[str]:
+    """What follows for a training from imperfect interventions, and for this check from rows that are misaligned."""
+    imperfect = [one.name for one in variables if one.depends]
+    if imperfect:
+        yield (
+            f"{enumerated(imperfect)}: the value after an intervention still depends on the frame before; train with "
+            f"{imperfect_option(imperfect, [one.name for one in variables])}, and not with --method icitris, which "
+            "needs perfect ones"
+        )
+    if lag:
+        yield f"what interventions on each variable change was measured with the rows read {_earlier(lag)}"
 
 
 def _untold(variables: Sequence[VariableCheck], intervened: int, flickering: bool) -> Iterator[str]:
