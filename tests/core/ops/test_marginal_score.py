@@ -11,21 +11,25 @@ from tests.core.ops.exact import require_exact, seeded
 WINDOWS = 20
 
 
-def inputs(latents: int, samples: int, variables: int) -> tuple[list[Tensor], Tensor]:
-    """What is differentiated by, in the order of the arguments, and the targets."""
+def inputs(latents: int, samples: int, variables: int, components: int = 0) -> tuple[list[Tensor], Tensor]:
+    """What is differentiated by, in the order of the arguments, and the targets; components are those of mixtures."""
     observational = torch.randn(WINDOWS, samples, latents, 2, generator=seeded(1))
     z = torch.randn(WINDOWS, samples, latents, generator=seeded(2))
     p = (2 * torch.randn(latents, variables + 1, generator=seeded(3))).softmax(-1)
-    intervened = 0.5 * torch.randn(latents, variables, 2, generator=seeded(4))
+    shape = (latents, variables, components, 3) if components else (latents, variables, 2)
+    intervened = 0.5 * torch.randn(shape, generator=seeded(4))
     return [observational, z, p, intervened], torch.rand(WINDOWS, variables, generator=seeded(5)) < 0.4
 
 
 @pytest.mark.compiled
 @pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("components", [0, 1, 3])
 @pytest.mark.parametrize(("latents", "samples", "variables"), [(1, 1, 1), (5, 3, 2), (16, 8, 4), (33, 2, 7)])
-def test_the_score_is_that_of_the_reference(latents: int, samples: int, variables: int, training: bool) -> None:
-    learned, targets = inputs(latents, samples, variables)
+def test_the_score_is_that_of_the_reference(
+    latents: int, samples: int, variables: int, components: int, training: bool
+) -> None:
+    learned, targets = inputs(latents, samples, variables, components)
     require_exact(
         lambda out, z, p, intervened: marginal_nll(out, z, targets, p, intervened, 0.3, training),
         lambda out, z, p, intervened: marginal_nll_reference(out, z, targets, p, intervened, 0.3, training),
