@@ -116,18 +116,17 @@ def with_prior(
         named: the preset's name.
     """
     model, training = preset
-    before: Any = model
-    if not hasattr(before, "prior"):  # a model without causal latents
+    name = changes.get("prior")
+    if name is None:
         return preset
-    name = changes.get("prior", before.prior.name)
     if not isinstance(name, str):
         raise InputError(f"prior is {name!r}; it needs a name, such as 'mlp'")
     try:
         prior = find_prior(name, kind.name)
         own = prior.preset_for(kind.name, named, changes)
     except ValueError as error:
-        asked = f"--prior {name}" if "prior" in changes else kind.title
-        raise InputError(f"{asked}: {error}") from error
+        raise InputError(f"--prior {name}: {error}") from error
+    before: Any = model
     if prior.Config is not type(before.prior):
         shared = {field.name for field in dataclasses.fields(prior.Config)}
         values = {key: value for key, value in vars(before.prior).items() if key in shared}

@@ -12,7 +12,9 @@ from PIL import Image
 
 import citris_cli
 from citris_cli.artifacts.models import read_model, read_model_header, write_model
+from citris_cli.core.config import CitrisVAEConfig, MLPPriorConfig
 from citris_cli.core.gaussians import matched_gaussians
+from citris_cli.errors import InputError
 from citris_cli.kinds import flat
 from tests.end_to_end.conftest import ASSIGNMENT, Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
@@ -222,6 +224,10 @@ def test_mixtures_under_interventions_are_used_and_kept(trained: Path, tmp_path:
         inside("train-vae", data, *mixed, "--imperfect-interventions", cwd=tmp_path),
         "--interventional-components is for perfect interventions, and with --imperfect-interventions there are none",
     )
+    whole = MLPPriorConfig(imperfect_interventions=True, interventional_components=2)
+    network = CitrisVAEConfig(latents=4, variables=2, hidden=4, channels=4, flow_layers=1, prior=whole)
+    with pytest.raises(InputError, match="--interventional-components is for perfect interventions"):
+        citris_cli.train_vae(data, model=network, check=False, output=tmp_path / "w.safetensors")
     done = inside("train-vae", data, *mixed, "--prior", "autoregressive", cwd=tmp_path)
     check_refusal(done, "--interventional-components: .* prior autoregressive has no such setting")
 

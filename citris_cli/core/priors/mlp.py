@@ -5,14 +5,14 @@ It is for perfect interventions, and for imperfect ones on some of the variables
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from citris_cli.core.assignment import with_psi_0
-from citris_cli.core.config import MLPPriorConfig
+from citris_cli.core.config import MLPPriorConfig, PriorConfig
 from citris_cli.core.gaussians import gaussian_draw, gaussian_kl, mixture_component, mixture_kl
 from citris_cli.core.initialisation import shapes_only
 from citris_cli.core.ops.marginal_score import marginal, marginal_nll
@@ -74,16 +74,21 @@ class MLPTransitionPrior(PerLatentMLP):
         return form(latents, variables, hidden, config, generator)
 
     @classmethod
-    def preset_for(cls, kind: str, preset: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """No mixtures where all interventions are imperfect; see :meth:`TransitionPrior.preset_for`."""
-        if not changes.get("imperfect_interventions"):
-            return {}
-        if changes.get("interventional_components", 1) > 1:
+    def require_possible(cls, config: PriorConfig) -> None:
+        """See :meth:`TransitionPrior.require_possible`.
+
+        Raises:
+            ValueError: there are mixtures, and all interventions are imperfect.
+        """
+        if (
+            isinstance(config, MLPPriorConfig)
+            and config.imperfect_interventions
+            and config.interventional_components > 1
+        ):
             raise ValueError(
                 "--interventional-components is for perfect interventions, and with --imperfect-interventions there "
                 "are none; leave it out"
             )
-        return {"interventional_components": 1}
 
     def observational(self, z_t: Tensor) -> Tensor:
         """Mean and log standard deviation without intervention.

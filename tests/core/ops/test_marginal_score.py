@@ -37,6 +37,42 @@ def test_the_score_is_that_of_the_reference(
     )
 
 
+COLLAPSED, ABSENT = -40.0, float("-inf")
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize(
+    ("z", "mixture"),
+    [
+        (100.0, [[0, 0, 0], [0, COLLAPSED, 0]]),
+        (5.0, [[0, COLLAPSED - 2, 0], [0, 0, 0]]),
+        (0.5, [[0, 0, 0], [0, 0, ABSENT]]),
+        (3.0, [[0, 20, 0], [0, 0, 1000]]),
+    ],
+)
+def test_components_that_are_far_away_count_for_nothing(z: float, mixture: list[list[float]]) -> None:
+    learned, targets = inputs(3, 2, 1)
+    learned[1], targets = torch.full_like(learned[1], z), torch.ones_like(targets)
+    learned[3] = torch.tensor(mixture).expand(3, 1, 2, 3).clone()
+    require_exact(
+        lambda out, z, p, intervened: marginal_nll(out, z, targets, p, intervened, 0.3, False),
+        lambda out, z, p, intervened: marginal_nll_reference(out, z, targets, p, intervened, 0.3, False),
+        learned,
+    )
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize("component", [0, 1])
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_a_mixture_that_is_no_number_gives_none(component: int, part: int) -> None:
+    (observational, z, p, intervened), targets = inputs(3, 2, 1, 2)
+    intervened[1, 0, component, part] = float("nan")
+    score = marginal_nll(observational, z, torch.ones_like(targets), p, intervened, 0.3, False)
+    assert score.isnan().all()
+
+
 def test_the_reference_is_the_formula() -> None:
     (observational, z, p, intervened), targets = inputs(3, 2, 2)
     ours = marginal_nll_reference(observational, z, targets, p, intervened, 0.3, True)

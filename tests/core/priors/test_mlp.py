@@ -211,20 +211,63 @@ def test_divergence_under_perfect_interventions_is_that_of_the_plain_loop(traini
         torch.testing.assert_close(taught, torch.autograd.grad(own, [prior.intervened])[0])
 
 
-def test_the_divergence_to_a_mixture_comes_from_the_sample_alone() -> None:
-    prior = make(components=3).eval()
-    samples, sample, logits, _ = inputs()
-    q, z_t, z, p = posterior(), samples[:, 0], sample[:, 0], logits.softmax(-1)
-    targets = torch.ones(BATCH, VARIABLES, dtype=torch.int64)
-    ours = prior.kl(*q, z_t, z, given(targets, p)).value
+@pytest.mark.parametrize("training", [False, True])
+def test_the_divergence_to_a_mixture_is_estimated_from_the_sample(training: bool) -> None:
+    prior = make(components=3).train(training)
+    samples, later, logits, targets = inputs()
+    q, z_t, z, p = posterior(), samples[:, 0], later[:, 0], logits.softmax(-1)
+
+    def estimate(b: int, m: int, k: int, mixtures: Tensor) -> Tensor:
+        return plain_intervened(mixtures, z[b][None], m, k) - Normal(q[0][b, m], q[1][b, m].exp()).entropy()
+
+    total = taught = torch.zeros((), dtype=torch.float64)
     for b in range(BATCH):
-        total = torch.zeros((), dtype=torch.float64)
         for m in range(LATENTS):
-            entropy = Normal(q[0][b, m], q[1][b, m].exp()).entropy()
-            total = total + p[m, -1] * divergence(q, b, m, *plain_observational(prior, z_t[b], m))
+            free = 1 - sum(p[m, k] * targets[b, k] for k in range(VARIABLES))
+            total = total + free * divergence(q, b, m, *plain_observational(prior, z_t[b], m))
             for k in range(VARIABLES):
-                total = total + p[m, k] * (plain_intervened(prior.intervened, z[b][None], m, k) - entropy)
-        torch.testing.assert_close(ours[b], total)
+                if targets[b, k]:
+                    total = total + p[m, k] * estimate(b, m, k, prior.intervened.detach())
+                    taught = taught + estimate(b, m, k, prior.intervened)
+    ours = prior.kl(*q, z_t, z, given(targets, p)).value.sum()
+    torch.testing.assert_close(ours, total)
+
+    # The sample and the posterior get the gradient of this value, and nothing of what the mixtures are taught.
+    learned = [*(p for name, p in prior.named_parameters() if name != "intervened"), samples, later, *q, logits]
+    for found, wanted in zip(gradients(ours, learned), gradients(total, learned), strict=True):
+        torch.testing.assert_close(found, wanted)
+    (found,), (wanted,) = gradients(ours, [prior.intervened]), gradients(taught, [prior.intervened])
+    torch.testing.assert_close(found, wanted if training else torch.zeros_like(wanted))
+
+
+def test_mixtures_play_no_part_where_interventions_are_imperfect() -> None:
+    gaussian = make_mixed(0.3, (0,)).train()
+    mixed = make_mixed(0.3, (0,), components=2).train()
+    with torch.no_grad():  # all but the mixtures alike
+        weights = {name: one for name, one in gaussian.state_dict().items() if name != "intervened"}
+        mixed.load_state_dict(weights, strict=False)
+    samples, later, logits, _ = inputs()
+    q, z_t, p = posterior(), samples[:, 0], logits.softmax(-1)
+    on_0, on_1 = (torch.eye(VARIABLES)[k].expand(BATCH, -1) for k in (0, 1))
+
+    def scores(prior: MLPTransitionPrior, targets: Tensor) -> Tensor:
+        step = given(targets, p)
+        return torch.cat([prior.nll(samples, later, step).value, prior.kl(*q, z_t, later[:, 0], step).value])
+
+    torch.testing.assert_close(scores(mixed, on_0), scores(gaussian, on_0))
+    (unused,) = gradients(scores(mixed, on_0).sum(), [mixed.intervened])
+    assert (unused == 0).all()
+    (used,) = gradients(scores(mixed, on_1).sum(), [mixed.intervened])
+    assert (used[:, 1] != 0).all()
+    psi = torch.zeros(LATENTS, dtype=torch.int64)
+    drawn = (prior.sample(z_t[:1].detach(), on_0[:1], psi, seeded(), temperature=0.0) for prior in (mixed, gaussian))
+    torch.testing.assert_close(*drawn)
+
+
+def test_components_start_apart() -> None:
+    prior = MLPTransitionPrior(64, 4, HIDDEN, MLPPriorConfig(interventional_components=3), seeded())
+    means = prior.intervened.detach()[..., 0].mean((0, 1))
+    torch.testing.assert_close(means, torch.tensor([-1.0, 0.0, 1.0]), rtol=0, atol=0.15)
 
 
 def test_components_find_the_modes_of_a_latent() -> None:
@@ -352,8 +395,10 @@ def test_an_imperfect_intervention_changes_its_own_latents_alone_and_leaves_the_
     assert (jacobian != 0).all()
 
 
-def make_mixed(regulariser: float = 0.0, imperfect: tuple[int, ...] = (0,)) -> MLPTransitionPrior:
-    config = MLPPriorConfig(regulariser=regulariser, imperfect_variables=imperfect)
+def make_mixed(regulariser: float = 0.0, imperfect: tuple[int, ...] = (0,), components: int = 1) -> MLPTransitionPrior:
+    config = MLPPriorConfig(
+        regulariser=regulariser, imperfect_variables=imperfect, interventional_components=components
+    )
     prior = build_prior(config, LATENTS, VARIABLES, HIDDEN, seeded()).double()
     assert isinstance(prior, MLPTransitionPrior)
     return prior

@@ -34,6 +34,15 @@ INLINE NAME(component) NAME(of_component)(const float *mixture, size stride, siz
     return found;
 }
 
+/* Least logarithm whose exponential counts beside 1; exp() is nothing that can be relied on far below. */
+#define FAINTEST -87.0f
+
+/* exp(x) where x is FAINTEST or more, or no number; 0 elsewhere. */
+INLINE vec NAME(exp_or_0)(vec x) {
+    const vec e = NAME(exp)(MAX((vec){} + FAINTEST, x)); /* of two the second, if one is no number */
+    return (vec)(~(ivec)(x < FAINTEST) & (ivec)e);
+}
+
 /* log sum_c w_c N(z; mean_c, std_c^2), lane by lane. */
 INLINE vec NAME(log_mixture)(const float *mixture, size stride, size components, size valid, vec z) {
     vec most = NAME(of_component)(mixture, stride, 0, valid, z).log_density, total = {};
@@ -42,8 +51,8 @@ INLINE vec NAME(log_mixture)(const float *mixture, size stride, size components,
         most = MAX(most, other);
     }
     for (size c = 0; c < components; c++)
-        total += NAME(exp)(NAME(of_component)(mixture, stride, c, valid, z).log_density - most);
-    return most + NAME(log)(total);
+        total += NAME(exp_or_0)(NAME(of_component)(mixture, stride, c, valid, z).log_density - most);
+    return most + NAME(log)(total) + (total - total); /* log() makes a number of what is none */
 }
 
 /* How much the score without intervention counts: 1 - sum_k p[m,k] I_k - lambda p[m,0]. */
@@ -96,7 +105,8 @@ INLINE void NAME(of_mixed)(const prior *at, size b, size j, size k, size valid, 
         vec pull = {};
         for (size c = 0; c < components; c++) {
             const NAME(component) one = NAME(of_component)(mixture, stride, c, valid, z);
-            const vec share = each * NAME(exp)(one.log_density - total), scaled = one.distance * one.precision;
+            const vec away = one.log_density - total, share = each * NAME(exp_or_0)(away);
+            const vec scaled = (vec)(~(ivec)(away < FAINTEST) & (ivec)(one.distance * one.precision));
             const vec of_mean = share * scaled, of_log_std = share * (1.0f - one.distance * scaled);
             pull += of_mean;
             for (size i = 0; teach && i < lanes; i++) {
