@@ -305,7 +305,8 @@ class CausalModel:
             names: comma-separated list of variables and groups.
             number: number of samples n.
             generator: source of the draws, on the CPU.
-            temperature: factor on the standard deviations; 0 gives the mean.
+            temperature: factor on the standard deviations, in a mixture on those of its components; 0 gives the mean,
+                of a mixture that of its likeliest component.
 
         Returns:
             float32 [n, M]; only the blocks of the named variables are meaningful.
@@ -343,7 +344,8 @@ class CausalModel:
             generator: source of the draws, on the CPU.
             known: latents of the next frame [N, M] that are known already, NaN where they are to be sampled; those of a
                 variable are either all known or all NaN. Effects within a step are sampled given the known latents.
-            temperature: factor on the standard deviations; 0 gives the mean.
+            temperature: factor on the standard deviations, in a mixture on those of its components; 0 gives the mean,
+                of a mixture that of its likeliest component.
 
         Returns:
             float32 [N, M]; samples are kept within :attr:`reach`.
@@ -385,7 +387,7 @@ class CausalModel:
             generator: source of the draws, on the CPU.
             interventions: by step, counted from 1, and by comma-separated list of variables and groups: the latents
                 [N, M] or [1, M] to take the blocks from, or None to sample an intervention.
-            temperature: factor on the standard deviations; 0 follows the mean.
+            temperature: factor on the standard deviations; 0 follows the mean, see :meth:`draw`.
 
         Returns:
             float32 [N, steps + 1, M]; the first are those of z.

@@ -25,6 +25,11 @@ DEPTHS = ("flow_layers", "classifier_layers", "decoder_blocks")
 IN_MEMORY = Path("the model in memory")
 #: Names of the reference latents in a model file, beside the weights'.
 REFERENCE_NAMES = ("reference.z", "reference.targets")
+#: Kinds of files that training writes beside models: what they are, and what to do.
+NO_MODELS = {
+    "training_state": "holds the state of a training run, not a model; name the model beside it, without .state",
+    "encodings": "holds cached encodings of frames, not a model; name the model beside it",
+}
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ def model_from_file(file: ModelFile, path: Path, device: torch.device) -> Loaded
     Raises:
         InputError: the file's kind, configuration or weights do not fit together.
     """
+    if file.kind in NO_MODELS:
+        raise InputError(f"{path}: {NO_MODELS[file.kind]}")
     weights = {name: value for name, value in file.tensors.items() if name not in REFERENCE_NAMES}
     try:
         if file.kind not in KINDS:

@@ -54,6 +54,18 @@ def test_more_layers_than_weights_are_refused_at_once(name: str) -> None:
     assert time.process_time() - before < 5
 
 
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("training_state", "the state of a training run, not a model; name the model beside it, without .state"),
+        ("encodings", "cached encodings of frames, not a model; name the model beside it"),
+    ],
+)
+def test_what_a_training_writes_beside_its_model_is_called_by_its_name(kind: str, says: str) -> None:
+    with pytest.raises(InputError, match=f"^m.safetensors: holds {says}"):
+        load(dataclasses.replace(read_model(MODEL), kind=kind))
+
+
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another width": (lambda c: c["citris_nf"].update(hidden=65), "weight .* is"),
     "unknown field": (lambda c: c["citris_nf"].update(colour=1), "colour"),

@@ -54,6 +54,11 @@ def export(
         console.note(f"left out: the autoencoder's {penalty}, for which the published form of a flow has no place")
     if training := _training_settings(loaded.network):
         console.note(f"left out: {' and '.join(training)}, which the published training does not have")
+    if components := _components(loaded.network):
+        console.note(
+            f"each mixture of {components} Gaussians became the one Gaussian of its mean and variance, since the "
+            "published prior has no mixtures (--interventional-components)"
+        )
     for difference in _differences(loaded.network):
         console.note(f"the published code has no such networks: {difference}")
     asked.report(console, {"model": str(loaded.path), "kind": loaded.kind}, path)
@@ -66,6 +71,16 @@ def _penalty(network: nn.Module) -> str:
 
     penalty = network.autoencoder.config.latent_penalty if isinstance(network, CitrisNF) else None
     return "" if penalty in (None, AutoencoderConfig().latent_penalty) else f"--latent-penalty {penalty:g}"
+
+
+def _components(network: nn.Module) -> int:
+    """Gaussians in the mixtures of its prior, if there are several; otherwise 0."""
+    from citris_cli.core.causal_latents import CausalLatentsModel
+    from citris_cli.core.config import MLPPriorConfig
+
+    prior = network.config.prior if isinstance(network, CausalLatentsModel) else None
+    components = prior.interventional_components if isinstance(prior, MLPPriorConfig) else 1
+    return components if components > 1 else 0
 
 
 def _training_settings(network: nn.Module) -> list[str]:

@@ -74,7 +74,12 @@ def intervene(
         typer.Option(help="Number of pictures in a sweep through the variables' range (a traversal).", min=2, max=1000),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Factor on the standard deviation of the samples; 0 gives their mean.", min=0)
+        float,
+        typer.Option(
+            help="Factor on the standard deviation of the samples; 0 gives their mean, of a mixture that of its "
+            "likeliest component.",
+            min=0,
+        ),
     ] = 1.0,
     effects: Annotated[
         bool,

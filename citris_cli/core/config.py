@@ -24,6 +24,8 @@ PATCHES = (1, 2, 4)
 SMALL_WIDTH = 32
 #: Pairs of networks of CITRIS-VAE.
 NETWORKS = ("pyramid", "small")
+#: Most Gaussians of a mixture.
+MOST_COMPONENTS = 16
 #: Ways to learn a graph of effects within a step.
 GRAPH_LEARNING = ("enco", "notears")
 #: Forms of the regulariser that moves latents into psi(0).
@@ -198,9 +200,22 @@ class CitrisPriorConfig(PriorConfig):
 
 @dataclass(frozen=True)
 class MLPPriorConfig(CitrisPriorConfig):
-    """An MLP a latent: latents of a variable are independent of each other given the past."""
+    """An MLP a latent: latents of a variable are independent of each other given the past.
+
+    Attributes:
+        interventional_components: C, Gaussians of the mixture that a latent follows under a perfect intervention;
+            published 1. Where a variable takes few values or lies on a curve, a single Gaussian has to cover the gaps
+            between, and then it costs nothing to hide something else of the frames in them.
+    """
 
     name: ClassVar[str] = "mlp"
+    interventional_components: int = setting(
+        1,
+        "Gaussians in the mixture that a latent follows under a perfect intervention; 1 as published.",
+        least=1,
+        most=MOST_COMPONENTS,
+        kw_only=True,
+    )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from citris_cli.artifacts.models import read_model_header
+from citris_cli.core.config import MLPPriorConfig
 from citris_cli.errors import CitrisError, InputError
 from citris_cli.kinds import KINDS, Kind, config_from_json, config_to_json
 from citris_cli.training.files import AUTOENCODER, RunFiles, same_run
@@ -230,7 +231,8 @@ def upgraded(kind: Kind, settings: Any) -> Any:
     """Settings of an earlier run as they are written today.
 
     In format 1 a prior was a name, and frames had three channels. Before there were ``imperfect_variables``,
-    ``regulariser_form`` and ``balance``, all variables were alike, lambda was a share, and all pixels were alike.
+    ``regulariser_form``, ``interventional_components`` and ``balance``, all variables were alike, lambda was a share,
+    latents under an intervention were Gaussian, and all pixels were alike.
     """
     try:
         old, training = dict(settings["model"]), dict(settings["training"])
@@ -241,7 +243,9 @@ def upgraded(kind: Kind, settings: Any) -> Any:
         if "imperfect_interventions" in (prior := old.get("prior") or {}):
             prior = old["prior"] = {"imperfect_variables": [], **prior}
         if "regulariser" in prior:
-            old["prior"] = {"regulariser_form": "share", **prior}
+            prior = old["prior"] = {"regulariser_form": "share", **prior}
+        if isinstance(prior, Mapping) and prior.get("name") == MLPPriorConfig.name:
+            old["prior"] = {"interventional_components": 1, **prior}
         if not isinstance(prior, str):
             return {**settings, "model": old, "training": training}
         if "regulariser_warmup" in training:

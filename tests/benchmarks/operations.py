@@ -183,6 +183,15 @@ def _scores(effort: Effort) -> list[Row]:
         [observational, z, p, intervened],
         effort,
     )
+    mixtures = normal(LATENTS, VARIABLES, 2, 3, seed=8)
+    mixed = observational, z, targets, p, mixtures, 0.01, True
+    of_mixtures = row(
+        f"marginal_nll (mixtures of 2, {sizes}, K {VARIABLES})",
+        lambda: marginal_nll(*mixed),
+        lambda: marginal_nll_reference(*mixed),
+        [observational, z, p, mixtures],
+        effort,
+    )
     shape = PAIRS, VARIABLES + 1, SAMPLES, LATENTS
     learned = [normal(*shape, seed=5), normal(*shape, seed=6), normal(PAIRS, 1, SAMPLES, LATENTS, seed=7)]
     pairs = row(
@@ -192,7 +201,7 @@ def _scores(effort: Effort) -> list[Row]:
         learned,
         effort,
     )
-    return [score, pairs]
+    return [score, of_mixtures, pairs]
 
 
 def _assignment(effort: Effort) -> list[Row]:

@@ -12,9 +12,13 @@ from PIL import Image
 
 import citris_cli
 from citris_cli.artifacts.models import read_model, read_model_header, write_model
+from citris_cli.core.config import CitrisVAEConfig, MLPPriorConfig
+from citris_cli.core.gaussians import matched_gaussians
+from citris_cli.errors import InputError
 from citris_cli.kinds import flat
 from tests.end_to_end.conftest import ASSIGNMENT, Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
+from tests.end_to_end.test_import_checkpoint import succeeded
 
 TINY_VAE = [
     "--steps", 20, "--batch-size", 8, "--latents", 4, "--channels", 4, "--hidden", 4, "--flow-layers", 1
@@ -193,6 +197,39 @@ def test_names_of_imperfect_variables_that_cannot_be_are_refused(
     options: list[str], says: str, trained: Path, tmp_path: Path, inside: Citris
 ) -> None:
     check_refusal(inside("train-vae", trained / "boxes", "--imperfect-variables", *options, cwd=tmp_path), says)
+
+
+def test_mixtures_under_interventions_are_used_and_kept(trained: Path, tmp_path: Path, inside: Citris) -> None:
+    data, mixed = trained / "boxes", ["--interventional-components", 2]
+    few = ["--latents", 3, "--channels", 3, "--steps", 2, "--batch-size", 8, "-o", "m.safetensors"]
+    succeeded(inside("train-vae", data, *mixed, *few, cwd=tmp_path))
+    prior = read_model_header(tmp_path / "m.safetensors").config["citris_vae"]["prior"]
+    assert prior["interventional_components"] == 2
+    file = read_model(tmp_path / "m.safetensors")
+    file.tensors["assignment.logits"] = torch.eye(3)  # so that box has a latent
+    write_model(tmp_path / "m.safetensors", file)
+    model = citris_cli.load(tmp_path / "m.safetensors")
+    assert model.network.prior.intervened.shape == (3, 2, 2, 3)
+    sampled = inside("rollout", f"{data}/test_indep.npz#0", "--steps", 2, "--do", "1:box", "-m", "m.safetensors",
+                     "-o", "f.npz", cwd=tmp_path)  # fmt: skip
+    assert succeeded(sampled) == "f.npz"
+    done = inside("export", "m.safetensors", cwd=tmp_path)
+    assert "each mixture of 2 Gaussians became the one Gaussian of its mean and variance" in done.stderr.decode()
+    imported = read_model(tmp_path / succeeded(inside("import-checkpoint", succeeded(done), cwd=tmp_path)))
+    assert imported.config["citris_vae"]["prior"]["interventional_components"] == 1
+    matched = matched_gaussians(model.network.prior.intervened.detach())
+    torch.testing.assert_close(imported.tensors["prior.intervened"], matched)
+
+    check_refusal(
+        inside("train-vae", data, *mixed, "--imperfect-interventions", cwd=tmp_path),
+        "--interventional-components is for perfect interventions, and with --imperfect-interventions there are none",
+    )
+    whole = MLPPriorConfig(imperfect_interventions=True, interventional_components=2)
+    network = CitrisVAEConfig(latents=4, variables=2, hidden=4, channels=4, flow_layers=1, prior=whole)
+    with pytest.raises(InputError, match="--interventional-components is for perfect interventions"):
+        citris_cli.train_vae(data, model=network, check=False, output=tmp_path / "w.safetensors")
+    done = inside("train-vae", data, *mixed, "--prior", "autoregressive", cwd=tmp_path)
+    check_refusal(done, "--interventional-components: .* prior autoregressive has no such setting")
 
 
 def test_sizes_that_make_no_model_are_refused(trained: Path, tmp_path: Path, inside: Citris) -> None:

@@ -220,7 +220,7 @@ def test_settings_of_earlier_runs_say_what_they_meant() -> None:
     config = CitrisNFConfig(latents=4, variables=2)
     today = {"model": config_to_json(config), "training": {}}
     earlier = copy.deepcopy(today)
-    for added in ("regulariser_form", "imperfect_variables"):
+    for added in ("regulariser_form", "imperfect_variables", "interventional_components"):
         del earlier["model"]["prior"][added]
     assert earlier != today
     assert upgraded(kind, earlier) == today

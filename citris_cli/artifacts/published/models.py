@@ -34,6 +34,7 @@ from citris_cli.artifacts.published.parts import (
     vae_encoder_weights,
 )
 from citris_cli.core.config import ICitrisPriorConfig
+from citris_cli.core.gaussians import matched_gaussians
 from citris_cli.data.variables import Variable, Variables, canonical_name
 from citris_cli.kinds import flat
 
@@ -51,11 +52,17 @@ def causal_latents_weights(published: Mapping[str, Tensor]) -> StateDict:
 
 
 def _published_causal_latents(ours: Mapping[str, Tensor], config: Mapping[str, Any]) -> StateDict:
-    """The inverse of :func:`causal_latents_weights`; the configuration tells what weights alone do not."""
+    """The inverse of :func:`causal_latents_weights`; the configuration tells what weights alone do not.
+
+    Theirs has no mixtures under interventions: each becomes the Gaussian of its mean and variance.
+    """
     logits, config = ours["assignment.logits"], flat(config)
     if config["prior"] == ICitrisPriorConfig.name:
         return _published_icitris(ours)
-    prior = published_prior(select(ours, "prior."), len(logits), not config["imperfect_interventions"])
+    own = select(ours, "prior.")
+    if config.get("interventional_components", 1) > 1:
+        own = {**own, "intervened": matched_gaussians(own["intervened"])}
+    prior = published_prior(own, len(logits), not config["imperfect_interventions"])
     classifier = published_classifier(select(ours, "classifier."), config["conditional_targets"])
     return (
         {"prior_t1.target_params": logits}

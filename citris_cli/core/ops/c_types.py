@@ -87,7 +87,7 @@ class Prior(ctypes.Structure):
     """``prior``."""
 
     _fields_ = (
-        *_numbers("rows samples latents variables"),
+        *_numbers("rows samples latents variables components"),
         *_pointers("out z targets probabilities intervened observed"),
         ("regulariser", ctypes.c_float),
         ("pull", ctypes.c_float),

@@ -10,9 +10,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from citris_cli.core.gaussians import mixture_nll
 from citris_cli.core.ops import library
 from citris_cli.core.ops.c_types import Prior
 from citris_cli.core.ops.sample_pairs import gaussian_nll, moments_over_samples
+
+#: Of what is learned of interventions, if that are mixtures [M, K, C, 3].
+MIXTURE_DIMENSIONS = 4
 
 
 def marginal_nll(
@@ -24,14 +28,17 @@ def marginal_nll(
     regulariser: float | Tensor,
     training: bool,
 ) -> Tensor:
-    """:func:`marginal` of Gaussian NLLs over all pairs of samples; in training + ``lambda mean_m(1 - p[m,0])``.
+    """:func:`marginal` of NLLs over all pairs of samples; in training + ``lambda mean_m(1 - p[m,0])``.
+
+    Without intervention a latent is Gaussian; under one it is Gaussian, too, or a mixture.
 
     Args:
         observational: means and log standard deviations without intervention [B, S, M, 2].
         z: samples of the later frame [B, S, M].
         targets: intervention targets I, 0 or 1, [B, K].
         probabilities: soft assignment p [M, K+1].
-        intervened: mean and log standard deviation of every latent under every intervention [M, K, 2]. They learn from
+        intervened: mean and log standard deviation of every latent under every intervention [M, K, 2], or its mixture
+            [M, K, C, 3], see :func:`~citris_cli.core.gaussians.mixture_nll`. They learn from
             ``sum_m sum_k I_k NLL_intv[m,k]`` alone, and only in training.
         regulariser: lambda.
         training: whether they learn and p is pulled into psi(0).
@@ -42,10 +49,14 @@ def marginal_nll(
     given = observational, z, targets, probabilities, intervened, regulariser, training
     (latents, _), variables = probabilities.shape, targets.shape[-1]
     shapes = [(*z.shape, 2), (len(z), z.shape[1], latents), (len(z), variables), (latents, variables + 1)]
-    shapes.append((latents, variables, 2))
+    mixed = intervened.dim() == MIXTURE_DIMENSIONS
+    shapes.append((latents, variables, intervened.shape[2], 3) if mixed else (latents, variables, 2))
     fit = [one.shape for one in (observational, z, targets, probabilities, intervened)] == shapes
     if not fit or not library.usable(observational, z, probabilities, intervened):
         return marginal_nll_reference(*given)
+    if mixed:  # the logits of the weights as their logarithms
+        gaussians, logits = intervened.split([2, 1], dim=-1)
+        intervened = torch.cat([gaussians, logits.log_softmax(-2)], dim=-1)
     return _MarginalNLL.apply(targets, regulariser, training, observational, z, probabilities, intervened)
 
 
@@ -62,10 +73,14 @@ def marginal_nll_reference(
     moments = moments_over_samples(z)  # two [B, 1, M]
     free_mean, free_log_std = observational.unbind(-1)
     free = gaussian_nll(free_mean, free_log_std, *moments).mean(-2)  # [B, M]
-    z_mean, z_var = (moment.mT for moment in moments)  # [B, M, 1]
-    mean, log_std = intervened.unbind(-1)  # [M, K]
-    hit = gaussian_nll(mean.detach(), log_std.detach(), z_mean, z_var)  # [B, M, K]
-    taught = gaussian_nll(mean, log_std, z_mean.detach(), z_var.detach()) if training else None
+    if intervened.dim() == MIXTURE_DIMENSIONS:
+        hit = mixture_nll(intervened.detach(), z.unsqueeze(-1)).mean(1)  # [B, M, K]
+        taught = mixture_nll(intervened, z.detach().unsqueeze(-1)).mean(1) if training else None
+    else:
+        z_mean, z_var = (moment.mT for moment in moments)  # [B, M, 1]
+        mean, log_std = intervened.unbind(-1)  # [M, K]
+        hit = gaussian_nll(mean.detach(), log_std.detach(), z_mean, z_var)  # [B, M, K]
+        taught = gaussian_nll(mean, log_std, z_mean.detach(), z_var.detach()) if training else None
     nll = marginal(free, hit, taught, targets, probabilities, regulariser)
     return nll + regulariser * (1 - probabilities[:, -1]).mean() if training else nll
 
@@ -136,15 +151,18 @@ class MarginalScore:
     Args:
         tensors: means and log standard deviations without intervention [B, S, M, 2], samples of the later frame
             [B, S, M], targets, 0 or 1 [B, K], p [M, K+1], and what is learned of interventions, mean and log standard
-            deviation under each of them [M, K, 2]; all contiguous.
+            deviation under each of them [M, K, 2], or those of each component and the logarithm of its weight
+            [M, K, C, 3]; all contiguous.
         regulariser: lambda.
         pull: factor of what it costs to be no part of psi(0), ``mean_m(1 - p[m,0])``.
     """
 
     def __init__(self, tensors: Sequence[Tensor], regulariser: float, pull: float) -> None:
-        _, z, targets, _, _ = tensors
+        _, z, targets, _, intervened = tensors
+        components = intervened.shape[2] if intervened.dim() == MIXTURE_DIMENSIONS else 0
         self._kept = *tensors, z.new_empty(len(z), z.shape[2])
-        self._prior = Prior(*z.shape, targets.shape[1], *[one.data_ptr() for one in self._kept], regulariser, pull)
+        sizes = *z.shape, targets.shape[1], components
+        self._prior = Prior(*sizes, *[one.data_ptr() for one in self._kept], regulariser, pull)
 
     def forward(self) -> Tensor:
         """The scores [B]."""

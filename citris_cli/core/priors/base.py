@@ -223,7 +223,7 @@ class TransitionPrior(nn.Module, ABC):
             targets: intervention targets, 0 or 1, [B, K].
             assignment: variable of every latent, int64 [M]; K stands for psi(0).
             generator: source of the draws, on the CPU.
-            temperature: factor on the standard deviations.
+            temperature: factor on the standard deviations, in a mixture on those of its components.
 
         Returns:
             Causal latents [B, M].

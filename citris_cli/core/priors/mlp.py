@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from citris_cli.core.assignment import with_psi_0
-from citris_cli.core.config import MLPPriorConfig
-from citris_cli.core.gaussians import gaussian_draw, gaussian_kl
+from citris_cli.core.config import MLPPriorConfig, PriorConfig
+from citris_cli.core.gaussians import gaussian_draw, gaussian_kl, mixture_component, mixture_kl
 from citris_cli.core.initialisation import shapes_only
 from citris_cli.core.ops.marginal_score import marginal, marginal_nll
 from citris_cli.core.ops.networks import separate_networks
@@ -26,7 +26,7 @@ from citris_cli.core.priors.registry import register
 
 @register
 class MLPTransitionPrior(PerLatentMLP):
-    """An MLP a latent without, a learned Gaussian a (latent, variable) under intervention.
+    """An MLP a latent without, a learned Gaussian or mixture a (latent, variable) under intervention.
 
     Under an intervention on one of ``imperfect_variables`` the Gaussian depends on z^t, by an MLP a latent and variable
     in its turn. With ``imperfect_interventions`` it is an :class:`ImperfectMLPTransitionPrior`.
@@ -52,8 +52,12 @@ class MLPTransitionPrior(PerLatentMLP):
     ) -> None:
         config = config or MLPPriorConfig()
         super().__init__(latents, 1, hidden, config, generator)
-        shape = latents, variables, 2
+        mixed, components = config.interventional_components > 1, config.interventional_components
+        shape = (latents, variables, components, 3) if mixed else (latents, variables, 2)
         start = torch.empty(shape) if shapes_only() else 0.5 * torch.randn(shape, generator=generator)
+        if mixed and not shapes_only():  # so that every component finds values of its own (docs/log/mixtures.md)
+            start[..., 0] += torch.linspace(-1, 1, components)
+        self.mixed = mixed
         self.intervened = nn.Parameter(start)
         perfect = config.perfect(variables)
         self.register_buffer("perfect", torch.tensor(perfect, dtype=torch.float32), persistent=False)
@@ -68,6 +72,23 @@ class MLPTransitionPrior(PerLatentMLP):
         """The form for perfect or for imperfect interventions; see :meth:`TransitionPrior.build`."""
         form = ImperfectMLPTransitionPrior if config.imperfect_interventions else cls
         return form(latents, variables, hidden, config, generator)
+
+    @classmethod
+    def require_possible(cls, config: PriorConfig) -> None:
+        """See :meth:`TransitionPrior.require_possible`.
+
+        Raises:
+            ValueError: there are mixtures, and all interventions are imperfect.
+        """
+        if (
+            isinstance(config, MLPPriorConfig)
+            and config.imperfect_interventions
+            and config.interventional_components > 1
+        ):
+            raise ValueError(
+                "--interventional-components is for perfect interventions, and with --imperfect-interventions there "
+                "are none; leave it out"
+            )
 
     def observational(self, z_t: Tensor) -> Tensor:
         """Mean and log standard deviation without intervention.
@@ -149,12 +170,13 @@ class MLPTransitionPrior(PerLatentMLP):
     def kl(self, mean: Tensor, log_std: Tensor, z_t: Tensor, z_t1: Tensor, given: Given) -> Score:
         """Divergences in the places of the NLLs in :meth:`nll`, interventional parameters as there.
 
-        See :meth:`TransitionPrior.kl`; ``z_t1`` and a sampled psi are not looked at.
+        That of a mixture is estimated from the sample ``z_t1``, which nothing else looks at. See
+        :meth:`TransitionPrior.kl`; a sampled psi is not looked at.
         """
         observational = gaussian_kl(mean, log_std, *self.observational(z_t).unbind(-1))  # [B, M]
-        q = mean.unsqueeze(-1), log_std.unsqueeze(-1)
-        intervened = gaussian_kl(*q, *self.intervened.detach().unbind(-1))  # [B, M, K]
-        taught = gaussian_kl(q[0].detach(), q[1].detach(), *self.intervened.unbind(-1)) if self.training else None
+        intervened = self._divergence(mean, log_std, z_t1, self.intervened.detach())  # [B, M, K]
+        fixed = mean.detach(), log_std.detach(), z_t1.detach()
+        taught = self._divergence(*fixed, self.intervened) if self.training else None
         lam = 0.0 if self.priced else self.regulariser(given)
         targets = given.targets * self.perfect if self.imperfect else given.targets
         kl = marginal(observational, intervened, taught, targets, given.probabilities, lam)
@@ -169,6 +191,13 @@ class MLPTransitionPrior(PerLatentMLP):
         )
         return Score(self._with_imperfect(kl, observational, hit, given))
 
+    def _divergence(self, mean: Tensor, log_std: Tensor, z: Tensor, intervened: Tensor) -> Tensor:
+        """Of Gaussians [B, M], with samples z of them, to what is learned of interventions: [B, M, K]."""
+        mean, log_std = mean.unsqueeze(-1), log_std.unsqueeze(-1)
+        if self.mixed:
+            return mixture_kl(mean, log_std, intervened, z.unsqueeze(-1))
+        return gaussian_kl(mean, log_std, *intervened.unbind(-1))
+
     def sample(
         self,
         z_t: Tensor,
@@ -177,11 +206,15 @@ class MLPTransitionPrior(PerLatentMLP):
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
     ) -> Tensor:
-        """Draw z^{t+1}; see :meth:`TransitionPrior.sample`."""
+        """Draw z^{t+1}; see :meth:`TransitionPrior.sample`. At temperature 0 a mixture's likeliest component counts."""
         mean, log_std = self.observational(z_t).unbind(-1)
         # psi(0) is never intervened on: a column of zeros stands for it.
         parameters = torch.cat([self.intervened, torch.zeros_like(self.intervened[:, :1])], dim=1)
-        own = parameters[torch.arange(len(assignment), device=assignment.device), assignment].expand(*z_t.shape, 2)
+        own = parameters[torch.arange(len(assignment), device=assignment.device), assignment]
+        if self.mixed:
+            uniform = torch.rand(z_t.shape, generator=generator).to(z_t) if temperature > 0 else None
+            own = torch.stack(mixture_component(own.expand(len(z_t), *own.shape), uniform), dim=-1)
+        own = own.expand(*z_t.shape, 2)
         for k, gaussians in self.under_imperfect(z_t):
             own = torch.where((assignment == k).unsqueeze(-1), gaussians, own)
         hit = with_psi_0(targets)[:, assignment].bool()

@@ -11,26 +11,66 @@ from tests.core.ops.exact import require_exact, seeded
 WINDOWS = 20
 
 
-def inputs(latents: int, samples: int, variables: int) -> tuple[list[Tensor], Tensor]:
-    """What is differentiated by, in the order of the arguments, and the targets."""
+def inputs(latents: int, samples: int, variables: int, components: int = 0) -> tuple[list[Tensor], Tensor]:
+    """What is differentiated by, in the order of the arguments, and the targets; components are those of mixtures."""
     observational = torch.randn(WINDOWS, samples, latents, 2, generator=seeded(1))
     z = torch.randn(WINDOWS, samples, latents, generator=seeded(2))
     p = (2 * torch.randn(latents, variables + 1, generator=seeded(3))).softmax(-1)
-    intervened = 0.5 * torch.randn(latents, variables, 2, generator=seeded(4))
+    shape = (latents, variables, components, 3) if components else (latents, variables, 2)
+    intervened = 0.5 * torch.randn(shape, generator=seeded(4))
     return [observational, z, p, intervened], torch.rand(WINDOWS, variables, generator=seeded(5)) < 0.4
 
 
 @pytest.mark.compiled
 @pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("components", [0, 1, 3])
 @pytest.mark.parametrize(("latents", "samples", "variables"), [(1, 1, 1), (5, 3, 2), (16, 8, 4), (33, 2, 7)])
-def test_the_score_is_that_of_the_reference(latents: int, samples: int, variables: int, training: bool) -> None:
-    learned, targets = inputs(latents, samples, variables)
+def test_the_score_is_that_of_the_reference(
+    latents: int, samples: int, variables: int, components: int, training: bool
+) -> None:
+    learned, targets = inputs(latents, samples, variables, components)
     require_exact(
         lambda out, z, p, intervened: marginal_nll(out, z, targets, p, intervened, 0.3, training),
         lambda out, z, p, intervened: marginal_nll_reference(out, z, targets, p, intervened, 0.3, training),
         learned,
     )
+
+
+COLLAPSED, ABSENT = -40.0, float("-inf")
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize(
+    ("z", "mixture"),
+    [
+        (100.0, [[0, 0, 0], [0, COLLAPSED, 0]]),
+        (5.0, [[0, COLLAPSED - 2, 0], [0, 0, 0]]),
+        (0.5, [[0, 0, 0], [0, 0, ABSENT]]),
+        (3.0, [[0, 20, 0], [0, 0, 1000]]),
+    ],
+)
+def test_components_that_are_far_away_count_for_nothing(z: float, mixture: list[list[float]]) -> None:
+    learned, targets = inputs(3, 2, 1)
+    learned[1], targets = torch.full_like(learned[1], z), torch.ones_like(targets)
+    learned[3] = torch.tensor(mixture).expand(3, 1, 2, 3).clone()
+    require_exact(
+        lambda out, z, p, intervened: marginal_nll(out, z, targets, p, intervened, 0.3, False),
+        lambda out, z, p, intervened: marginal_nll_reference(out, z, targets, p, intervened, 0.3, False),
+        learned,
+    )
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize("component", [0, 1])
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_a_mixture_that_is_no_number_gives_none(component: int, part: int) -> None:
+    (observational, z, p, intervened), targets = inputs(3, 2, 1, 2)
+    intervened[1, 0, component, part] = float("nan")
+    score = marginal_nll(observational, z, torch.ones_like(targets), p, intervened, 0.3, False)
+    assert score.isnan().all()
 
 
 def test_the_reference_is_the_formula() -> None:

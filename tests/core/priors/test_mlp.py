@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Categorical, MixtureSameFamily, Normal, kl_divergence
 from torch.nn import functional
 
 from citris_cli.core.config import MLPPriorConfig
@@ -14,14 +14,15 @@ from citris_cli.core.priors.per_latent import PerLatentLinear, PerLatentNetwork
 from tests.core.priors.steps import given
 
 BATCH, SAMPLES, LATENTS, VARIABLES, HIDDEN = 3, 2, 4, 3, 5
+COMPONENTS = pytest.mark.parametrize("components", [1, 2])
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def make(regulariser: float = 0.0) -> MLPTransitionPrior:
-    config = MLPPriorConfig(regulariser=regulariser)
+def make(regulariser: float = 0.0, components: int = 1) -> MLPTransitionPrior:
+    config = MLPPriorConfig(regulariser=regulariser, interventional_components=components)
     return MLPTransitionPrior(LATENTS, VARIABLES, HIDDEN, config, seeded()).double()
 
 
@@ -43,8 +44,12 @@ def plain_observational(prior: MLPTransitionPrior, z_t: Tensor, m: int) -> tuple
 
 def plain_intervened(parameters: Tensor, z_t1: Tensor, m: int, k: int) -> Tensor:
     """NLL of latent m under an intervention on k, averaged over the samples z_t1 [S, M]."""
-    mean, log_std = parameters[m, k]
-    return torch.stack([-Normal(mean, log_std.exp()).log_prob(sample[m]) for sample in z_t1]).mean()
+    if parameters.dim() == 3:
+        mean, log_std = parameters[m, k]
+        return torch.stack([-Normal(mean, log_std.exp()).log_prob(sample[m]) for sample in z_t1]).mean()
+    mean, log_std, logit = parameters[m, k].unbind(-1)
+    mixture = MixtureSameFamily(Categorical(logits=logit), Normal(mean, log_std.exp()))
+    return torch.stack([-mixture.log_prob(sample[m]) for sample in z_t1]).mean()
 
 
 def plain_nll(
@@ -70,10 +75,11 @@ def plain_nll(
     return torch.stack(totals)
 
 
+@COMPONENTS
 @pytest.mark.parametrize("regulariser", [0.0, 0.3])
 @pytest.mark.parametrize("training", [False, True])
-def test_value_and_gradients_are_those_of_the_plain_loop(training: bool, regulariser: float) -> None:
-    prior = make(regulariser).train(training)
+def test_value_and_gradients_are_those_of_the_plain_loop(training: bool, regulariser: float, components: int) -> None:
+    prior = make(regulariser, components).train(training)
     z_t, z_t1, logits, targets = inputs()
     ours = prior.nll(z_t, z_t1, given(targets, logits.softmax(-1))).value
     plain = plain_nll(prior, z_t, z_t1, targets, logits.softmax(-1), prior.intervened.detach())
@@ -91,8 +97,9 @@ def test_value_and_gradients_are_those_of_the_plain_loop(training: bool, regular
         torch.testing.assert_close(a, b)
 
 
-def test_interventional_parameters_learn_from_every_latent_under_every_intervention() -> None:
-    prior = make().train()
+@COMPONENTS
+def test_interventional_parameters_learn_from_every_latent_under_every_intervention(components: int) -> None:
+    prior = make(components=components).train()
     z_t, z_t1, logits, targets = inputs()
     (found,) = torch.autograd.grad(
         prior.nll(z_t, z_t1, given(targets, logits.softmax(-1))).value.sum(), [prior.intervened]
@@ -108,7 +115,7 @@ def test_interventional_parameters_learn_from_every_latent_under_every_intervent
     (wanted,) = torch.autograd.grad(own, [prior.intervened])
     torch.testing.assert_close(found, wanted)
     assert (found[:, 1] == 0).all()  # variable 1 is never intervened on here
-    assert (found[:, [0, 2]].abs().sum(-1) > 0).all()
+    assert (found[:, [0, 2]].abs().flatten(2).sum(-1) > 0).all()
     # Whatever the assignment says: p weighs nothing in it.
     hard = functional.one_hot(torch.zeros(LATENTS, dtype=torch.int64), VARIABLES + 1).double()
     (again,) = torch.autograd.grad(prior.nll(z_t, z_t1, given(targets, hard)).value.sum(), [prior.intervened])
@@ -204,6 +211,102 @@ def test_divergence_under_perfect_interventions_is_that_of_the_plain_loop(traini
         torch.testing.assert_close(taught, torch.autograd.grad(own, [prior.intervened])[0])
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_the_divergence_to_a_mixture_is_estimated_from_the_sample(training: bool) -> None:
+    prior = make(components=3).train(training)
+    samples, later, logits, targets = inputs()
+    q, z_t, z, p = posterior(), samples[:, 0], later[:, 0], logits.softmax(-1)
+
+    def estimate(b: int, m: int, k: int, mixtures: Tensor) -> Tensor:
+        return plain_intervened(mixtures, z[b][None], m, k) - Normal(q[0][b, m], q[1][b, m].exp()).entropy()
+
+    total = taught = torch.zeros((), dtype=torch.float64)
+    for b in range(BATCH):
+        for m in range(LATENTS):
+            free = 1 - sum(p[m, k] * targets[b, k] for k in range(VARIABLES))
+            total = total + free * divergence(q, b, m, *plain_observational(prior, z_t[b], m))
+            for k in range(VARIABLES):
+                if targets[b, k]:
+                    total = total + p[m, k] * estimate(b, m, k, prior.intervened.detach())
+                    taught = taught + estimate(b, m, k, prior.intervened)
+    ours = prior.kl(*q, z_t, z, given(targets, p)).value.sum()
+    torch.testing.assert_close(ours, total)
+
+    # The sample and the posterior get the gradient of this value, and nothing of what the mixtures are taught.
+    learned = [*(p for name, p in prior.named_parameters() if name != "intervened"), samples, later, *q, logits]
+    for found, wanted in zip(gradients(ours, learned), gradients(total, learned), strict=True):
+        torch.testing.assert_close(found, wanted)
+    (found,), (wanted,) = gradients(ours, [prior.intervened]), gradients(taught, [prior.intervened])
+    torch.testing.assert_close(found, wanted if training else torch.zeros_like(wanted))
+
+
+def test_mixtures_play_no_part_where_interventions_are_imperfect() -> None:
+    gaussian = make_mixed(0.3, (0,)).train()
+    mixed = make_mixed(0.3, (0,), components=2).train()
+    with torch.no_grad():  # all but the mixtures alike
+        weights = {name: one for name, one in gaussian.state_dict().items() if name != "intervened"}
+        mixed.load_state_dict(weights, strict=False)
+    samples, later, logits, _ = inputs()
+    q, z_t, p = posterior(), samples[:, 0], logits.softmax(-1)
+    on_0, on_1 = (torch.eye(VARIABLES)[k].expand(BATCH, -1) for k in (0, 1))
+
+    def scores(prior: MLPTransitionPrior, targets: Tensor) -> Tensor:
+        step = given(targets, p)
+        return torch.cat([prior.nll(samples, later, step).value, prior.kl(*q, z_t, later[:, 0], step).value])
+
+    torch.testing.assert_close(scores(mixed, on_0), scores(gaussian, on_0))
+    (unused,) = gradients(scores(mixed, on_0).sum(), [mixed.intervened])
+    assert (unused == 0).all()
+    (used,) = gradients(scores(mixed, on_1).sum(), [mixed.intervened])
+    assert (used[:, 1] != 0).all()
+    psi = torch.zeros(LATENTS, dtype=torch.int64)
+    drawn = (prior.sample(z_t[:1].detach(), on_0[:1], psi, seeded(), temperature=0.0) for prior in (mixed, gaussian))
+    torch.testing.assert_close(*drawn)
+
+
+def test_components_start_apart() -> None:
+    prior = MLPTransitionPrior(64, 4, HIDDEN, MLPPriorConfig(interventional_components=3), seeded())
+    means = prior.intervened.detach()[..., 0].mean((0, 1))
+    torch.testing.assert_close(means, torch.tensor([-1.0, 0.0, 1.0]), rtol=0, atol=0.15)
+
+
+def test_components_find_the_modes_of_a_latent() -> None:
+    config = MLPPriorConfig(interventional_components=2)
+    prior = MLPTransitionPrior(1, 1, HIDDEN, config, seeded()).train()
+    optimizer = torch.optim.Adam([prior.intervened], lr=0.02)
+    generator, targets, p = seeded(1), torch.ones(256, 1, dtype=torch.int64), torch.eye(2)[:1]
+    for _ in range(500):
+        modes = torch.randint(0, 2, (256, 1), generator=generator) * 4.0 - 2
+        z = modes.unsqueeze(-1) + 0.5 * torch.randn(256, 1, 1, generator=generator)
+        optimizer.zero_grad()
+        prior.nll(torch.zeros_like(z), z, given(targets, p)).value.mean().backward()
+        optimizer.step()
+    low, high = prior.intervened[0, 0, :, 0].sort().values.tolist()
+    assert abs(low + 2) < 0.2
+    assert abs(high - 2) < 0.2
+
+
+def test_samples_under_intervention_are_of_the_mixture() -> None:
+    prior = make(components=2).eval()
+    with torch.no_grad():  # two narrow modes, far apart
+        prior.intervened[..., 0] = torch.tensor([-5.0, 5.0])
+        prior.intervened[..., 1], prior.intervened[..., 2] = -3.0, torch.tensor([0.0, 1.0])
+    z_t = torch.zeros(4000, LATENTS, dtype=torch.float64)
+    targets = torch.tensor([[0, 1, 0]]).expand(4000, -1)
+    assignment = torch.tensor([1, 0, VARIABLES, 1])
+    drawn = prior.sample(z_t, targets, assignment, seeded())
+    for m in (0, 3):
+        upper = drawn[:, m] > 0
+        assert ((drawn[:, m].abs() - 5).abs() < 0.5).all()
+        assert abs(upper.double().mean() - torch.tensor([0.0, 1.0]).softmax(-1)[1]) < 0.03
+    assert not torch.equal(drawn[:, 0] > 0, drawn[:, 3] > 0)  # each latent its own choice
+    mean, log_std = prior.observational(z_t[0]).unbind(-1)
+    for m in (1, 2):  # of variables without an intervention
+        assert (drawn[:, m].mean() - mean[m]).abs() < 0.1 * log_std[m].exp() + 1e-9
+    likeliest = prior.sample(z_t[:1], targets[:1], assignment, seeded(), temperature=0.0)
+    assert (likeliest[0, [0, 3]] == 5).all()
+
+
 def make_imperfect(regulariser: float = 0.0) -> ImperfectMLPTransitionPrior:
     config = MLPPriorConfig(imperfect_interventions=True, regulariser=regulariser)
     return ImperfectMLPTransitionPrior(LATENTS, VARIABLES, HIDDEN, config, seeded()).double()
@@ -292,8 +395,10 @@ def test_an_imperfect_intervention_changes_its_own_latents_alone_and_leaves_the_
     assert (jacobian != 0).all()
 
 
-def make_mixed(regulariser: float = 0.0, imperfect: tuple[int, ...] = (0,)) -> MLPTransitionPrior:
-    config = MLPPriorConfig(regulariser=regulariser, imperfect_variables=imperfect)
+def make_mixed(regulariser: float = 0.0, imperfect: tuple[int, ...] = (0,), components: int = 1) -> MLPTransitionPrior:
+    config = MLPPriorConfig(
+        regulariser=regulariser, imperfect_variables=imperfect, interventional_components=components
+    )
     prior = build_prior(config, LATENTS, VARIABLES, HIDDEN, seeded()).double()
     assert isinstance(prior, MLPTransitionPrior)
     return prior

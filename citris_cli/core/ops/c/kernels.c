@@ -86,10 +86,11 @@ typedef struct {
 } sights;
 
 /* A prior of M latents and K variables, and what it scores: its means and log standard deviations out [rows, S, M, 2],
-   samples z of the later frame [rows, S, M], targets [rows, K], p [M, K+1], and those of intervened latents [M, K, 2].
+   samples z of the later frame [rows, S, M], targets [rows, K], p [M, K+1], and those of intervened latents [M, K, 2];
+   if they have components, those of each and the logarithm of its weight [M, K, components, 3].
    observed takes the scores without intervention [rows, M]. Scores are higher by pull (1 - mean_m p[m,0]). */
 typedef struct {
-    size rows, samples, latents, variables;
+    size rows, samples, latents, variables, components;
     const float *out, *z, *targets, *probabilities, *intervened;
     float *observed, regulariser, pull;
 } prior;
