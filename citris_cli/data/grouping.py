@@ -56,14 +56,27 @@ def merge_columns(data: SequenceData, text: str) -> SequenceData:
             raise InputError(f"--group: {name} is another column's name; give the group a name of its own")
         else:
             variables.append(Variable(name, members=tuple(members)))
-        indices = [data.variables.names.index(member) for member in members or [name]]
-        columns.append(data.targets[:, indices].amax(1))
+        own = data.targets[:, [data.variables.names.index(member) for member in members or [name]]]
+        columns.append(own.amax(1))
+        notes += _parted(name, own)
     return replace(
         data,
         targets=torch.stack(columns, dim=1),
         variables=Variables(variables),
         notes=(*data.notes, *notes),
     )
+
+
+def _parted(name: str, targets: torch.Tensor) -> list[str]:
+    """A note if interventions on a group leave some of its columns as they are, which then follow their past."""
+    some, every = targets.amax(1) > 0, targets.amin(1) > 0
+    parted = int((some & ~every).sum())
+    if not parted:
+        return []
+    return [
+        f"{name}: {parted / int(some.sum()):.0%} of the steps with an intervention on it have one on some of its "
+        "columns alone, and the others follow their past: an imperfect intervention (--imperfect-variables)"
+    ]
 
 
 def spelled_groups(variables: Variables) -> str:

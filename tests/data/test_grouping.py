@@ -26,7 +26,7 @@ def test_a_group_is_intervened_on_where_any_of_its_columns_is(tmp_path: Path) ->
     assert data.variables == Variables([Variable("where", members=("x", "y")), Variable("hue")])
     assert data.targets[data.starts].tolist() == [[1, 0], [0, 1], [1, 0], [1, 1], [0, 0]]
     assert data.columns.names == ("x", "hue", "y", "never")  # the files still have these
-    assert data.notes[-1] == "where is y + x"
+    assert "where is y + x" in data.notes
     assert spelled_groups(data.variables) == "where=x+y"
 
 
@@ -38,6 +38,14 @@ def test_known_groups_need_no_columns_and_leave_out_what_is_never_intervened_on(
     assert data.variables[1].members == ("rot_alpha", "rot_beta")
     assert data.targets[data.starts].sum(0).tolist() == [3, 2, 1, 1, 1, 1]
     assert "rot_o is rot_alpha + rot_beta (without rot_gamma, never intervened on)" in data.notes
+
+
+def test_interventions_on_a_part_of_a_group_are_called_imperfect(tmp_path: Path) -> None:
+    targets = np.array([[1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0]])
+    (said,) = [note for note in merge_columns(sequences(tmp_path, targets), "where=y+x").notes if "imperfect" in note]
+    assert said.startswith("where: 50% of the steps with an intervention on it have one on some of its columns alone")
+    together = np.array([[1, 0, 1, 0], [0, 1, 0, 0], [1, 1, 1, 0]])
+    assert "imperfect" not in " ".join(merge_columns(sequences(tmp_path, together), "where=y+x").notes)
 
 
 @pytest.mark.parametrize(
