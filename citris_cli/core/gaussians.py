@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+from citris_cli.core.ops.marginal_score import mixture_nll
+from citris_cli.core.ops.sample_pairs import HALF_LOG_2PI
 
 
 def gaussian_kl(mean: Tensor, log_std: Tensor, prior_mean: Tensor, prior_log_std: Tensor) -> Tensor:
@@ -25,18 +24,6 @@ def gaussian_kl(mean: Tensor, log_std: Tensor, prior_mean: Tensor, prior_log_std
 def gaussian_draw(mean: Tensor, log_std: Tensor, noise: Tensor, temperature: float) -> Tensor:
     """``mean + temperature std noise``."""
     return mean + temperature * log_std.exp() * noise
-
-
-def mixture_nll(mixtures: Tensor, z: Tensor) -> Tensor:
-    """``-log sum_c w_c N(z; mean_c, std_c^2)`` in nats, elementwise.
-
-    Args:
-        mixtures: for each component mean, log standard deviation and the logit of its weight w [..., C, 3].
-        z: values, in a shape that broadcasts with that of the mixtures without its last two dimensions.
-    """
-    mean, log_std, logit = mixtures.unbind(-1)
-    distance = (z.unsqueeze(-1) - mean) * (-log_std).exp()
-    return HALF_LOG_2PI - (logit.log_softmax(-1) - 0.5 * distance.square() - log_std).logsumexp(-1)
 
 
 def mixture_kl(mean: Tensor, log_std: Tensor, mixtures: Tensor, z: Tensor) -> Tensor:

@@ -87,7 +87,8 @@ def check_inverse(flow: NormalizingFlow, z: Tensor, theirs: Tensor) -> None:
     The random weights of this file stretch some of its points so far (|z| up to 173) that changing z by one or two
     units in the last place of float32 moves the exact inverse by more than the tolerance: there the published value is
     its own rounding, up to 3e-3 away from the exact inverse. Where the inverse is settled to the tolerance, ours must
-    agree; elsewhere ours must be as near to the exact inverse as the published one is, up to a factor of 2.
+    agree, but for the published value's own distance from the exact one (up to 1.4e-4, by the steps in between);
+    elsewhere ours must be as near to the exact inverse as the published one is, up to a factor of 2.
     """
     ours = flow.inverse(z)
     double = copy.deepcopy(flow).double()
@@ -99,7 +100,8 @@ def check_inverse(flow: NormalizingFlow, z: Tensor, theirs: Tensor) -> None:
         moved = torch.maximum(moved, (double.inverse(z.double() * (1 + 1.2e-7 * sign)) - exact).abs())
     settled = (moved < 0.5 * (1e-4 + 1e-4 * theirs.abs())).all(dim=1)
     assert settled.float().mean() > 0.6
-    agree(ours[settled], theirs[settled])
+    allowed = 1e-4 + 1e-4 * theirs.abs() + (theirs - exact).abs()
+    assert ((ours - theirs).abs() <= allowed)[settled].all()
     assert (ours - exact).abs().max() < 2 * (theirs - exact).abs().max()
 
 

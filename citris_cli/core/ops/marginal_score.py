@@ -10,13 +10,24 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from citris_cli.core.gaussians import mixture_nll
 from citris_cli.core.ops import library
 from citris_cli.core.ops.c_types import Prior
-from citris_cli.core.ops.sample_pairs import gaussian_nll, moments_over_samples
+from citris_cli.core.ops.sample_pairs import HALF_LOG_2PI, gaussian_nll, moments_over_samples
 
 #: Of what is learned of interventions, if that are mixtures [M, K, C, 3].
 MIXTURE_DIMENSIONS = 4
+
+
+def mixture_nll(mixtures: Tensor, z: Tensor) -> Tensor:
+    """``-log sum_c w_c N(z; mean_c, std_c^2)`` in nats, elementwise.
+
+    Args:
+        mixtures: for each component mean, log standard deviation and the logit of its weight w [..., C, 3].
+        z: values, in a shape that broadcasts with that of the mixtures without its last two dimensions.
+    """
+    mean, log_std, logit = mixtures.unbind(-1)
+    distance = (z.unsqueeze(-1) - mean) * (-log_std).exp()
+    return HALF_LOG_2PI - (logit.log_softmax(-1) - 0.5 * distance.square() - log_std).logsumexp(-1)
 
 
 def marginal_nll(
@@ -38,7 +49,7 @@ def marginal_nll(
         targets: intervention targets I, 0 or 1, [B, K].
         probabilities: soft assignment p [M, K+1].
         intervened: mean and log standard deviation of every latent under every intervention [M, K, 2], or its mixture
-            [M, K, C, 3], see :func:`~citris_cli.core.gaussians.mixture_nll`. They learn from
+            [M, K, C, 3], see :func:`mixture_nll`. They learn from
             ``sum_m sum_k I_k NLL_intv[m,k]`` alone, and only in training.
         regulariser: lambda.
         training: whether they learn and p is pulled into psi(0).

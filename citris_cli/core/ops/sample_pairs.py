@@ -10,9 +10,11 @@ The variance is of centred values: a difference of raw moments would lose its di
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
-from citris_cli.core.gaussians import HALF_LOG_2PI
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def gaussian_nll_over_sample_pairs(mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
