@@ -87,6 +87,17 @@ class Autoencoder(nn.Module):
         error = mse if weights is None else ((decoded - images).square() * weights).mean()
         return error + self.config.latent_penalty * latents.square().mean(), {"mse": mse.detach()}, codes
 
+    def noisy_grey_latents(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The noisy grey latents [B, R] of images [B, C, W, W] alone, as :meth:`loss_and_codes` computes them.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.grey_encoder is None:
+            raise ValueError("an autoencoder without grey latents has none to compute")
+        latents: Tensor = self.grey_encoder(images, _mixtures(images, generator))
+        return latents + self.config.noise * shares.noise(torch.randn, latents.shape, latents, generator)
+
     def grey_parameters(self) -> list[nn.Parameter]:
         """Those of the network that sees no colours."""
         return [] if self.grey_encoder is None else list(self.grey_encoder.parameters())

@@ -10,6 +10,14 @@ to predict them:
 A variable's network sees of the other variables only what r holds. If it saw their latents, it could guess the causes
 that r does not hold yet from those that go along with them in the sequence (a rotation from the hue that it follows),
 and little would be left to learn from. The gradient goes to r alone: the teacher stays as it is.
+
+What happened before tells as much, of effects: an object that turns to where a hue points shows the hue a step later.
+So r learns to predict the hues of the frame before as well, in which it cannot see them, as it sees no colours:
+
+``mean_k -log N(z_k^{t-1}; mu_k, sigma_k)``, (mu_k, sigma_k) a network of ``(r^t, z_shapes^t, I^t)``,
+
+over the variables k that only colours show. z_shapes are the latents of all others; given, they need not be in r. The
+past of these others would teach r what it sees of themselves, which hardly changes in a step.
 """
 
 from __future__ import annotations
@@ -32,17 +40,41 @@ WEIGHT = 0.01
 
 
 class Lesson(NamedTuple):
-    """What a teacher says of a step.
+    """What a teacher says of a frame t and its neighbours.
 
     Attributes:
-        before: its causal latents of the frames [B, M], of unit variance, variable by variable.
+        now: its causal latents of the frames [B, M], of unit variance, variable by variable.
         after: those of the frames after them [B, M].
         targets: intervention targets of the step between them, 0 or 1, [B, K].
+        before: latents of the frames before them [B, M]; where there is none, anything.
+        targets_before: intervention targets of the step from those [B, K].
+        has_before: 1 where there is a frame before, otherwise 0, [B].
     """
 
-    before: Tensor
+    now: Tensor
     after: Tensor
     targets: Tensor
+    before: Tensor
+    targets_before: Tensor
+    has_before: Tensor
+
+    def and_of(self, others: Lesson) -> Lesson:
+        """These frames' and those of others, in this order."""
+        return Lesson(*(torch.cat(pair) for pair in zip(self, others, strict=True)))
+
+
+def _network(inputs: int, latents: int) -> nn.Module:
+    """Mean and log standard deviation of so many latents."""
+    return nn.Sequential(
+        nn.Linear(inputs, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, 2 * latents)
+    )
+
+
+def _nll(latents: Tensor, predicted: Tensor) -> Tensor:
+    """``-log N`` of latents [B, m], in nats, up to a constant; their means and log standard deviations are [B, 2m]."""
+    mean, log_std = predicted.chunk(2, dim=1)
+    log_std = log_std.clamp(LEAST_LOG_STD, MOST_LOG_STD)
+    return log_std + 0.5 * ((latents - mean) / log_std.exp()).square()
 
 
 class NextValues(nn.Module):
@@ -57,17 +89,7 @@ class NextValues(nn.Module):
     def __init__(self, features: int, blocks: Sequence[int], generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.blocks = tuple(blocks)
-        self.networks = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(features + size + 1, HIDDEN),
-                nn.SiLU(),
-                nn.Linear(HIDDEN, HIDDEN),
-                nn.SiLU(),
-                nn.Linear(HIDDEN, 2 * size),
-            )
-            for size in self.blocks
-            if size
-        )
+        self.networks = nn.ModuleList(_network(features + size + 1, size) for size in self.blocks if size)
         initialise(self, generator)
 
     def nll(self, code: Tensor, lesson: Lesson) -> Tensor:
@@ -79,16 +101,59 @@ class NextValues(nn.Module):
         """
         sizes = list(self.blocks)
         parts = zip(
-            lesson.before.split(sizes, dim=1), lesson.after.split(sizes, dim=1), lesson.targets.unbind(1), strict=True
+            lesson.now.split(sizes, dim=1), lesson.after.split(sizes, dim=1), lesson.targets.unbind(1), strict=True
         )
         networks, total = iter(self.networks), code.new_zeros(())
-        for before, after, target in parts:
-            if before.shape[1] == 0:
-                continue
-            seen = torch.cat([code, before, target.to(code.dtype).unsqueeze(1)], dim=1)
-            mean, log_std = next(networks)(seen).chunk(2, dim=1)
-            log_std = log_std.clamp(LEAST_LOG_STD, MOST_LOG_STD)
-            total = total + (log_std + 0.5 * ((after - mean) / log_std.exp()).square()).mean()
+        for now, after, target in parts:
+            if now.shape[1]:
+                seen = torch.cat([code, now, target.to(code.dtype).unsqueeze(1)], dim=1)
+                total = total + _nll(after, next(networks)(seen)).mean()
+        return total / len(self.networks)
+
+
+class PreviousColours(nn.Module):
+    """``-log p(z_k^{t-1} | r^t, z_shapes^t, I^t)`` of every variable k that only colours show.
+
+    Args:
+        features: size R of the code r.
+        blocks: number of latents of each of the K variables, some may have none.
+        coloured: which of the variables only colours show [K]; at least one, which has latents.
+        generator: source of the random start.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        blocks: Sequence[int],
+        coloured: Sequence[bool],
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.blocks, self.coloured = tuple(blocks), tuple(coloured)
+        shapes = sum(size for size, colour in zip(self.blocks, self.coloured, strict=True) if not colour)
+        self.networks = nn.ModuleList(
+            _network(features + shapes + len(self.blocks), size)
+            for size, colour in zip(self.blocks, self.coloured, strict=True)
+            if colour and size
+        )
+        initialise(self, generator)
+
+    def nll(self, code: Tensor, lesson: Lesson) -> Tensor:
+        """Mean over frames, coloured variables and their latents, in nats, up to a constant.
+
+        Args:
+            code: r of the frames [B, R].
+            lesson: of these frames. Those without one before them count as 0.
+        """
+        sizes = list(self.blocks)
+        now, before = lesson.now.split(sizes, dim=1), lesson.before.split(sizes, dim=1)
+        shapes = [latents for latents, colour in zip(now, self.coloured, strict=True) if not colour]
+        seen = torch.cat([code, *shapes, lesson.targets_before.to(code.dtype)], dim=1)
+        has_before = lesson.has_before.to(code.dtype)
+        networks, total = iter(self.networks), code.new_zeros(())
+        for latents, colour in zip(before, self.coloured, strict=True):
+            if colour and latents.shape[1]:
+                total = total + (has_before * _nll(latents, next(networks)(seen)).mean(1)).mean()
         return total / len(self.networks)
 
 
@@ -98,34 +163,62 @@ class TaughtAutoencoder(nn.Module):
     Args:
         autoencoder: one with grey latents.
         blocks: number of latents of each of the teacher's variables.
+        coloured: which of the variables only colours show; if none of those has latents, the past teaches nothing.
         generator: source of the random start.
     """
 
     def __init__(
-        self, autoencoder: Autoencoder, blocks: Sequence[int], generator: torch.Generator | None = None
+        self,
+        autoencoder: Autoencoder,
+        blocks: Sequence[int],
+        coloured: Sequence[bool],
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.autoencoder = autoencoder
-        self.next_values = NextValues(autoencoder.config.grey_latents, blocks, generator)
+        features = autoencoder.config.grey_latents
+        self.next_values = NextValues(features, blocks, generator)
+        hues = any(size and colour for size, colour in zip(blocks, coloured, strict=True))
+        self.previous_colours = PreviousColours(features, blocks, coloured, generator) if hues else None
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Those of all networks that the teacher's autoencoder may not have."""
+        lessons = [*self.next_values.parameters()]
+        if self.previous_colours is not None:
+            lessons += self.previous_colours.parameters()
+        return [*lessons, *self.autoencoder.grey_parameters()]
 
     def loss(
         self,
         images: Tensor,
         lesson: Lesson,
+        others: Tensor,
+        lesson_of_others: Lesson,
         generator: torch.Generator | None = None,
         weights: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The autoencoder's loss and, times :data:`WEIGHT`, the lesson's.
+        """The autoencoder's loss and, times :data:`WEIGHT`, the lesson's two parts.
+
+        A lesson is noisy, and r alone costs little to compute: so it learns from more frames than are drawn.
 
         Args:
             images: [B, C, W, W] in [-1, 1].
-            lesson: of the steps from these frames.
+            lesson: of these frames.
+            others: more frames, for the lesson alone [B', C, W, W].
+            lesson_of_others: of those.
             generator: source of noise.
             weights: of the pixels' squared errors, as of :meth:`Autoencoder.loss`.
 
         Returns:
-            The scalar loss and its parts, detached: ``mse``, and ``lesson`` in nats.
+            The scalar loss and its parts, detached: ``mse``, and, in nats, ``lesson`` of what happens next and
+            ``past`` of earlier colours.
         """
         loss, parts, codes = self.autoencoder.loss_and_codes(images, generator, weights)
-        nll = self.next_values.nll(codes[:, -self.autoencoder.config.grey_latents :].float(), lesson)
-        return loss + WEIGHT * nll, {**parts, "lesson": nll.detach()}
+        grey = codes[:, -self.autoencoder.config.grey_latents :].float()
+        grey = torch.cat([grey, self.autoencoder.noisy_grey_latents(others, generator).float()])
+        lesson = lesson.and_of(lesson_of_others)
+        lessons = {"lesson": self.next_values.nll(grey, lesson)}
+        if self.previous_colours is not None:
+            lessons["past"] = self.previous_colours.nll(grey, lesson)
+        total = torch.stack(list(lessons.values())).sum()
+        return loss + WEIGHT * total, {**parts, **{name: nll.detach() for name, nll in lessons.items()}}

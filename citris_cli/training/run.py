@@ -20,6 +20,7 @@ from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.citris_vae import CitrisVAE
+from citris_cli.core.networks import RGB
 from citris_cli.core.priors import find_prior
 from citris_cli.core.reference import ReferenceLatents
 from citris_cli.core.teacher import TaughtAutoencoder
@@ -365,8 +366,16 @@ def _train_unfinished_autoencoder(
     if teacher is None:
         task = AutoencoderTask(_on_device(model, session), frames, *measured)
     else:
-        lessons = Lessons.of(copy.deepcopy(teacher).to(session.device).eval(), session.data, session.device)
-        taught = TaughtAutoencoder(model.take_over(teacher.autoencoder), lessons.blocks, generator)
+        own, permuted = copy.deepcopy(teacher).to(session.device).eval(), plan.training.permute_colours
+        lessons = Lessons.of(own, session.data, session.device, permuted and frames.channels >= RGB)
+        names = session.data.variables.names
+        if coloured := [name for name, colour in zip(names, lessons.coloured, strict=True) if colour]:
+            session.note(
+                f"{enumerated(coloured)} {'shows' if len(coloured) == 1 else 'show'} in colours only: the lesson is "
+                "about earlier values as well"
+            )
+        model.take_over(teacher.autoencoder)
+        taught = TaughtAutoencoder(model, lessons.blocks, lessons.coloured, generator)
         task = TaughtAutoencoderTask(_on_device(taught, session), frames, lessons, *measured)
         title += ", taught"
     reads = [one for one in (frames, held_out) if one is not None]

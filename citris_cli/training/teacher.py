@@ -14,14 +14,22 @@ from citris_cli.core.ops import shares
 from citris_cli.core.teacher import Lesson, TaughtAutoencoder
 from citris_cli.data.batches import ShuffledBatches
 from citris_cli.data.datasets import SequenceData
-from citris_cli.data.frames import Frames, encode_frames
+from citris_cli.data.frames import Frames, as_model_input, encode_frames, frames_at_once, sent
 from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.config import AutoencoderTrainingConfig
 from citris_cli.training.reconstructions import Pictures
 from citris_cli.training.task import Schedule
 
 #: Rate of what is new, in multiples of the training's.
-NEW_RATE = 2.0
+NEW_RATE = 3.0
+#: Frames that are for the lesson alone, in multiples of those that the autoencoder draws as well.
+MORE_FRAMES = 2
+#: Frames whose colours are permuted to find which variables only colours show, at most.
+PERMUTED_FRAMES = 500
+#: All orders of red, green and blue but their own.
+ORDERS = ([0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0])
+#: A variable that only colours show moves by more than this share of what two unrelated frames differ by.
+MOVED = 0.5
 
 
 @dataclass(frozen=True)
@@ -33,32 +41,76 @@ class Lessons:
         blocks: number of latents of each of the K variables.
         targets: 0 or 1, float32 [N, K]; row i of the step from frame i to i+1.
         starts: the frames i that have a frame after them, int64 [P].
+        has_before: 1 where a frame has one before it, otherwise 0, float32 [N].
+        coloured: which of the variables only colours show, [K]; all False if that was not asked.
     """
 
     latents: Tensor
     blocks: tuple[int, ...]
     targets: Tensor
     starts: Tensor
+    has_before: Tensor
+    coloured: tuple[bool, ...]
 
     @classmethod
     @torch.no_grad()
-    def of(cls, teacher: CausalLatentsModel, data: SequenceData, device: torch.device) -> Lessons:
+    def of(
+        cls, teacher: CausalLatentsModel, data: SequenceData, device: torch.device, permuted: bool = False
+    ) -> Lessons:
         """All lessons on the frames of some sequences, by a model in evaluation mode on the device.
 
         A latent that never changes keeps its value, 0.
+
+        Args:
+            teacher: the model.
+            data: the sequences.
+            device: where the model is.
+            permuted: whether the frames have three colours at least, and the training permutes them. Only then is it
+                found out which variables only colours show.
         """
         z = encode_frames(teacher.encode, data.frames, device)
         assignment = teacher.assignment.hard().to(z.device)
         order = [(assignment == variable).nonzero()[:, 0] for variable in range(data.targets.shape[1])]
+        coloured = (False,) * len(order)
+        if permuted:
+            moved = _moved_by_permuted_colours(teacher, data.frames, device)
+            coloured = tuple(bool(len(block)) and float(moved[block].mean()) > MOVED for block in order)
         z = z[:, torch.cat(order)]
         z = (z - z.mean(0)) / z.std(0).clamp(min=1e-6)
         targets = data.targets.to(z.device, torch.float32)
-        return cls(z, tuple(len(block) for block in order), targets, data.starts)
+        has_before = torch.zeros(len(z), device=z.device)
+        has_before[data.starts.to(z.device) + 1] = 1
+        return cls(z, tuple(len(block) for block in order), targets, data.starts, has_before, coloured)
 
     def at(self, frames: Tensor) -> Lesson:
-        """Those of the steps from frames [B], on the latents' device."""
+        """Those of frames [B] that have a frame after them, on the latents' device."""
         frames = frames.to(self.latents.device)
-        return Lesson(self.latents[frames], self.latents[frames + 1], self.targets[frames])
+        before = (frames - 1).clamp(min=0)
+        return Lesson(
+            now=self.latents[frames],
+            after=self.latents[frames + 1],
+            targets=self.targets[frames],
+            before=self.latents[before],
+            targets_before=self.targets[before],
+            has_before=self.has_before[frames],
+        )
+
+
+def _moved_by_permuted_colours(teacher: CausalLatentsModel, frames: Frames, device: torch.device) -> Tensor:
+    """How far each latent moves if red, green and blue change places, as a share of what unrelated frames differ by.
+
+    Mean squares [M], over all orders and up to :data:`PERMUTED_FRAMES` frames that are spread over all.
+    """
+    count = min(len(frames), PERMUTED_FRAMES)
+    index = torch.arange(count, device=frames.storage) * len(frames) // count
+    plain, permuted = [], []
+    for part in index.split(frames_at_once(frames.width)):
+        seen = sent(frames.gather(part), device)
+        plain.append(teacher.encode(as_model_input(seen)).float())
+        others = torch.arange(3, seen.shape[3]).tolist()
+        permuted.append(torch.stack([teacher.encode(as_model_input(seen[..., order + others])) for order in ORDERS]))
+    z, changed = torch.cat(plain), torch.cat(permuted, dim=1).float()
+    return (changed - z).square().mean((0, 1)) / (2 * z.var(0, unbiased=False)).clamp(min=1e-12)
 
 
 class TaughtAutoencoderTask(AutoencoderTask):
@@ -85,24 +137,40 @@ class TaughtAutoencoderTask(AutoencoderTask):
         self._lessons = lessons
         self._starts = lessons.starts.to(frames.storage)
         self._batches = ShuffledBatches(len(self._starts), config.batch_size, config.seed, frames.storage)
+        self._others = [
+            ShuffledBatches(len(self._starts), config.batch_size, config.seed + number, frames.storage)
+            for number in range(1, MORE_FRAMES + 1)
+        ]
         self.samples = self._batches.n
         self.batch_size = self._batches.batch_size
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All weights at one rate, those that are new at another: they begin where the others are already."""
-        new = [*self._taught.next_values.parameters(), *self._taught.autoencoder.grey_parameters()]
+        new = self._taught.new_parameters()
         ids = {id(parameter) for parameter in new}
         old = [parameter for parameter in self._taught.parameters() if id(parameter) not in ids]
         return [{"params": old, "lr": self._config.lr}, {"params": new, "lr": NEW_RATE * self._config.lr}]
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
-        """Frames uint8 [B, H, W, C] and a :class:`~citris_cli.core.teacher.Lesson`'s tensors."""
-        index = self._starts[shares.own(self._batches.at(step))]
-        return (self._frames.gather(index), *self._lessons.at(index))
+        """Frames uint8 [B, H, W, C], more for the lesson alone, and the tensors of two lessons, of either."""
+        index, others = (
+            self._starts[shares.own(numbers)]
+            for numbers in (self._batches.at(step), torch.cat([batches.at(step) for batches in self._others]))
+        )
+        frames = self._frames.gather(index), self._frames.gather(others)
+        return (*frames, *self._lessons.at(index), *self._lessons.at(others))
 
     def loss(
         self, batch: Sequence[Tensor], schedule: Schedule, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch; see :meth:`TaughtAutoencoder.loss`."""
-        frames, *lesson = batch
-        return self._taught.loss(self.shown(frames, generator), Lesson(*lesson), generator, self.weights)
+        frames, others, *lessons = batch
+        size = len(Lesson._fields)
+        return self._taught.loss(
+            self.shown(frames, generator),
+            Lesson(*lessons[:size]),
+            as_model_input(others),  # no colour is seen in them, so none need be permuted
+            Lesson(*lessons[size:]),
+            generator,
+            self.weights,
+        )

@@ -79,8 +79,8 @@ def test_two_processes_take_the_steps_of_one(together: Path, tmp_path: Path, nam
     assert len({line["loss"] for line in one if "loss" in line}) == CONFIG.steps  # something is learned
     assert [line.keys() for line in one] == [line.keys() for line in two]
     # The cosine of an angle's vector that is still short magnifies what the last digits differ by, and so does dividing
-    # by a spread of noise's features.
-    close = 1e-4 if name in ("causal_encoder", "taught autoencoder") else CLOSE
+    # by a spread of noise's features, for a network that learns fast all the more.
+    close = {"causal_encoder": 1e-4, "taught autoencoder": 1e-3}.get(name, CLOSE)
     for mine, theirs in zip(one, two, strict=True):
         # Weights before a batch normalisation whose gradient is zero go where rounding leads them, with two threads as
         # with two processes; running means follow, and measures in evaluation mode with these.
