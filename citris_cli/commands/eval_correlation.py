@@ -114,9 +114,10 @@ def _ground_truth(
 
 
 def _titled(report: Correlation, scored: int) -> dict[str, np.ndarray]:
-    """Both matrices, each under a title with its diag and sep on so many frames."""
+    """Both matrices, each under a title with its diag, sep and average sep on so many frames."""
     frames = counted(scored, "frame")
     return {
-        f"{name} on {frames}: diag {report.diag(matrix):.3f}, sep {report.sep(matrix):.3f}": matrix
+        f"{name} on {frames}: diag {report.diag(matrix):.3f}, sep {report.sep(matrix):.3f}, average sep "
+        f"{report.average_sep(matrix):.3f}": matrix
         for name, matrix in (("R²", report.r2), ("Spearman", report.spearman))
     }

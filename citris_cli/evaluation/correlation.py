@@ -54,13 +54,21 @@ class Correlation:
 
     def sep(self, matrix: np.ndarray) -> float:
         """Mean over variables of the largest value in their row for any other factor; lower is better."""
-        largest = []
-        for i in range(len(self.rows) - 1):
-            others = [matrix[i, j] for j, own in enumerate(self.own) if own != i]
-            others = [value for value in others if not np.isnan(value)]
-            if others:
-                largest.append(max(others))
+        largest = [max(others) for others in self._others(matrix)]
         return float(np.mean(largest)) if largest else float("nan")
+
+    def average_sep(self, matrix: np.ndarray) -> float:
+        """Mean over variables of the mean value in their row for all other factors, as in Lippe et al., 2022.
+
+        A value below 0, which says as little as 0 and comes from few frames, counts as 0. Never above :meth:`sep`.
+        """
+        means = [np.clip(others, 0, None).mean() for others in self._others(matrix)]
+        return float(np.mean(means)) if means else float("nan")
+
+    def _others(self, matrix: np.ndarray) -> list[np.ndarray]:
+        """For each variable, the values in its row for factors of others, where there are any."""
+        rows = (matrix[i][[own != i for own in self.own]] for i in range(len(self.rows) - 1))
+        return [others for row in rows if len(others := row[~np.isnan(row)])]
 
     def to_json(self) -> dict[str, Any]:
         """Every number, NaN as None."""
@@ -71,6 +79,7 @@ class Correlation:
             report[name] = [[None if np.isnan(value) else round(float(value), 6) for value in row] for row in matrix]
             report[f"{name}_diag"] = _rounded(self.diag(matrix))
             report[f"{name}_sep"] = _rounded(self.sep(matrix))
+            report[f"{name}_average_sep"] = _rounded(self.average_sep(matrix))
         return report
 
 

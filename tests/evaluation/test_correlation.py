@@ -129,8 +129,13 @@ def test_diag_and_sep_are_what_they_say() -> None:
     found = Correlation(("a", "b", "psi(0)"), ("a", "b", "never intervened on"), (0, 1, None), r2, r2)
     assert found.diag(r2) == pytest.approx((0.9 + 0.7) / 2)
     assert found.sep(r2) == pytest.approx((0.3 + 0.2) / 2)
+    assert found.average_sep(r2) == pytest.approx((0.2 + 0.2) / 2)
+    assert found.average_sep(np.where(r2 == 0.1, -0.1, r2)) == pytest.approx((0.15 + 0.2) / 2)  # no better than 0
     strangers = Correlation(("c", "psi(0)"), ("a",), (None,), r2[:2, :1], r2[:2, :1])
     assert np.isnan(strangers.diag(strangers.r2))
+    alone = Correlation(("a", "psi(0)"), ("a",), (0,), r2[:2, :1], r2[:2, :1])
+    assert np.isnan(alone.sep(alone.r2))
+    assert np.isnan(alone.average_sep(alone.r2))
     assert strangers.to_json()["r2_diag"] is None
 
 
