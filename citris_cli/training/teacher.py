@@ -30,6 +30,8 @@ PERMUTED_FRAMES = 500
 ORDERS = ([0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0])
 #: A variable that only colours show moves by more than this share of what two unrelated frames differ by.
 MOVED = 0.5
+#: A model knows frames in other colours if it reconstructs them with less than this multiple of the error on its own.
+KNOWN = 2.0
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,14 @@ class Lessons:
             teacher: the model.
             data: the sequences.
             device: where the model is.
-            permuted: whether the frames have three colours at least, and the training permutes them. Only then is it
-                found out which variables only colours show.
+            permuted: whether the frames have three colours at least, and the training permutes them. Only then, and if
+                the model knows frames in other colours, is it found out which variables only colours show.
         """
         z = encode_frames(teacher.encode, data.frames, device)
         assignment = teacher.assignment.hard().to(z.device)
         order = [(assignment == variable).nonzero()[:, 0] for variable in range(data.targets.shape[1])]
         coloured = (False,) * len(order)
-        if permuted:
-            moved = _moved_by_permuted_colours(teacher, data.frames, device)
+        if permuted and (moved := _moved_by_permuted_colours(teacher, data.frames, device)) is not None:
             coloured = tuple(bool(len(block)) and float(moved[block].mean()) > MOVED for block in order)
         z = z[:, torch.cat(order)]
         z = (z - z.mean(0)) / z.std(0).clamp(min=1e-6)
@@ -96,21 +97,29 @@ class Lessons:
         )
 
 
-def _moved_by_permuted_colours(teacher: CausalLatentsModel, frames: Frames, device: torch.device) -> Tensor:
+def _moved_by_permuted_colours(teacher: CausalLatentsModel, frames: Frames, device: torch.device) -> Tensor | None:
     """How far each latent moves if red, green and blue change places, as a share of what unrelated frames differ by.
 
-    Mean squares [M], over all orders and up to :data:`PERMUTED_FRAMES` frames that are spread over all.
+    Mean squares [M], over all orders and up to :data:`PERMUTED_FRAMES` frames that are spread over all. None if the
+    model does not know frames in other colours, and so takes them for others.
     """
     count = min(len(frames), PERMUTED_FRAMES)
     index = torch.arange(count, device=frames.storage) * len(frames) // count
-    plain, permuted = [], []
+    latents: list[list[Tensor]] = [[] for _ in range(len(ORDERS) + 1)]
+    errors = torch.zeros(len(ORDERS) + 1, device=device)
     for part in index.split(frames_at_once(frames.width)):
         seen = sent(frames.gather(part), device)
-        plain.append(teacher.encode(as_model_input(seen)).float())
-        others = torch.arange(3, seen.shape[3]).tolist()
-        permuted.append(torch.stack([teacher.encode(as_model_input(seen[..., order + others])) for order in ORDERS]))
-    z, changed = torch.cat(plain), torch.cat(permuted, dim=1).float()
-    return (changed - z).square().mean((0, 1)) / (2 * z.var(0, unbiased=False)).clamp(min=1e-12)
+        others = list(range(3, seen.shape[3]))
+        for number, order in enumerate(([0, 1, 2], *ORDERS)):
+            images = as_model_input(seen[..., order + others])
+            z = teacher.encode(images)
+            latents[number].append(z.float())
+            errors[number] += (teacher.decode(z) - images).square().mean((1, 2, 3)).sum()
+    if not errors[1:].mean() < KNOWN * errors[0]:
+        return None
+    z, *permuted = (torch.cat(parts) for parts in latents)
+    moved = torch.stack([(one - z).square().mean(0) for one in permuted]).mean(0)
+    return moved / (2 * z.var(0, unbiased=False)).clamp(min=1e-12)
 
 
 class TaughtAutoencoderTask(AutoencoderTask):

@@ -26,7 +26,18 @@ class _Teacher:
 
     assignment = _Assignment()
 
+    def __init__(self, error_in_other_colours: float = 1.0) -> None:
+        self.error_in_other_colours = error_in_other_colours
+        self.seen: Tensor | None = None
+
+    def decode(self, z: Tensor) -> Tensor:
+        """What was encoded last, with an error that differs for frames whose mean of blue is above that of red."""
+        assert self.seen is not None
+        red, blue = self.seen[:, 0].mean(), self.seen[:, 2].mean()
+        return self.seen + (self.error_in_other_colours if blue > red else 1.0)
+
     def encode(self, images: Tensor) -> Tensor:
+        self.seen = images
         red, _, blue = images.mean((2, 3))[:, :3].unbind(1)
         left = images[..., :16].mean((1, 2, 3))
         return torch.stack([torch.zeros_like(red), left, red - blue, images.mean((1, 2, 3))], dim=1)
@@ -38,6 +49,8 @@ def recordings(channels: int = 3) -> SequenceData:
 
     def episode(length: int) -> dict[str, Any]:
         colours = draw.integers(0, 128, (length, 1, 1, channels))
+        colours.sort(-1)
+        colours[..., :3] = colours[..., 2::-1]  # red above blue, in every frame
         frames = np.broadcast_to(colours, (length, 32, 32, channels)).astype(np.uint8)
         frames[:, :, :16] += draw.integers(0, 128, (length, 1, 1, 1)).astype(np.uint8)
         targets = draw.random((length - 1, 3)) < 0.5
@@ -51,14 +64,18 @@ def data() -> SequenceData:
     return recordings()
 
 
-def lessons_of(data: SequenceData, permuted: bool = True) -> Lessons:
-    return Lessons.of(cast(CausalLatentsModel, _Teacher()), data, CPU, permuted)
+def lessons_of(data: SequenceData, permuted: bool = True, error_in_other_colours: float = 1.0) -> Lessons:
+    return Lessons.of(cast(CausalLatentsModel, _Teacher(error_in_other_colours)), data, CPU, permuted)
 
 
 def test_a_variable_whose_latents_follow_permuted_colours_shows_in_colours_only(data: SequenceData) -> None:
     assert lessons_of(data).coloured == (True, False, False)
     assert lessons_of(recordings(4)).coloured == (True, False, False)
     assert lessons_of(data, permuted=False).coloured == (False, False, False)
+
+
+def test_a_teacher_that_does_not_know_other_colours_is_not_asked(data: SequenceData) -> None:
+    assert lessons_of(data, error_in_other_colours=3.0).coloured == (False, False, False)
 
 
 def test_a_lesson_has_what_is_before_and_after_a_frame_of_the_same_episode(data: SequenceData) -> None:
