@@ -160,7 +160,7 @@ def test_target_classifier(psi0: bool) -> None:
     loss_model, loss_z = classifier(z, targets, torch.eye(nodes, dtype=torch.float64)[owner], graphs)
 
     def cross_entropy(logit: Tensor, label: float) -> float:
-        p = float(logit.sigmoid())
+        p = float(logit.detach().sigmoid())
         return -label * math.log(p) - (1 - label) * math.log(1 - p)
 
     of_model = of_z = 0.0
