@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -43,7 +44,6 @@ class Lessons:
         blocks: number of latents of each of the K variables.
         targets: 0 or 1, float32 [N, K]; row i of the step from frame i to i+1.
         starts: the frames i that have a frame after them, int64 [P].
-        has_before: 1 where a frame has one before it, otherwise 0, float32 [N].
         coloured: which of the variables only colours show, [K]; all False if that was not asked.
     """
 
@@ -51,8 +51,14 @@ class Lessons:
     blocks: tuple[int, ...]
     targets: Tensor
     starts: Tensor
-    has_before: Tensor
     coloured: tuple[bool, ...]
+
+    @cached_property
+    def has_before(self) -> Tensor:
+        """1 where a frame has one before it, otherwise 0, float32 [N]."""
+        has_before = torch.zeros(len(self.latents), device=self.latents.device)
+        has_before[self.starts.to(has_before.device) + 1] = 1
+        return has_before
 
     @classmethod
     @torch.no_grad()
@@ -79,9 +85,7 @@ class Lessons:
         z = z[:, torch.cat(order)]
         z = (z - z.mean(0)) / z.std(0).clamp(min=1e-6)
         targets = data.targets.to(z.device, torch.float32)
-        has_before = torch.zeros(len(z), device=z.device)
-        has_before[data.starts.to(z.device) + 1] = 1
-        return cls(z, tuple(len(block) for block in order), targets, data.starts, has_before, coloured)
+        return cls(z, tuple(len(block) for block in order), targets, data.starts, coloured)
 
     def at(self, frames: Tensor) -> Lesson:
         """Those of frames [B] that have a frame after them, on the latents' device."""

@@ -34,6 +34,20 @@ def test_it_has_the_teachers_sizes_and_grey_latents_besides(home: Path, taught: 
     assert "lesson" in taught.with_suffix(".txt").read_text()
 
 
+def test_variables_that_show_in_colours_are_named_where_colours_are_permuted(
+    home: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latents = read_model_header(model).config["autoencoder"]["latents"]
+    monkeypatch.setattr("citris_cli.training.teacher._moved_by_permuted_colours", lambda *_: torch.ones(latents))
+    line = ["train-ae", "boxes", "--teacher", model, *SHORT]
+    said = run_inside(*line, "--permute-colours", "-o", tmp_path / "permuted.safetensors", cwd=home).stderr.decode()
+    assert "ball_y, box show in colours only" in said
+    assert "past" in (tmp_path / "permuted.metrics.jsonl").read_text()
+    said = run_inside(*line, "-o", tmp_path / "plain.safetensors", cwd=home).stderr.decode()
+    assert "in colours only" not in said
+    assert "past" not in (tmp_path / "plain.metrics.jsonl").read_text()
+
+
 def test_a_flow_is_trained_on_it_and_used(home: Path, taught: Path, tmp_path: Path) -> None:
     flow = tmp_path / "nf.safetensors"
     succeed("train-nf", "boxes", "--ae", taught, *TINY_NF, "-o", flow, cwd=home)

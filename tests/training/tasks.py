@@ -64,9 +64,8 @@ def taught_autoencoder_task(config: TrainingConfig, device: str = "cpu") -> Taug
     model = TaughtAutoencoder(Autoencoder(sizes, weights), (1, 2), (False, True), weights).to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     targets = (torch.rand(20, 2, generator=draw) < 0.4).float().to(device)
-    has_before = torch.tensor([0.0] + [1.0] * 19).to(device)
     latents = torch.randn(20, 3, generator=draw).to(device)
-    lessons = Lessons(latents, (1, 2), targets, torch.arange(19), has_before, (False, True))
+    lessons = Lessons(latents, (1, 2), targets, torch.arange(19), (False, True))
     common = {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainingConfig)}
     frames = Frames([pixels]).to(device)
     return TaughtAutoencoderTask(model, frames, lessons, None, AutoencoderTrainingConfig(**common))

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from citris_cli.core.causal_latents import CausalLatentsModel
 from citris_cli.data.datasets import SequenceData, load_sequences
-from citris_cli.training.teacher import Lessons
+from citris_cli.training.config import TrainingConfig
+from citris_cli.training.teacher import MORE_FRAMES, Lessons
+from tests.training.tasks import taught_autoencoder_task
 
 CPU = torch.device("cpu")
 
@@ -91,3 +93,15 @@ def test_a_lesson_has_what_is_before_and_after_a_frame_of_the_same_episode(data:
     torch.testing.assert_close(lesson.before[[1, 3]], lessons.latents[[6, 47]])
     torch.testing.assert_close(lesson.targets, data.targets[frames].float())
     torch.testing.assert_close(lesson.targets_before[[1, 3]], data.targets[[6, 47]].float())
+
+
+def test_a_step_takes_more_lessons_than_it_reconstructs() -> None:
+    task = taught_autoencoder_task(TrainingConfig(batch_size=4))
+    frames, others, *lessons = task.batch(0)
+    assert len(frames) == 4
+    assert len(others) == 4 * MORE_FRAMES
+    half = len(lessons) // 2
+    assert [len(part) for part in lessons] == [4] * half + [4 * MORE_FRAMES] * half
+    again = task.batch(1)[1]
+    assert not torch.equal(others, again)
+    assert not torch.equal(others[:4], frames)
