@@ -30,7 +30,7 @@ _EXPLANATION = (
     "Every row is a small network that sees only the latents of one variable (psi(0): the latents of none) and "
     "predicts every true factor from them; it is scored on frames that it was not trained on. Framed: the variable's "
     "own factors, which should be near 1; all else in the row should be near 0. diag is the mean of the framed values, "
-    "sep the mean over variables of the largest other value."
+    "sep the mean over variables of the largest other value, average sep that of the mean of all others."
 )
 
 
