@@ -11,7 +11,7 @@ from citris_cli.evaluation.graphs.mechanisms import Mechanisms
 from citris_cli.evaluation.graphs.report import find_graph
 
 #: Enough for the plain systems below, in a second or two.
-QUICK = Schedule(rounds=40, fitting=20, judging=40, batch=128, judged=24, graphs=16, hidden=32)
+QUICK = Schedule(warm_up=200, rounds=20, fitting=20, judging=40, last=100, batch=128, judged=24, graphs=16, hidden=24)
 
 
 def simulated(
@@ -70,7 +70,7 @@ def test_effects_from_step_to_step_are_found_exactly(seed: int, linear: bool) ->
     assert np.isnan(estimate.temporal.probability[-1]).all()  # psi(0) has no latents
 
 
-@pytest.mark.parametrize(("seed", "linear"), [(0, True), (1, False), (2, True)])
+@pytest.mark.parametrize(("seed", "linear"), [(0, True), (1, False)])
 def test_effects_within_a_step_are_found_exactly_with_their_directions(seed: int, linear: bool) -> None:
     temporal, within = drawn(5, seed)
     estimate = estimate_graph(

@@ -20,8 +20,8 @@ from tests.waiting import PATIENCE
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
 
-#: How many bad files, each read by all commands of its kind, and how many kills: some twenty seconds together.
-FILES, KILLS = 12, 10
+#: How many bad files, each read by all commands of its kind, and how many kills: some ten seconds together.
+FILES, KILLS = 8, 6
 
 
 def fuzz(*arguments: object) -> subprocess.CompletedProcess[str]:

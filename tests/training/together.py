@@ -33,7 +33,7 @@ from tests.training.tasks import (
 )
 
 #: Every step of so many is logged; two processes cannot share a batch of five equally.
-CONFIG = replace(settings(steps=24), batch_size=5)
+CONFIG = replace(settings(steps=12), batch_size=5)
 #: The four trainings, and the flow with every form of the prior and all that its classifier keeps.
 CASES: dict[str, Callable[[TrainingConfig], AnyTask]] = {
     # iCITRIS compares the rows of a batch with each other: several processes are refused.

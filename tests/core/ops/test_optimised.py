@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 #: A part of the tests here that takes seconds: what is refused, and of each operation a little.
 CHOSEN = (
     "changed_in_place or not_fit or does_not_fit or sees_everything or sample_of_what or running_means or gumbel or "
-    "sample_pairs or position or library and not switched_off or no_gradient_no_step or every_row"
+    "sample_pairs or position or library and not switched_off and not second_openmp or every_row"
 )
 
 
