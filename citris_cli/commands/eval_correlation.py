@@ -40,6 +40,14 @@ def eval_correlation(
     seed: Annotated[
         int, typer.Option(help="Random seed of the split and the networks.", min=0, max=options.LARGEST_SEED)
     ] = 0,
+    noise: Annotated[
+        bool,
+        typer.Option(
+            "--noise",
+            help="Add the noise of training to the latents first. What is lost in that noise costs a model nothing, so "
+            "no training run removes it.  \\[default: no noise]",
+        ),
+    ] = False,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
@@ -59,20 +67,23 @@ def eval_correlation(
     loaded = load_causal_model(model_file, where, console, hashed=True)
     truth, owners = _ground_truth(data, variables, loaded, console)
     model_sha256 = loaded.sha256
-    path = asked.place(default_file([data], "correlation", ".json"), [data], model_sha256)
+    path = asked.place(
+        default_file([data], "correlation-noise" if noise else "correlation", ".json"), [data], model_sha256
+    )
     with WorkProgress("reading the factors from the latents", "epoch", after=1.0) as shown:
-        report = independent_correlation(loaded, truth, seed, shown.update)
+        report = independent_correlation(loaded, truth, seed, shown.update, noise=noise)
     without = [name for index, name in enumerate(loaded.variables.names) if index not in owners]
     if without and len(without) < len(loaded.variables):
         console.note(f"{', '.join(without)}: no ground truth under this name, so left out of diag")
-    matrices = _titled(report, len(truth.frames) - len(truth.frames) // 2)
+    matrices = _titled(report, len(truth.frames) - len(truth.frames) // 2, noise)
     for title, matrix in matrices.items():
         console.heatmap(title, report.rows, report.factors, matrix.tolist())
-    about = {"model": str(loaded.path), "model_sha256": model_sha256, "data": str(data)}
+    about = {"model": str(loaded.path), "model_sha256": model_sha256, "data": str(data), "noise": noise}
     page = None
     if path is not None:
         facts = {"Model": str(loaded.path), "Its SHA-256": model_sha256, "Data": str(data)}
         facts["Frames"] = f"{len(truth.frames):,}, one half to fit, one to score"
+        facts["Noise"] = "that of training" if noise else "none"
         text = correlation_page(report.rows, report.factors, report.own, matrices, facts)
         page = text.encode(errors="replace")
     asked.write_report(console, {**about, "frames": len(truth.frames), **report.to_json()}, path, page, "heat-maps")
@@ -113,9 +124,9 @@ def _ground_truth(
     return data, owners
 
 
-def _titled(report: Correlation, scored: int) -> dict[str, np.ndarray]:
+def _titled(report: Correlation, scored: int, noise: bool) -> dict[str, np.ndarray]:
     """Both matrices, each under a title with its diag, sep and average sep on so many frames."""
-    frames = counted(scored, "frame")
+    frames = f"{counted(scored, 'frame')} with noise" if noise else counted(scored, "frame")
     return {
         f"{name} on {frames}: diag {report.diag(matrix):.3f}, sep {report.sep(matrix):.3f}, average sep "
         f"{report.average_sep(matrix):.3f}": matrix

@@ -61,6 +61,15 @@ class CausalLatentsModel(nn.Module, ABC):
         """Images [B, C, W, W] in [-1, 1] -> causal latents z [B, M], without noise."""
 
     @abstractmethod
+    def encode_noisy(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Images [B, C, W, W] in [-1, 1] -> causal latents z [B, M], with the noise that they had in training.
+
+        Args:
+            images: see above.
+            generator: source of the noise, on the CPU.
+        """
+
+    @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
         """Causal latents z [B, M] -> images [B, C, W, W] in [-1, 1]; no gradient through the inverse flow."""
 

@@ -44,6 +44,10 @@ class CitrisNF(CausalLatentsModel):
         """Images [B, C, W, W] in [-1, 1] -> causal latents z [B, M]."""
         return self.flow(self.autoencoder.encode(images))[0]
 
+    def encode_noisy(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """See :meth:`CausalLatentsModel.encode_noisy`: flow(x + sigma eps)."""
+        return self._through_noise(self.autoencoder.encode(images), generator)
+
     def decode(self, z: Tensor) -> Tensor:
         """Causal latents z [B, M] -> images [B, C, W, W] in [-1, 1], through the inverse flow; no gradient."""
         return self.autoencoder.decode(self.flow.inverse(z))
@@ -51,8 +55,12 @@ class CitrisNF(CausalLatentsModel):
     @torch.no_grad()
     def noisy(self, z: Tensor, generator: torch.Generator) -> Tensor:
         """Causal latents of encodings with noise, see :meth:`CausalLatentsModel.noisy`."""
-        noise = torch.randn(z.shape, generator=generator).to(z)
-        return self.flow(self.flow.inverse(z) + self.config.noise * noise)[0]
+        return self._through_noise(self.flow.inverse(z), generator)
+
+    def _through_noise(self, encodings: Tensor, generator: torch.Generator) -> Tensor:
+        """Causal latents [B, M] of encodings [B, M] to which noise is added."""
+        noise = torch.randn(encodings.shape, generator=generator).to(encodings)
+        return self.flow(encodings + self.config.noise * noise)[0]
 
     def initialise_flow(
         self, encodings: Tensor, generator: torch.Generator | None = None, noise_scale: float = 1.0

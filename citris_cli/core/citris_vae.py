@@ -47,6 +47,12 @@ class CitrisVAE(CausalLatentsModel):
         """Images [B, C, W, W] in [-1, 1] -> causal latents z [B, M]: the posterior's mean, through the flow."""
         return self.flow(self.encoder(images)[0])[0]
 
+    def encode_noisy(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """See :meth:`CausalLatentsModel.encode_noisy`: a sample of q(z | x), through the flow where there is one."""
+        mean, log_std = self.encoder(images)
+        noise = torch.randn(mean.shape, generator=generator).to(mean)
+        return self.flow(mean + log_std.exp() * noise)[0]
+
     def decode(self, z: Tensor) -> Tensor:
         """Causal latents z [B, M] -> images [B, C, W, W] in [-1, 1]; no gradient through the inverse flow."""
         return self.decoder(self.flow.inverse(z))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -162,7 +162,12 @@ def _truth(data: IndependentData) -> tuple[np.ndarray, Variables]:
 
 
 def independent_correlation(
-    model: CausalModel, data: IndependentData, seed: int = 0, on_progress: OnProgress = lambda done, total: None
+    model: CausalModel,
+    data: IndependentData,
+    seed: int = 0,
+    on_progress: OnProgress = lambda done, total: None,
+    *,
+    noise: bool = False,
 ) -> Correlation:
     """R² and Spearman matrices of a model on independent frames with ground truth.
 
@@ -171,10 +176,14 @@ def independent_correlation(
         data: frames of the model's width, with ``truth`` and ``factors``.
         seed: of the split and of the networks.
         on_progress: is told of each pass over the frames that the networks learn from.
+        noise: whether the noise of training is added to the latents; what is lost in it costs a model nothing.
     """
     truth, factors = _truth(data)
+    # Of its own, so that frames are split as without noise.
+    source = torch.Generator().manual_seed(seed + 1)
+    encode = partial(model.network.encode_noisy, generator=source) if noise else model.network.encode
     with torch.no_grad():
-        z = encode_frames(model.network.encode, data.frames.to(model.device), model.device)
+        z = encode_frames(encode, data.frames.to(model.device), model.device)
     model.require_finite(z.cpu().numpy())
     return correlation(
         z,

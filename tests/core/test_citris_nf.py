@@ -59,6 +59,16 @@ def test_decoding_an_encoding_is_the_autoencoders_reconstruction() -> None:
         assert torch.equal(same, z)
 
 
+def test_noisy_latents_are_those_of_encodings_with_the_noise_of_training() -> None:
+    model, frames = make(), images(500)
+    with torch.no_grad():
+        z = model.encode_noisy(frames, seeded(3))
+        added = (model.flow.inverse(z) - model.autoencoder.encode(frames)) / model.config.noise
+        assert torch.equal(z, model.encode_noisy(frames, seeded(3)))
+    torch.testing.assert_close(added.mean(0), torch.zeros(added.shape[1]), atol=0.2, rtol=0)
+    torch.testing.assert_close(added.std(0), torch.ones(added.shape[1]), atol=0.15, rtol=0)
+
+
 def test_the_autoencoder_stays_frozen_and_in_evaluation_mode() -> None:
     model = make()
     before = copy.deepcopy(model.autoencoder.state_dict())

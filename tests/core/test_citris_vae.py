@@ -167,6 +167,16 @@ def test_decoding_an_encoding_renders_the_posteriors_mean(flow_layers: int) -> N
         torch.testing.assert_close(model.decode(z), model.decoder(mean), rtol=1e-4, atol=1e-4)
 
 
+def test_noisy_latents_are_samples_of_the_posterior() -> None:
+    model = make(flow_layers=2)
+    frame = windows()[0][:1, 0].expand(800, -1, -1, -1)
+    with torch.no_grad():
+        mean, log_std = (values[0] for values in model.encoder(frame[:1]))
+        drawn = (model.flow.inverse(model.encode_noisy(frame, seeded(3))) - mean) / log_std.exp()
+    torch.testing.assert_close(drawn.mean(0), torch.zeros_like(mean), atol=0.15, rtol=0)
+    torch.testing.assert_close(drawn.std(0), torch.ones_like(mean), atol=0.1, rtol=0)
+
+
 def test_the_first_batch_sets_the_flow() -> None:
     model = make()
     images = windows(batch=60)[0].flatten(0, 1)

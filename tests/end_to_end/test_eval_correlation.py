@@ -102,6 +102,17 @@ def test_a_file_without_names_has_those_of_the_training(trained: Path, inside: C
     assert json.loads((trained / "runs/d/correlation.json").read_text()) == report
 
 
+def test_with_the_noise_of_training_is_another_measure(trained: Path, inside: Citris, kinds: list[str]) -> None:
+    without, _ = compare(inside, trained, "d")
+    report, said = compare(inside, trained, "d", "--noise")
+    assert (without["noise"], report["noise"]) == (False, True)
+    assert report["r2"] != without["r2"]
+    assert "with noise" in said
+    assert json.loads((trained / "runs/d/correlation-noise.json").read_text()) == report
+    assert json.loads((trained / "runs/d/correlation.json").read_text()) == without
+    assert "that of training" in (trained / "runs/d/correlation-noise.html").read_text()
+
+
 def test_a_files_own_names_have_the_kinds_of_the_training(trained: Path, inside: Citris, kinds: list[str]) -> None:
     with np.load(trained / "d/test_indep.npz", allow_pickle=False) as read:
         shuffled = read["latents"][:, [2, 0, 1]]
