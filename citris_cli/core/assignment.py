@@ -59,6 +59,13 @@ class CausalAssignment(nn.Module):
         """Give every latent to a variable, int64 [M]; K stands for psi(0)."""
         self.logits.zero_().scatter_(1, assignment.to(self.logits.device).unsqueeze(1), 10.0)
 
+    @torch.no_grad()
+    def to_rest(self, latents: Tensor) -> None:
+        """Give the latents where a bool [M] is True to psi(0), which there must be; the others stay as they are."""
+        rows = latents.to(self.logits.device)
+        self.logits[rows] = 0.0
+        self.logits[rows, -1] = 10.0
+
     def one_hot(self) -> Tensor:
         """Hard assignment as one-hot float [M, K+1]."""
         return nn.functional.one_hot(self.hard(), self.logits.shape[1]).to(self.logits.dtype)

@@ -41,6 +41,7 @@ from citris_cli.training.citris_vae import CitrisVAETask
 from citris_cli.training.encodings import cached_encodings, weights_sha256
 from citris_cli.training.found_autoencoder import fitting_autoencoder, say_found
 from citris_cli.training.loop import finishing
+from citris_cli.training.noise_only import leave_to_rest
 from citris_cli.training.plan import Plan
 from citris_cli.training.plans import (
     AutoencoderPlan,
@@ -490,6 +491,7 @@ def _finish(
         if assign is not None:  # the best model's latents, perhaps not the last one's
             assign()
         model.eval()
+        _say_what_holds_noise(session, plan, model)
         seen = CausalModel.of(model, data.variables)
         identified = _identification(session, seen)
         if without := [name for k, name in enumerate(seen.variables.names) if not (seen.assignment == k).any()]:
@@ -502,6 +504,17 @@ def _finish(
         with torch.no_grad():
             reference = ReferenceLatents.spread_over(latents(), data.starts, data.targets, REFERENCE_FRAMES)
         return plan.write(session, model, {**measures, **identified}, data.variables, reference)
+
+
+def _say_what_holds_noise(session: Session[SequenceData], plan: Plan[Any, Any], model: CausalLatentsModel) -> None:
+    """Latents that hold nothing but noise go to psi(0), with a note."""
+    data, generator = session.data, torch.Generator().manual_seed(plan.training.seed)
+    if moved := leave_to_rest(model, data.frames.to(session.device), session.device, generator):
+        names = [name for k, name in enumerate(data.variables.names) if k in moved]
+        session.note(
+            f"{counted(len(moved), 'latent')} of {enumerated(names)} {'holds' if len(moved) == 1 else 'hold'} "
+            "nothing but noise: moved to psi(0)"
+        )
 
 
 def _graph_told(graph: Mapping[str, Any]) -> str:
