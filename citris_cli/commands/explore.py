@@ -24,8 +24,8 @@ def explore(
         list[Path] | None,
         typer.Argument(
             metavar="INPUT",
-            help="Samples to offer: pictures, animations, folders, datasets, or frames of these (data.npz#17). You "
-            "can also drop pictures onto the page.",
+            help="Samples to offer: pictures, animations, folders, datasets, frames of these (data.npz#17), or those "
+            "of a packaged model (@causal3d). You can also drop pictures onto the page.",
             show_default=False,
             autocompletion=complete_picture,
         ),

@@ -260,7 +260,7 @@ def results() -> str:
         count = len(diag)
         found = f"**{sum(diag) / count:.3f} / {sum(sep) / count:.3f}**"
         if count > 1:
-            found += f" (worst of {count} seeds {min(diag):.3f} / {max(sep):.3f})"
+            found += f" (of {count} runs, worst diag {min(diag):.3f}, worst sep {max(sep):.3f})"
         scores = [seed["score"] for seed in one["seeds"] if "score" in seed] or [one["score"]]
         score = "" if None in scores else f"{sum(scores) / len(scores):.3f}"
         if len(scores) > 1:
