@@ -22,7 +22,13 @@ JUDGED = 2048
 
 
 @torch.no_grad()
-def signal(model: CausalLatentsModel, frames: Frames, device: torch.device, generator: torch.Generator) -> Tensor:
+def signal(
+    model: CausalLatentsModel,
+    frames: Frames,
+    device: torch.device,
+    generator: torch.Generator,
+    z: Tensor | None = None,
+) -> Tensor:
     """How much each latent varies between frames, in standard deviations of the noise that it has in training.
 
     Args:
@@ -30,22 +36,30 @@ def signal(model: CausalLatentsModel, frames: Frames, device: torch.device, gene
         frames: N frames of its width; of more than :data:`JUDGED`, as many are taken, evenly spread.
         device: where the model is.
         generator: source of the noise, on the CPU.
+        z: causal latents of all frames [N, M], where the model can add the noise to these: no frame is read then.
 
     Returns:
         At least 0, float [M], on the CPU; NaN of a single frame.
     """
     chosen = torch.linspace(0, len(frames) - 1, min(JUDGED, len(frames))).round().long()
+    if z is not None:
+        z = z[chosen.to(z.device)].float()
+        return (z.std(0) / (model.noisy(z, generator) - z).std(0)).cpu()
     clean, noisy = [], []
     for index in chosen.split(frames_at_once(frames.width)):
         images = as_model_input(sent(frames.gather(index), device))
         clean.append(model.encode(images).float())
         noisy.append(model.encode_noisy(images, generator).float())
-    z, noise = torch.cat(clean), torch.cat(noisy) - torch.cat(clean)
-    return (z.std(0) / noise.std(0)).cpu()
+    seen = torch.cat(clean)
+    return (seen.std(0) / (torch.cat(noisy) - seen).std(0)).cpu()
 
 
 def leave_to_rest(
-    model: CausalLatentsModel, frames: Frames, device: torch.device, generator: torch.Generator
+    model: CausalLatentsModel,
+    frames: Frames,
+    device: torch.device,
+    generator: torch.Generator,
+    z: Tensor | None = None,
 ) -> list[int]:
     """Move the latents that hold nothing but noise from the variables' blocks into psi(0).
 
@@ -53,7 +67,7 @@ def leave_to_rest(
     assignment or has no psi(0).
 
     Args:
-        model, frames, device, generator: see :func:`signal`.
+        model, frames, device, generator, z: see :func:`signal`.
 
     Returns:
         For each latent that was moved, the number of the variable that it belonged to.
@@ -62,7 +76,7 @@ def leave_to_rest(
         return []
     assignment = model.assignment.hard().cpu()
     rest = model.assignment.logits.shape[1] - 1
-    ratio = signal(model, frames, device, generator)
+    ratio = signal(model, frames, device, generator, z)
     moved = (ratio < LEAST_SIGNAL) & (assignment != rest)
     for k in assignment[moved].unique().tolist():
         moved[torch.where(assignment == k, ratio, -torch.inf).argmax()] = False

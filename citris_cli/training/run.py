@@ -491,7 +491,7 @@ def _finish(
         if assign is not None:  # the best model's latents, perhaps not the last one's
             assign()
         model.eval()
-        _say_what_holds_noise(session, plan, model)
+        _say_what_holds_noise(session, plan, model, latents if isinstance(model, CitrisNF) else None)
         seen = CausalModel.of(model, data.variables)
         identified = _identification(session, seen)
         if without := [name for k, name in enumerate(seen.variables.names) if not (seen.assignment == k).any()]:
@@ -506,10 +506,20 @@ def _finish(
         return plan.write(session, model, {**measures, **identified}, data.variables, reference)
 
 
-def _say_what_holds_noise(session: Session[SequenceData], plan: Plan[Any, Any], model: CausalLatentsModel) -> None:
-    """Latents that hold nothing but noise go to psi(0), with a note."""
+def _say_what_holds_noise(
+    session: Session[SequenceData],
+    plan: Plan[Any, Any],
+    model: CausalLatentsModel,
+    latents: Callable[[], torch.Tensor] | None,
+) -> None:
+    """Latents that hold nothing but noise go to psi(0), with a note.
+
+    ``latents`` computes those of all frames where that takes no frames any more, and the noise is the same for each.
+    """
     data, generator = session.data, torch.Generator().manual_seed(plan.training.seed)
-    if moved := leave_to_rest(model, data.frames.to(session.device), session.device, generator):
+    with torch.no_grad():
+        z = None if latents is None else latents()
+    if moved := leave_to_rest(model, data.frames, session.device, generator, z):
         names = [name for k, name in enumerate(data.variables.names) if k in moved]
         session.note(
             f"{counted(len(moved), 'latent')} of {enumerated(names)} {'holds' if len(moved) == 1 else 'hold'} "

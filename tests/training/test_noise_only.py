@@ -35,6 +35,9 @@ class Model:
         value = images[:, 0, 0, 0] / images.new_tensor(1 / 3**0.5)  # uniform in [-1, 1]: a standard deviation of 1
         return value[:, None] * torch.tensor(SPREADS)
 
+    def noisy(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        return z + torch.randn(z.shape, generator=generator)
+
     def encode_noisy(self, images: Tensor, generator: torch.Generator) -> Tensor:
         z = self.encode(images)
         return z + torch.randn(z.shape, generator=generator)
@@ -55,6 +58,14 @@ def test_the_signal_is_in_standard_deviations_of_the_noise() -> None:
     torch.testing.assert_close(found, torch.tensor(SPREADS), atol=0.12, rtol=0)
     assert model.seen == 2 * JUDGED
     assert torch.equal(found, signal(model, frames(), CPU, seeded()))  # type: ignore[arg-type]
+
+
+def test_latents_that_are_there_are_taken_instead_of_frames() -> None:
+    model = Model([0] * 6)
+    z = torch.rand(3000, 6, generator=seeded()) * 2 * 3**0.5 * torch.tensor(SPREADS)
+    found = signal(model, frames(), CPU, seeded(), z)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, torch.tensor(SPREADS), atol=0.12, rtol=0)
+    assert model.seen == 0
 
 
 @pytest.mark.parametrize(
