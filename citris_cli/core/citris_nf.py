@@ -46,7 +46,7 @@ class CitrisNF(CausalLatentsModel):
 
     def encode_noisy(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """See :meth:`CausalLatentsModel.encode_noisy`: flow(x + sigma eps)."""
-        return self._through_noise(self.autoencoder.encode(images), generator)
+        return self.add_noise(self.autoencoder.encode(images), generator)
 
     def decode(self, z: Tensor) -> Tensor:
         """Causal latents z [B, M] -> images [B, C, W, W] in [-1, 1], through the inverse flow; no gradient."""
@@ -55,10 +55,15 @@ class CitrisNF(CausalLatentsModel):
     @torch.no_grad()
     def noisy(self, z: Tensor, generator: torch.Generator) -> Tensor:
         """Causal latents of encodings with noise, see :meth:`CausalLatentsModel.noisy`."""
-        return self._through_noise(self.flow.inverse(z), generator)
+        return self.add_noise(self.flow.inverse(z), generator)
 
-    def _through_noise(self, encodings: Tensor, generator: torch.Generator) -> Tensor:
-        """Causal latents [B, M] of encodings [B, M] to which noise is added."""
+    def add_noise(self, encodings: Tensor, generator: torch.Generator) -> Tensor:
+        """Encodings x [B, M] -> causal latents [B, M] as in training: flow(x + sigma eps).
+
+        Args:
+            encodings: see above.
+            generator: source of the noise, on the CPU.
+        """
         noise = torch.randn(encodings.shape, generator=generator).to(encodings)
         return self.flow(encodings + self.config.noise * noise)[0]
 

@@ -133,9 +133,10 @@ class Validation:
             measures |= {"val_r2_diag": diag, "val_r2_sep": sep}
             scores.append(diag - sep)
         if self.triplets is not None and self.matched is not None:
-            measures["val_triplet_score"] = evaluate_triplets(model, self.triplets, self.matched).score
-            scores.append(measures["val_triplet_score"])
-        # A measure that the data do not allow is left out; a model must not win by it.
+            measures["val_triplet_score"] = score = evaluate_triplets(model, self.triplets, self.matched).score
+            # There is none of a model that reconstructs worse than a copy does: it must not win by that.
+            scores.append(score if np.isfinite(score) else 0.0)
+        # A measure that the data do not allow is left out.
         measures = {name: value for name, value in measures.items() if np.isfinite(value)}
         known = [score for score in scores if np.isfinite(score)]
         return {**measures, CRITERION: float(np.mean(known)) if known else 0.0}

@@ -26,7 +26,7 @@ from citris_cli.core.reference import ReferenceLatents
 from citris_cli.core.teacher import TaughtAutoencoder
 from citris_cli.data.batches import window_starts
 from citris_cli.data.datasets import IndependentData, SequenceData
-from citris_cli.data.frames import Frames, encode_frames
+from citris_cli.data.frames import Frames, as_model_input, encode_frames, frames_at_once
 from citris_cli.data.identifiability import few_latents, findings
 from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError, InterruptedRunError
@@ -41,7 +41,7 @@ from citris_cli.training.citris_vae import CitrisVAETask
 from citris_cli.training.encodings import cached_encodings, weights_sha256
 from citris_cli.training.found_autoencoder import fitting_autoencoder, say_found
 from citris_cli.training.loop import finishing
-from citris_cli.training.noise_only import leave_to_rest
+from citris_cli.training.noise_only import judged, leave_to_rest
 from citris_cli.training.plan import Plan
 from citris_cli.training.plans import (
     AutoencoderPlan,
@@ -153,7 +153,8 @@ def _train_in_rounds(session: Session[SequenceData], plan: NFPlan) -> LoadedMode
             own = flow_session(session, plan, number + 1, under)
             under, flow = flow_plan(own)
     session.note(f"round {rounds} of {rounds}: the last flow")
-    return _train_flow(session, under, plan)
+    # With what marks its place, by which --resume finds it before its first state is saved.
+    return _train_flow(session, under, dataclasses.replace(plan, resume=True))
 
 
 def _between_rounds(session: Session[SequenceData], trained: LoadedModel) -> LoadedModel:
@@ -212,7 +213,10 @@ def _train_flow(session: Session[SequenceData], under: LoadedModel | Autoencoder
     def latents() -> torch.Tensor:
         return torch.cat([model.flow(chunk)[0] for chunk in encodings.split(ENCODINGS_AT_ONCE)])
 
-    return _finish(session, plan, model, measures, latents)
+    def noisy(index: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return model.add_noise(encodings[index.to(encodings.device)], generator)
+
+    return _finish(session, plan, model, measures, latents, noisy)
 
 
 def citris_vae(request: Request) -> LoadedModel:
@@ -270,7 +274,13 @@ def _train_vae(session: Session[SequenceData], plan: VAEPlan, model: CitrisVAE, 
     )
     reads = [frames, *held_out, *_measured_frames(session)]
     measures = plan.train(session, task, _title(plan, model, data.name), reads)
-    trained = _finish(session, plan, model, measures, lambda: encode_frames(model.encode, frames, session.device))
+
+    def noisy(index: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        chunks = (frames.gather(chunk) for chunk in index.split(frames_at_once(frames.width)))
+        return torch.cat([model.encode_noisy(as_model_input(chunk), generator).float() for chunk in chunks])
+
+    latents = partial(encode_frames, model.encode, frames, session.device)
+    trained = _finish(session, plan, model, measures, latents, noisy)
     _note_pictures(session, plan)
     return trained
 
@@ -473,6 +483,7 @@ def _finish(
     model: CausalLatentsModel,
     measures: Mapping[str, Any],
     latents: Callable[[], torch.Tensor],
+    noisy: Callable[[torch.Tensor, torch.Generator], torch.Tensor],
 ) -> LoadedModel:
     """Measure a trained model with causal latents and write it with latents of training frames.
 
@@ -482,6 +493,7 @@ def _finish(
         model: the trained model.
         measures: its last validation's.
         latents: computes the causal latents of all training frames [N, M].
+        noisy: computes those of the frames of an index, with the noise of training.
     """
     data = session.data
     if not session.processes.first:
@@ -491,7 +503,14 @@ def _finish(
         if assign is not None:  # the best model's latents, perhaps not the last one's
             assign()
         model.eval()
-        _say_what_holds_noise(session, plan, model, latents if isinstance(model, CitrisNF) else None)
+        with torch.no_grad():
+            z, index = latents(), judged(len(data.frames))
+            generator = torch.Generator().manual_seed(plan.training.seed)
+            moved = leave_to_rest(model, z[index.to(z.device)], noisy(index, generator))
+        if moved:
+            session.note(_moved_told(moved, data.variables))
+            evaluate = _evaluation(session, model)
+            measures = {**measures, **(evaluate() if evaluate else {})}  # of the model as it is written
         seen = CausalModel.of(model, data.variables)
         identified = _identification(session, seen)
         if without := [name for k, name in enumerate(seen.variables.names) if not (seen.assignment == k).any()]:
@@ -501,30 +520,15 @@ def _finish(
             )
         if (graph := seen.graph()) is not None:
             session.note(_graph_told(graph))
-        with torch.no_grad():
-            reference = ReferenceLatents.spread_over(latents(), data.starts, data.targets, REFERENCE_FRAMES)
+        reference = ReferenceLatents.spread_over(z, data.starts, data.targets, REFERENCE_FRAMES)
         return plan.write(session, model, {**measures, **identified}, data.variables, reference)
 
 
-def _say_what_holds_noise(
-    session: Session[SequenceData],
-    plan: Plan[Any, Any],
-    model: CausalLatentsModel,
-    latents: Callable[[], torch.Tensor] | None,
-) -> None:
-    """Latents that hold nothing but noise go to psi(0), with a note.
-
-    ``latents`` computes those of all frames where that takes no frames any more, and the noise is the same for each.
-    """
-    data, generator = session.data, torch.Generator().manual_seed(plan.training.seed)
-    with torch.no_grad():
-        z = None if latents is None else latents()
-    if moved := leave_to_rest(model, data.frames, session.device, generator, z):
-        names = [name for k, name in enumerate(data.variables.names) if k in moved]
-        session.note(
-            f"{counted(len(moved), 'latent')} of {enumerated(names)} {'holds' if len(moved) == 1 else 'hold'} "
-            "nothing but noise: moved to psi(0)"
-        )
+def _moved_told(moved: list[int], variables: Variables) -> str:
+    """A sentence on latents that went to psi(0), by the number of the variable that each belonged to."""
+    names = [name for k, name in enumerate(variables.names) if k in moved]
+    holds = "holds" if len(moved) == 1 else "hold"
+    return f"{counted(len(moved), 'latent')} of {enumerated(names)} {holds} nothing but noise: moved to psi(0)"
 
 
 def _graph_told(graph: Mapping[str, Any]) -> str:

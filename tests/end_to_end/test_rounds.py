@@ -11,6 +11,9 @@ import pytest
 import torch
 
 from citris_cli.artifacts.models import read_model_header
+from citris_cli.core.citris_nf import CitrisNF
+from citris_cli.training import run
+from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.plans import GREY_LATENTS
 from citris_cli.training.teacher import TaughtAutoencoderTask
 from tests.end_to_end.conftest import Citris, run_inside, succeed
@@ -97,6 +100,31 @@ def test_interrupted_while_it_is_taught_it_goes_on_bit_for_bit(
     assert (tmp_path / "nf.rounds/ae-round2.safetensors").read_bytes() == before
 
 
+def test_a_last_flow_that_is_lost_before_its_first_state_is_trained_when_resumed(
+    home: Path, rounds: Path, tmp_path: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "nf.safetensors"
+    line = [*LINE, "--rounds", "2", "-o", path]
+    whole = CitrisNFTask.batch
+    flows: list[CitrisNFTask] = []
+
+    def batch(task: CitrisNFTask, step: int) -> tuple[torch.Tensor, ...]:
+        flows.extend([task] if task not in flows else [])
+        if len(flows) == 2 and step == 3:  # it has begun, and saved nothing
+            raise MemoryError
+        return whole(task, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CitrisNFTask, "batch", batch)
+        done = inside(*line, cwd=home)
+    assert done.returncode == 1, done.stderr.decode()
+    before = (tmp_path / "nf.rounds/ae-round2.safetensors").stat().st_mtime_ns
+    done = inside(*line, "--resume", cwd=home)
+    assert done.stdout.decode() == f"{path}\n", done.stderr.decode()
+    assert (tmp_path / "nf.rounds/ae-round2.safetensors").stat().st_mtime_ns == before
+    check_same_tensors(path, rounds)
+
+
 def test_a_flow_that_has_found_nothing_teaches_nothing(home: Path, few: Path, inside: Citris) -> None:
     shutil.copy(home / "runs/boxes/ae.safetensors", few / "ae.safetensors")
     # As strong a pull as this leaves no latent to any variable.
@@ -128,3 +156,20 @@ def test_what_the_rounds_would_use_is_shown(home: Path, few: Path) -> None:
     assert second["output"] == "runs/few/nf.rounds/nf-round2.safetensors"
     assert [start["seed"] for start in shown["starts"]] == [5, 6]
     assert shown["starts"][1]["output"] == "runs/few/nf.starts/nf-seed6.safetensors"
+
+
+def test_measures_are_of_the_model_whose_latents_of_noise_were_moved(
+    home: Path, tmp_path: Path, inside: Citris, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moved(model: CitrisNF, *_: torch.Tensor) -> list[int]:
+        model.assignment.to_rest(torch.ones(model.config.latents, dtype=torch.bool))
+        return [0]
+
+    monkeypatch.setattr(run, "leave_to_rest", moved)
+    path = tmp_path / "m.safetensors"
+    done = inside(*LINE, "--val", "boxes/val_indep.npz", "-o", path, cwd=home)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "1 latent of ball_y holds nothing but noise: moved to psi(0)" in done.stderr.decode()
+    metrics = read_model_header(path).provenance["metrics"]
+    assert metrics["val_r2_diag"] == pytest.approx(metrics["identification"]["r2_diag"], abs=1e-5)
+    assert metrics["val_r2_sep"] == pytest.approx(metrics["identification"]["r2_sep"], abs=1e-5)

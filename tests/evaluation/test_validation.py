@@ -1,6 +1,7 @@
 """Measuring a model in the middle of its training leaves no trace on it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,6 +38,22 @@ def model(variables: Variables) -> CitrisNF:
     network = CitrisNF(sizes, autoencoder, seeded)
     network.initialise_flow(torch.randn(50, 4, generator=seeded), seeded)
     return network
+
+
+def test_no_model_wins_by_having_no_triplet_score(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load_sequences([folder])
+    shown = CausalModel.of(model(data.variables).eval(), data.variables)
+    given = Validation.load(folder, data.variables, 32)
+    known = given.measure(shown)
+    assert known[CRITERION] == pytest.approx(
+        (known["val_r2_diag"] - known["val_r2_sep"] + known.get("val_triplet_score", 0.0)) / 2
+    )
+    monkeypatch.setattr(
+        "citris_cli.evaluation.validation.evaluate_triplets", lambda *_: SimpleNamespace(score=float("nan"))
+    )
+    blurred = given.measure(shown)
+    assert "val_triplet_score" not in blurred
+    assert blurred[CRITERION] == pytest.approx((known["val_r2_diag"] - known["val_r2_sep"]) / 2)
 
 
 @pytest.mark.parametrize("training", [True, False])
