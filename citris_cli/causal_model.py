@@ -312,8 +312,10 @@ class CausalModel:
             float32 [n, M]; only the blocks of the named variables are meaningful.
 
         Raises:
-            InputError: no such variable, or it has no latents; latents of the wrong shape; a bad number or temperature.
+            InputError: no such variable, or it has no latents; latents of the wrong shape; a bad number or temperature;
+                a prior that says nothing of what follows an intervention.
         """
+        self._require_futures()
         indices = self._named(names)
         self._block(indices)
         _require_number(number)

@@ -171,12 +171,17 @@ def _sequences(
 
 def _world(data: SequenceData, model: CausalModel, console: Console) -> World | None:
     """The world that the data were simulated in; None, with a note, of other data."""
-    from citris_cli.worlds.recorded import recorded_world
+    from citris_cli.data.variables import canonical_name
+    from citris_cli.worlds.recorded import columns_of, recorded_world
 
     found = recorded_world(data.paths[0])
     if found is None:
         console.note(f"{data.label}: was not written by 'citris simulate', so there is no simulator to compare with")
-    elif len(found.targets) != len(data.columns) or data.factors is None or len(found.variables) != len(data.factors):
+    elif (
+        columns_of(found).names != data.columns.names
+        or data.factors is None
+        or ([canonical_name(one.name) for one in found.variables] != [canonical_name(one.name) for one in data.factors])
+    ):
         raise InputError(f"{data.label}: its columns are not those of the world {found.name!r}; simulate it again")
     return found
 

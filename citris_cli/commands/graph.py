@@ -90,6 +90,8 @@ def graph(
         for note in notes:
             console.note(note)
         true = read_true_graphs(sequences).of_variables(sequences.columns, loaded.variables)
+        for note in true.notes:
+            console.note(note)
         if true.instantaneous is not None and true.instantaneous.any() and not instantaneous:
             console.note("the data's true graph has effects within a step; --instantaneous looks for them, too")
         question = pose(loaded, sequences, targets, instantaneous)

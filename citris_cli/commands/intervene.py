@@ -74,13 +74,13 @@ def intervene(
         typer.Option(help="Number of pictures in a sweep through the variables' range (a traversal).", min=2, max=1000),
     ] = None,
     temperature: Annotated[
-        float,
+        float | None,
         typer.Option(
             help="Factor on the standard deviation of the samples; 0 gives their mean, of a mixture that of its "
-            "likeliest component.",
+            "likeliest component.  \\[default: 1]",
             min=0,
         ),
-    ] = 1.0,
+    ] = None,
     effects: Annotated[
         bool,
         typer.Option(
@@ -96,7 +96,10 @@ def intervene(
             "- for a PNG on standard output.  \\[default: runs/<image>/]"
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the samples.", min=0, max=options.LARGEST_SEED)] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Random seed of the samples.  \\[default: 0]", min=0, max=options.LARGEST_SEED),
+    ] = None,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
@@ -112,8 +115,12 @@ def intervene(
     from citris_cli.show.console import Console
 
     _check_one_way({"--from": other, "-n": number, "--sweep": sweep})
-    options.require_number("--temperature", temperature)
     console = Console()
+    if temperature is not None:
+        options.require_number("--temperature", temperature)
+    of_samples = [name for name, value in (("--temperature", temperature), ("--seed", seed)) if value is not None]
+    if of_samples and (sweep or other is not None):
+        console.note(f"{' and '.join(of_samples)}: {'--sweep' if sweep else '--from'} samples nothing, so ignored")
     where = select_device(device)
     asked = Output(output, as_json)
     given = images if other is None else [*images, other]
@@ -137,7 +144,9 @@ def intervene(
     pictures = _pictures(gathered)
     paths = _places(asked, [name for name, _ in pictures], variables)
     values = loaded.sweep(variables, sweep) if sweep else None
-    what = Intervention(variables, values, None, number or DRAWS, temperature, seed, effects)
+    what = Intervention(
+        variables, values, None, number or DRAWS, 1.0 if temperature is None else temperature, seed or 0, effects
+    )
     each = [what]
     if from_others is not None:
         each = [replace(what, values=loaded.encode(frame), other=frame) for _, frame in _pictures(from_others)]

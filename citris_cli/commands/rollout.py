@@ -79,7 +79,10 @@ def rollout(
             "GIF on standard output.  \\[default: runs/<image>/rollout.gif]"
         ),
     ] = None,
-    fps: Annotated[float, typer.Option(help="Frames per second; at most 50 for a GIF.", min=0.1, max=240)] = 2.0,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames per second; at most 50 for a GIF.  \\[default: 2]", min=0.1, max=240),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the samples.", min=0, max=options.LARGEST_SEED)] = 0,
     device: options.Device = "auto",
     as_json: options.Json = False,
@@ -91,7 +94,8 @@ def rollout(
     from citris_cli.evaluation.futures import futures_of
     from citris_cli.show.console import Console
 
-    options.require_number("--fps", fps)
+    if fps is not None:
+        options.require_number("--fps", fps)
     if mean and number not in (None, 1):
         raise InputError(f"--mean is a single future, and -n {number} would show it {number} times; leave one out")
     number = number or (1 if mean else FUTURES)
@@ -100,6 +104,8 @@ def rollout(
     where = select_device(device)
     asked = Output(output, as_json)
     kind = animation_kind(asked, ENDINGS)
+    if fps is not None and kind in (".png", ".npz"):
+        console.note(f"--fps {fps:g}: ignored, as a {kind} does not move")
     if kind != ".npz" and number + truth > MOST_SHOWN:
         raise InputError(f"-n {number}: a picture shows at most {MOST_SHOWN - truth} futures; write an .npz for more")
     sources = [one.source for one in asked_for if one.source is not None]
@@ -123,7 +129,7 @@ def rollout(
     found = futures_of(loaded, frame, steps, acts, number, 0.0 if mean else 1.0, seed)
     say_unfamiliar(console, loaded, [name], found.z[:1, 0])
     simulated = None if start is None else simulated_from(start, loaded, steps, acts, seed, console)
-    _write(asked, path, kind, loaded, _Shown(name, found, mean, simulated), fps, console)
+    _write(asked, path, kind, loaded, _Shown(name, found, mean, simulated), 2.0 if fps is None else fps, console)
     report = _report(console, loaded, found, acts, mean, seed)
     asked.report(console, report, path)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from citris_cli.commands.options import require_number
 from citris_cli.commands.outputs import Output, document_text
 from citris_cli.commands.settings import Changes
 from citris_cli.training.request import Place, Progress, Request
@@ -59,6 +60,7 @@ def train(
     from citris_cli.training import run
     from citris_cli.training.show_config import settings
 
+    require_number("--save-every", save_every)
     console = Console()
     with _Shown() as shown:
         request = Request(

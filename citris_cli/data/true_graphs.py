@@ -14,6 +14,8 @@ from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError
 
 Graph = np.ndarray[Any, np.dtype[np.bool_]]
+#: Of the two graphs.
+KEYS = (TEMPORAL_GRAPH_KEY, INSTANTANEOUS_GRAPH_KEY)
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,12 @@ class TrueGraphs:
     Attributes:
         temporal: from one frame to the next, or None if that is not told.
         instantaneous: within a frame, or None; the diagonal is false.
+        notes: a sentence on what files tell but do not tell alike, which is None.
     """
 
     temporal: Graph | None
     instantaneous: Graph | None
+    notes: tuple[str, ...] = ()
 
     def of_variables(self, columns: Variables, variables: Variables) -> TrueGraphs:
         """The same over variables that columns were merged into; columns that belong to none of them are left out.
@@ -42,7 +46,7 @@ class TrueGraphs:
         )
         if within is not None:
             np.fill_diagonal(within, False)
-        return TrueGraphs(temporal, within)
+        return TrueGraphs(temporal, within, self.notes)
 
 
 def read_true_graphs(data: SequenceData) -> TrueGraphs:
@@ -55,11 +59,15 @@ def read_true_graphs(data: SequenceData) -> TrueGraphs:
     inputs: list[Input] = [*data.paths, *data.arrays]
     for where in inputs:
         with open_source(where) as source:
-            found.append(
-                [_graph(source, key, len(data.columns)) for key in (TEMPORAL_GRAPH_KEY, INSTANTANEOUS_GRAPH_KEY)]
-            )
-    temporal, within = map(_common, zip(*found, strict=True))
-    return TrueGraphs(temporal, within)
+            found.append([_graph(source, key, len(data.columns)) for key in KEYS])
+    told = list(zip(*found, strict=True))
+    temporal, within = map(_common, told)
+    notes = tuple(
+        f"{data.label}: the files do not all have the same true graph ({key}), so nothing is compared with it"
+        for key, graphs, common in zip(KEYS, told, (temporal, within), strict=True)
+        if common is None and any(graph is not None for graph in graphs)
+    )
+    return TrueGraphs(temporal, within, notes)
 
 
 def _graph(source: Source, key: str, columns: int) -> Graph | None:

@@ -190,7 +190,7 @@ class _Head:
             self.target = functional.one_hot(torch.from_numpy(codes), len(self.classes)).float()
             self.baseline = self.classes[np.bincount(codes[:half]).argmax()]
         else:
-            self.mean, self.std = train.mean(), max(float(train.std()), 1e-9)
+            self.mean, self.std = train.mean(), float(train.std()) if np.ptp(train) > 0 else 1.0
             self.target = torch.from_numpy((values - self.mean) / self.std).float()[:, None]
             self.baseline = self.mean
         self.outputs = self.target.shape[1]
@@ -236,7 +236,7 @@ class _Head:
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
     # A constant prediction (a variable without latents) orders nothing: its correlation counts as 0.
-    if np.ptp(a) < 1e-6 or np.ptp(b) == 0:
+    if np.ptp(a) <= 1e-6 * np.ptp(b):
         return 0.0
     return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 

@@ -181,6 +181,11 @@ def latent_reader(
     index = torch.linspace(0, last - 1, min(last, MOST_KNOWN)).round().long()
     truth = data.truth[index].numpy().astype(np.float64)
     columns = [j for j in range(len(data.factors)) if np.ptp(truth[:, j]) > 0]
+    if not columns:
+        raise InputError(
+            f"{data.label}: none of its true factors ({', '.join(data.factors.names)}) varies in the "
+            f"{counted(last, 'frame')} to learn from; give more data, or a --causal-encoder"
+        )
     factors = with_ranges(data, columns)
     known = torch.from_numpy(encoded(model, data.frames, index.numpy()))
     generator = torch.Generator().manual_seed(seed)

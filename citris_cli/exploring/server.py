@@ -21,7 +21,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR, socket
 from socketserver import TCPServer
-from threading import Thread, current_thread
+from threading import Lock, Thread, current_thread
 from typing import Any
 
 from citris_cli.errors import CitrisError, InputError
@@ -77,6 +77,7 @@ class ExploreServer(ThreadingHTTPServer):
     def __init__(self, answers: Answers, port: int, framed: bool, note: Callable[[str], None]) -> None:
         self._open: set[socket] = set()
         self._answering: set[Thread] = set()
+        self._closed, self._closing = False, Lock()
         self.answers = answers
         self.framed = framed
         self.note = note
@@ -107,7 +108,11 @@ class ExploreServer(ThreadingHTTPServer):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer what comes over a connection, in a thread that :meth:`server_close` knows of."""
         thread = current_thread()
-        self._answering.add(thread)
+        with self._closing:
+            if self._closed:  # while this thread was being started: nobody waits for it any more
+                self.shutdown_request(request)
+                return
+            self._answering.add(thread)
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -127,6 +132,8 @@ class ExploreServer(ThreadingHTTPServer):
         for connection in self._open.copy():
             with suppress(OSError):
                 connection.shutdown(SHUT_RDWR)
+        with self._closing:
+            self._closed = True
         for thread in self._answering.copy():
             thread.join()
 

@@ -107,6 +107,14 @@ def open_hdf5(path: Path, inner: str, key: str | None) -> list[Recording]:
         InputError: it is damaged, or there are no frames.
     """
     file = open_file(path)
+    try:
+        return _in_file(file, path, inner, key)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _in_file(file: Any, path: Path, inner: str, key: str | None) -> list[Recording]:
     label, wanted = f"{path}:{inner}" if inner else str(path), inner.strip("/")
     try:
         item = file[wanted] if wanted else file

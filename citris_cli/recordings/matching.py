@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 import numpy as np
@@ -262,7 +262,14 @@ def _by_time(table: Table, recording: Recording, column: str, events: bool, lead
     if events:
         places = _of_moments(rows, times, interval * _AT, lead)
         shown = np.flatnonzero((places >= 0) & (places < len(times)))
-        return placed(table.taken(shown), places[shown], recording, False)
+        matched = placed(table.taken(shown), places[shown], recording, False)
+        if not (lost := len(places) - len(shown)):
+            return matched
+        note = (
+            f"{table.label}: {counted(lost, 'row')} before the first frame of {recording.label} or after its last; no "
+            f"step shows {'it' if lost == 1 else 'them'}, so left out"
+        )
+        return replace(matched, notes=(note,))
     places = _nearest(rows, times)
     complete = np.zeros(len(times), bool)
     complete[places] = True

@@ -36,7 +36,10 @@ def open_recordings(
             opened = None if path.is_dir() else _opened(path, inner, frames_key)
             if opened is not None:
                 made += opened
-            elif path.is_dir():
+                continue
+            if frames_key is not None:
+                raise InputError(f"{path}: pictures have no keys; leave --frames-key out")
+            if path.is_dir():
                 made += open_folder(path)
             else:
                 still.append(path)
@@ -95,6 +98,8 @@ def _opened(path: Path, inner: str, frames_key: str | None) -> list[Recording] |
         return arrays
     found = signatures.identify(start)
     if found is not None and found.family == "film":
+        if frames_key is not None:
+            raise InputError(f"{path}: a film has no keys; leave --frames-key out")
         return [open_film(path)]
     # A file that no first bytes tell may still be a picture (TGA).
     try:

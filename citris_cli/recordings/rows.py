@@ -182,17 +182,29 @@ def _by_episode(recordings: Sequence[Recording], table: Table, column: str) -> A
     named: dict[str, int] = {}
     for index, recording in enumerate(recordings):
         for name in (recording.name, recording.label, *(path.name for path in recording.files[:1])):
-            named.setdefault(name, index)
+            named[name] = index if named.get(name, index) == index else -1
+    labels = [recording.label for recording in recordings]
     if not set(texts) <= set(named) and all(text.isdecimal() for text in texts):
-        numbers = sorted({int(text) for text in texts})
-        start = 1 if numbers[0] == 1 and numbers[-1] == len(recordings) else 0
-        named = {text: int(text) - start for text in texts if 0 <= int(text) - start < len(recordings)}
+        numbers = {int(text) for text in texts}
+        if numbers.isdisjoint({0, len(recordings)}):
+            raise InputError(
+                f"{table.label}: nothing tells whether the column {column!r} counts the {len(recordings)} recordings "
+                f"from 0 or from 1, as it has no row of 0 and none of {len(recordings)}; write their names instead: "
+                f"{enumerated(labels)}"
+            )
+        start = 0 if 0 in numbers else 1
+        named = {text: int(text) - start for text in texts if int(text) - start < len(recordings)}
     for row, text in enumerate(texts):
+        if named.get(text) == -1:
+            raise InputError(
+                f"{table.at(row)}: several recordings are called {legible(text)!r}; write in the column {column!r} "
+                f"which is meant: {enumerated(labels)}"
+            )
         if text not in named:
-            names = [recording.name for recording in recordings]
             raise InputError(
                 f"{table.at(row)}: the column {column!r} holds {legible(text)!r}, and the recordings are "
-                f"{enumerated(names)} (or 0 to {len(recordings) - 1}); correct it"
+                f"{enumerated([recording.name for recording in recordings])} (or 0 to {len(recordings) - 1}); correct "
+                "it"
             )
     return np.array([named[text] for text in texts])
 

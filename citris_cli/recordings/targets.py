@@ -139,6 +139,11 @@ def read_targets(recordings: Sequence[Recording], reading: Reading) -> Told:
         if rows.places is None:
             matched = match(rows.table, recording, columns.rows_by, reading.events, reading.lead, first)
         else:
+            if reading.events:
+                raise InputError(
+                    f"--events: {rows.table.label} has a row for each {'step' if rows.of_steps else 'frame'}; leave it "
+                    "out"
+                )
             matched = placed(rows.table, rows.places, recording, rows.of_steps)
         lengths = recording.lengths
         if (
@@ -147,6 +152,8 @@ def read_targets(recordings: Sequence[Recording], reading: Reading) -> Told:
             lengths = _episodes(matched, recording, columns.episode)
         recording = replace(recording, lengths=lengths)
         notes += [*matched.notes, *_of_lead(matched, columns, recording, reading.lead)]
+        if reading.events:
+            notes += _of_no_step(matched, columns, recording, reading.lead)
         labels.append(_labels(matched, recording, columns, reading.lead))
     notes = list(dict.fromkeys(notes))
     return Told(tuple(columns.variables), tuple(columns.factors), tuple(labels), given.files, tuple(notes))
@@ -329,7 +336,7 @@ class _Columns:
             known = matched.rows >= 0
             told = np.stack([table.numbers(name) for name in self._own], axis=1)
             _require_float32(told, table.label)
-            values[:, : len(self._own)] = np.where(known[:, None], told[matched.rows], 0)
+            values[known, : len(self._own)] = told[matched.rows[known]]
         start = len(self._own)
         for name, names in self._beside:
             told = _beside(recording, name, len(names))
@@ -410,3 +417,16 @@ def _of_lead(matched: Matched, columns: _Columns, recording: Recording, lead: st
             "into their frame; they are read as of the step out of it, --lead in reads them so",
         )
     return (f"{label}: a row is taken for the step out of its frame; if it is of the step into it, give --lead in",)
+
+
+def _of_no_step(matched: Matched, columns: _Columns, recording: Recording, lead: str | None) -> tuple[str, ...]:
+    """What the user should know of interventions at the end of an episode where there is no step of theirs."""
+    into = lead == "in"
+    edges = [span.start if into else span.stop - 1 for span in recording.spans()]
+    lost = int((columns.targets(matched.table).any(axis=1) & np.isin(matched.places, edges)).sum())
+    if not lost:
+        return ()
+    return (
+        f"{matched.table.label}: {counted(lost, 'row')} of {recording.label} at the {'first' if into else 'last'} frame of "
+        f"an episode, which no step leads {'into' if into else 'out of'}, so left out",
+    )

@@ -33,7 +33,7 @@ from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.evaluation.data_check.check import depends_in_sample, quick_check
 from citris_cli.evaluation.data_check.within_step import effect_conditions
 from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
-from citris_cli.loading import LoadedModel, load_model
+from citris_cli.loading import IN_MEMORY, LoadedModel, load_model
 from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
 from citris_cli.training.citris_nf import CitrisNFTask
@@ -135,7 +135,7 @@ def _train_in_rounds(session: Session[SequenceData], plan: NFPlan) -> LoadedMode
         measures = trained.provenance["metrics"]
         told[f"round {number}"] = {
             "flow": trained.path.name,
-            "autoencoder": under.path.name if isinstance(under, LoadedModel) else str(under.files.model),
+            "autoencoder": (under.path if isinstance(under, LoadedModel) else under.files.model or IN_MEMORY).name,
             "found": found,
             "train_nll": measures.get("train_nll"),
         }

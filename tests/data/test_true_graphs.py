@@ -40,6 +40,8 @@ def test_shards_that_do_not_agree_tell_nothing(tmp_path: Path) -> None:
     for other in ({"graph_temporal": CHAIN.T}, {}):
         graphs = read_true_graphs(load_sequences([first, saved(tmp_path / "d-2.npz", **other)]))
         assert (graphs.temporal, graphs.instantaneous) == (None, None)
+        assert "do not all have the same true graph (graph_temporal), so" in "".join(graphs.notes)
+        assert len(graphs.notes) == 1
 
 
 @pytest.mark.parametrize(("graph", "says"), [(CHAIN[:2], r"of shape \[2, 3\]"), (CHAIN * 2, "other than 0 and 1")])

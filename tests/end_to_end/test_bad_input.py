@@ -98,6 +98,7 @@ def test_bad_data(tmp_path: Path, inside: Citris, case: str) -> None:
         (["-o", "/proc/nothing/nf.safetensors"], "cannot be written"),
         (["-o", "boxes"], "is a directory"),
         (["--steps", "0"], "--steps"),
+        (["--save-every", "nan"], "--save-every"),
         (["--ae", "boxes/train.npz"], "citris reads models from .safetensors"),
         (["--ae", "foreign.safetensors"], "not one of citris"),
         (["--ae", "truncated.safetensors"], "truncated"),

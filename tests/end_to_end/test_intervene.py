@@ -87,7 +87,8 @@ def test_draws_are_the_generators(inside: Citris, model: Path, pictures: list[Pa
 
 def test_strip_gif_and_standard_output(inside: Citris, model: Path, pictures: list[Path], tmp_path: Path) -> None:
     common = ["intervene", pictures[0], "--var", "box,ball_y", "-m", model]
-    done = inside(*common, "--sweep", 5, "-o", "walk.gif", cwd=tmp_path)
+    done = inside(*common, "--sweep", 5, "--seed", 2, "-o", "walk.gif", cwd=tmp_path)
+    assert "--seed: --sweep samples nothing, so ignored" in done.stderr.decode()
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "walk.gif") as gif:
         assert (gif.format, gif.n_frames) == ("GIF", 5)

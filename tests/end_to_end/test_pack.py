@@ -94,6 +94,7 @@ def test_recordings_at_hand_are_packed(
         (["shots", "--targets", "t.csv", "--events"], "no column says for which frame"),
         (["shots", "--targets", "t.csv", "--from", "20"], "shots has no frame there; it has 9 frames"),
         (["shots", "--targets", "t.csv", "--truth", "x"], "true values need one for each frame"),
+        (["shots", "--targets", "t.csv", "--frames-key", "images"], "shots: pictures have no keys; leave --frames-key"),
         (["empty"], "empty: there is no picture in this folder"),
         (["-", "--targets", "t.csv"], "standard input cannot be"),
     ],

@@ -16,6 +16,7 @@ from PIL import Image
 
 import citris_cli
 from citris_cli.artifacts.models import read_model, write_model
+from citris_cli.errors import InputError
 from citris_cli.evaluation import future_errors
 from citris_cli.show import console
 from tests.end_to_end.conftest import ASSIGNMENT, Citris, first_rows
@@ -103,7 +104,8 @@ def test_every_kind_of_file(home: Path, model: Path, tmp_path: Path, inside: Cit
     assert inside(*common, "-n", 1, "-o", "one.html", cwd=tmp_path).returncode == 0
     page = page_data(tmp_path / "one.html")
     assert (page["width"], page["spread"]) == (32, None)
-    assert inside(*common, "-n", 2, "-o", "x.png", cwd=tmp_path).returncode == 0
+    done = inside(*common, "-n", 2, "--fps", 5, "-o", "x.png", cwd=tmp_path)
+    assert "--fps 5: ignored, as a .png does not move" in done.stderr.decode()
     with Image.open(tmp_path / "x.png") as strip:
         assert strip.width > 6 * 96
         assert 2 * 96 < strip.height < 3 * 96
@@ -226,6 +228,8 @@ def test_a_model_that_foretells_nothing_is_refused(few: Path, inside: Citris) ->
     assert done.returncode == 0, done.stderr.decode()
     done = inside("rollout", "few/train.npz#1", "-m", "m.safetensors", cwd=few)
     check_refusal(done, "m.safetensors: the prior of SlowVAE says how fast frames change, but not what follows")
+    with pytest.raises(InputError, match="but not what follows them or an intervention"):
+        citris_cli.load(few / "m.safetensors").draw(np.zeros(4, np.float32), "box", 1, torch.Generator())
 
 
 def test_errors_of_futures_beside_those_of_a_copy_and_the_world(
@@ -302,6 +306,12 @@ def test_errors_without_a_simulator_and_without_truth(home: Path, model: Path, t
     assert (document["world"], document["score"]) == (None, None)
     assert "simulator" not in document["errors"]
     assert "d.npz: was not written by 'citris simulate'" in done.stderr.decode()
+    np.savez(tmp_path / "other.npz", **{**whole, "keys": whole["keys"][[1, 0, 2]]})
+    done = inside("eval-rollout", "other.npz", "--starts", 5, "-n", 1, "-m", model, cwd=tmp_path)
+    check_refusal(done, "its columns are not those of the world 'ball-in-boxes'; simulate it again")
+    np.savez(tmp_path / "still.npz", **{**plain, "latents": np.ones_like(plain["latents"])})
+    done = inside("eval-rollout", "still.npz", "--starts", 5, "-n", 1, "-m", model, cwd=tmp_path)
+    check_refusal(done, r"none of its true factors \(.*\) varies in the 2\d\d frames to learn from; give more data")
     done = inside("eval-rollout", "d.npz", "--steps", 400, "-m", model, cwd=tmp_path)
     check_refusal(done, "d.npz: no 401 consecutive frames to compare a future of 400 steps with; take fewer --steps")
     np.savez(tmp_path / "d.npz", **{key: value for key, value in plain.items() if key != "latents"})

@@ -98,6 +98,15 @@ def test_a_variable_without_latents_knows_nothing() -> None:
     assert (found.r2[0] > 0.9).all()
 
 
+def test_the_unit_of_a_factor_changes_nothing(report: Correlation) -> None:
+    values = truth()
+    z, assignment = perfect(values)
+    values[:, 0] *= 1e-12
+    found = correlation(z, assignment, values, FACTORS, VARIABLES, seeded(), epochs=60)
+    np.testing.assert_allclose(found.spearman, report.spearman, atol=0.02)
+    np.testing.assert_allclose(found.r2, report.r2, atol=0.02)
+
+
 def test_a_factor_that_does_not_vary_has_no_value() -> None:
     values = truth()
     values[:, 1] = 0.7

@@ -312,3 +312,16 @@ def test_closing_waits_for_what_is_being_computed(monkeypatch: pytest.MonkeyPatc
     asking.join(60)
     client.connection.close()
     idle.connection.close()
+
+
+def test_a_connection_whose_thread_comes_too_late_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of a thread that has only just been started, closing does not know.
+    answered: list[object] = []
+    monkeypatch.setattr(serving._Handler, "handle", answered.append)
+    server = ExploreServer(Answers(Workbench(small_model()), []), 0, False, print)
+    ours, browsers = socket.socketpair()
+    server.server_close()
+    with browsers:
+        server.process_request_thread(ours, server.server_address)
+        assert browsers.recv(10) == b""
+    assert not answered

@@ -81,6 +81,10 @@ def test_what_is_done_between_two_frames_is_of_the_step_between_them(tmp_path: P
     for lead, of_z in (("in", 4), ("out", 5)):
         made = make(film, reading=Reading((path,), one_of="what", lead=lead, events=True))["train"]
         assert [np.flatnonzero(column).tolist() for column in made["interventions"].T] == [[2], [2], [of_z]]
+    path = str(table(tmp_path / "t.csv", "time,what", ["-0.05,x", "0.22,x", "0.95,x", "0.96,x"]))
+    made = make(film, reading=Reading((path,), one_of="what", lead="in", events=True))["train"]
+    assert np.flatnonzero(made["interventions"]).tolist() == [2]
+    assert make.said("before the first frame of")
     path = str(table(tmp_path / "t.csv", "time,what,v", ["0.22,x,1", "0.28,y,2"]))
     with pytest.raises(
         InputError, match="have no row"

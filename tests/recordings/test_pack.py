@@ -157,6 +157,66 @@ def test_episodes_without_events_and_of_one_frame(tmp_path: Path, make: Maker) -
         make(*sources, reading=Reading((path,), ("x",), episode="take", lead="out"))
 
 
+def test_interventions_that_no_step_shows_are_counted(tmp_path: Path, make: Maker) -> None:
+    source = array(tmp_path / "d.npz", 5)
+    path = str(table(tmp_path / "t.csv", "frame,what", ["4,lamp", "0,x", "4,x", "2,lamp"]))
+    for lead, expected, edge in (
+        ("out", [[0, 1], [0, 0], [1, 0], [0, 0]], "last"),
+        ("in", [[0, 0], [1, 0], [0, 0], [1, 1]], "first"),
+    ):
+        made = make(source, reading=Reading((path,), one_of="what", lead=lead, events=True))["train"]
+        assert made["interventions"].tolist() == expected
+        number = {"last": "2 rows", "first": "1 row"}[edge]
+        assert make.said(f"{number} of {source} at the {edge} frame of an episode, which no step leads")
+    inside = str(table(tmp_path / "t.csv", "frame,what", ["1,lamp", "2,x"]))
+    make(source, reading=Reading((inside,), one_of="what", lead="out", events=True))
+    assert not make.said("left out")
+
+
+def test_rows_of_steps_are_no_events(tmp_path: Path, make: Maker) -> None:
+    source = array(tmp_path / "d.npz", 2, acts=np.ones((1, 2, 1), np.uint8))
+    with pytest.raises(InputError, match="--events: .*'acts' has a row for each frame; leave it out"):
+        make(source, reading=Reading(("acts",), lead="in", events=True))
+
+
+def test_numbers_of_episodes_that_may_begin_at_0_or_at_1_are_refused(tmp_path: Path, make: Maker) -> None:
+    sources = [array(tmp_path / f"{name}.npz", 4) for name in ("a", "b", "c")]
+
+    def packed(*lines: str) -> list[int]:
+        path = str(table(tmp_path / "t.csv", "take,frame,x", list(lines)))
+        reading = Reading((path,), ("x",), row_of="frame", episode="take", lead="out", events=True, first_frame=0)
+        found: list[int] = np.flatnonzero(make(*sources, reading=reading)["train"]["interventions"]).tolist()
+        return found
+
+    assert packed("0,1,1", "1,2,1") == [1, 6]
+    assert packed("3,1,1", "1,2,1") == [2, 9]
+    with pytest.raises(InputError, match=r"from 0 or from 1, as it has no row of 0 and none of 3; .*: .*a\.npz"):
+        packed("1,1,1", "2,2,1")  # nothing was done in the first, or in the last
+    with pytest.raises(InputError, match="the column 'take' holds '4'"):
+        packed("0,1,1", "4,2,1")
+
+
+def test_a_name_of_several_recordings_is_refused(tmp_path: Path, make: Maker) -> None:
+    sources = [pictures(tmp_path / folder / "take", 3) for folder in ("one", "two")]
+    lines = [f"{{}},{number},1" for number in range(3)]
+    named = [line.format(name) for name in ("take", "take") for line in lines]
+    reading = {"row_of": "frame", "episode": "where", "lead": "out"}
+    path = str(table(tmp_path / "t.csv", "where,frame,x", named))
+    with pytest.raises(InputError, match="several recordings are called 'take'; write in the column 'where' which"):
+        make(*sources, reading=Reading((path,), ("x",), **reading))  # type: ignore[arg-type]
+    whole = [line.format(source) for source in sources for line in lines]
+    path = str(table(tmp_path / "t.csv", "where,frame,x", whole))
+    made = make(*sources, reading=Reading((path,), ("x",), **reading))["train"]  # type: ignore[arg-type]
+    assert made["lengths"].tolist() == [3, 3]
+
+
+def test_true_values_of_a_recording_without_rows_are_said_to_be_missing(tmp_path: Path, make: Maker) -> None:
+    path = str(table(tmp_path / "t.csv", "take,frame,x,v", [f"a,{number},{number % 2},5" for number in range(3)]))
+    reading = Reading((path,), ("x",), row_of="frame", episode="take", lead="out", events=True, truth=("v",))
+    with pytest.raises(InputError, match="have no row"):
+        make(array(tmp_path / "a.npz", 3), array(tmp_path / "b.npz", 3), reading=reading)
+
+
 def test_a_column_of_frames_is_one_in_short_recordings_too(tmp_path: Path, make: Maker) -> None:
     """Of two frames it holds only 0 and 1; read as a target, or left out, rows would be taken in order."""
     sources = [array(tmp_path / f"{name}.npz", count) for name, count in (("a", 2), ("b", 4))]
