@@ -426,7 +426,6 @@ def _of_no_step(matched: Matched, columns: _Columns, recording: Recording, lead:
     lost = int((columns.targets(matched.table).any(axis=1) & np.isin(matched.places, edges)).sum())
     if not lost:
         return ()
-    return (
-        f"{matched.table.label}: {counted(lost, 'row')} of {recording.label} at the {'first' if into else 'last'} frame of "
-        f"an episode, which no step leads {'into' if into else 'out of'}, so left out",
-    )
+    edge, way = ("first", "into") if into else ("last", "out of")
+    where = f"{recording.label} at the {edge} frame of an episode, which no step leads {way}"
+    return (f"{matched.table.label}: {counted(lost, 'row')} of {where}, so left out",)

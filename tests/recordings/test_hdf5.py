@@ -70,8 +70,10 @@ def test_other_files_are_not_read_through_links(tmp_path: Path) -> None:
         file.create_virtual_dataset("virtual", layout)
     with pytest.raises(InputError, match="lies in other files"):
         open_recordings([path], "virtual")
-    with pytest.raises(InputError, match="no group has a dataset 'frames'"):
+    with pytest.raises(InputError, match="no group has a dataset 'frames'") as caught:
         open_recordings([path], "frames")
+    h5py.File(path, "r+").close()  # refused while the file is open elsewhere in this process
+    assert caught.traceback  # which would hold it
 
 
 def test_chunks_that_would_take_all_memory(tmp_path: Path) -> None:

@@ -160,14 +160,12 @@ def test_episodes_without_events_and_of_one_frame(tmp_path: Path, make: Maker) -
 def test_interventions_that_no_step_shows_are_counted(tmp_path: Path, make: Maker) -> None:
     source = array(tmp_path / "d.npz", 5)
     path = str(table(tmp_path / "t.csv", "frame,what", ["4,lamp", "0,x", "4,x", "2,lamp"]))
-    for lead, expected, edge in (
-        ("out", [[0, 1], [0, 0], [1, 0], [0, 0]], "last"),
-        ("in", [[0, 0], [1, 0], [0, 0], [1, 1]], "first"),
-    ):
+    shown = {"out": [[0, 1], [0, 0], [1, 0], [0, 0]], "in": [[0, 0], [1, 0], [0, 0], [1, 1]]}
+    for lead, expected in shown.items():
         made = make(source, reading=Reading((path,), one_of="what", lead=lead, events=True))["train"]
         assert made["interventions"].tolist() == expected
-        number = {"last": "2 rows", "first": "1 row"}[edge]
-        assert make.said(f"{number} of {source} at the {edge} frame of an episode, which no step leads")
+        lost = f"1 row of {source} at the first" if lead == "in" else f"2 rows of {source} at the last"
+        assert make.said(f"{lost} frame of an episode, which no step leads")
     inside = str(table(tmp_path / "t.csv", "frame,what", ["1,lamp", "2,x"]))
     make(source, reading=Reading((inside,), one_of="what", lead="out", events=True))
     assert not make.said("left out")
@@ -175,7 +173,7 @@ def test_interventions_that_no_step_shows_are_counted(tmp_path: Path, make: Make
 
 def test_rows_of_steps_are_no_events(tmp_path: Path, make: Maker) -> None:
     source = array(tmp_path / "d.npz", 2, acts=np.ones((1, 2, 1), np.uint8))
-    with pytest.raises(InputError, match="--events: .*'acts' has a row for each frame; leave it out"):
+    with pytest.raises(InputError, match=r"--events: .*'acts' has a row for each frame; leave it out"):
         make(source, reading=Reading(("acts",), lead="in", events=True))
 
 
