@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import torch
 
-from citris_cli.causal_model import CausalModel
 from citris_cli.core.autoencoder import Autoencoder
 from citris_cli.core.causal_encoder import CausalEncoder
 from citris_cli.core.causal_latents import CausalLatentsModel
@@ -22,7 +21,6 @@ from citris_cli.core.citris_nf import CitrisNF
 from citris_cli.core.citris_vae import CitrisVAE
 from citris_cli.core.networks import RGB
 from citris_cli.core.priors import find_prior
-from citris_cli.core.reference import ReferenceLatents
 from citris_cli.core.teacher import TaughtAutoencoder
 from citris_cli.data.batches import window_starts
 from citris_cli.data.datasets import IndependentData, SequenceData
@@ -32,7 +30,6 @@ from citris_cli.data.variables import Variables
 from citris_cli.errors import InputError, InterruptedRunError
 from citris_cli.evaluation.data_check.check import depends_in_sample, quick_check
 from citris_cli.evaluation.data_check.within_step import effect_conditions
-from citris_cli.evaluation.validation import assignment_by_labels, independent_correlation
 from citris_cli.loading import IN_MEMORY, LoadedModel, load_model
 from citris_cli.training.autoencoder import AutoencoderTask
 from citris_cli.training.causal_encoder import CausalEncoderTask, labels_of, learnable_factors
@@ -41,7 +38,7 @@ from citris_cli.training.citris_vae import CitrisVAETask
 from citris_cli.training.encodings import cached_encodings, weights_sha256
 from citris_cli.training.found_autoencoder import fitting_autoencoder, say_found
 from citris_cli.training.loop import finishing
-from citris_cli.training.noise_only import judged, leave_to_rest
+from citris_cli.training.outcome import assignment, evaluation, finish
 from citris_cli.training.plan import Plan
 from citris_cli.training.plans import (
     AutoencoderPlan,
@@ -65,8 +62,6 @@ from citris_cli.training.session import AnySession, Session, open_labelled, open
 from citris_cli.training.teacher import Lessons, TaughtAutoencoderTask
 from citris_cli.wording import counted, enumerated
 
-#: Frames whose latents a model keeps, so that it knows what its variables' values look like.
-REFERENCE_FRAMES = 4096
 ENCODINGS_AT_ONCE = 4096
 
 ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
@@ -206,7 +201,7 @@ def _train_flow(session: Session[SequenceData], under: LoadedModel | Autoencoder
     )
     if session.request.restarts > 1:
         return best_start(session, plan, citris_nf, loaded)
-    evaluate, assign = _evaluation(session, model), _assignment(session, model)
+    evaluate, assign = evaluation(session, model), assignment(session, model)
     task = CitrisNFTask(model, encodings, data.starts, data.targets, plan.training, evaluate, assign)
     measures = plan.train(session, task, _title(plan, model, data.name), _measured_frames(session))
 
@@ -216,7 +211,7 @@ def _train_flow(session: Session[SequenceData], under: LoadedModel | Autoencoder
     def noisy(index: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return model.add_noise(encodings[index.to(encodings.device)], generator)
 
-    return _finish(session, plan, model, measures, latents, noisy)
+    return finish(session, plan, model, measures, latents, noisy)
 
 
 def citris_vae(request: Request) -> LoadedModel:
@@ -268,9 +263,9 @@ def _train_vae(session: Session[SequenceData], plan: VAEPlan, model: CitrisVAE, 
         data.targets,
         held_out[0] if held_out else None,
         plan.training,
-        _evaluation(session, model),
+        evaluation(session, model),
         _pictures(session, plan),
-        _assignment(session, model),
+        assignment(session, model),
     )
     reads = [frames, *held_out, *_measured_frames(session)]
     measures = plan.train(session, task, _title(plan, model, data.name), reads)
@@ -280,7 +275,7 @@ def _train_vae(session: Session[SequenceData], plan: VAEPlan, model: CitrisVAE, 
         return torch.cat([model.encode_noisy(as_model_input(chunk), generator).float() for chunk in chunks])
 
     latents = partial(encode_frames, model.encode, frames, session.device)
-    trained = _finish(session, plan, model, measures, latents, noisy)
+    trained = finish(session, plan, model, measures, latents, noisy)
     _note_pictures(session, plan)
     return trained
 
@@ -449,107 +444,9 @@ def _say_if_latents_are_few(session: Session[SequenceData], latents: int, of: st
         session.note(sentence)
 
 
-def _evaluation(session: Session[SequenceData], model: CausalLatentsModel) -> Callable[[], dict[str, float]] | None:
-    """Measures of a model in training on what was given with ``val``, or None."""
-    validation, variables = session.validation, session.data.variables
-    if validation is None:
-        return None
-    return lambda: validation.measure(CausalModel.of(model, variables))
-
-
 def _measured_frames(session: Session[SequenceData]) -> list[Frames]:
     """Frames that a causal model is measured on while it is trained and afterwards."""
     return [data.frames for data in session.measured_on()]
-
-
-def _assignment(session: Session[SequenceData], model: CausalLatentsModel) -> Callable[[], None] | None:
-    """Gives the latents of a model that learns no assignment to the variables that they tell most of, or None."""
-    labelled, variables = session.labelled(), session.data.variables
-    if model.prior.assigns or labelled is None:
-        return None
-
-    def assign() -> None:
-        training = model.training
-        model.eval()
-        model.assignment.fix(assignment_by_labels(model, labelled, variables))
-        model.train(training)
-
-    return assign
-
-
-def _finish(
-    session: Session[SequenceData],
-    plan: Plan[Any, Any],
-    model: CausalLatentsModel,
-    measures: Mapping[str, Any],
-    latents: Callable[[], torch.Tensor],
-    noisy: Callable[[torch.Tensor, torch.Generator], torch.Tensor],
-) -> LoadedModel:
-    """Measure a trained model with causal latents and write it with latents of training frames.
-
-    Args:
-        session: the data.
-        plan: where it goes.
-        model: the trained model.
-        measures: its last validation's.
-        latents: computes the causal latents of all training frames [N, M].
-        noisy: computes those of the frames of an index, with the noise of training.
-    """
-    data = session.data
-    if not session.processes.first:
-        return plan.write(session, model, measures, data.variables)
-    with finishing(plan.files, session.stop, at_once=True):
-        assign = _assignment(session, model)
-        if assign is not None:  # the best model's latents, perhaps not the last one's
-            assign()
-        model.eval()
-        with torch.no_grad():
-            z, index = latents(), judged(len(data.frames))
-            generator = torch.Generator().manual_seed(plan.training.seed)
-            moved = leave_to_rest(model, z[index.to(z.device)], noisy(index, generator))
-        if moved:
-            session.note(_moved_told(moved, data.variables))
-            evaluate = _evaluation(session, model)
-            measures = {**measures, **(evaluate() if evaluate else {})}  # of the model as it is written
-        seen = CausalModel.of(model, data.variables)
-        identified = _identification(session, seen)
-        if without := [name for k, name in enumerate(seen.variables.names) if not (seen.assignment == k).any()]:
-            session.note(
-                f"{enumerated(without)}: no latents, so not found; train longer, or ask 'citris check' whether "
-                "interventions show"
-            )
-        if (graph := seen.graph()) is not None:
-            session.note(_graph_told(graph))
-        reference = ReferenceLatents.spread_over(z, data.starts, data.targets, REFERENCE_FRAMES)
-        return plan.write(session, model, {**measures, **identified}, data.variables, reference)
-
-
-def _moved_told(moved: list[int], variables: Variables) -> str:
-    """A sentence on latents that went to psi(0), by the number of the variable that each belonged to."""
-    names = [name for k, name in enumerate(variables.names) if k in moved]
-    holds = "holds" if len(moved) == 1 else "hold"
-    return f"{counted(len(moved), 'latent')} of {enumerated(names)} {holds} nothing but noise: moved to psi(0)"
-
-
-def _graph_told(graph: Mapping[str, Any]) -> str:
-    """A sentence on effects within a step that were learned, and on cycles among them."""
-
-    def listed(edges: list[Mapping[str, Any]]) -> str:
-        return ", ".join(f"{one['from']} -> {one['to']} ({one['probability']:.2f})" for one in edges)
-
-    told = f"effects within a step: {listed(graph['edges']) or 'none'}"
-    if graph["cycle_edges"]:
-        told += (
-            "; these form cycles, which effects within a step cannot: without the least certain edges, "
-            f"{listed(graph['cycle_edges'])}, there are none"
-        )
-    return told if graph["settled"] else f"{told}; some edge was still uncertain at the end of the training run"
-
-
-def _identification(session: Session[SequenceData], model: CausalModel) -> dict[str, Any]:
-    """R² of each variable's latents against ground truth, where there are independent frames with it."""
-    data = session.labelled()
-    return {} if data is None else {"identification": independent_correlation(model, data).to_json()}
 
 
 def _pictures(session: AnySession, plan: Plan[Any, Any]) -> Pictures | None:

@@ -12,7 +12,7 @@ import torch
 
 from citris_cli.artifacts.models import read_model_header
 from citris_cli.core.citris_nf import CitrisNF
-from citris_cli.training import run
+from citris_cli.training import outcome
 from citris_cli.training.citris_nf import CitrisNFTask
 from citris_cli.training.plans import GREY_LATENTS
 from citris_cli.training.teacher import TaughtAutoencoderTask
@@ -165,7 +165,7 @@ def test_measures_are_of_the_model_whose_latents_of_noise_were_moved(
         model.assignment.to_rest(torch.ones(model.config.latents, dtype=torch.bool))
         return [0]
 
-    monkeypatch.setattr(run, "leave_to_rest", moved)
+    monkeypatch.setattr(outcome, "leave_to_rest", moved)
     path = tmp_path / "m.safetensors"
     done = inside(*LINE, "--val", "boxes/val_indep.npz", "-o", path, cwd=home)
     assert done.returncode == 0, done.stderr.decode()
