@@ -1,6 +1,7 @@
 """What all tests share: the folders of real data and published numbers, if they are there; how many run at a time."""
 
 import gc
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def real_data() -> Path:
     """Folder of real Temporal Causal3DIdent frames; the test is skipped where it is not there."""
     return _folder("data")
+
+
+@pytest.fixture(scope="module")
+def forked_starts() -> Iterator[None]:
+    """Trainings side by side need not import PyTorch, each for itself: they are forks of a process that has."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "forkserver" in multiprocessing.get_all_start_methods():
+            multiprocessing.set_forkserver_preload(["citris_cli.training.run"])
+            patch.setattr("citris_cli.training.side_by_side.START", "forkserver")
+        yield
 
 
 @pytest.hookimpl(trylast=True)

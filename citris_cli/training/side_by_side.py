@@ -28,6 +28,8 @@ from citris_cli.wording import reason
 
 #: Seconds between two looks whether a signal came.
 _PATIENCE = 0.2
+#: How processes start: each with an interpreter of its own, as every system can.
+START = "spawn"
 
 Train = Callable[[Request], LoadedModel]
 
@@ -92,7 +94,7 @@ def _started(train: Train, request: Request, threads: int) -> tuple[Connection, 
     """A process that trains, and the connection to it."""
     ours, theirs = multiprocessing.Pipe()
     nobody = dataclasses.replace(request, on_progress=_ignore, on_note=_ignore, stop=None)
-    process = multiprocessing.get_context("spawn").Process(target=_train, args=(train, nobody, threads, theirs))
+    process = multiprocessing.get_context(START).Process(target=_train, args=(train, nobody, threads, theirs))
     with signals_held_back():
         process.start()
     theirs.close()

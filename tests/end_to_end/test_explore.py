@@ -21,17 +21,15 @@ from PIL import Image
 import citris_cli
 from tests.end_to_end.conftest import Citris
 from tests.end_to_end.test_bad_input import check_refusal
+from tests.forks import started
 from tests.waiting import PATIENCE, wait_until
 
 
 @contextmanager
 def exploring(*arguments: object, cwd: Path, **variables: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """The command while it runs, and the address that it printed."""
-    command = [sys.executable, "-m", "citris_cli", "explore", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
-    process = subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    process = started("explore", *arguments, cwd=cwd, env=variables, **pipes)
     try:
         assert process.stdout is not None
         address = process.stdout.readline().decode().rstrip("\n")

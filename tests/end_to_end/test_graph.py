@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from citris_cli.artifacts.models import read_model, write_model
 from tests.end_to_end.conftest import Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
 from tests.end_to_end.test_json import told
+from tests.forks import started
 
 pytestmark = pytest.mark.usefixtures("brief_estimate")
 
@@ -134,15 +134,15 @@ def test_what_cannot_be_told_is_said(home: Path, model: Path, tmp_path: Path, in
 
 def test_an_interrupted_estimation_leaves_nothing(home: Path, model: Path, tmp_path: Path) -> None:
     """With the schedule as users have it, which takes seconds."""
-    command = [sys.executable, "-m", "citris_cli", "graph", home / "boxes", "-m", model, "--repeats", "100"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as started:
-        assert started.stderr is not None
-        for line in started.stderr:
+    command = ["graph", home / "boxes", "-m", model, "--repeats", "100"]
+    with started(*command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
             if line.startswith("estimating the graph"):
                 break
         time.sleep(0.2)
-        started.send_signal(signal.SIGINT)
-        said = started.stderr.read()
-        assert started.wait(60) == 130
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(60) == 130
     assert "citris: interrupted, and nothing was written; run the command again" in said
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from citris_cli.data.datasets import load_sequences
 from tests.data.memory import grown_by, needs_proc
 from tests.end_to_end.conftest import TINY_AE, TINY_NF, Citris, run_citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
+from tests.forks import started
 from tests.recordings.conftest import EXAMPLE, pictures, table
 from tests.waiting import PATIENCE, wait_until
 
@@ -128,8 +128,8 @@ def test_what_is_interrupted_leaves_nothing(tmp_path: Path, number: signal.Signa
     frames = np.lib.format.open_memmap(tmp_path / "f.npy", "w+", np.uint8, (count, 256, 256, 1))
     del frames
     acts(tmp_path / "t.csv", count)
-    command = [sys.executable, "-m", "citris_cli", "pack", "f.npy", "--targets", "t.csv", "-o", "made/new"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    command = ["pack", "f.npy", "--targets", "t.csv", "-o", "made/new"]
+    process = started(*command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     wait_until(lambda: list(tmp_path.glob("made/.new.*")), process)
     process.send_signal(number)
     output, said = process.communicate(timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""Trainings by two processes that torchrun starts: what they print and write, and what comes of it when one ends."""
+"""Training by two processes as torchrun starts them: what they print and write, and what happens when one ends."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from citris_cli.artifacts.locks import held
 from citris_cli.artifacts.models import read_model
 from tests.end_to_end.conftest import TINY_NF, succeed
 from tests.end_to_end.test_resume import logged
+from tests.forks import two_together
 from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.skipif(
@@ -31,10 +32,10 @@ STEPS = 50
 TRAINING = ["--samples", 2, "--hidden", 4, "--flow-layers", 2, "--batch-size", 5, "--steps", STEPS, "--save-every", 0]
 
 
-def torchrun(*arguments: object, cwd: Path, restarts: int = 0) -> subprocess.Popen[str]:
-    """Two processes of a command."""
+def torchrun(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    """Two processes of a command, which are started again once if one ends before its time."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    launcher += ["--max-restarts", str(restarts)]
+    launcher += ["--max-restarts", "1"]
     command = ["bash", "-c", KEEPING_STATUS, "bash", sys.executable, "-m", "citris_cli", *map(str, arguments)]
     return subprocess.Popen(
         [*launcher, *command],
@@ -46,15 +47,21 @@ def torchrun(*arguments: object, cwd: Path, restarts: int = 0) -> subprocess.Pop
     )
 
 
-def ended(process: subprocess.Popen[str], cwd: Path) -> tuple[list[str], str, str]:
+def ended_by_torchrun(process: subprocess.Popen[str], cwd: Path) -> tuple[list[int], str, str]:
     """Exit statuses of both processes, what they wrote to standard output, and what to standard error."""
     output, error = process.communicate(timeout=PATIENCE)
-    statuses = []
-    for rank in range(2):
-        path = cwd / f"status.{rank}"
-        statuses.append(path.read_text().strip() if path.exists() else "none")
-        path.unlink(missing_ok=True)
-    return statuses, output, error
+    return [int((cwd / f"status.{rank}").read_text()) for rank in range(2)], output, error
+
+
+def two(*arguments: object, cwd: Path) -> list[subprocess.Popen]:
+    """Two processes of a command, without torchrun."""
+    return two_together(*arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(processes: list[subprocess.Popen]) -> tuple[list[int], str, str]:
+    """As :func:`ended_by_torchrun`."""
+    said = [process.communicate(timeout=PATIENCE) for process in processes]
+    return [process.returncode for process in processes], *("".join(parts) for parts in zip(*said, strict=True))
 
 
 def sentences(error: str) -> list[str]:
@@ -75,8 +82,8 @@ def folder(home: Path, tmp_path: Path) -> Path:
 def test_one_of_two_speaks_and_writes(home: Path, folder: Path) -> None:
     """The whole way of train-nf, which trains the autoencoder first."""
     arguments = ["train-nf", "d.npz", "--preset", "small", *TINY_NF, "--steps", 3]
-    statuses, output, error = ended(torchrun(*arguments, cwd=folder), folder)
-    assert statuses == ["0", "0"], error
+    statuses, output, error = ended(two(*arguments, cwd=folder))
+    assert statuses == [0, 0], error
     assert output == "runs/d/nf.safetensors\n"
     notes = re.findall(r"^(?!W\d|\s*$).+$", error, re.MULTILINE)
     assert len(notes) == len(set(notes))
@@ -92,8 +99,8 @@ def test_one_of_two_speaks_and_writes(home: Path, folder: Path) -> None:
 
 
 def test_bad_input_is_told_once(tmp_path: Path) -> None:
-    statuses, output, error = ended(torchrun("train-ae", "nothing.npz", cwd=tmp_path), tmp_path)
-    assert "2" in statuses
+    statuses, output, error = ended(two("train-ae", "nothing.npz", cwd=tmp_path))
+    assert statuses[0] == 2
     assert output == ""
     assert sentences(error) == ["citris: nothing.npz: there is no such file or directory; check the path"]
 
@@ -104,12 +111,11 @@ def test_a_lost_process_a_signal_and_a_resumption_by_one(home: Path, folder: Pat
     arguments += ["-o", "m.safetensors"]
     state = folder / "m.state.safetensors"
 
-    process = torchrun(*arguments, cwd=folder)
-    after_step(5, process, folder)
-    lost = next(child for child in workers(process) if child.environ()["RANK"] == "1")
-    lost.kill()
-    statuses, output, error = ended(process, folder)
-    assert process.returncode == 1
+    processes = two(*arguments, cwd=folder)
+    after_step(5, processes[0], folder)
+    processes[1].kill()
+    statuses, output, error = ended(processes)
+    assert statuses == [1, -signal.SIGKILL]
     assert output == ""
     (sentence,) = sentences(error)
     says = r"citris: another of the 2 processes has ended; the state of step (\d+) is kept in m.state.safetensors: "
@@ -117,11 +123,12 @@ def test_a_lost_process_a_signal_and_a_resumption_by_one(home: Path, folder: Pat
     assert told is not None
     assert read_model(state).config["step"] == int(told[1]) >= 4
 
-    process = torchrun(*arguments, "--resume", cwd=folder)
-    after_step(max(20, int(told[1]) + 3), process, folder)  # none that was logged before
-    process.send_signal(signal.SIGTERM)
-    statuses, output, error = ended(process, folder)
-    assert statuses == ["143", "143"], error
+    processes = two(*arguments, "--resume", cwd=folder)
+    after_step(max(20, int(told[1]) + 3), processes[0], folder)  # none that was logged before
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    statuses, output, error = ended(processes)
+    assert statuses == [143, 143], error
     (sentence,) = sentences(error)
     stopped = re.match(
         rf"citris: stopped at step (\d+) of {STEPS}; the state is saved in m.state.safetensors", sentence
@@ -142,18 +149,18 @@ def test_a_lost_process_a_signal_and_a_resumption_by_one(home: Path, folder: Pat
 def test_started_again_by_torchrun_it_goes_on(home: Path, folder: Path) -> None:
     """Without ``--resume``, which its first start would refuse where there is nothing yet."""
     arguments = ["train-nf", "d.npz", "--ae", home / "runs/boxes/ae.safetensors", *TRAINING, "-o", "m.safetensors"]
-    process = torchrun(*arguments, cwd=folder, restarts=1)
+    process = torchrun(*arguments, cwd=folder)
     after_step(5, process, folder)
     next(child for child in workers(process) if child.environ()["RANK"] == "1").kill()
-    statuses, output, error = ended(process, folder)
-    assert statuses == ["0", "0"], error
+    statuses, output, error = ended_by_torchrun(process, folder)
+    assert statuses == [0, 0], error
     assert output == "m.safetensors\n"
     assert [line["step"] for line in logged(folder / "m.metrics.jsonl") if "loss" in line] == list(range(1, STEPS + 1))
     assert "unfinished" not in error
     # A second one at the same time is refused as one process is, by the first of them.
     with held(folder / ".m.lock"):
-        statuses, output, error = ended(torchrun(*arguments, "--seed", 1, "--overwrite", cwd=folder), folder)
-    assert "2" in statuses
+        statuses, output, error = ended(two(*arguments, "--seed", 1, "--overwrite", cwd=folder))
+    assert statuses[0] == 2
     (sentence,) = sentences(error)
     assert sentence.startswith("citris: m.safetensors: is being trained by process ")
 

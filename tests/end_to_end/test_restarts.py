@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from citris_cli.training.restarts import Start
 from tests.end_to_end.conftest import Citris, run_inside, succeed
 from tests.end_to_end.test_bad_input import check_refusal
 from tests.end_to_end.test_training import check_same_tensors
+from tests.forks import started
 from tests.waiting import PATIENCE, wait_until
 
 #: Every one is logged, and takes long enough for a signal to come before the last.
@@ -26,7 +26,7 @@ LINE = ["train-nf", "boxes", "--ae", "runs/boxes/ae.safetensors", *SIZES, "--see
 
 
 @pytest.fixture(scope="module")
-def kept(home: Path) -> Path:
+def kept(home: Path, forked_starts: None) -> Path:
     """The model that two starts have given, with what their training said beside it."""
     path = home / "restarts/nf.safetensors"
     done = run_inside(*LINE, "--restarts", "2", "-o", path, cwd=home)
@@ -87,14 +87,7 @@ def test_what_is_finished_stays_and_is_made_longer_only_as_it_was_begun(home: Pa
 def test_interrupted_all_save_their_states_and_go_on_bit_for_bit(home: Path, kept: Path, tmp_path: Path) -> None:
     path = tmp_path / "nf.safetensors"
     line = [*LINE, "--restarts", "2", "-o", path]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "citris_cli", *map(str, line)],
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
+    process = started(*line, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     log = start(path, 3).with_suffix(".metrics.jsonl")
     wait_until(lambda: log.exists() and len(log.read_text().splitlines()) > 2, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all at once
@@ -113,7 +106,7 @@ def test_interrupted_all_save_their_states_and_go_on_bit_for_bit(home: Path, kep
     assert read_model_header(path).provenance["starts"] == read_model_header(kept).provenance["starts"]
 
 
-def test_the_vae_too_and_its_pictures(few: Path, inside: Citris) -> None:
+def test_the_vae_too_and_its_pictures(few: Path, inside: Citris, forked_starts: None) -> None:
     sizes = ["--latents", "3", "--channels", "4", "--flow-layers", "1", "--batch-size", "4", "--steps", "6"]
     done = inside("train-vae", "few", *sizes, "--restarts", "2", "-o", "-", cwd=few)
     assert done.returncode == 0, done.stderr.decode()

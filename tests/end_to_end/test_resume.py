@@ -22,6 +22,7 @@ from citris_cli.artifacts.models import read_model, write_model
 from citris_cli.training.citris_nf import CitrisNFTask
 from tests.end_to_end.conftest import Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
+from tests.forks import started
 from tests.waiting import PATIENCE, wait_until
 
 #: Up to 100 steps, every one of them is logged.
@@ -65,13 +66,7 @@ def run_and_stop(arguments: list[object], folder: Path, step: int, number: signa
     log = folder / "stopped.metrics.jsonl"
     # A step that the killed one before logged already would not tell that this one has begun.
     step = max(step, *(line["step"] + 1 for line in logged(log)), 0)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "citris_cli", *map(str, arguments)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    process = started(*arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_until(lambda: any(line["step"] >= step for line in logged(log)), process)
     time.sleep(pause)
     process.send_signal(number)

@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from citris_cli.artifacts.locks import held
 from citris_cli.artifacts.models import read_model_header
 from tests.end_to_end.conftest import Citris, succeed
 from tests.end_to_end.test_bad_input import check_refusal
+from tests.forks import started
 from tests.waiting import wait_until
 
 AE = ["train-ae", "d.npz", "--steps", 2, "--latents", 4, "--channels", 4, "--batch-size", 8]
@@ -155,9 +155,7 @@ def test_the_state_of_another_run_is_protected_too(folder: Path, inside: Citris)
 def test_a_second_run_on_an_output_is_refused_while_the_first_goes_on(folder: Path, inside: Citris) -> None:
     arguments = [*NF, "--steps", 5000, "--batch-size", 32, "-o", "m.safetensors"]
     succeed(*AE, cwd=folder)
-    first = subprocess.Popen(
-        [sys.executable, "-m", "citris_cli", *map(str, arguments)], cwd=folder, stderr=subprocess.PIPE
-    )
+    first = started(*arguments, cwd=folder, stderr=subprocess.PIPE)
     log = folder / "m.metrics.jsonl"
     wait_until(lambda: log.exists() and log.stat().st_size, first)
     by = rf"(by process {first.pid})?"

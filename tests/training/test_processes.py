@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from citris_cli.training import processes as module
 from citris_cli.training.files import RunFiles
 from citris_cli.training.loop import train
 from citris_cli.training.processes import ALONE, Processes, first_to_fail, own_device
+from tests.forks import two_together
 from tests.training.tasks import Display, citris_nf_task, files_in
 from tests.training.together import CASES, CONFIG, STOPPED
 from tests.waiting import PATIENCE
@@ -43,16 +43,10 @@ gloo = pytest.mark.skipif(
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which two processes left what :mod:`tests.training.together` writes."""
     folder = tmp_path_factory.mktemp("together")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(SIZE)]
-    done = subprocess.run(
-        [*command, "-m", "tests.training.together", str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    pipes = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    for process in two_together(folder, module="tests.training.together", **pipes):
+        _, error = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, error
     return folder
 
 

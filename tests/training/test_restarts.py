@@ -17,6 +17,7 @@ from citris_cli.training import api, run
 from citris_cli.training.files import RunFiles
 from citris_cli.training.request import Request
 
+pytestmark = pytest.mark.usefixtures("forked_starts")
 train_vae = run.citris_vae
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from citris_cli.worlds.dataset import split_sizes, write_dataset
 from citris_cli.worlds.world import World, combine
 from tests.data.memory import grown_by, needs_proc
 from tests.waiting import PATIENCE
-from tests.worlds.turntable import Turntable
+from tests.worlds.turntable import Deadly, DeadlyOnce, Turntable, Vast
 
 #: First digits of the SHA-256 of what a training sequence of seed 5 with 300 frames has always held. It is NumPy's
 #: generator that decides them: a version of it that draws other numbers would change them, and every result that names
@@ -207,39 +205,6 @@ def test_a_drawing_ends_whose_processes_were_killed_while_they_sent_frames() -> 
     ended.start()
     ended.join(PATIENCE)
     assert not ended.is_alive()
-
-
-@dataclass(frozen=True)
-class Vast(Turntable):
-    """Draws frames that no pipe holds."""
-
-    def render(self, latents: np.ndarray) -> np.ndarray:
-        return np.zeros(100_000_000, np.uint8)
-
-
-@dataclass(frozen=True)
-class Deadly(Turntable):
-    """Ends the process that draws it, where that is not the first."""
-
-    def render(self, latents: np.ndarray) -> np.ndarray:
-        if multiprocessing.parent_process() is not None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().render(latents)
-
-
-@dataclass(frozen=True)
-class DeadlyOnce(Turntable):
-    """The same, once: where the file that the environment names is not there yet."""
-
-    def render(self, latents: np.ndarray) -> np.ndarray:
-        if multiprocessing.parent_process() is not None:
-            try:
-                Path(os.environ["TURNTABLE_DIED"]).touch(exist_ok=False)
-            except FileExistsError:
-                return super().render(latents)
-            time.sleep(0.5)
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().render(latents)
 
 
 @needs_proc

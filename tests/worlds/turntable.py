@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -63,3 +68,37 @@ class Turntable:
     def render(self, latents: np.ndarray) -> np.ndarray:
         shade = (np.abs(latents) * self.brightness).clip(0, 255).astype(np.uint8)
         return np.broadcast_to(shade[:, None, None, :], (len(latents), 64, 64, 4))
+
+
+# For drawings by processes, of which each imports this module, and no more than it needs.
+@dataclass(frozen=True)
+class Vast(Turntable):
+    """Draws frames that no pipe holds."""
+
+    def render(self, latents: np.ndarray) -> np.ndarray:
+        return np.zeros(100_000_000, np.uint8)
+
+
+@dataclass(frozen=True)
+class Deadly(Turntable):
+    """Ends the process that draws it, where that is not the first."""
+
+    def render(self, latents: np.ndarray) -> np.ndarray:
+        if multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().render(latents)
+
+
+@dataclass(frozen=True)
+class DeadlyOnce(Turntable):
+    """The same, once: where the file that the environment names is not there yet."""
+
+    def render(self, latents: np.ndarray) -> np.ndarray:
+        if multiprocessing.parent_process() is not None:
+            try:
+                Path(os.environ["TURNTABLE_DIED"]).touch(exist_ok=False)
+            except FileExistsError:
+                return super().render(latents)
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().render(latents)
