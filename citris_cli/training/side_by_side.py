@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -29,7 +29,7 @@ from citris_cli.wording import reason
 #: Seconds between two looks whether a signal came.
 _PATIENCE = 0.2
 #: How processes start: each with an interpreter of its own, as every system can.
-START = "spawn"
+START: Final = "spawn"
 
 Train = Callable[[Request], LoadedModel]
 
