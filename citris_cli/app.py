@@ -119,7 +119,7 @@ def main() -> None:
     if debug:  # it may stand anywhere, as a user adds it at the end of the line that failed
         arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        status = app(arguments, prog_name="citris", standalone_mode=False)
+        status = app.narrowed(arguments)(arguments, prog_name="citris", standalone_mode=False)
         if status == 130:  # what some versions of Typer make of it
             raise KeyboardInterrupt
         sys.stdout.flush()

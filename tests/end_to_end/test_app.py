@@ -190,7 +190,7 @@ def test_only_what_happens_to_a_standard_output_is_told_of_it(
     def fails(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("citris_cli.app.app", fails)
+    monkeypatch.setattr("typer.Typer.__call__", fails)
     monkeypatch.setattr(sys, "argv", ["citris"])
     with pytest.raises(SystemExit) as end:
         main()

@@ -145,13 +145,11 @@ def _repeating(targets: Array, shifts: Array) -> Array:
     steps, size = basis.shape
     if not size:
         return np.zeros(len(shifts), bool)
-    repeating = np.zeros(len(shifts), bool)
-    for index, shift in enumerate(shifts):
-        # The longer of two parts: what comes round is out of step with itself where the end meets the beginning.
-        apart = min(shift, steps - shift)
-        products = basis[apart:].T @ basis[: steps - apart] * (steps / (steps - apart))
-        by_chance = 2 * np.sqrt(size / (steps - apart))
-        repeating[index] = np.linalg.norm(products, 2) > _REPEATS + by_chance
+    # The longer of two parts: what comes round is out of step with itself where the end meets the beginning.
+    apart = np.minimum(shifts, steps - shifts)
+    products = np.stack([basis[one:].T @ basis[: steps - one] for one in apart])
+    lengths = np.linalg.norm(products, 2, axis=(1, 2)) * (steps / (steps - apart))
+    repeating: Array = lengths > _REPEATS + 2 * np.sqrt(size / (steps - apart))
     return repeating
 
 
@@ -170,6 +168,7 @@ def _orthonormal(columns: Array, of: Array, least: float = _COLLINEAR) -> Array:
 def _tested(features: Features, basis: Array, own: Sequence[Array], shifts: Array) -> list[Effect | None]:
     """The effect of each group, by its part of an orthonormal basis [S, q]: orthonormal [q, k], or [q, 0] for none."""
     values = np.concatenate(features.families, axis=1)
+    steps, twice = len(values), np.concatenate([values, values])  # of which every shift is a part
     told = [index for index, part in enumerate(own) if part.shape[1]]
     found: list[Effect | None] = [None] * len(own)
     if not told:
@@ -181,7 +180,9 @@ def _tested(features: Features, basis: Array, own: Sequence[Array], shifts: Arra
     # Of every family the mean over its features: [1 + shifts, groups, families].
     explained = np.stack(
         [
-            np.add.reduceat(_explained(turned, np.roll(values, shift, axis=0), together, firsts), edges, axis=1)
+            np.add.reduceat(
+                _explained(turned, twice[steps - shift : 2 * steps - shift], together, firsts), edges, axis=1
+            )
             for shift in (0, *shifts)
         ]
     ) / np.diff([*edges, values.shape[1]])
