@@ -59,9 +59,8 @@ def animate_latents(
     from citris_cli.commands.given_model import find_model, load_causal_model
     from citris_cli.commands.inputs import default_file, default_place, require_there
     from citris_cli.devices import select_device
-    from citris_cli.show.animation import GIF_FASTEST
     from citris_cli.show.console import Console
-    from citris_cli.show.latent_animation import KINDS, animation_bytes
+    from citris_cli.show.latent_animation import KINDS, animation_bytes, slower_than_asked
     from citris_cli.show.latent_bars import FONT_SIZE
     from citris_cli.show.latents import latent_groups
     from citris_cli.show.lettering import spelling_note
@@ -85,11 +84,8 @@ def animate_latents(
     sequence = _shown(f"{folder.name} {label}".strip(), first, clip, loaded, groups)
     _say_frames(console, found, chosen, clip)
     _say_interventions(console, found, clip, loaded, sequence)
-    if kind == ".gif" and fps > GIF_FASTEST:
-        console.note(
-            f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames per second, and so does this one; write an "
-            ".mp4 or an .html for more"
-        )
+    if slower := slower_than_asked(kind, fps):
+        console.note(slower)
     if kind != ".html":
         captions = map(sequence.caption, range(len(chosen)))
         if spelled := spelling_note(sequence.names, FONT_SIZE) or spelling_note(captions, FONT_SIZE):

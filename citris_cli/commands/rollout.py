@@ -201,9 +201,8 @@ class _Shown:
 def _write(
     asked: Output, path: Path | None, kind: str, model: CausalModel, shown: _Shown, fps: float, console: Console
 ) -> None:
-    from citris_cli.show.animation import GIF_FASTEST
     from citris_cli.show.grids import FONT_SIZE, image_grid, png_bytes
-    from citris_cli.show.latent_animation import animation_bytes
+    from citris_cli.show.latent_animation import animation_bytes, slower_than_asked
     from citris_cli.show.lettering import spelling_note
 
     if kind == ".npz":
@@ -218,11 +217,8 @@ def _write(
         rows = [list(row) for row in shown.images]
         asked.write_bytes(path, png_bytes(image_grid(rows, shown.labels, columns), [shown.name]))
         return
-    if kind == ".gif" and fps > GIF_FASTEST:
-        console.note(
-            f"--fps {fps:g}: a GIF shows at most {GIF_FASTEST:g} frames per second, and so does this one; write an "
-            ".mp4 or an .html for more"
-        )
+    if slower := slower_than_asked(kind, fps):
+        console.note(slower)
     sequence = _sequence(model, shown)
     if kind != ".html" and (spelled := spelling_note(sequence.names, FONT_SIZE)):
         console.note(spelled)

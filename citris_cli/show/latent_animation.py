@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from PIL import Image
 
 from citris_cli.show import latents_page
-from citris_cli.show.animation import gif_bytes, mp4_bytes
+from citris_cli.show.animation import GIF_FASTEST, gif_bytes, mp4_bytes
 from citris_cli.show.console import Progress
 from citris_cli.show.latent_bars import LatentBars, frame_size, picture_height, widest
 from citris_cli.show.latents import Group, LatentSequence
@@ -77,6 +77,16 @@ def animation_bytes(kind: str, sequence: LatentSequence, rate: float, sources: S
     if kind == ".mp4":
         return mp4_bytes(pictures, rate)
     return gif_bytes(pictures, 1000 / rate, bars.exact_colours, sources)
+
+
+def slower_than_asked(kind: str, rate: float) -> str | None:
+    """A sentence where an animation cannot show so many frames a second."""
+    if kind != ".gif" or rate <= GIF_FASTEST:
+        return None
+    return (
+        f"--fps {rate:g}: a GIF shows at most {GIF_FASTEST:g} frames per second, and so does this one; write an .mp4 or "
+        "an .html for more"
+    )
 
 
 def _with_progress(pictures: Iterable[Image.Image], count: int) -> Iterator[Image.Image]:

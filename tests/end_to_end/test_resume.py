@@ -26,7 +26,7 @@ from tests.forks import started
 from tests.waiting import PATIENCE, wait_until
 
 #: Up to 100 steps, every one of them is logged.
-STEPS = 60
+STEPS = 40
 TRAININGS = {
     "train-ae": ["--latents", "3", "--channels", "4", "--batch-size", "4", "--steps", STEPS],
     "train-nf": ["--samples", "2", "--hidden", "4", "--flow-layers", "2", "--batch-size", "4", "--steps", STEPS],

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
 
 #: How many bad files, each read by all commands of its kind, and how many kills: some ten seconds together.
-FILES, KILLS = 8, 6
+FILES, KILLS = 6, 4
 
 
 def fuzz(*arguments: object) -> subprocess.CompletedProcess[str]:
