@@ -84,8 +84,8 @@ def slower_than_asked(kind: str, rate: float) -> str | None:
     if kind != ".gif" or rate <= GIF_FASTEST:
         return None
     return (
-        f"--fps {rate:g}: a GIF shows at most {GIF_FASTEST:g} frames per second, and so does this one; write an .mp4 or "
-        "an .html for more"
+        f"--fps {rate:g}: a GIF shows at most {GIF_FASTEST:g} frames per second, and so does this one; write an "
+        ".mp4 or an .html for more"
     )
 
 
