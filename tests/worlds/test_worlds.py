@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,17 @@ TURNTABLE = WorldEntry("tests.worlds.turntable:Turntable", "A turntable.")
 @pytest.fixture(params=[*WORLDS, "turntable"])
 def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setitem(WORLDS, "turntable", TURNTABLE)
-    made = load_world(request.param)
     try:
-        made.render(made.independent(1, np.random.default_rng(0)))
+        return _drawn(request.param)
     except InputError as error:  # what draws it is an extra, and needs a library of the system
         pytest.skip(str(error))
+
+
+@cache
+def _drawn(name: str) -> World:
+    """A world that has drawn a frame; Voronoi takes seconds to make."""
+    made = load_world(name)
+    made.render(made.independent(1, np.random.default_rng(0)))
     return made
 
 
