@@ -44,9 +44,8 @@ def leave_to_rest(model: CausalLatentsModel, z: Tensor, noisy: Tensor) -> list[i
         return []
     assignment = model.assignment.hard().cpu()
     rest = model.assignment.logits.shape[1] - 1
-    ratio = (
-        z.std(0, unbiased=False) / (noisy - z).std(0, unbiased=False)
-    ).cpu()  # NaN of a single frame, by which nothing is moved
+    # Of a single frame NaN, by which nothing is moved.
+    ratio = (z.std(0, unbiased=False) / (noisy - z).std(0, unbiased=False)).cpu()
     moved = (ratio < LEAST_SIGNAL) & (assignment != rest)
     for k in assignment[moved].unique().tolist():
         moved[torch.where(assignment == k, ratio, -torch.inf).argmax()] = False
