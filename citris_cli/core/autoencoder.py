@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from citris_cli.core.augmentation import augmented
 from citris_cli.core.config import AutoencoderConfig
 from citris_cli.core.initialisation import initialise
 from citris_cli.core.networks import RGB, ConvDecoder, ConvEncoder, GreyEncoder
@@ -44,13 +45,10 @@ class Autoencoder(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Images [B, C, W, W] in [-1, 1] -> encodings x [B, M], without noise."""
-        return self._encode(images, None)
-
-    def _encode(self, images: Tensor, mixture: Tensor | None) -> Tensor:
-        codes = self.encoder(images)
+        codes: Tensor = self.encoder(images)
         if self.grey_encoder is None:
             return codes
-        return torch.cat([codes, self.grey_encoder(images, mixture).to(codes.dtype)], dim=1)
+        return torch.cat([codes, self.grey_encoder(images, None).to(codes.dtype)], dim=1)
 
     def decode(self, encodings: Tensor) -> Tensor:
         """Encodings x [B, M] -> images [B, C, W, W] in [-1, 1]."""
@@ -73,13 +71,19 @@ class Autoencoder(nn.Module):
         return loss, parts
 
     def loss_and_codes(
-        self, images: Tensor, generator: torch.Generator | None = None, weights: Tensor | None = None
+        self,
+        images: Tensor,
+        generator: torch.Generator | None = None,
+        weights: Tensor | None = None,
+        augments: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """:meth:`loss`, and the noisy encodings [B, M] that it was computed from."""
-        if self.grey_encoder is None:
-            latents = self.encode(images)
-        else:
-            latents = self._encode(images, _mixtures(images, generator))
+        """:meth:`loss`, and the noisy encodings [B, M] that it was computed from.
+
+        The grey latents see the images augmented where ``augments``: see :mod:`citris_cli.core.augmentation`.
+        """
+        latents = self.encoder(images)
+        if self.grey_encoder is not None:
+            latents = torch.cat([latents, self._grey_latents(images, generator, augments).to(latents.dtype)], dim=1)
         noise = shares.noise(torch.randn, latents.shape, latents, generator)
         codes = latents + self.config.noise * noise
         decoded = self.decode(codes)
@@ -87,16 +91,25 @@ class Autoencoder(nn.Module):
         error = mse if weights is None else ((decoded - images).square() * weights).mean()
         return error + self.config.latent_penalty * latents.square().mean(), {"mse": mse.detach()}, codes
 
-    def noisy_grey_latents(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def noisy_grey_latents(
+        self, images: Tensor, generator: torch.Generator | None = None, augments: bool = False
+    ) -> Tensor:
         """The noisy grey latents [B, R] of images [B, C, W, W] alone, as :meth:`loss_and_codes` computes them.
 
         Raises:
             ValueError: there are none.
         """
+        latents = self._grey_latents(images, generator, augments)
+        return latents + self.config.noise * shares.noise(torch.randn, latents.shape, latents, generator)
+
+    def _grey_latents(self, images: Tensor, generator: torch.Generator | None, augments: bool) -> Tensor:
+        """As a training run sees them: through a grey that is mixed anew, perhaps of augmented images."""
         if self.grey_encoder is None:
             raise ValueError("an autoencoder without grey latents has none to compute")
-        latents: Tensor = self.grey_encoder(images, _mixtures(images, generator))
-        return latents + self.config.noise * shares.noise(torch.randn, latents.shape, latents, generator)
+        mixtures = _mixtures(images, generator)
+        seen = augmented(images, generator) if augments else images
+        latents: Tensor = self.grey_encoder(seen, mixtures)
+        return latents
 
     def grey_parameters(self) -> list[nn.Parameter]:
         """Those of the network that sees no colours."""

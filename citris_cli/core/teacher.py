@@ -165,6 +165,8 @@ class TaughtAutoencoder(nn.Module):
         blocks: number of latents of each of the teacher's variables.
         coloured: which of the variables only colours show; if none of those has latents, the past teaches nothing.
         generator: source of the random start.
+        augments: whether grey latents see frames augmented (:mod:`citris_cli.core.augmentation`), which keeps the
+            lessons of a few frames from being known by heart.
     """
 
     def __init__(
@@ -173,9 +175,10 @@ class TaughtAutoencoder(nn.Module):
         blocks: Sequence[int],
         coloured: Sequence[bool],
         generator: torch.Generator | None = None,
+        augments: bool = False,
     ) -> None:
         super().__init__()
-        self.autoencoder = autoencoder
+        self.autoencoder, self.augments = autoencoder, augments
         features = autoencoder.config.grey_latents
         self.next_values = NextValues(features, blocks, generator)
         hues = any(size and colour for size, colour in zip(blocks, coloured, strict=True))
@@ -213,9 +216,10 @@ class TaughtAutoencoder(nn.Module):
             The scalar loss and its parts, detached: ``mse``, and, in nats, ``lesson`` of what happens next and
             ``past`` of earlier colours.
         """
-        loss, parts, codes = self.autoencoder.loss_and_codes(images, generator, weights)
+        loss, parts, codes = self.autoencoder.loss_and_codes(images, generator, weights, self.augments)
         grey = codes[:, -self.autoencoder.config.grey_latents :].float()
-        grey = torch.cat([grey, self.autoencoder.noisy_grey_latents(others, generator).float()])
+        more = self.autoencoder.noisy_grey_latents(others, generator, self.augments)
+        grey = torch.cat([grey, more.float()])
         lesson = lesson.and_of(lesson_of_others)
         lessons = {"lesson": self.next_values.nll(grey, lesson)}
         if self.previous_colours is not None:

@@ -59,7 +59,7 @@ from citris_cli.training.request import Request
 from citris_cli.training.restarts import best_start, require_restartable
 from citris_cli.training.rounds import earlier_files, flow_session, last_flow_plan, taught_plan, taught_training
 from citris_cli.training.session import AnySession, Session, open_labelled, open_sequences
-from citris_cli.training.teacher import Lessons, TaughtAutoencoderTask
+from citris_cli.training.teacher import SEEN, Lessons, TaughtAutoencoderTask, times_seen
 from citris_cli.wording import counted, enumerated
 
 ENCODINGS_AT_ONCE = 4096
@@ -381,7 +381,13 @@ def _train_unfinished_autoencoder(
                 "about earlier values as well"
             )
         model.take_over(teacher.autoencoder)
-        taught = TaughtAutoencoder(model, lessons.blocks, lessons.coloured, generator)
+        seen = times_seen(lessons, plan.training)
+        if seen > SEEN:
+            session.note(
+                f"the lesson of each frame is taken {seen:,.0f} times: with random contrast, noise and hidden squares, "
+                "so that none is learned by heart"
+            )
+        taught = TaughtAutoencoder(model, lessons.blocks, lessons.coloured, generator, augments=seen > SEEN)
         task = TaughtAutoencoderTask(_on_device(taught, session), frames, lessons, *measured)
         title += ", taught"
     reads = [one for one in (frames, held_out) if one is not None]

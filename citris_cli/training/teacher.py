@@ -25,6 +25,8 @@ from citris_cli.training.task import Schedule
 NEW_RATE = 3.0
 #: Frames that are for the lesson alone, in multiples of those that the autoencoder draws as well.
 MORE_FRAMES = 2
+#: Frames are augmented where each is seen more often than this, or their lessons are known by heart.
+SEEN = 20
 #: Frames whose colours are permuted to find which variables only colours show, at most.
 PERMUTED_FRAMES = 500
 #: All orders of red, green and blue but their own.
@@ -124,6 +126,11 @@ def _moved_by_permuted_colours(teacher: CausalLatentsModel, frames: Frames, devi
     z, *permuted = (torch.cat(parts) for parts in latents)
     moved = torch.stack([(one - z).square().mean(0) for one in permuted]).mean(0)
     return moved / (2 * z.var(0, unbiased=False)).clamp(min=1e-12)
+
+
+def times_seen(lessons: Lessons, config: AutoencoderTrainingConfig) -> float:
+    """How often a training run takes the lesson of a frame."""
+    return config.steps * config.batch_size * (1 + MORE_FRAMES) / len(lessons.starts)
 
 
 class TaughtAutoencoderTask(AutoencoderTask):

@@ -155,6 +155,22 @@ def test_the_lesson_reaches_the_grey_latents_alone(coloured: tuple[bool, bool]) 
     } - of_grey
 
 
+def test_grey_latents_alone_see_augmented_frames() -> None:
+    autoencoder = Autoencoder(AutoencoderConfig(**{**vars(SIZES), "grey_latents": 2}), seeded())
+    images = torch.rand(4, 3, 32, 32, generator=seeded(2)) * 2 - 1
+    plain, changed = (autoencoder.loss_and_codes(images, seeded(3), None, one)[2] for one in (False, True))
+    own = autoencoder.config.latents - 2
+    noise = autoencoder.config.noise
+    torch.testing.assert_close(plain[:, :own], changed[:, :own], atol=10 * noise, rtol=0)
+    assert (plain[:, own:] - changed[:, own:]).abs().max() > 1e-3
+    model = TaughtAutoencoder(autoencoder, (1, 1), (False, False), seeded(1), augments=True)
+    alike = TaughtAutoencoder(autoencoder, (1, 1), (False, False), seeded(1))
+    told = [
+        one.loss(images, lesson(4, 2, 2), images, lesson(4, 2, 2), seeded(3))[1]["lesson"] for one in (model, alike)
+    ]
+    assert told[0] != told[1]
+
+
 def test_a_coloured_variable_without_latents_teaches_nothing() -> None:
     autoencoder = Autoencoder(AutoencoderConfig(**{**vars(SIZES), "grey_latents": 2}), seeded())
     assert TaughtAutoencoder(autoencoder, (2, 0), (False, True), seeded(1)).previous_colours is None

@@ -48,6 +48,20 @@ def test_variables_that_show_in_colours_are_named_where_colours_are_permuted(
     assert "past" not in (tmp_path / "plain.metrics.jsonl").read_text()
 
 
+def test_the_lessons_of_few_frames_are_on_augmented_ones(
+    few: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr("citris_cli.core.autoencoder.augmented", lambda images, *_: (seen.append(True), images)[1])
+    line = ["train-ae", "few", "--teacher", model, "--batch-size", "16"]
+    said = run_inside(*line, "--steps", 25, "-o", "often.safetensors", cwd=few).stderr.decode()
+    assert "the lesson of each frame is taken 20 times: with random contrast" in said
+    assert seen == [True] * 50  # those that are drawn as well, and others
+    said = run_inside(*line, "--steps", 24, "-o", "seldom.safetensors", cwd=few).stderr.decode()
+    assert "the lesson of each frame" not in said
+    assert len(seen) == 50
+
+
 def test_a_flow_is_trained_on_it_and_used(home: Path, taught: Path, tmp_path: Path) -> None:
     flow = tmp_path / "nf.safetensors"
     succeed("train-nf", "boxes", "--ae", taught, *TINY_NF, "-o", flow, cwd=home)

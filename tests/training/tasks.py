@@ -61,7 +61,8 @@ def taught_autoencoder_task(config: TrainingConfig, device: str = "cpu") -> Taug
     pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
     sizes = AutoencoderConfig(width=32, latents=4, channels=4, decoder_blocks=1, patch=2, grey_latents=2)
     weights, draw = torch.Generator().manual_seed(config.seed), torch.Generator().manual_seed(9)
-    model = TaughtAutoencoder(Autoencoder(sizes, weights), (1, 2), (False, True), weights).to(device)
+    model = TaughtAutoencoder(Autoencoder(sizes, weights), (1, 2), (False, True), weights, augments=True)
+    model = model.to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     targets = (torch.rand(20, 2, generator=draw) < 0.4).float().to(device)
     latents = torch.randn(20, 3, generator=draw).to(device)
