@@ -67,6 +67,7 @@ def _in_words(model: dict[str, Any]) -> dict[str, str]:
         lines["sep"] = (
             f"{_two(model['r2_sep'])}: the highest R² of any other factor from a variable's latents, averaged"
         )
+        lines["measured"] = "on independent frames that the model never saw"
     return lines | {"sample frames": ", ".join(model["samples"])}
 
 

@@ -81,8 +81,10 @@ class Autoencoder(nn.Module):
 
         The grey latents see the images augmented where ``augments``: see :mod:`citris_cli.core.augmentation`.
         """
-        latents = self.encoder(images)
-        if self.grey_encoder is not None:
+        if self.grey_encoder is None:
+            latents = self.encode(images)
+        else:
+            latents = self.encoder(images)
             latents = torch.cat([latents, self._grey_latents(images, generator, augments).to(latents.dtype)], dim=1)
         noise = shares.noise(torch.randn, latents.shape, latents, generator)
         codes = latents + self.config.noise * noise
