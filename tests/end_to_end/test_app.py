@@ -205,6 +205,13 @@ def test_a_failure_has_its_status_though_nobody_hears_of_it(tmp_path: Path, stre
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
+@pytest.mark.parametrize("line", [["encode", "d"], ["simulate", "pong"]])
+def test_the_options_of_other_commands_are_not_made(line: list[str]) -> None:
+    assert list(get_command(app.narrowed(line)).commands) == line[:1]  # type: ignore[attr-defined]
+    for other in ([], ["--help"], ["encod", "d"], ["--version", *line]):
+        assert app.narrowed(other) is app
+
+
 def test_usage_errors_are_one_sentence_that_names_the_help(tmp_path: Path, inside: Citris) -> None:
     check_refusal(inside("trian-nf", "d.npz", cwd=tmp_path), r"No such command 'trian-nf'.* \(see 'citris --help'\)$")
     check_refusal(inside("train-nf", cwd=tmp_path), r"Missing argument 'DATA.*' \(see 'citris train-nf --help'\)$")
