@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,7 @@ def test_without_hyperparameters_the_weights_tell_the_sizes(name: str) -> None:
     assert kind == kind_of(found.weights)
 
 
-@pytest.mark.parametrize("patch", PATCHES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "patch"), list(zip(WIDTHS, itertools.cycle(PATCHES), strict=False)))
 def test_every_width_comes_back(width: int, patch: int) -> None:
     generator = torch.Generator().manual_seed(0)
     config = AutoencoderConfig(width, 4, 2, decoder_blocks=1, patch=patch, growth=2)

@@ -53,7 +53,7 @@ def test_they_are_what_four_commands_make(home: Path, rounds: Path, tmp_path: Pa
     assert "round 2 of 2: the autoencoder is taught by" in said
     assert "round 2 of 2: the last flow" in said
     first = json.loads(succeed("info", rounds, "--json", cwd=home))["provenance"]["rounds"]["round 1"]
-    assert first["flow"] == "nf-round1.safetensors"
+    assert (first["flow"], first["autoencoder"]) == ("nf-round1.safetensors", "ae.safetensors")
     assert first["found"]
 
 

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from citris_cli.core.graph import cycle_in
 from citris_cli.data.datasets import SequenceData
 from citris_cli.data.identifiability import direction_findings, findings
 from citris_cli.data.layout import INSTANTANEOUS_GRAPH_KEY
-from citris_cli.data.npz import open_npz
+from citris_cli.data.true_graphs import read_true_graphs
+from citris_cli.errors import InputError
 from citris_cli.wording import counted, enumerated
 
 #: Columns of a graph in which circles are looked for, at most.
@@ -96,14 +96,19 @@ def _different(data: SequenceData) -> Condition:
 
 
 def _ordered(data: SequenceData) -> Condition:
-    graph = _true_graph(data)
+    unknown = (
+        "neither targets nor frames show whether effects within a step form a cycle, in which case no graph can be "
+        "found; a training run with --method icitris reports cycles in the graph that it finds"
+    )
+    if len(data.columns) > MOST_NODES:
+        return Condition(ORDER, None, (unknown,))
+    try:
+        true = read_true_graphs(data)
+    except InputError as error:
+        return Condition(ORDER, None, (str(error), unknown))
+    graph, names = true.instantaneous, data.columns.names
     if graph is None:
-        told = (
-            "neither targets nor frames show whether effects within a step form a cycle, in which case no graph can "
-            "be found; a training run with --method icitris reports cycles in the graph that it finds",
-        )
-        return Condition(ORDER, None, told)
-    names = data.columns.names
+        return Condition(ORDER, None, (*(note for note in true.notes if INSTANTANEOUS_GRAPH_KEY in note), unknown))
     if not graph.any():
         told = ("in the data's true graph, nothing acts within a step, so CITRIS is enough; leave --method out",)
         return Condition(ORDER, True, told)
@@ -114,17 +119,6 @@ def _ordered(data: SequenceData) -> Condition:
     number = int(graph.sum())
     edges = f"the {counted(number, 'effect')} within a step {'forms' if number == 1 else 'form'}"
     return Condition(ORDER, True, (f"in the data's true graph, {edges} no cycle",))
-
-
-def _true_graph(data: SequenceData) -> np.ndarray[Any, Any] | None:
-    """The data's own graph of effects within a step over its columns, bool, where its first file has one."""
-    if not data.paths:
-        return None
-    with open_npz(data.paths[0]) as file:
-        key, columns = INSTANTANEOUS_GRAPH_KEY, len(data.columns)
-        if columns > MOST_NODES or key not in file or file.shape(key) != (columns, columns):
-            return None
-        return file.array(key) != 0 if file.dtype(key).kind in "bui" else None
 
 
 def imperfect_option(imperfect: Sequence[str], names: Sequence[str]) -> str:

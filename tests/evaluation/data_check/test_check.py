@@ -23,8 +23,6 @@ def checked(arrays: dict[str, Any], lead: str | None = None) -> DataCheck:
     data = loaded(arrays, lead)
     with np.errstate(all="raise", under="ignore"):
         found = check_data(data)
-        quick_check(data)
-        quick_check(data, targets=False)
     count, (height, width) = len(found.variables), found.size
     assert found.frames == found.steps + found.episodes
     assert found.together.shape == (count, count)
@@ -255,16 +253,24 @@ def test_a_ball_that_lies_in_a_corner_is_no_hung_camera() -> None:
     assert "a camera that froze" in " ".join(checked({**arrays, "images": images}).problems)
 
 
-def test_hardly_any_data() -> None:
+def of_two_frames() -> dict[str, Any]:
     two = lamps(2, 1)
     two["targets"][:] = 1
-    found = checked(two)
+    return two
+
+
+def of_equal_frames() -> dict[str, Any]:
+    constant = lamps(300, 2)
+    constant["images"][:] = 3
+    return constant
+
+
+def test_hardly_any_data() -> None:
+    found = checked(of_two_frames())
     assert found.alignment.lag is None
     assert found.variables[0].ratio is None
     assert any("too few" in said for said in found.problems)
-    constant = lamps(300, 2)
-    constant["images"][:] = 3
-    assert checked(constant).problems == ("all frames are equal: there is nothing to learn from",)
+    assert checked(of_equal_frames()).problems == ("all frames are equal: there is nothing to learn from",)
 
 
 def test_designs_without_steps_to_compare_with_say_what_stands_for_them() -> None:
@@ -292,6 +298,14 @@ def test_many_variables_episodes_and_shards() -> None:
     assert (found.steps, found.episodes, found.alignment.lag) == (596, 5, 0)
     shards = check_data(load_sequences([lamps(300), lamps(400, seed=1)]))
     assert (shards.steps, shards.episodes, shards.alignment.lag) == (698, 2, 0)
+
+
+@pytest.mark.parametrize("arrays", [of_two_frames(), of_equal_frames(), lamps(150, 20), lamps(150, 2, channels=1)])
+def test_a_training_finds_of_odd_data_what_a_check_finds(arrays: dict[str, Any]) -> None:
+    data = loaded(arrays)
+    with np.errstate(all="raise", under="ignore"):
+        assert set(quick_check(data)) <= set(check_data(data).problems)
+        assert set(quick_check(data, targets=False)) <= set(quick_check(data))
 
 
 def test_a_training_looks_at_a_sample() -> None:
@@ -357,3 +371,22 @@ def test_the_datas_own_graph_tells_of_an_order(
     (found,) = (one for one in effect_conditions(load_sequences([tmp_path / "d.npz"])) if one.name == ORDER)
     assert found.holds is holds
     assert sentence in found.sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("others", "says"),
+    [
+        ({"graph_instantaneous": np.eye(2, k=1)}, "files do not all have the same true graph (graph_instantaneous)"),
+        ({"graph_instantaneous": np.full((2, 2), 7)}, "d-2.npz: key 'graph_instantaneous' holds values other than 0"),
+    ],
+)
+def test_files_whose_graphs_differ_or_are_none_tell_of_no_order(
+    others: dict[str, np.ndarray], says: str, tmp_path: Path
+) -> None:
+    paths = [tmp_path / "d-1.npz", tmp_path / "d-2.npz"]
+    for path, graph in zip(paths, ({"graph_instantaneous": np.zeros((2, 2))}, others), strict=True):
+        np.savez(path, **lamps(200, 2), **graph)
+    (found,) = (one for one in effect_conditions(load_sequences(paths)) if one.name == ORDER)
+    assert found.holds is None
+    assert says in found.sentences[0]
+    assert "a training run with --method icitris reports cycles" in found.sentences[1]
