@@ -384,8 +384,8 @@ def _train_unfinished_autoencoder(
         seen = times_seen(lessons, plan.training)
         if seen > SEEN:
             session.note(
-                f"the lesson of each frame is taken {seen:,.0f} times: with random contrast, noise and hidden squares, "
-                "so that none is learned by heart"
+                f"the lesson of each frame is taken {seen:,.0f} times: with random contrast, noise, hidden squares and "
+                "shifts, so that none is learned by heart"
             )
         taught = TaughtAutoencoder(model, lessons.blocks, lessons.coloured, generator, augments=seen > SEEN)
         task = TaughtAutoencoderTask(_on_device(taught, session), frames, lessons, *measured)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from citris_cli.core.augmentation import BRIGHTNESS, CONTRAST, SIDE, SQUARES, augmented
+from citris_cli.core import augmentation
+from citris_cli.core.augmentation import BRIGHTNESS, CONTRAST, SHIFT, SIDE, SQUARES, augmented
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_squares_are_hidden_and_all_else_is_lit_otherwise() -> None:
+def test_squares_are_hidden_and_all_else_is_lit_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augmentation, "SHIFT", 0)
     images = torch.rand(500, 3, 64, 64, generator=seeded()) + 0.5  # nowhere 0
     seen = augmented(images, seeded(1))
     hidden = (seen == 0).all(1)
@@ -28,6 +31,22 @@ def test_squares_are_hidden_and_all_else_is_lit_otherwise() -> None:
     assert abs(differences.mean()) < 0.04
     # Of images around 1: contrast and brightness together.
     assert abs(differences.std() - (CONTRAST**2 + BRIGHTNESS**2) ** 0.5) < 0.03
+
+
+def test_frames_are_shifted_both_ways_and_repeat_their_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CONTRAST", "BRIGHTNESS", "NOISE", "SQUARES"):
+        monkeypatch.setattr(augmentation, name, 0)
+    width, reach = 32, round(SHIFT * 32)
+    rows, columns = torch.meshgrid(torch.arange(float(width)), torch.arange(float(width)), indexing="ij")
+    image = torch.stack([rows, columns])
+    seen = augmented(image.expand(400, -1, -1, -1), seeded(1))
+    # In the middle, no edge is seen.
+    by = (seen - image)[:, :, width // 2, width // 2].long()
+    assert set(map(tuple, by.tolist())) >= {(-reach, reach), (reach, -reach), (0, 0)}
+    assert by.abs().max() == reach
+    for one, (down, right) in zip(seen, by.tolist(), strict=True):
+        assert torch.equal(one[0], (rows + down).clamp(0, width - 1))
+        assert torch.equal(one[1], (columns + right).clamp(0, width - 1))
 
 
 def test_the_generator_decides_and_images_stay() -> None:
